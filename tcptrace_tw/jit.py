@@ -1,0 +1,128 @@
+"""One source, two speeds: kernels are plain Python functions that numba can also compile.
+
+``@kernel`` only marks a function and returns it unchanged, so an interpreted kernel calls its helpers
+as ordinary functions. ``load`` hands out either that function or its compiled twin; the twin is made
+from the same code object with every kernel it names replaced by that kernel's own twin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_KERNELS: dict[Callable[..., Any], dict[str, Any]] = {}
+_TWINS: dict[Callable[..., Any], Any] = {}
+_cache_folder: Path | None = None
+
+
+def kernel(function: Function) -> Function:
+    """Mark a hot loop or one of its steps; numba's options are the same for all of them.
+
+    ``nogil`` lets reading and tracking overlap in threads; ``error_model="numpy"`` drops the division
+    checks; ``boundscheck`` stays off because the interpreted run of the same source checks bounds.
+    """
+    _KERNELS[function] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+    return function
+
+
+def load(function: Function, *, compiled: bool) -> Function:
+    """Return the kernel to call: the function itself, or its compiled twin."""
+    return _twin(function) if compiled else function
+
+
+def use_cache(folder: Path | None) -> None:
+    """Keep machine code in ``folder`` from now on; ``None`` keeps it in memory only.
+
+    The command line opts in. A library user's process is left alone.
+    """
+    global _cache_folder
+    _cache_folder = folder
+
+
+def cache_folder() -> Path:
+    """The folder for this build of the kernels: named by a digest of every source and version it depends on.
+
+    numba's own cache does not notice an edit in another file, so an edit anywhere changes the folder.
+    """
+    base = os.environ.get("TCPTRACE_TW_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tcptrace-tw"
+    )
+    return Path(base) / _digest()
+
+
+def is_cached(folder: Path) -> bool:
+    """Whether a whole build of the kernels lies in ``folder``."""
+    return (folder / "complete").exists()
+
+
+def mark_cached(folder: Path) -> None:
+    """Say that every kernel of this build has been stored; silently not, where the folder is read-only."""
+    try:
+        (folder / "complete").touch()
+    except OSError:
+        pass
+
+
+def _digest() -> str:
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for version in _versions():
+        digest.update(version.encode())
+    for source in sorted(package.rglob("*.py")):
+        if source.parent.name not in ("cli", "report", "rules"):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _versions() -> Iterator[str]:
+    import platform
+    from importlib.metadata import version
+
+    yield platform.python_version()
+    yield platform.machine()
+    for name in ("numba", "llvmlite", "numpy"):
+        yield version(name)
+
+
+def _twin(function: Callable[..., Any]) -> Any:
+    if function not in _TWINS:
+        _TWINS[function] = _compile(function)
+    return _TWINS[function]
+
+
+def _compile(function: Callable[..., Any]) -> Any:
+    import numba
+
+    assert isinstance(function, types.FunctionType)
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = names.get(name)
+        if isinstance(value, types.FunctionType) and value in _KERNELS:
+            names[name] = _twin(value)
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy.__module__ = function.__module__
+    copy.__qualname__ = function.__qualname__
+    dispatcher = numba.njit(**_KERNELS[function])(copy)
+    if _cache_folder is not None:
+        _enable_cache(dispatcher, _cache_folder)
+    return dispatcher
+
+
+def _enable_cache(dispatcher: Any, folder: Path) -> None:
+    """Point numba's cache at our folder for this one dispatcher; the process-wide setting is put back."""
+    from numba.core import config
+
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # no locator: the folder cannot be written; compile in memory
+        pass
+    finally:
+        config.CACHE_DIR = before

@@ -1,0 +1,75 @@
+"""What a rule is, and what it says: one record, one predicate over the rows of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = Any
+"""Kernel rows of one table, a ``np.recarray``: ``rows.gap_ns`` is a column."""
+
+Mask = NDArray[np.bool_]
+
+
+class Grade(NamedTuple):
+    """One row of a grading table: where ``when`` holds, the finding gets this severity and confidence."""
+
+    when: Callable[[Rows], Mask]
+    severity: int
+    confidence: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One entry of the catalogue.
+
+    ``predicate(rows)`` selects the rows of ``table`` that the rule states something about. ``grades`` are
+    tried in order, the first that holds decides; the last one holds always. ``message`` names columns in
+    braces: ``{ip}:{port}``, ``{gap_ns}`` (printed as seconds), ``{holder}`` (printed as a word).
+    ``frames`` and ``values`` are columns too.
+    """
+
+    id: str
+    name: str
+    severity: int
+    summary: str
+    table: str
+    predicate: Callable[[Rows], Mask]
+    grades: tuple[Grade, ...]
+    message: str
+    frames: tuple[str, ...]
+    values: tuple[str, ...]
+    set_when: tuple[str, ...]
+    not_set_when: tuple[str, ...]
+    rfc: tuple[str, ...]
+    remedy: str
+    example: str
+    counter: str = ""
+    """The nstat counter of the host that confirms it; empty where there is none."""
+    rival: str = ""
+    """What else could explain the same picture; empty where nothing could."""
+    time: str = "time"
+    """The column that says when it began."""
+    end_time: str = ""
+    """The column that says when it ended; empty where it is a moment."""
+
+
+class Findings(NamedTuple):
+    """What one rule says about one chunk of rows: at most one finding per connection.
+
+    ``rows`` are the selected records, one per finding; ``severity`` and ``confidence`` are codes of
+    ``words``; ``count`` says how many rows of the connection were folded into the finding; ``caveats`` are
+    sentences that hold for all of them.
+    """
+
+    rule: Rule
+    rows: Rows
+    severity: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    count: NDArray[np.int64]
+    caveats: tuple[str, ...] = ()

@@ -1,0 +1,45 @@
+"""Arithmetic modulo 2**32 for sequence numbers and timestamps (RFC 9293 3.4, RFC 7323 5.2).
+
+All values are int64 in 0 .. 2**32 - 1; ``seq_diff`` is signed.
+"""
+
+from tcptrace_tw.jit import kernel
+
+MASK = 0xFFFFFFFF
+HALF = 0x80000000
+
+
+@kernel
+def seq_add(a: int, n: int) -> int:
+    """``a + n`` modulo 2**32."""
+    return (a + n) & MASK
+
+
+@kernel
+def seq_diff(a: int, b: int) -> int:
+    """How far ``a`` is ahead of ``b``: a value in -2**31 .. 2**31 - 1."""
+    return ((a - b + HALF) & MASK) - HALF
+
+
+@kernel
+def seq_lt(a: int, b: int) -> bool:
+    """Whether ``a`` comes before ``b``."""
+    return seq_diff(a, b) < 0
+
+
+@kernel
+def seq_le(a: int, b: int) -> bool:
+    """Whether ``a`` comes before ``b`` or equals it."""
+    return seq_diff(a, b) <= 0
+
+
+@kernel
+def seq_gt(a: int, b: int) -> bool:
+    """Whether ``a`` comes after ``b``."""
+    return seq_diff(a, b) > 0
+
+
+@kernel
+def seq_ge(a: int, b: int) -> bool:
+    """Whether ``a`` comes after ``b`` or equals it."""
+    return seq_diff(a, b) >= 0
