@@ -1,0 +1,327 @@
+"""Opens anything that bytes of a capture come from and hands them out in order: a file, stdin, a URL, packed or not.
+
+Packed data is recognised by its magic and unpacked in a thread of its own, a bounded number of bytes ahead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import stat
+import threading
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from tcptrace_tw.capture import compression
+from tcptrace_tw.capture.compression import Broken, Codec
+from tcptrace_tw.errors import CaptureError
+
+STDIN = "-"
+
+AHEAD_BYTES = 8 << 20
+"""How far unpacking may run ahead of reading."""
+
+
+class File(Protocol):
+    """The part of ``io.RawIOBase`` that a source needs."""
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """As in ``io.RawIOBase``."""
+
+    def close(self) -> None:
+        """As in ``io.RawIOBase``."""
+
+
+class Raw:
+    """Bytes as they lie on disk or come down the wire, with one lookahead and a count."""
+
+    def __init__(self, file: File, *, fileno: int | None = None) -> None:
+        self.position = 0
+        self._file = file
+        self._fileno = fileno
+        self._ahead = b""
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes without taking them; fewer than ``size`` only at the end."""
+        while len(self._ahead) < size:
+            more = self._take(max(size, 4096))
+            if not more:
+                break
+            self._ahead += more
+        return self._ahead[:size]
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, at least one; nothing at the end."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+        else:
+            data = self._take(size)
+        self.position += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer with what is there; wait only when nothing is. 0 at the end."""
+        done = min(len(self._ahead), len(buffer))
+        buffer[:done] = self._ahead[:done]
+        self._ahead = self._ahead[done:]
+        while done < len(buffer) and (done == 0 or self._is_ready()):
+            count = self._file.readinto(buffer[done:])
+            if not count:
+                break
+            done += count
+        self.position += done
+        return done
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+    def _take(self, size: int) -> bytes:
+        buffer = bytearray(size)
+        count = self._file.readinto(buffer) or 0
+        return bytes(memoryview(buffer)[:count])
+
+    def _is_ready(self) -> bool:
+        """Whether another read would return at once: always for a file, if the system can tell for a pipe."""
+        if self._fileno is None:
+            return True
+        try:
+            return bool(select.select([self._fileno], [], [], 0)[0])
+        except (OSError, ValueError):
+            return False
+
+
+class _Pipe:
+    """Chunks from the unpacking thread to the reader, a bounded number of bytes ahead."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._ahead = 0
+        self._change = threading.Condition()
+        self._is_ended = False
+        self._is_closed = False
+
+    def put(self, chunk: bytes) -> bool:
+        """Add a chunk, waiting for room; False once nobody reads any more."""
+        with self._change:
+            while self._ahead > AHEAD_BYTES and not self._is_closed:
+                self._change.wait()
+            self._chunks.append(chunk)
+            self._ahead += len(chunk)
+            self._change.notify_all()
+            return not self._is_closed
+
+    def get(self, wait: bool) -> bytes:
+        """The next chunk; nothing at the end, or where ``wait`` is false and none is there yet."""
+        with self._change:
+            while wait and not self._chunks and not self._is_ended:
+                self._change.wait()
+            if not self._chunks:
+                return b""
+            chunk = self._chunks.popleft()
+            self._ahead -= len(chunk)
+            self._change.notify_all()
+            return chunk
+
+    def end(self) -> None:
+        """No chunk will follow."""
+        with self._change:
+            self._is_ended = True
+            self._change.notify_all()
+
+    def close(self) -> None:
+        """Nobody will read any more."""
+        with self._change:
+            self._is_closed = True
+            self._chunks.clear()
+            self._change.notify_all()
+
+
+class Stream:
+    """The bytes of one capture, unpacked, from the first to the last; there is no way back."""
+
+    name: str
+    """What to call it in messages: the path or URL as given, or ``stdin``."""
+    size: int | None
+    """Bytes on disk, packed; None where that is not known."""
+    compression: str
+    """``""``, or gzip, zstd, xz, bzip2, lz4."""
+    path: str | None
+    """Set where the bytes are those of a plain local file, which may then be mapped into memory instead."""
+    damage: str | None
+    """Known once ``readinto`` has returned 0: byte offset in the packed data, what is wrong, what was kept."""
+
+    def __init__(self, name: str, raw: Raw, *, size: int | None = None, path: str | None = None) -> None:
+        self.name = name
+        self.size = size
+        self.damage = None
+        self.unpacked = 0
+        self._raw = raw
+        codec = compression.sniff(raw.peek(compression.MAGIC_BYTES))
+        self.compression = codec.name if codec else ""
+        self.path = None if codec else path
+        self._chunk = memoryview(b"")
+        self._pipe = _Pipe()
+        self._crash: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        if codec:
+            self._thread = threading.Thread(target=self._unpack, args=(codec, path), name=f"unpack {name}", daemon=True)
+            self._thread.start()
+
+    @property
+    def position(self) -> int:
+        """Bytes of the packed data taken so far; runs up to a few MB ahead of what was read."""
+        return self._raw.position
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer with as much as is there and return the count; wait only when nothing is. 0 at the end."""
+        if self._thread is None:
+            return self._read_plain(buffer)
+        done = 0
+        while done < len(buffer):
+            if not self._chunk:
+                self._chunk = memoryview(self._pipe.get(wait=done == 0))
+                if not self._chunk:
+                    break
+            count = min(len(self._chunk), len(buffer) - done)
+            buffer[done : done + count] = self._chunk[:count]
+            self._chunk = self._chunk[count:]
+            done += count
+        if done == 0 and len(buffer) and self._crash is not None:
+            raise self._crash
+        self.unpacked += done
+        return done
+
+    def close(self) -> None:
+        """Let the source go; the unpacking thread ends by itself."""
+        self._pipe.close()
+        if self._thread is None:
+            self._raw.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_plain(self, buffer: memoryview) -> int:
+        try:
+            done = self._raw.readinto(buffer)
+        except OSError as error:
+            self._say(str(error.strerror or error), self._raw.position)
+            return 0
+        self.unpacked += done
+        return done
+
+    def _say(self, what: str, kept: int) -> None:
+        self.damage = f"byte {self._raw.position}: {what}; the {kept} bytes before it were kept"
+
+    def _unpack(self, codec: Codec, path: str | None) -> None:
+        """Run in a thread: unpack to the end, or to the damage."""
+        kept = 0
+        try:
+            with contextlib.closing(self._raw):
+                try:
+                    for chunk in compression.unpack(self._raw, codec):
+                        kept += len(chunk)
+                        if not self._pipe.put(chunk):
+                            return
+                except Broken as broken:
+                    for chunk in _salvage(path, codec, kept) if broken.has_lost else ():
+                        kept += len(chunk)
+                        self._pipe.put(chunk)
+                    self._say_unpacked(str(broken), kept)
+                except OSError as error:
+                    self._say_unpacked(str(error.strerror or error), kept)
+        except BaseException as error:  # our bug: it belongs to the thread that reads
+            self._crash = error
+        finally:
+            self._pipe.end()
+
+    def _say_unpacked(self, what: str, kept: int) -> None:
+        self.damage = f"byte {self._raw.position}: {what}; the {kept} bytes unpacked before it were kept"
+
+
+def _salvage(path: str | None, codec: Codec, kept: int) -> Iterator[bytes]:
+    """Unpack a broken file once more, in small steps near the damage, and yield what the first run lost.
+
+    A decompressor that meets broken data loses what it had unpacked in that call; only a local file can be read twice.
+    """
+    if path is None:
+        return
+    skip = kept
+    with contextlib.suppress(Broken, OSError), contextlib.closing(Raw(io.FileIO(path))) as raw:
+        for chunk in compression.unpack(raw, codec, careful_from=kept):
+            if skip >= len(chunk):
+                skip -= len(chunk)
+                continue
+            yield chunk[skip:]
+            skip = 0
+
+
+def open_stream(uri: str) -> Stream:
+    """Open a local path, ``-`` for stdin, or an ``http(s)://``, ``s3://``, ``gs://``, ``az://`` address.
+
+    Raises ``CaptureError`` where there is nothing to read: missing, a directory, not allowed, empty, or packed data
+    of which not one byte can be unpacked.
+    """
+    try:
+        stream = _open(uri)
+    except OSError as error:
+        raise CaptureError(f"{uri}: {_advice(error)}") from None
+    return stream
+
+
+def _open(uri: str) -> Stream:
+    if uri == STDIN:
+        file = io.FileIO(0, closefd=False)
+        return _checked(Stream("stdin", Raw(file, fileno=_waitable(0))))
+    if "://" in uri:
+        from tcptrace_tw.capture import remote
+
+        body, size = remote.open_body(uri)
+        return _checked(Stream(uri, Raw(body), size=size))
+    if os.path.isdir(uri):
+        raise CaptureError(f"{uri}: is a directory, not a capture; name the files in it, or have it searched")
+    file = io.FileIO(uri)
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return _checked(Stream(uri, Raw(file, fileno=_waitable(file.fileno()))))
+    return _checked(Stream(uri, Raw(file), size=status.st_size, path=uri))
+
+
+def _checked(stream: Stream) -> Stream:
+    """The stream, if it has at least one byte."""
+    if stream.compression:
+        first = stream._pipe.get(wait=True)
+        stream._chunk = memoryview(first)
+        is_empty = not first
+    else:
+        is_empty = not stream._raw.peek(1)
+    if not is_empty:
+        return stream
+    stream.close()
+    if stream._crash is not None:
+        raise stream._crash
+    if stream.damage:
+        raise CaptureError(f"{stream.name}: {stream.damage}; fetch or pack the file again")
+    raise CaptureError(f"{stream.name}: is empty; was the capture stopped before the first packet was written?")
+
+
+def _waitable(fileno: int) -> int | None:
+    """The descriptor, if a read from it may block; a regular file never does."""
+    return None if stat.S_ISREG(os.fstat(fileno).st_mode) else fileno
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; check the path"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied); run as a user that may, or change its mode"
+    return f"cannot be opened: {error.strerror or error}"
