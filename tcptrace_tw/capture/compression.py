@@ -175,11 +175,11 @@ def unpack(packed: Packed, codec: Codec, careful_from: int | None = None) -> Ite
         piece = _next_member(packed, codec, unpacker.unused_data)
 
 
-def _limit(done: int, careful_from: int | None, usual: int) -> int:
+def _limit(done: int, careful_from: int | None, usual: int, careful: int = CAREFUL_BYTES) -> int:
     """How many bytes the next call may give out; a careful run stops exactly where it is to become careful."""
     if careful_from is None:
         return usual
-    return min(usual, careful_from - done) if done < careful_from else CAREFUL_BYTES
+    return min(usual, careful_from - done) if done < careful_from else careful
 
 
 def _next_member(packed: Packed, codec: Codec, rest: bytes) -> bytes:
@@ -216,11 +216,11 @@ def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
     stream = pa.CompressedInputStream(pa.PythonFile(Feed(), mode="r"), "lz4")  # type: ignore[arg-type]
     done = 0
     while True:
-        limit = _limit(done, careful_from, LZ4_BYTES)
+        limit = _limit(done, careful_from, LZ4_BYTES, careful=1)
         try:
             chunk = stream.read(limit)
         except OSError as error:
-            raise Broken(_reason(LZ4, error), has_lost=limit > CAREFUL_BYTES) from None
+            raise Broken(_reason(LZ4, error), has_lost=limit > 1) from None
         if not chunk:
             return
         done += len(chunk)
