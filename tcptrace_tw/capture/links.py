@@ -1,0 +1,195 @@
+"""From the first byte of a frame to the network layer: link headers, VLAN tags, MPLS labels, PPPoE, LLC.
+
+``scope`` is what keeps equal addresses apart. Bits 0-11 outer VLAN id, bit 12 present; bits 13-24 inner VLAN id,
+bit 25 present; bits 26-57 tunnel id, bits 58-61 kind of tunnel (see ``tunnels``). A VLAN id of 0 is only a priority.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.capture.octets import u8, u16, u32
+from tcptrace_tw.capture.skips import CUT_LINK, UNKNOWN_INSIDE
+from tcptrace_tw.jit import kernel
+
+HANDOVER = -2
+"""Instead of an EtherType: only ``slow`` knows this link type."""
+
+# https://www.tcpdump.org/linktypes.html
+NULL, ETHERNET, RAW_BSD, RAW_OPENBSD, RAW, LOOP, SLL, IPV4_LINK, IPV6_LINK, SLL2 = (
+    0, 1, 12, 14, 101, 108, 113, 228, 229, 276,
+)  # fmt: skip
+
+NAMES = {
+    0: "BSD loopback", 1: "Ethernet", 3: "AX.25", 6: "Token Ring", 7: "ARCNET", 8: "SLIP", 9: "PPP", 10: "FDDI",
+    12: "raw IP", 14: "raw IP", 50: "PPP over serial", 51: "PPPoE", 100: "ATM (RFC 1483)", 101: "raw IP",
+    104: "Cisco HDLC", 105: "802.11", 107: "Frame Relay", 108: "OpenBSD loopback", 109: "OpenBSD encapsulation",
+    113: "Linux cooked v1", 117: "OpenBSD pflog", 119: "802.11 with Prism header", 122: "IP over Fibre Channel",
+    127: "802.11 with radiotap header", 129: "ARCNET (Linux)", 147: "user 0", 163: "802.11 with AVS header",
+    166: "PPP with direction (pppd)", 192: "PPI", 195: "802.15.4", 204: "PPP with direction", 228: "raw IPv4",
+    229: "raw IPv6", 230: "802.15.4 without FCS", 231: "D-Bus", 239: "NFLOG", 242: "IP over InfiniBand",
+    249: "USB", 253: "Netlink", 258: "PKTAP", 276: "Linux cooked v2",
+}  # fmt: skip
+
+# https://www.iana.org/assignments/ieee-802-numbers
+IPV4, IPV6 = 0x0800, 0x86DD
+VLAN, SERVICE_VLAN, OLD_QINQ, MPLS, MPLS_MULTICAST, PPPOE, BRIDGED = (
+    0x8100, 0x88A8, 0x9100, 0x8847, 0x8848, 0x8864, 0x6558,
+)  # fmt: skip
+PPP_IPV4, PPP_IPV6 = 0x0021, 0x0057
+SNAP = 0xAAAA03
+PPP_CONTROL = 0x880B
+
+MAX_TAGS = 12
+
+VLAN_BITS = 12
+VLAN_PRESENT = 1 << VLAN_BITS
+VLAN_FIELD = VLAN_BITS + 1
+VLAN_MASK = (1 << VLAN_BITS) - 1
+
+
+def link_name(link: int) -> str:
+    """What people call a link type."""
+    return NAMES.get(link, f"link type {link}")
+
+
+def vlan_of(scope: int) -> int | None:
+    """The outer VLAN id in a scope; None where the frame had no tag."""
+    return scope & VLAN_MASK if scope & VLAN_PRESENT else None
+
+
+def vlans_of(scope: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The outer VLAN id of each scope; -1 where the frame had no tag."""
+    return np.where(scope & VLAN_PRESENT, scope & VLAN_MASK, -1)
+
+
+@kernel
+def network_layer(data: Any, at: int, end: int, link: int) -> tuple[int, int, int]:
+    """EtherType, offset of the network layer, and scope; or a skip code or ``HANDOVER`` in place of the EtherType."""
+    kind, at = _link_header(data, at, end, link)
+    if kind == IPV4 or kind == IPV6:
+        return kind, at, 0
+    return peel_tags(data, at, end, kind, 0)
+
+
+@kernel
+def _link_header(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
+    if link == ETHERNET:
+        return ethernet(data, at, end)
+    if link == SLL:
+        return (u16(data, at + 14), at + 16) if at + 16 <= end else (CUT_LINK, at)
+    if link == SLL2:
+        return (u16(data, at), at + 20) if at + 20 <= end else (CUT_LINK, at)
+    if link == NULL or link == LOOP:
+        return _address_family(data, at, end)
+    if link == RAW or link == RAW_BSD or link == RAW_OPENBSD or link == IPV4_LINK or link == IPV6_LINK:
+        return ip_version(data, at, end)
+    return HANDOVER, at
+
+
+@kernel
+def ethernet(data: Any, at: int, end: int) -> tuple[int, int]:
+    """Pass over an Ethernet header."""
+    return (u16(data, at + 12), at + 14) if at + 14 <= end else (CUT_LINK, at)
+
+
+@kernel
+def ip_version(data: Any, at: int, end: int) -> tuple[int, int]:
+    """Tell IPv4 from IPv6 by the first half byte."""
+    if at >= end:
+        return CUT_LINK, at
+    version = u8(data, at) >> 4
+    if version == 4:
+        return IPV4, at
+    return (IPV6, at) if version == 6 else (UNKNOWN_INSIDE, at)
+
+
+@kernel
+def _address_family(data: Any, at: int, end: int) -> tuple[int, int]:
+    """BSD loopback: the address family in the byte order of the machine that captured, which is not recorded."""
+    if at + 4 > end:
+        return CUT_LINK, at
+    family = u8(data, at) + u8(data, at + 3)  # one of them is 0
+    if family == 2:
+        return IPV4, at + 4
+    if family == 24 or family == 28 or family == 30 or family == 10:
+        return IPV6, at + 4
+    return UNKNOWN_INSIDE, at
+
+
+@kernel
+def peel_tags(data: Any, at: int, end: int, kind: int, scope: int) -> tuple[int, int, int]:
+    """Pass over what may stand between link and network layer."""
+    for _ in range(MAX_TAGS):
+        if kind == IPV4 or kind == IPV6:
+            break
+        if kind == VLAN or kind == SERVICE_VLAN or kind == OLD_QINQ:
+            if at + 4 > end:
+                return CUT_LINK, at, scope
+            scope = add_vlan(scope, u16(data, at) & VLAN_MASK)
+            kind, at = u16(data, at + 2), at + 4
+        elif kind == MPLS or kind == MPLS_MULTICAST:
+            kind, at = _labels(data, at, end)
+        elif kind == PPPOE:
+            kind, at = _pppoe(data, at, end)
+        elif kind == BRIDGED:
+            kind, at = ethernet(data, at, end)
+        elif 0 <= kind < 0x600:
+            kind, next_at = _llc(data, at, end, kind)
+            if next_at == at:
+                break
+            at = next_at
+        else:
+            break
+    return kind, at, scope
+
+
+@kernel
+def add_vlan(scope: int, vlan: int) -> int:
+    """Put a VLAN id into the scope: the first is the outer one, the second the inner one, more are left out."""
+    if vlan == 0:
+        return scope
+    field = (vlan | VLAN_PRESENT) if not scope & VLAN_PRESENT else (vlan | VLAN_PRESENT) << VLAN_FIELD
+    return scope if scope & (VLAN_PRESENT << VLAN_FIELD) else scope | field
+
+
+@kernel
+def _labels(data: Any, at: int, end: int) -> tuple[int, int]:
+    """MPLS: labels up to the bottom of the stack; what follows is told by its first half byte (RFC 4928)."""
+    is_bottom = False
+    while not is_bottom:
+        if at + 4 > end:
+            return CUT_LINK, at
+        is_bottom = (u32(data, at) & 0x100) != 0
+        at += 4
+    if at < end and u8(data, at) >> 4 == 0:  # pseudowire control word, then Ethernet (RFC 4448)
+        return BRIDGED, at + 4
+    return ip_version(data, at, end)
+
+
+@kernel
+def _pppoe(data: Any, at: int, end: int) -> tuple[int, int]:
+    """PPPoE session, then PPP (RFC 2516)."""
+    return ppp_protocol(data, at + 6, end)
+
+
+@kernel
+def ppp_protocol(data: Any, at: int, end: int) -> tuple[int, int]:
+    """The protocol field of PPP, which may be compressed to one byte (RFC 1661 6.5)."""
+    if at + 2 > end:
+        return CUT_LINK, at
+    is_short = (u8(data, at) & 1) != 0
+    protocol = u8(data, at) if is_short else u16(data, at)
+    at += 1 if is_short else 2
+    if protocol == PPP_IPV4:
+        return IPV4, at
+    return (IPV6, at) if protocol == PPP_IPV6 else (PPP_CONTROL, at)
+
+
+@kernel
+def _llc(data: Any, at: int, end: int, kind: int) -> tuple[int, int]:
+    """802.2: SNAP names an EtherType; anything else stays what it is."""
+    if at + 8 <= end and u8(data, at) * 65536 + u16(data, at + 1) == SNAP:
+        return u16(data, at + 6), at + 8
+    return kind, at

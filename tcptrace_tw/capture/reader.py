@@ -1,0 +1,136 @@
+"""One capture file, from a byte stream to batches of segments, in file order and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from tcptrace_tw import jit
+from tcptrace_tw.capture import frames as fr
+from tcptrace_tw.capture import pcap, skips
+from tcptrace_tw.capture.decode import decode_frames
+from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.window import Stream, Window
+from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.spec import segments
+from tcptrace_tw.spec.columns import FRAME_BITS, TRUNCATED
+
+BATCH_SIZE = 16384
+WINDOW_SIZE = 1 << 20
+"""Fits into the second-level cache together with a batch: what was just read is still there when it is decoded."""
+
+_NO_TIME = (1 << 63) - 1
+
+
+class Format(Protocol):
+    """A file format: it knows how to find frames in the window."""
+
+    def scan(self, window: Window, frames: fr.Frames, room: int) -> tuple[int, int]:
+        """Note up to ``room`` frames and move the window past them; return their number and why it ended."""
+
+    def damage(self, window: Window) -> str:
+        """What is wrong with the bytes at the start of the window, which are no whole frame."""
+
+
+class Reader:
+    """Reads one capture file.
+
+    ``stream`` delivers the bytes, decompressed. ``facts`` is complete when ``batches`` has come to its end; format,
+    compression and snap length are there from the start. Raises ``CaptureError`` for what is not a capture.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        compiled: bool,
+        file_index: int = 0,
+        batch_size: int = BATCH_SIZE,
+        window_size: int = WINDOW_SIZE,
+    ) -> None:
+        self.facts = FileFacts(stream.name, compression=stream.compression, size=stream.size)
+        self._stream = stream
+        self._compiled = compiled
+        self._first_frame = (file_index << FRAME_BITS) + 1
+        self._batch_size = batch_size
+        self._window = Window(stream, compiled=compiled, size=window_size)
+        self._frames = fr.allocate(batch_size)
+        self._batch = segments.allocate(batch_size)
+        self._handed = np.zeros((batch_size, 2), np.int64)
+        self._skipped = np.zeros(skips.CODES, np.int64)
+        self._totals = np.zeros(1, fr.Totals).view(np.recarray)
+        self._totals[0].first_time = _NO_TIME
+        self._survey = jit.load(fr.survey, compiled=compiled)
+        self._decode_frames = jit.load(decode_frames, compiled=compiled)
+        self._format = self._open()
+
+    def batches(self) -> Iterator[segments.Segments]:
+        """Batches of segments in file order. A batch is valid until the next one is asked for."""
+        n = 0
+        outcome = fr.FULL
+        while outcome != fr.DAMAGED:
+            count, outcome = self._format.scan(self._window, self._frames, self._batch_size - n)
+            n = self._decode(count, n)
+            if (self._batch_size - n) * 8 < self._batch_size:
+                yield self._finish_batch(n)
+                n = 0
+            if outcome == fr.DRY and not self._window.refill():
+                break
+        self._finish()
+        if n:
+            yield self._finish_batch(n)
+
+    def _open(self) -> Format:
+        window, name = self._window, self._stream.name
+        if not window.need(4) and window.start == window.end:
+            raise CaptureError(f"{name}: byte 0: the file is empty; capture again, or wait until it is written")
+        magic = window.peek(4)
+        if pcap.is_pcap(magic):
+            return pcap.PcapFile(window, self.facts, compiled=self._compiled)
+        raise CaptureError(
+            f"{name}: byte 0: neither pcap nor pcapng, it begins with {magic.hex(' ')}; "
+            "record with tcpdump -w, or convert with editcap"
+        )
+
+    def _decode(self, count: int, n: int) -> int:
+        """Decode the frames of the last scan into the batch from row ``n`` on; return the next free row."""
+        if not count:
+            return n
+        number = self._first_frame + int(self._totals[0].frames)
+        self._survey(self._frames, count, self._totals)
+        n, _ = self._decode_frames(
+            self._window.data, self._frames, count, number, self._batch, n, self._skipped, self._handed
+        )
+        return n
+
+    def _finish_batch(self, n: int) -> segments.Segments:
+        batch = segments.head(self._batch, n)
+        self.facts.truncated_options += int(np.count_nonzero(batch.options & TRUNCATED))
+        self.facts.tcp_segments += n
+        self._update_facts()
+        return batch
+
+    def _update_facts(self) -> None:
+        facts, totals = self.facts, self._totals[0]
+        facts.frames = int(totals.frames)
+        facts.captured_bytes = int(totals.captured_bytes)
+        facts.wire_bytes = int(totals.wire_bytes)
+        facts.backward_steps = int(totals.backward_steps)
+        if facts.frames:
+            facts.first_time, facts.last_time = int(totals.first_time), int(totals.last_time)
+
+    def _finish(self) -> None:
+        """Complete the facts, and say what is damaged."""
+        self._update_facts()
+        facts, window = self.facts, self._window
+        facts.skipped = skips.count_by_name(self._skipped)
+        if window.start < window.end:
+            facts.damage = f"byte {window.offset + window.start}: {self._format.damage(window)}"
+        facts.damage = self._stream.damage or facts.damage
+        if facts.damage is None:
+            return
+        if not facts.frames:
+            raise CaptureError(f"{facts.name}: {facts.damage}; there is no frame before it")
+        facts.damage += f"; the {facts.frames} frames before it were kept"

@@ -1,0 +1,90 @@
+"""A sliding window over a byte stream: one buffer that is used again and again, whatever the size of the file."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Stream(Protocol):
+    """Where bytes come from (see ``source``)."""
+
+    name: str
+    size: int | None
+    position: int
+    compression: str
+    damage: str | None
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill some of ``buffer``; 0 at the end."""
+
+
+class Window:
+    """``data[start:end]`` are the bytes not yet used; ``offset`` is where ``data[0]`` lies in the stream.
+
+    ``data`` is a uint8 array for compiled kernels, a memoryview for interpreted ones (see ``octets``).
+    """
+
+    def __init__(self, stream: Stream, *, compiled: bool, size: int) -> None:
+        self._stream = stream
+        self._compiled = compiled
+        self.start = self.end = 0
+        self.offset = 0
+        self.is_ended = False
+        self._allocate(size)
+
+    def _allocate(self, size: int) -> None:
+        array = np.empty(size, np.uint8)
+        self._view = memoryview(array)
+        self.data: Any = array if self._compiled else self._view
+
+    def refill(self) -> bool:
+        """Keep the unused bytes, read more behind them; False when the stream has no more.
+
+        The window grows when one record needs more than it has; the formats bound the size of a record.
+        """
+        rest = self.end - self.start
+        old = self._view
+        if rest == len(old):
+            self._allocate(2 * len(old))
+        self._view[:rest] = old[self.start : self.end]
+        self.offset += self.start
+        self.start, self.end = 0, rest
+        return self._read()
+
+    def need(self, size: int) -> bool:
+        """Have at least ``size`` unused bytes; False when the stream ends before."""
+        while self.end - self.start < size:
+            if not self.refill():
+                return False
+        return True
+
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes, or what there is of them."""
+        return bytes(self._view[self.start : min(self.start + size, self.end)])
+
+    def take(self, size: int) -> bytes:
+        """Use the next ``size`` bytes, of which there are enough."""
+        piece = self.peek(size)
+        self.start += size
+        return piece
+
+    def skip(self, size: int) -> bool:
+        """Use the next ``size`` bytes unseen; False when the stream ends before."""
+        while self.end - self.start < size:
+            size -= self.end - self.start
+            self.start = self.end
+            if not self.refill():
+                return False
+        self.start += size
+        return True
+
+    def _read(self) -> bool:
+        count = 0
+        while not self.is_ended and self.end < len(self._view):
+            got = self._stream.readinto(self._view[self.end :])
+            self.is_ended = got == 0
+            self.end += got
+            count += got
+        return count > 0
