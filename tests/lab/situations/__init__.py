@@ -1,0 +1,37 @@
+"""The situations, by family; importing this package registers them all."""
+
+import dataclasses
+from collections.abc import Callable
+
+SITUATIONS = {}
+
+
+@dataclasses.dataclass
+class Situation:
+    """A recipe: what to set, what to do, and where to look from."""
+
+    name: str
+    description: str
+    play: Callable
+    prepare: Callable
+    capture: str = "client"
+    filter: str = "tcp"
+    snaplen: int = 0
+    interface: str = ""
+    tcpdump_options: tuple = ()
+    is_bulk: bool = False
+    is_wire_checked: bool = True
+
+
+def situation(name, prepare=lambda lab: None, **options):
+    """Register a function `play(lab)`; its docstring is the description."""
+
+    def register(play):
+        description = " ".join(play.__doc__.split())
+        SITUATIONS[name] = Situation(name, description, play, prepare, **options)
+        return play
+
+    return register
+
+
+from tests.lab.situations import closing, last_ack, reuse, stale  # noqa: E402, F401

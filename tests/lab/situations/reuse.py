@@ -1,0 +1,34 @@
+"""A tuple used again inside 2MSL: by the holder of TIME-WAIT, or by its peer."""
+
+from tests.lab.situations import situation
+from tests.lab.situations.last_ack import quick_reuse
+from tests.lab.situations.steps import CLIENT_PORT, close_in_turn
+
+
+@situation("tw-reuse-client", prepare=quick_reuse)
+def tw_reuse_client(lab):
+    """With tcp_tw_reuse=1 and a single port connect() fails locally 0.4 s into its own TIME-WAIT, and takes the tuple
+    over after 1.3 s."""
+    client, server = lab.connect()
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+    lab.sleep(0.3)
+    try:
+        lab.client.tcp().connect((lab.server.address, 5000))
+    except OSError as error:
+        lab.note(f"connect() 0.4 s into TIME-WAIT: {error.strerror}; nothing on the wire")
+    lab.sleep(0.9)
+    client, server = lab.connect()
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+
+
+@situation("server-tw-new-syn")
+def server_tw_new_syn(lab):
+    """The server closed first and holds TIME-WAIT; the client connects again from the same port and the SYN replaces
+    the entry."""
+    for _ in range(2):
+        client, server = lab.connect(source=CLIENT_PORT)
+        lab.exchange(client, server)
+        close_in_turn(server, client)
+        lab.sleep(0.4)
