@@ -365,14 +365,14 @@ FINDINGS = Table(
     "findings",
     "rule statement about one connection",
     (
-        _id("finding_id", "Number of the finding, from 1."),
+        _id("finding_id", "The incarnation, then three digits for the rule: 17202 is RU002 on connection 17."),
         Column("rule", "text", "Rule id, as in RU002."),
         Column("name", "text", "Rule name, as in reuse-inside-2msl."),
         _word("severity", w.SEVERITY, "How bad."),
         _word("confidence", w.CONFIDENCE, "How sure."),
         _id("connection_id", "The incarnation; null for findings about the capture.", null=True),
         _id("previous_connection_id", "The incarnation that the SYN met.", null=True),
-        *_PEERS,
+        *(c._replace(is_nullable=True) for c in _PEERS),
         _time("time", "When it began."),
         _time("end_time", "When it ended.", null=True),
         Column("frames", "list", "Evidence: frame numbers."),
@@ -386,3 +386,5 @@ FINDINGS = Table(
 
 TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, CENSUS, FINDINGS)
 """The tables of the contract, in the order of the docs."""
+
+BY_NAME = {table.name: table for table in TABLES}
