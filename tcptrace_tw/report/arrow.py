@@ -1,0 +1,149 @@
+"""Kernel rows to Arrow columns: nulls by sentinel, addresses and words as dictionaries, frames split by file."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tcptrace_tw.capture.links import vlans_of
+from tcptrace_tw.report.community_id import community_ids
+from tcptrace_tw.report.schema import HIDDEN, TIME, schema
+from tcptrace_tw.report.text import FRAME_MASK, MAPPED, ip_text
+from tcptrace_tw.spec import zeek
+from tcptrace_tw.spec.columns import FRAME_BITS, Column, Table
+from tcptrace_tw.spec.words import NULL_WORD, Vocabulary
+
+_OCTETS = pa.array([str(octet) for octet in range(256)])
+_BLOCK = 8192  # rows that stay in the second-level cache while their fields are taken apart
+
+Columns = dict[str, NDArray[Any]]
+
+
+def record_batch(table: Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:
+    """Rows of one table, as they are written."""
+    columns = transpose(rows)
+    arrays: list[pa.Array] = []
+    for column in table.columns:
+        if column.name not in HIDDEN:
+            arrays += _arrays(column, columns, several_files)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema(table, several_files))
+
+
+def transpose(rows: NDArray[Any]) -> Columns:
+    """Each field of the records as an array of its own, taken apart block by block."""
+    assert rows.dtype.names is not None
+    columns = {name: np.empty(rows.size, rows.dtype[name]) for name in rows.dtype.names}
+    for start in range(0, rows.size, _BLOCK):
+        block = rows[start : start + _BLOCK]
+        for name, column in columns.items():
+            column[start : start + _BLOCK] = block[name]
+    return columns
+
+
+def distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int32], list[NDArray[np.int64]]]:
+    """For rows of integers: which distinct row each one is, and the distinct rows, column by column."""
+    indices, kept = _encode(columns[0])
+    uniques = [kept]
+    for column in columns[1:]:
+        others, values = _encode(column)
+        both = indices.astype(np.int64) * values.size + others
+        indices, pairs = _encode(both)
+        uniques = [u[pairs // values.size] for u in uniques] + [values[pairs % values.size]]
+    return indices, uniques
+
+
+def ips(hi: NDArray[np.int64], lo: NDArray[np.int64]) -> pa.DictionaryArray:
+    """Addresses as a dictionary; each distinct one is formatted once."""
+    indices, (his, los) = distinct(hi, lo)
+    return pa.DictionaryArray.from_arrays(pa.array(indices), _ip_texts(his, los))
+
+
+def words(codes: NDArray[np.uint8], vocabulary: Vocabulary) -> pa.DictionaryArray:
+    """Codes of words as a dictionary of the whole vocabulary."""
+    mask = codes == NULL_WORD
+    indices = pa.array(codes.astype(np.int32), mask=mask if mask.any() else None)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(vocabulary.words))
+
+
+def numbers(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:
+    """Integers in which -1 stands for null."""
+    mask = values == -1
+    return pa.array(values, kind, mask=mask if mask.any() else None)
+
+
+def frames(values: NDArray[np.int64]) -> pa.Array:
+    """Frame numbers without the file they are in."""
+    return numbers(np.where(values == -1, -1, values & FRAME_MASK))
+
+
+def files(values: NDArray[np.int64]) -> pa.Array:
+    """The files that frame numbers are in."""
+    return numbers((values >> FRAME_BITS).astype(np.int32))
+
+
+def histories(columns: Columns) -> tuple[pa.DictionaryArray, pa.DictionaryArray]:
+    """Zeek's history and conn_state of connections; each distinct history is read once."""
+    indices, (los, his) = distinct(columns["history_lo"], columns["history_hi"])
+    texts = [zeek.unpack(lo, hi) for lo, hi in zip(los.tolist(), his.tolist(), strict=True)]
+    states = [zeek.conn_state(text) for text in texts]
+    vocabulary = sorted({row.word for row in zeek.CONN_STATES})
+    codes = np.array([vocabulary.index(state) for state in states], np.int32)
+    return (
+        pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(texts, pa.string())),
+        pa.DictionaryArray.from_arrays(pa.array(codes[indices] if codes.size else indices), pa.array(vocabulary)),
+    )
+
+
+def _ip_texts(his: NDArray[np.int64], los: NDArray[np.int64]) -> pa.StringArray:
+    if not ((his == 0) & (los >> 32 == MAPPED)).all():
+        return pa.array([ip_text(hi, lo) for hi, lo in zip(his.tolist(), los.tolist(), strict=True)], pa.string())
+    octets = [_OCTETS.take(pa.array(los >> shift & 0xFF)) for shift in (24, 16, 8, 0)]
+    return pc.binary_join_element_wise(*octets, ".")
+
+
+def _encode(values: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    if values.size and (values[0] == values).all():
+        return np.zeros(values.size, np.int32), values[:1]
+    encoded = pc.dictionary_encode(pa.array(values))
+    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
+
+
+def _arrays(column: Column, columns: Columns, several_files: bool) -> Iterator[pa.Array]:
+    if column.kind == "frame":
+        yield frames(columns[column.name])
+        if several_files:
+            yield files(columns[column.name])
+    else:
+        yield _array(column, columns)
+
+
+def _array(column: Column, columns: Columns) -> pa.Array:
+    name = column.name
+    if name in _DERIVED:
+        return _DERIVED[name](columns)
+    if column.kind == "ip":
+        return ips(columns[f"{name}_hi"], columns[f"{name}_lo"])
+    if column.kind == "word":
+        assert column.words is not None
+        return words(columns[name], column.words)
+    if column.kind == "bool":
+        return pa.array(columns[name].view(np.bool_) if columns[name].max(initial=0) < 2 else columns[name] != 0)
+    if column.kind == "time":
+        return numbers(columns[name]).cast(TIME)
+    return numbers(columns[name]) if column.is_nullable else pa.array(columns[name])
+
+
+def _vlans(columns: Columns) -> pa.Array:
+    return numbers(vlans_of(columns["scope"]).astype(np.int32))
+
+
+_DERIVED = {
+    "vlan": _vlans,
+    "history": lambda columns: histories(columns)[0],
+    "conn_state": lambda columns: histories(columns)[1],
+    "community_id": community_ids,
+}
+"""Columns that are made from others when a table is written."""

@@ -1,0 +1,191 @@
+"""What a finding is about: its number, its connection, its endpoints and its evidence, from the rows of its rule."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.report.messages import COUNT, message
+from tcptrace_tw.report.text import FRAME_MASK, endpoint_text, ip_text, raw_text
+from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.spec.columns import BY_NAME, FRAME_BITS
+from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+
+FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP")
+"""The first digit of a rule's number: TW is 1."""
+
+_RULES_PER_CONNECTION = 1000
+
+Ints = NDArray[np.int64]
+
+
+def rule_number(rule_id: str) -> int:
+    """``RU002`` is 202: the three digits at the end of a finding's number."""
+    family, number = rule_id[:2], int(rule_id[2:])
+    return (FAMILIES.index(family) + 1 if family in FAMILIES else 9) * 100 + number
+
+
+def connection_of(finding_id: int) -> int:
+    """The incarnation that a finding is about; 0 for the capture."""
+    return finding_id // _RULES_PER_CONNECTION
+
+
+def finding_ids(findings: Findings) -> Ints:
+    """The same whatever chunks the rows came in: the incarnation, then three digits for the rule."""
+    subject = connection_ids(findings)
+    if "attempt_id" in _names(findings):
+        subject = np.where(subject == -1, findings.rows["attempt_id"], subject)
+    return np.maximum(subject, 0) * _RULES_PER_CONNECTION + rule_number(findings.rule.id)
+
+
+def connection_ids(findings: Findings) -> Ints:
+    """The incarnations; -1 where there is none."""
+    return _column(findings, "connection_id")
+
+
+def previous_connection_ids(findings: Findings) -> Ints:
+    """The incarnations that a SYN met; -1 where there are none."""
+    return _column(findings, "previous_connection_id")
+
+
+def times(findings: Findings) -> Ints:
+    """When each finding began."""
+    return _column(findings, findings.rule.time)
+
+
+def end_times(findings: Findings) -> Ints:
+    """When each finding ended; -1 where it is a moment."""
+    return _column(findings, findings.rule.end_time)
+
+
+def peer_fields(findings: Findings) -> tuple[str, str, str, str]:
+    """The columns that hold ip, port, peer ip and peer port; "" where the rows have none."""
+    columns = {column.name for column in BY_NAME[findings.rule.table].columns}
+    names = ("ip", "port", "peer_ip", "peer_port")
+    if "orig_ip" in columns:
+        names = ("orig_ip", "orig_port", "resp_ip", "resp_port")
+    one, two, three, four = (name if name in columns else "" for name in names)
+    return one, two, three, four
+
+
+def frame_lists(findings: Findings) -> tuple[Ints, NDArray[np.int32]]:
+    """All evidence frames one finding after the other, and the offset at which each finding's begin.
+
+    A finding's frames rise; each is named once; nulls are left out.
+    """
+    size, names = findings.rows.size, findings.rule.frames
+    if not names:
+        return np.zeros(0, np.int64), np.zeros(size + 1, np.int32)
+    matrix = np.empty((size, len(names)), np.int64)
+    for i, name in enumerate(names):
+        matrix[:, i] = findings.rows[name]
+    matrix.sort(axis=1)
+    keep = matrix != -1
+    keep[:, 1:] &= matrix[:, 1:] != matrix[:, :-1]
+    offsets = np.zeros(size + 1, np.int32)
+    np.cumsum(keep.sum(axis=1), out=offsets[1:])
+    return matrix[keep], offsets
+
+
+def tuple_filter(ip: str, port: int, peer_ip: str, peer_port: int) -> str:
+    """A Wireshark display filter for everything between two endpoints."""
+    version = "ipv6" if ":" in ip else "ip"
+    sides = f"{version}.addr == {ip} && {version}.addr == {peer_ip}"
+    return f"{sides} && tcp.port == {port} && tcp.port == {peer_port}"
+
+
+def frame_filter(frames: list[int]) -> str:
+    """A Wireshark display filter for some frames of one file."""
+    return f"frame.number in {{{', '.join(str(frame & FRAME_MASK) for frame in frames)}}}"
+
+
+class Finding(NamedTuple):
+    """One finding in full, as the terminal and ``check`` print it. Frames are plain numbers, ``files`` their files."""
+
+    finding_id: int
+    rule: str
+    name: str
+    severity: str
+    confidence: str
+    connection_id: int | None
+    endpoints: str
+    time: int
+    file: int
+    frames: tuple[int, ...]
+    message: str
+    values: dict[str, str]
+    rival: str
+    caveats: tuple[str, ...]
+    display_filter: str
+
+    @property
+    def frame(self) -> int | None:
+        """The first evidence frame."""
+        return self.frames[0] if self.frames else None
+
+
+def finding(findings: Findings, index: int, several_files: bool = False) -> Finding:
+    """Finding ``index`` of a chunk."""
+    one = Findings(
+        findings.rule, findings.rows[index : index + 1], findings.severity[index : index + 1],
+        findings.confidence[index : index + 1], findings.count[index : index + 1], findings.caveats,
+    )  # fmt: skip
+    connection = int(connection_ids(one)[0])
+    frames = frame_lists(one)[0].tolist()
+    sides = _endpoints(one)
+    return Finding(
+        int(finding_ids(one)[0]),
+        one.rule.id,
+        one.rule.name,
+        SEVERITY.words[one.severity[0]],
+        CONFIDENCE.words[one.confidence[0]],
+        None if connection == -1 else connection,
+        " > ".join(endpoint_text(*side) for side in sides),
+        int(times(one)[0]),
+        frames[0] >> FRAME_BITS if frames else 0,
+        tuple(frame & FRAME_MASK for frame in frames),
+        message(one, 0, several_files),
+        values(one, 0),
+        one.rule.rival,
+        one.caveats,
+        _display_filter(frames, sides, several_files),
+    )
+
+
+def values(findings: Findings, index: int) -> dict[str, str]:
+    """The numbers behind the sentence; nulls are left out."""
+    table, row = BY_NAME[findings.rule.table], findings.rows[index]
+    found: dict[str, str] = {}
+    for name in findings.rule.values:
+        text = str(int(findings.count[index])) if name == COUNT else raw_text(table, name, row)
+        if text is not None:
+            found[name] = text
+    return found
+
+
+def _display_filter(frames: list[int], sides: list[tuple[str, int]], several_files: bool) -> str:
+    if frames and not several_files:
+        return frame_filter(frames)
+    return tuple_filter(*sides[0], *sides[1]) if len(sides) == 2 else "tcp"
+
+
+def _endpoints(findings: Findings) -> list[tuple[str, int]]:
+    row, (ip, port, peer_ip, peer_port) = findings.rows[0], peer_fields(findings)
+    return [
+        (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), int(row[number]) if number else 0)
+        for address, number in ((ip, port), (peer_ip, peer_port))
+        if address
+    ]
+
+
+def _names(findings: Findings) -> tuple[str, ...]:
+    names: Any = findings.rows.dtype.names
+    return tuple(names)
+
+
+def _column(findings: Findings, name: str) -> Ints:
+    """A column of ids or times; -1 in all rows where the table does not have it."""
+    if name not in _names(findings):
+        return np.full(findings.rows.size, -1, np.int64)
+    column: Ints = findings.rows[name]
+    return column

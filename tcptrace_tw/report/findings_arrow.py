@@ -1,0 +1,137 @@
+"""Findings to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tcptrace_tw.report import findings as about
+from tcptrace_tw.report.arrow import ips, numbers, words
+from tcptrace_tw.report.arrow_text import bracketed, raw, said
+from tcptrace_tw.report.messages import COUNT, parse
+from tcptrace_tw.report.schema import CAVEATS, FILE, FRAMES, TIME, WORD, schema
+from tcptrace_tw.report.text import FRAME_MASK
+from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.spec.columns import BY_NAME, FINDINGS, FRAME_BITS
+from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+
+
+def findings_batch(findings: Findings, several_files: bool = False) -> pa.RecordBatch:
+    """All findings of a chunk as rows of the ``findings`` table."""
+    rule, size = findings.rule, findings.rows.size
+    frames, offsets = about.frame_lists(findings)
+    peers = _peers(findings)
+    columns = {
+        "finding_id": pa.array(about.finding_ids(findings)),
+        "rule": _always(rule.id, size),
+        "name": _always(rule.name, size),
+        "severity": words(findings.severity, SEVERITY),
+        "confidence": words(findings.confidence, CONFIDENCE),
+        "connection_id": numbers(about.connection_ids(findings)),
+        "previous_connection_id": numbers(about.previous_connection_ids(findings)),
+        **dict(zip(("ip", "port", "peer_ip", "peer_port"), peers, strict=True)),
+        "time": pa.array(np.ascontiguousarray(about.times(findings))).cast(TIME),
+        "end_time": numbers(np.ascontiguousarray(about.end_times(findings))).cast(TIME),
+        "frames": pa.ListArray.from_arrays(offsets, frames & FRAME_MASK, type=FRAMES),
+        "files": pa.ListArray.from_arrays(offsets, pa.array(frames >> FRAME_BITS, FILE)),
+        "message": messages(findings, several_files),
+        "values": _values(findings),
+        "rival": _always(rule.rival, size),
+        "caveats": _repeated(findings.caveats, size),
+        "display_filter": _display_filters(frames, offsets, peers, several_files),
+    }
+    wanted = schema(FINDINGS, several_files)
+    return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
+
+
+def messages(findings: Findings, several_files: bool = False) -> pa.Array:
+    """The sentence of every finding."""
+    table, parts = BY_NAME[findings.rule.table], []
+    for part in parse(findings.rule.message):
+        parts.append(pa.scalar(part.literal))
+        if part.column == COUNT:
+            parts.append(pa.array(findings.count).cast(pa.string()))
+        elif part.column:
+            texts = said(table, part.column, findings.rows, several_files)
+            parts.append(bracketed(texts) if part.is_address else texts)
+    if not any(isinstance(part, pa.Array) for part in parts):
+        return pa.array([findings.rule.message] * findings.rows.size, pa.string())
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _always(text: str, size: int) -> pa.DictionaryArray:
+    indices = pa.array(np.zeros(size, np.int32), mask=None if text else np.ones(size, bool))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([text]))
+
+
+def _peers(findings: Findings) -> list[pa.Array]:
+    rows, size = findings.rows, findings.rows.size
+    columns: list[pa.Array] = []
+    for name in about.peer_fields(findings):
+        if not name:
+            kind = WORD if len(columns) % 2 == 0 else pa.uint16()
+            columns.append(pa.nulls(size, kind))
+        elif name.endswith("ip"):
+            columns.append(ips(*(np.ascontiguousarray(rows[f"{name}_{half}"]) for half in ("hi", "lo"))))
+        else:
+            columns.append(pa.array(np.ascontiguousarray(rows[name])))
+    return columns
+
+
+def _values(findings: Findings) -> pa.MapArray:
+    """One map of ``rule.values`` per row: the texts of all columns, dealt out row by row."""
+    table, names, size = BY_NAME[findings.rule.table], findings.rule.values, findings.rows.size
+    columns = [
+        pa.array(findings.count).cast(pa.string()) if name == COUNT else raw(table, name, findings.rows)
+        for name in names
+    ]
+    if not columns:
+        empty = pa.array([], pa.string())
+        return pa.MapArray.from_arrays(np.zeros(size + 1, np.int32), empty, empty)
+    dealt = np.arange(size * len(names)).reshape(len(names), size).T.ravel()
+    items = pa.concat_arrays(columns).take(pa.array(dealt))
+    keys = pa.array(names).take(pa.array(np.tile(np.arange(len(names), dtype=np.int32), size)))
+    offsets = np.arange(0, items_end(size, len(names)), len(names), dtype=np.int32)
+    if items.null_count:
+        known = items.is_valid().to_numpy(zero_copy_only=False)
+        offsets = np.concatenate(([0], np.cumsum(known)[offsets[1:] - 1])).astype(np.int32)
+        keys, items = keys.filter(pa.array(known)), items.drop_null()
+    return pa.MapArray.from_arrays(offsets, keys, items)
+
+
+def items_end(size: int, names: int) -> int:
+    """The bound of ``arange`` that makes ``size + 1`` offsets in steps of ``names``."""
+    return size * names + 1
+
+
+def _repeated(texts: tuple[str, ...], size: int) -> pa.ListArray:
+    offsets = np.arange(0, size * len(texts) + 1, len(texts) or 1, dtype=np.int32)
+    if not texts:
+        offsets = np.zeros(size + 1, np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(texts * size, pa.string()), type=CAVEATS)
+
+
+def _display_filters(
+    frames: NDArray[np.int64], offsets: NDArray[np.int32], peers: list[pa.Array], several_files: bool
+) -> pa.Array:
+    size = offsets.size - 1
+    tuples = None
+    if several_files or (np.diff(offsets) == 0).any():
+        tuples = _tuple_filters(peers, size)
+    if several_files:
+        return tuples
+    lists = pa.ListArray.from_arrays(offsets, pa.array(frames & FRAME_MASK).cast(pa.string()))
+    filters = pc.binary_join_element_wise("frame.number in {", pc.binary_join(lists, ", "), "}", "")
+    return filters if tuples is None else pc.if_else(pa.array(np.diff(offsets) > 0), filters, tuples)
+
+
+def _tuple_filters(peers: list[pa.Array], size: int) -> pa.Array:
+    ip, port, peer_ip, peer_port = (p.cast(pa.string()) for p in peers)
+    if peer_ip.null_count == size:
+        return pa.array(["tcp"] * size)
+    is_v6 = pc.match_substring(ip, ":")
+    side = pc.if_else(is_v6, "ipv6.addr == ", "ip.addr == ")
+    return pc.binary_join_element_wise(
+        side, ip, " && ", side, peer_ip, " && tcp.port == ", port.fill_null("0"),
+        " && tcp.port == ", peer_port.fill_null("0"), "",
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Rows to tables: ``ParquetSink`` writes the folder of the contract, ``ArrowSink`` keeps tables in memory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tcptrace_tw.report.arrow import record_batch
+from tcptrace_tw.report.findings_arrow import findings_batch
+from tcptrace_tw.report.schema import TIME, dictionary_columns, encodings, schema
+from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.spec.columns import BY_NAME, FINDINGS, TABLES, Table
+
+ROW_GROUP = 1 << 18
+METADATA_KEY = "tcptrace_tw"
+
+
+class TableSink:
+    """Gathers rows until a row group is full, makes Arrow of them and hands them to ``write``.
+
+    ``several_files`` says whether frames need the index of their file beside them.
+    """
+
+    tables = frozenset(table.name for table in TABLES)
+
+    def __init__(self, several_files: bool = False) -> None:
+        self.several_files = several_files
+        self.counts = dict.fromkeys(self.tables, 0)
+        self._rows: dict[str, list[NDArray[Any]]] = {name: [] for name in self.tables}
+        self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
+
+    def write(self, table: Table, batch: pa.RecordBatch) -> None:
+        """Take one batch of a table."""
+        raise NotImplementedError
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """Take finished rows of one table."""
+        waiting = self._rows[table]
+        waiting.append(np.asarray(rows))
+        self.counts[table] += rows.size
+        if sum(r.size for r in waiting) >= ROW_GROUP:
+            self._flush_rows(table)
+
+    def findings(self, findings: Findings) -> None:
+        """Take what one rule says; findings of one rule are written together."""
+        waiting = self._findings.setdefault((findings.rule.id, findings.caveats), [])
+        waiting.append(findings)
+        self.counts[FINDINGS.name] += findings.rows.size
+        if sum(f.rows.size for f in waiting) >= ROW_GROUP // 2:
+            self._flush_findings((findings.rule.id, findings.caveats))
+
+    def flush(self) -> None:
+        """Write what is still waiting."""
+        for name in self.tables:
+            self._flush_rows(name)
+        for key in sorted(self._findings):
+            self._flush_findings(key)
+
+    def _flush_rows(self, name: str) -> None:
+        waiting, self._rows[name] = self._rows[name], []
+        if not waiting:
+            return
+        rows = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+        del waiting
+        for start in range(0, rows.size, ROW_GROUP):
+            table = BY_NAME[name]
+            self.write(table, record_batch(table, rows[start : start + ROW_GROUP], self.several_files))
+
+    def _flush_findings(self, key: tuple[str, tuple[str, ...]]) -> None:
+        waiting = self._findings.pop(key)
+        together = waiting[0] if len(waiting) == 1 else _concatenated(waiting)
+        if together.rows.size:
+            self.write(FINDINGS, findings_batch(together, self.several_files))
+
+
+class ArrowSink(TableSink):
+    """Keeps every table in memory."""
+
+    def __init__(self, several_files: bool = False) -> None:
+        super().__init__(several_files)
+        self._batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in self.tables}
+
+    def write(self, table: Table, batch: pa.RecordBatch) -> None:
+        """Keep one batch."""
+        self._batches[table.name].append(batch)
+
+    def finish(self, metadata: dict[str, Any]) -> dict[str, pa.Table]:
+        """All tables, with ``metadata`` in their schemas."""
+        self.flush()
+        return {
+            name: pa.Table.from_batches(batches, schema(BY_NAME[name], self.several_files))
+            .unify_dictionaries()
+            .replace_schema_metadata({METADATA_KEY: json.dumps(metadata)})
+            for name, batches in self._batches.items()
+        }
+
+
+class ParquetSink(TableSink):
+    """Streams every table into ``folder/<name>.parquet``; tables without rows are written too."""
+
+    def __init__(self, folder: Path, several_files: bool = False) -> None:
+        super().__init__(several_files)
+        self._writers = {
+            table.name: _writer(folder / f"{table.name}.parquet", schema(table, several_files)) for table in TABLES
+        }
+
+    def write(self, table: Table, batch: pa.RecordBatch) -> None:
+        """Write one batch as a row group."""
+        self._writers[table.name].write_batch(batch, row_group_size=ROW_GROUP)
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Write the rest and close the files; ``metadata`` goes into each of them."""
+        self.flush()
+        text = json.dumps(metadata)
+        for writer in self._writers.values():
+            writer.add_key_value_metadata({METADATA_KEY: text})
+        self.close()
+
+    def close(self) -> None:
+        """Close the files as they are."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
+    """Level 1 of zstd, and deltas: twice as fast and half as large as the defaults.
+
+    Statistics of dictionary columns cost as much as all the rest, and no reader prunes by them.
+    """
+    ordered = [f.name for f in arrow if pa.types.is_integer(f.type) or f.type == TIME]
+    return pq.ParquetWriter(
+        path,
+        arrow,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=dictionary_columns(arrow),
+        column_encoding=encodings(arrow),
+        write_statistics=ordered,
+    )
+
+
+def _concatenated(chunks: list[Findings]) -> Findings:
+    return Findings(
+        chunks[0].rule,
+        np.concatenate([np.asarray(f.rows) for f in chunks]).view(np.recarray),
+        np.concatenate([f.severity for f in chunks]),
+        np.concatenate([f.confidence for f in chunks]),
+        np.concatenate([f.count for f in chunks]),
+        chunks[0].caveats,
+    )
