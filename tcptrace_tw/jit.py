@@ -21,13 +21,27 @@ _TWINS: dict[Callable[..., Any], Any] = {}
 _cache_folder: Path | None = None
 
 
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+
+
 def kernel(function: Function) -> Function:
     """Mark a hot loop or one of its steps; numba's options are the same for all of them.
 
     ``nogil`` lets reading and tracking overlap in threads; ``error_model="numpy"`` drops the division
-    checks; ``boundscheck`` stays off because the interpreted run of the same source checks bounds.
+    checks; ``boundscheck`` stays off because the interpreted run of the same source checks bounds;
+    ``_nrt`` is off because a kernel only borrows arrays: counting references took half of the decoder's time.
+    So a kernel cannot allocate an array.
     """
-    _KERNELS[function] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+    _KERNELS[function] = _OPTIONS
+    return function
+
+
+def inlined(function: Function) -> Function:
+    """Mark a small step of a kernel that is always compiled into its callers.
+
+    A call hands over every array as seven words; for a step that reads a few bytes that costs more than the step.
+    """
+    _KERNELS[function] = {**_OPTIONS, "forceinline": True}
     return function
 
 

@@ -15,13 +15,14 @@ from tcptrace_tw.capture.skips import (
     IPV6_FRAGMENT,
     PROTOCOL,
 )
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined, kernel
 
 SEGMENT = -1
 """Instead of a skip code: row ``n`` has been filled."""
 
 TCP = 6
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6 = 0, 43, 44, 51, 60, 135, 139, 140
+EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6)
 MAX_EXTENSIONS = 16
 MAPPED = 0x0000FFFF00000000
 """The low word of an IPv4 address is this plus the address: ::ffff:a.b.c.d."""
@@ -38,83 +39,100 @@ def decode_frames(data: Any, frames: Any, count: int, number: int, out: Any, n: 
     for i in range(count):
         at = int(frames.at[i])
         end = at + int(frames.caplen[i])
-        wire_end = at + int(frames.wirelen[i])
-        kind, inner, scope = network_layer(data, at, end, int(frames.link[i]))
-        code = decode_network(data, inner, end, wire_end, kind, scope, out, n)
+        kind, ip, scope = network_layer(data, at, end, int(frames.link[i]))
+        code, tcp, stop = transport_layer(data, ip, end, at + int(frames.wirelen[i]), kind)
         if code >= 0:
             skipped[code] += 1
             continue
         if code == HANDOVER:
             handed[pending, 0], handed[pending, 1] = i, n
             pending += 1
+        else:
+            # All stores are here: a column bundle that is handed to a function costs more than the function.
+            src_hi, src_lo, dst_hi, dst_lo, ttl, ip_id = addresses(data, ip, kind)
+            offset = u16(data, tcp + 12)
+            payload = tcp + (offset >> 12) * 4
+            bits, tsval, tsecr, sack_start, sack_end, mss, wscale = decode_options(data, tcp + 20, payload, end)
+            out.src_hi[n], out.src_lo[n] = src_hi, src_lo
+            out.dst_hi[n], out.dst_lo[n] = dst_hi, dst_lo
+            out.scope[n] = scope
+            out.ttl[n] = ttl
+            out.ip_id[n] = ip_id
+            out.sport[n] = u16(data, tcp)
+            out.dport[n] = u16(data, tcp + 2)
+            out.seq[n] = u32(data, tcp + 4)
+            out.ack[n] = u32(data, tcp + 8)
+            out.flags[n] = offset & 0x1FF
+            out.window[n] = u16(data, tcp + 14)
+            out.checksum[n] = u16(data, tcp + 16)
+            out.payload_len[n] = stop - payload
+            out.options[n] = bits
+            out.tsval[n], out.tsecr[n] = tsval, tsecr
+            out.sack_start[n], out.sack_end[n] = sack_start, sack_end
+            out.mss[n] = mss
+            out.wscale[n] = wscale
         out.frame[n] = number + i
         out.time[n] = int(frames.time[i])
         n += 1
     return n, pending
 
 
-@kernel
-def decode_network(
-    data: Any, at: int, end: int, wire_end: int, kind: int, scope: int, out: Any, n: int
-) -> int:
-    """Decode the network layer at ``at`` into row ``n``; return ``SEGMENT``, ``HANDOVER`` or a skip code."""
-    out.scope[n] = scope
+@inlined
+def transport_layer(data: Any, at: int, end: int, wire_end: int, kind: int) -> tuple[int, int, int]:
+    """``SEGMENT``, where the TCP header begins and where the segment ends; or ``HANDOVER`` or a skip code first."""
     if kind == IPV4:
-        return _ipv4(data, at, end, wire_end, out, n)
-    if kind == IPV6:
-        return _ipv6(data, at, end, wire_end, out, n)
-    return kind
+        code, tcp, stop = _ipv4(data, at, end, wire_end)
+    elif kind == IPV6:
+        code, tcp, stop = _ipv6(data, at, end, wire_end)
+    else:
+        return kind, at, at
+    if code != SEGMENT:
+        return code, tcp, stop
+    if tcp + 20 > end:
+        return CUT_TCP, tcp, stop
+    header = (u8(data, tcp + 12) >> 4) * 4
+    if header < 20 or tcp + header > stop:
+        return BROKEN_TCP, tcp, stop
+    return SEGMENT, tcp, stop
 
 
-@kernel
-def _ipv4(data: Any, at: int, end: int, wire_end: int, out: Any, n: int) -> int:
+@inlined
+def _ipv4(data: Any, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
     if at + 20 > end:
-        return CUT_IP
+        return CUT_IP, at, at
     first = u8(data, at)
     header = (first & 15) * 4
     if first >> 4 != 4 or header < 20:
-        return BROKEN_IPV4
+        return BROKEN_IPV4, at, at
     protocol = u8(data, at + 9)
     if protocol != TCP:
-        return PROTOCOL + protocol
+        return PROTOCOL + protocol, at + header, at
     if u16(data, at + 6) & 0x1FFF:
-        return IPV4_FRAGMENT
+        return IPV4_FRAGMENT, at, at
     length = u16(data, at + 2)
     stop = at + length if length != 0 else wire_end  # 0: the sender left cutting it into segments to its hardware
-    out.src_hi[n] = 0
-    out.src_lo[n] = MAPPED + u32(data, at + 12)
-    out.dst_hi[n] = 0
-    out.dst_lo[n] = MAPPED + u32(data, at + 16)
-    out.ip_id[n] = u16(data, at + 4)
-    out.ttl[n] = u8(data, at + 8)
-    return _tcp(data, at + header, end, stop, out, n)
+    return SEGMENT, at + header, stop
 
 
 @kernel
-def _ipv6(data: Any, at: int, end: int, wire_end: int, out: Any, n: int) -> int:
+def _ipv6(data: Any, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
     if at + 40 > end:
-        return CUT_IP
+        return CUT_IP, at, at
     if u8(data, at) >> 4 != 6:
-        return BROKEN_IPV6
+        return BROKEN_IPV6, at, at
     length = u16(data, at + 4)
     stop = at + 40 + length if length != 0 else wire_end  # 0: jumbogram, or cut into segments by hardware
-    out.src_hi[n] = i64(data, at + 8)
-    out.src_lo[n] = i64(data, at + 16)
-    out.dst_hi[n] = i64(data, at + 24)
-    out.dst_lo[n] = i64(data, at + 32)
-    out.ip_id[n] = 0
-    out.ttl[n] = u8(data, at + 7)
     protocol, inner = upper_layer(data, at + 40, end, u8(data, at + 6))
     if protocol == TCP:
-        return _tcp(data, inner, end, stop, out, n)
-    return PROTOCOL + protocol if protocol < PROTOCOL else protocol
+        return SEGMENT, inner, stop
+    return PROTOCOL + protocol if protocol < PROTOCOL else protocol, inner, stop
 
 
 @kernel
 def upper_layer(data: Any, at: int, end: int, protocol: int) -> tuple[int, int]:
     """Pass over IPv6 extension headers (RFC 8200 4); a skip code in place of the protocol where that fails."""
     for _ in range(MAX_EXTENSIONS):
-        if not is_extension(protocol):
+        if protocol not in EXTENSIONS:
             return protocol, at
         if at + 8 > end:
             return CUT_IP, at
@@ -128,37 +146,9 @@ def upper_layer(data: Any, at: int, end: int, protocol: int) -> tuple[int, int]:
     return BROKEN_IPV6, at
 
 
-@kernel
-def is_extension(protocol: int) -> bool:
-    """Whether a next-header value is an extension header that can be passed over."""
-    return (
-        protocol == HOP_BY_HOP
-        or protocol == ROUTING
-        or protocol == FRAGMENT
-        or protocol == DESTINATION
-        or protocol == AUTHENTICATION
-        or protocol == MOBILITY
-        or protocol == HIP
-        or protocol == SHIM6
-    )
-
-
-@kernel
-def _tcp(data: Any, at: int, end: int, stop: int, out: Any, n: int) -> int:
-    """RFC 9293 3.1; ``stop`` is where the IP length says that the segment ends."""
-    if at + 20 > end:
-        return CUT_TCP
-    offset = u16(data, at + 12)
-    payload = at + (offset >> 12) * 4
-    if payload < at + 20 or payload > stop:
-        return BROKEN_TCP
-    out.sport[n] = u16(data, at)
-    out.dport[n] = u16(data, at + 2)
-    out.seq[n] = u32(data, at + 4)
-    out.ack[n] = u32(data, at + 8)
-    out.flags[n] = offset & 0x1FF
-    out.window[n] = u16(data, at + 14)
-    out.checksum[n] = u16(data, at + 16)
-    out.payload_len[n] = stop - payload
-    decode_options(data, at + 20, payload, end, out, n)
-    return SEGMENT
+@inlined
+def addresses(data: Any, at: int, kind: int) -> tuple[int, int, int, int, int, int]:
+    """Source and destination (two words each), TTL and identification of the IP header at ``at``."""
+    if kind == IPV4:
+        return 0, MAPPED + u32(data, at + 12), 0, MAPPED + u32(data, at + 16), u8(data, at + 8), u16(data, at + 4)
+    return i64(data, at + 8), i64(data, at + 16), i64(data, at + 24), i64(data, at + 32), u8(data, at + 7), 0

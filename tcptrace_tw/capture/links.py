@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.capture.octets import u8, u16, u32
 from tcptrace_tw.capture.skips import CUT_LINK, UNKNOWN_INSIDE
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined, kernel
 
 HANDOVER = -2
 """Instead of an EtherType: only ``slow`` knows this link type."""
@@ -64,16 +64,16 @@ def vlans_of(scope: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(scope & VLAN_PRESENT, scope & VLAN_MASK, -1)
 
 
-@kernel
+@inlined
 def network_layer(data: Any, at: int, end: int, link: int) -> tuple[int, int, int]:
     """EtherType, offset of the network layer, and scope; or a skip code or ``HANDOVER`` in place of the EtherType."""
     kind, at = _link_header(data, at, end, link)
-    if kind == IPV4 or kind == IPV6:
+    if kind in (IPV4, IPV6):
         return kind, at, 0
     return peel_tags(data, at, end, kind, 0)
 
 
-@kernel
+@inlined
 def _link_header(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
     if link == ETHERNET:
         return ethernet(data, at, end)
@@ -81,20 +81,20 @@ def _link_header(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
         return (u16(data, at + 14), at + 16) if at + 16 <= end else (CUT_LINK, at)
     if link == SLL2:
         return (u16(data, at), at + 20) if at + 20 <= end else (CUT_LINK, at)
-    if link == NULL or link == LOOP:
+    if link in (NULL, LOOP):
         return _address_family(data, at, end)
-    if link == RAW or link == RAW_BSD or link == RAW_OPENBSD or link == IPV4_LINK or link == IPV6_LINK:
+    if link in (RAW, RAW_BSD, RAW_OPENBSD, IPV4_LINK, IPV6_LINK):
         return ip_version(data, at, end)
     return HANDOVER, at
 
 
-@kernel
+@inlined
 def ethernet(data: Any, at: int, end: int) -> tuple[int, int]:
     """Pass over an Ethernet header."""
     return (u16(data, at + 12), at + 14) if at + 14 <= end else (CUT_LINK, at)
 
 
-@kernel
+@inlined
 def ip_version(data: Any, at: int, end: int) -> tuple[int, int]:
     """Tell IPv4 from IPv6 by the first half byte."""
     if at >= end:
@@ -105,7 +105,7 @@ def ip_version(data: Any, at: int, end: int) -> tuple[int, int]:
     return (IPV6, at) if version == 6 else (UNKNOWN_INSIDE, at)
 
 
-@kernel
+@inlined
 def _address_family(data: Any, at: int, end: int) -> tuple[int, int]:
     """BSD loopback: the address family in the byte order of the machine that captured, which is not recorded."""
     if at + 4 > end:
@@ -122,14 +122,14 @@ def _address_family(data: Any, at: int, end: int) -> tuple[int, int]:
 def peel_tags(data: Any, at: int, end: int, kind: int, scope: int) -> tuple[int, int, int]:
     """Pass over what may stand between link and network layer."""
     for _ in range(MAX_TAGS):
-        if kind == IPV4 or kind == IPV6:
+        if kind in (IPV4, IPV6):
             break
-        if kind == VLAN or kind == SERVICE_VLAN or kind == OLD_QINQ:
+        if kind in (VLAN, SERVICE_VLAN, OLD_QINQ):
             if at + 4 > end:
                 return CUT_LINK, at, scope
             scope = add_vlan(scope, u16(data, at) & VLAN_MASK)
             kind, at = u16(data, at + 2), at + 4
-        elif kind == MPLS or kind == MPLS_MULTICAST:
+        elif kind in (MPLS, MPLS_MULTICAST):
             kind, at = _labels(data, at, end)
         elif kind == PPPOE:
             kind, at = _pppoe(data, at, end)
@@ -145,7 +145,7 @@ def peel_tags(data: Any, at: int, end: int, kind: int, scope: int) -> tuple[int,
     return kind, at, scope
 
 
-@kernel
+@inlined
 def add_vlan(scope: int, vlan: int) -> int:
     """Put a VLAN id into the scope: the first is the outer one, the second the inner one, more are left out."""
     if vlan == 0:

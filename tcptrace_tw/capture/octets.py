@@ -6,48 +6,48 @@
 
 from typing import Any
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined
 
 # No window is this large. The mask tells the compiler that an index is not negative, so that it drops Python's
 # wrap-around and loads a whole number at once.
 INDEX = 0x3FFFFFFF
 
 
-@kernel
+@inlined
 def u8(data: Any, at: int) -> int:
     """One byte."""
     return data[at & INDEX] + 0
 
 
-@kernel
+@inlined
 def u16(data: Any, at: int) -> int:
     """Two bytes, big-endian."""
     at &= INDEX
     return data[at] * 256 + data[at + 1]
 
 
-@kernel
+@inlined
 def u32(data: Any, at: int) -> int:
     """Four bytes, big-endian."""
     at &= INDEX
     return ((data[at] * 256 + data[at + 1]) * 256 + data[at + 2]) * 256 + data[at + 3]
 
 
-@kernel
+@inlined
 def i64(data: Any, at: int) -> int:
     """Eight bytes, big-endian, as a signed number."""
     high = u32(data, at)
     return (high - ((high & 0x80000000) << 1)) * 0x100000000 + u32(data, at + 4)
 
 
-@kernel
+@inlined
 def file_u16(data: Any, at: int, is_big: bool) -> int:
     """Two bytes in the byte order of the file."""
     at &= INDEX
     return u16(data, at) if is_big else data[at + 1] * 256 + data[at]
 
 
-@kernel
+@inlined
 def file_u32(data: Any, at: int, is_big: bool) -> int:
     """Four bytes in the byte order of the file."""
     at &= INDEX

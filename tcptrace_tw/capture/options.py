@@ -3,7 +3,7 @@
 from typing import Any
 
 from tcptrace_tw.capture.octets import u8, u16, u32
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.spec.columns import HAS_MSS, HAS_SACK, HAS_TS, HAS_WSCALE, MALFORMED, SACK_PERMITTED, TRUNCATED
 
 # RFC 9293 3.2, RFC 7323, RFC 2018
@@ -11,83 +11,65 @@ END, NOP, MSS, WSCALE, SACK_OK, SACK, TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 NOP_NOP_TIMESTAMPS = 0x0101080A
 
 
-@kernel
-def decode_options(data: Any, at: int, stop: int, end: int, out: Any, n: int) -> None:
-    """Fill the option columns of row ``n`` from ``data[at:stop]``, of which ``data[at:end]`` was captured."""
+
+@inlined
+def decode_options(data: Any, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
+    """Read the options ``data[at:stop]``, of which the bytes before ``end`` were captured.
+
+    Returns the option bits, TSval, TSecr, first SACK block (two), MSS, window scale; 0 for what is not there.
+    """
+    if stop == at:
+        return 0, 0, 0, 0, 0, 0, 0
     if stop - at == 12 and stop <= end and u32(data, at) == NOP_NOP_TIMESTAMPS:  # nearly all segments
-        _store(out, n, HAS_TS, u32(data, at + 4), u32(data, at + 8))
-    elif stop == at:
-        _store(out, n, 0, 0, 0)
-    else:
-        _walk(data, at, stop, end, out, n)
+        return HAS_TS, u32(data, at + 4), u32(data, at + 8), 0, 0, 0, 0
+    return _walk(data, at, stop, end)
 
 
 @kernel
-def _store(out: Any, n: int, bits: int, tsval: int, tsecr: int) -> None:
-    out.options[n] = bits
-    out.tsval[n] = tsval
-    out.tsecr[n] = tsecr
-    out.sack_start[n] = 0
-    out.sack_end[n] = 0
-    out.mss[n] = 0
-    out.wscale[n] = 0
-
-
-@kernel
-def _walk(data: Any, at: int, stop: int, end: int, out: Any, n: int) -> None:
-    """Option by option; an option with a length that is not its own is passed over, as Linux does."""
-    _store(out, n, 0, 0, 0)
-    bits = 0
+def _walk(data: Any, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
+    """Option by option; one whose length is not its own is passed over, as Linux does."""
+    bits, tsval, tsecr, sack_start, sack_end, mss, wscale = 0, 0, 0, 0, 0, 0, 0
     while at < stop:
-        if at >= end:
-            bits |= TRUNCATED
+        length = _length(data, at, stop, end)
+        if length <= 0:
+            bits |= -length
             break
         kind = u8(data, at)
-        if kind == END:
-            break
-        if kind == NOP:
-            at += 1
-            continue
-        length = u8(data, at + 1) if at + 1 < min(stop, end) else 0
-        if at + 1 >= end and at + 1 < stop:
-            bits |= TRUNCATED
-            break
-        if length < 2 or at + length > stop:
+        if kind == TIMESTAMPS and length == 10:
+            bits |= HAS_TS
+            tsval, tsecr = u32(data, at + 2), u32(data, at + 6)
+        elif kind == MSS and length == 4:
+            bits |= HAS_MSS
+            mss = u16(data, at + 2)
+        elif kind == WSCALE and length == 3:
+            bits |= HAS_WSCALE
+            wscale = u8(data, at + 2)
+        elif kind == SACK_OK and length == 2:
+            bits |= SACK_PERMITTED
+        elif kind == SACK and length >= 10 and length % 8 == 2:
+            bits |= HAS_SACK
+            sack_start, sack_end = u32(data, at + 2), u32(data, at + 6)
+        elif kind in (TIMESTAMPS, MSS, WSCALE, SACK_OK, SACK):
             bits |= MALFORMED
-            break
-        if at + length > end:
-            bits |= TRUNCATED
-            break
-        bits |= _one(data, at, kind, length, out, n)
         at += length
-    out.options[n] = bits
+    return bits, tsval, tsecr, sack_start, sack_end, mss, wscale
 
 
-@kernel
-def _one(data: Any, at: int, kind: int, length: int, out: Any, n: int) -> int:
-    """Store one whole option and return its bit."""
-    bit = 0
-    if kind == TIMESTAMPS:
-        if length == 10:
-            bit = HAS_TS
-            out.tsval[n] = u32(data, at + 2)
-            out.tsecr[n] = u32(data, at + 6)
-    elif kind == MSS:
-        if length == 4:
-            bit = HAS_MSS
-            out.mss[n] = u16(data, at + 2)
-    elif kind == WSCALE:
-        if length == 3:
-            bit = HAS_WSCALE
-            out.wscale[n] = u8(data, at + 2)
-    elif kind == SACK_OK:
-        if length == 2:
-            bit = SACK_PERMITTED
-    elif kind == SACK:
-        if length >= 10 and (length - 2) % 8 == 0:
-            bit = HAS_SACK
-            out.sack_start[n] = u32(data, at + 2)
-            out.sack_end[n] = u32(data, at + 6)
-    else:
+@inlined
+def _length(data: Any, at: int, stop: int, end: int) -> int:
+    """Length of the option at ``at``; 0 at the end of the list, minus an option bit where it cannot be read."""
+    if at >= end:
+        return -TRUNCATED
+    kind = u8(data, at)
+    if kind == END:
         return 0
-    return bit if bit else MALFORMED
+    if kind == NOP:
+        return 1
+    if at + 1 >= stop:
+        return -MALFORMED
+    if at + 1 >= end:
+        return -TRUNCATED
+    length = u8(data, at + 1)
+    if length < 2 or at + length > stop:
+        return -MALFORMED
+    return length if at + length <= end else -TRUNCATED
