@@ -11,7 +11,6 @@ END, NOP, MSS, WSCALE, SACK_OK, SACK, TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 NOP_NOP_TIMESTAMPS = 0x0101080A
 
 
-
 @inlined
 def decode_options(data: Any, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
     """Read the options ``data[at:stop]``, of which the bytes before ``end`` were captured.

@@ -83,9 +83,7 @@ class PcapFile:
 
     def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
         if not window.need(HEADER_LEN):
-            raise CaptureError(
-                f"{facts.name}: byte {window.end}: the file ends inside the pcap header; capture again"
-            )
+            raise CaptureError(f"{facts.name}: byte {window.end}: the file ends inside the pcap header; capture again")
         self.header = parse_header(window.take(HEADER_LEN))
         self._scan = jit.load(scan_pcap, compiled=compiled)
         facts.format = self.header.format
@@ -111,10 +109,12 @@ class PcapFile:
         )
         return count, outcome
 
-    def damage(self, window: Window) -> str:
-        """Say what is wrong with the record at the start of the window."""
+    def damage(self, window: Window) -> str | None:
+        """Say what is wrong with the record at the start of the window; None where the file ended well."""
         h = self.header
         rest = window.end - window.start
+        if rest == 0:
+            return None
         if rest < h.record_len:
             return f"the file ends after {rest} bytes of a record header"
         caplen = file_u32(window.peek(h.record_len), 12 if h.is_swapped else 8, h.is_big)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tcptrace_tw import jit
 from tcptrace_tw.capture import frames as fr
-from tcptrace_tw.capture import pcap, skips
+from tcptrace_tw.capture import pcap, pcapng, skips
 from tcptrace_tw.capture.decode import decode_frames
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.window import Stream, Window
@@ -30,8 +30,8 @@ class Format(Protocol):
     def scan(self, window: Window, frames: fr.Frames, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames and move the window past them; return their number and why it ended."""
 
-    def damage(self, window: Window) -> str:
-        """What is wrong with the bytes at the start of the window, which are no whole frame."""
+    def damage(self, window: Window) -> str | None:
+        """What is wrong with the bytes at the start of the window, which are no whole frame; None if there are none."""
 
 
 class Reader:
@@ -89,6 +89,8 @@ class Reader:
         magic = window.peek(4)
         if pcap.is_pcap(magic):
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
+        if pcapng.is_pcapng(magic):
+            return pcapng.PcapngFile(window, self.facts, compiled=self._compiled)
         raise CaptureError(
             f"{name}: byte 0: neither pcap nor pcapng, it begins with {magic.hex(' ')}; "
             "record with tcpdump -w, or convert with editcap"
@@ -126,11 +128,10 @@ class Reader:
         self._update_facts()
         facts, window = self.facts, self._window
         facts.skipped = skips.count_by_name(self._skipped)
-        if window.start < window.end:
-            facts.damage = f"byte {window.offset + window.start}: {self._format.damage(window)}"
-        facts.damage = self._stream.damage or facts.damage
-        if facts.damage is None:
+        damage = self._format.damage(window)
+        if self._stream.damage is None and damage is None:
             return
+        what = self._stream.damage or f"byte {window.offset + window.start}: {damage}"
         if not facts.frames:
-            raise CaptureError(f"{facts.name}: {facts.damage}; there is no frame before it")
-        facts.damage += f"; the {facts.frames} frames before it were kept"
+            raise CaptureError(f"{facts.name}: {what}; there is no whole frame before it")
+        facts.damage = f"{what}; the {facts.frames} frames before it were kept"

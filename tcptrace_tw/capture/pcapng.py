@@ -1,0 +1,317 @@
+"""The pcapng format (draft-ietf-opsawg-pcapng): the scan of packet blocks, and the blocks that describe them.
+
+The kernel walks over packets and over what it need not know; sections, interfaces and statistics, which are few,
+are read in Python between two walks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tcptrace_tw import jit
+from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, WIRELEN_MAX
+from tcptrace_tw.capture.links import link_name
+from tcptrace_tw.capture.octets import file_u16, file_u32
+from tcptrace_tw.capture.window import Window
+from tcptrace_tw.jit import inlined, kernel
+
+SECTION, INTERFACE, OLD_PACKET, SIMPLE_PACKET, STATISTICS, PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
+BIG, LITTLE = bytes.fromhex("1a2b3c4d"), bytes.fromhex("4d3c2b1a")
+BLOCK_MIN = 12
+BLOCK_MAX = 1 << 24
+"""A longer packet, section, interface or statistics block is damage."""
+
+_OPT_TSRESOL, _OPT_TSOFFSET, _OPT_IFDROP, _OPT_OSDROP = 9, 14, 5, 7
+_TIME_MAX = 4_600_000_000_000_000_000
+"""Times and offsets are cut off here, in the year 2115, so that their sum still is an int64."""
+
+Interface = np.dtype([(name, "i8") for name in ("link", "snaplen", "shift", "multiplier", "divisor", "offset_ns")])
+"""An interface of the section. Ticks to ns: ``* multiplier // divisor``, or binary fractions of ``shift`` bits."""
+
+
+def is_pcapng(magic: bytes) -> bool:
+    """Whether a file that begins with these four bytes is a pcapng file."""
+    return magic == b"\x0a\x0d\x0d\x0a"
+
+
+@inlined
+def nanoseconds(high: int, low: int, shift: int, multiplier: int, divisor: int) -> int:
+    """A timestamp of 64 bits in ns, exactly, rounded down; cut off at ``_TIME_MAX``."""
+    if high > 0x7FFFFFFF:
+        return _TIME_MAX
+    ticks = high * 0x100000000 + low
+    if shift == 0:
+        if ticks > _TIME_MAX // multiplier:
+            return _TIME_MAX
+        return ticks * multiplier if divisor == 1 else ticks // divisor
+    seconds = ticks >> shift
+    if seconds > _TIME_MAX // 1_000_000_000:
+        return _TIME_MAX
+    fraction = ticks & ((1 << shift) - 1)
+    if shift <= 32:
+        return seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> shift)
+    above, below = fraction >> 32, fraction & 0xFFFFFFFF  # in two halves: the product has up to 93 bits
+    return seconds * 1_000_000_000 + ((above * 1_000_000_000 + ((below * 1_000_000_000) >> 32)) >> (shift - 32))
+
+
+@kernel
+def scan_pcapng(
+    data: Any,
+    at: int,
+    end: int,
+    is_big: bool,
+    interfaces: Any,
+    known: int,
+    last_time: int,
+    frames: Any,
+    room: int,
+) -> tuple[int, int, int]:
+    """Note up to ``room`` packets of ``data[at:end]``; return the next offset, their number, and why it ended.
+
+    ``BLOCK``: the next block is not for the kernel. ``known`` is the number of interfaces; ``last_time`` is for
+    simple packets, which have no time of their own.
+    """
+    count = 0
+    while count < room:
+        if at + BLOCK_MIN > end:
+            return at, count, DRY
+        kind = file_u32(data, at, is_big)
+        if kind == SECTION:
+            return at, count, BLOCK
+        length = file_u32(data, at + 4, is_big)
+        step = (length + 3) & ~3
+        if kind not in (PACKET, SIMPLE_PACKET, OLD_PACKET):
+            if kind in (INTERFACE, STATISTICS) or length < BLOCK_MIN or at + step > end:
+                return at, count, BLOCK
+            at += step
+            continue
+        head = 12 if kind == SIMPLE_PACKET else 28
+        if length < head + 4 or length > BLOCK_MAX:
+            return at, count, DAMAGED
+        if at + step > end:
+            return at, count, DRY
+        if file_u32(data, at + step - 4, is_big) != length:
+            return at, count, DAMAGED
+        if kind == SIMPLE_PACKET:
+            which, wirelen = 0, file_u32(data, at + 8, is_big)
+            caplen = min(wirelen, length - head - 4)
+            time = last_time
+        else:
+            which = file_u32(data, at + 8, is_big) if kind == PACKET else file_u16(data, at + 8, is_big)
+            caplen, wirelen = file_u32(data, at + 20, is_big), file_u32(data, at + 24, is_big)
+            time = 0
+        if which >= known or caplen > length - head - 4:
+            return at, count, DAMAGED
+        interface = interfaces[which]
+        if kind == SIMPLE_PACKET:
+            caplen = min(caplen, int(interface.snaplen)) if interface.snaplen else caplen
+        else:
+            time = int(interface.offset_ns) + nanoseconds(
+                file_u32(data, at + 12, is_big),
+                file_u32(data, at + 16, is_big),
+                int(interface.shift),
+                int(interface.multiplier),
+                int(interface.divisor),
+            )
+        frames.time[count] = time
+        frames.at[count] = at + head
+        frames.caplen[count] = caplen
+        frames.wirelen[count] = min(wirelen, WIRELEN_MAX)
+        frames.link[count] = int(interface.link)
+        last_time = time
+        count += 1
+        at += step
+    return at, count, FULL
+
+
+class PcapngFile:
+    """A pcapng file whose magic has been seen."""
+
+    def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
+        self._facts = facts
+        self._is_big = False
+        self._interfaces = np.zeros(8, Interface).view(np.recarray)
+        self._known = 0
+        self._skip = 0
+        self._last_time = 0
+        self._lost: dict[tuple[int, int], int] = {}
+        self._sections = 0
+        self._scan = jit.load(scan_pcapng, compiled=compiled)
+        facts.format = "pcapng"
+
+    def scan(self, window: Window, frames: Any, room: int) -> tuple[int, int]:
+        """Note up to ``room`` frames; see ``reader.Format``."""
+        if self._skip and not self._pass_over(window):
+            return 0, DRY
+        window.start, count, outcome = self._scan(
+            window.data,
+            window.start,
+            window.end,
+            self._is_big,
+            self._interfaces,
+            self._known,
+            self._last_time,
+            frames,
+            room,
+        )
+        if count:
+            self._last_time = int(frames.time[count - 1])
+        return count, self._block(window) if outcome == BLOCK else outcome
+
+    def damage(self, window: Window) -> str | None:
+        """Say what is wrong at the start of the window; None where the file ended well."""
+        rest = window.end - window.start
+        if self._skip:
+            return f"the file ends {self._skip} bytes before the end of a block"
+        if rest == 0:
+            return None
+        if rest < BLOCK_MIN:
+            return f"the file ends after {rest} bytes of a block"
+        kind, length = self._kind_and_length(window)
+        if length < BLOCK_MIN or (length > BLOCK_MAX and self._is_known(kind)):
+            return f"block of type {kind} claims {length} bytes, allowed are {BLOCK_MIN} to {BLOCK_MAX}"
+        if rest < length:
+            return f"the file ends after {rest} of the {length} bytes of a block"
+        return self._contradiction(kind, window.peek(length))
+
+    def _contradiction(self, kind: int, block: bytes) -> str:
+        order = self._order
+        (length,) = struct.unpack_from(f"{order}I", block, 4)
+        if kind == SECTION:
+            return "section header without a byte order that is known"
+        if struct.unpack(f"{order}I", block[-4:])[0] != length:
+            return f"block of type {kind} has length {length} at its begin and another at its end"
+        if kind in (PACKET, OLD_PACKET) and length >= 32:
+            which = struct.unpack_from(f"{order}{'I' if kind == PACKET else 'H'}", block, 8)[0]
+            if which >= self._known:
+                return f"packet of interface {which}, the section has described {self._known}"
+            return f"packet of {struct.unpack_from(f'{order}I', block, 20)[0]} bytes in a block of {length} bytes"
+        if kind == SIMPLE_PACKET and not self._known:
+            return "packet before the first description of an interface"
+        return f"block of type {kind} is too short for its fields: {length} bytes"
+
+    @property
+    def _order(self) -> str:
+        return ">" if self._is_big else "<"
+
+    @staticmethod
+    def _is_known(kind: int) -> bool:
+        return kind in (SECTION, INTERFACE, STATISTICS, PACKET, SIMPLE_PACKET, OLD_PACKET)
+
+    def _kind_and_length(self, window: Window) -> tuple[int, int]:
+        start = window.peek(BLOCK_MIN)
+        kind = struct.unpack_from(f"{self._order}I", start)[0]
+        order = ">" if kind == SECTION and start[8:] == BIG else "<" if kind == SECTION else self._order
+        return kind, struct.unpack_from(f"{order}I", start, 4)[0]
+
+    def _pass_over(self, window: Window) -> bool:
+        step = min(self._skip, window.end - window.start)
+        window.start += step
+        self._skip -= step
+        return not self._skip
+
+    def _block(self, window: Window) -> int:
+        """Read the block at the start of the window, or begin to pass over it; say how that ended."""
+        kind, length = self._kind_and_length(window)
+        if length < BLOCK_MIN:
+            return DAMAGED
+        if not self._is_known(kind):
+            self._skip = (length + 3) & ~3
+            return FULL
+        if length > BLOCK_MAX:
+            return DAMAGED
+        if window.end - window.start < (length + 3) & ~3:
+            return DRY
+        if not self._describe(kind, window.peek(length)):
+            return DAMAGED
+        window.start += (length + 3) & ~3
+        return FULL
+
+    def _describe(self, kind: int, block: bytes) -> bool:
+        if kind == SECTION:
+            return self._section(block)
+        if kind == INTERFACE:
+            return self._interface(block)
+        return self._statistics(block)
+
+    def _section(self, block: bytes) -> bool:
+        """A section may have another byte order than the one before; its interfaces count from 0 again."""
+        if len(block) < 28 or block[8:12] not in (BIG, LITTLE):
+            return False
+        self._is_big = block[8:12] == BIG
+        self._known = 0
+        self._sections += 1
+        if self._sections == 1:
+            self._facts.format = f"pcapng, {'big' if self._is_big else 'little'}-endian"
+        return True
+
+    def _interface(self, block: bytes) -> bool:
+        if len(block) < 20:
+            return False
+        link, _, snaplen = struct.unpack_from(f"{self._order}HHI", block, 8)
+        shift, multiplier, divisor, offset_s = 0, 1000, 1, 0
+        for code, value in self._options(block[16:-4]):
+            if code == _OPT_TSRESOL and value:
+                shift, multiplier, divisor = _resolution(value[0])
+            elif code == _OPT_TSOFFSET and len(value) == 8:
+                (offset_s,) = struct.unpack(f"{self._order}q", value)
+        offset_ns = max(-_TIME_MAX, min(offset_s * 1_000_000_000, _TIME_MAX))
+        if self._known == len(self._interfaces):
+            self._interfaces = np.concatenate([self._interfaces, np.zeros_like(self._interfaces)]).view(np.recarray)
+        self._interfaces[self._known] = (link, snaplen, shift, multiplier, divisor, offset_ns)
+        self._known += 1
+        self._note(link, snaplen, shift, multiplier, divisor)
+        return True
+
+    def _note(self, link: int, snaplen: int, shift: int, multiplier: int, divisor: int) -> None:
+        facts = self._facts
+        if not facts.links:
+            facts.format = f"pcapng, {_unit(shift, multiplier, divisor)}, {'big' if self._is_big else 'little'}-endian"
+        facts.links = tuple(dict.fromkeys((*facts.links, link_name(link))))
+        facts.snaplen = max(facts.snaplen, snaplen)
+
+    def _statistics(self, block: bytes) -> bool:
+        """Statistics count from the begin of the capture: the last block of an interface is the one that counts."""
+        if len(block) < 24:
+            return False
+        (which,) = struct.unpack_from(f"{self._order}I", block, 8)
+        lost = 0
+        for code, value in self._options(block[20:-4]):
+            if code in (_OPT_IFDROP, _OPT_OSDROP) and len(value) == 8:
+                lost += struct.unpack(f"{self._order}Q", value)[0]
+        self._lost[self._sections, which] = lost
+        self._facts.lost_frames = sum(self._lost.values())
+        return True
+
+    def _options(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        at = 0
+        while at + 4 <= len(data):
+            code, length = struct.unpack_from(f"{self._order}HH", data, at)
+            if code == 0 or at + 4 + length > len(data):
+                return
+            yield code, data[at + 4 : at + 4 + length]
+            at += 4 + (length + 3 & ~3)
+
+
+def _resolution(value: int) -> tuple[int, int, int]:
+    """``if_tsresol`` as shift, multiplier and divisor; what is finer than an int64 can tell is cut off."""
+    exponent = value & 0x7F
+    if value & 0x80:
+        return (exponent, 1, 1) if 0 < exponent < 63 else (0, 1_000_000_000, 1)
+    if exponent <= 9:
+        return 0, 10 ** (9 - exponent), 1
+    return 0, 1, 10 ** min(exponent - 9, 18)
+
+
+def _unit(shift: int, multiplier: int, divisor: int) -> str:
+    if shift:
+        return f"2^-{shift} seconds"
+    names = {1: "nanoseconds", 1000: "microseconds", 1_000_000: "milliseconds", 1_000_000_000: "seconds"}
+    if divisor > 1:
+        return f"10^-{len(str(divisor)) + 8} seconds"
+    return names.get(multiplier, f"10^-{10 - len(str(multiplier))} seconds")
