@@ -1,10 +1,12 @@
 """What a finding is about: its number, its connection, its endpoints and its evidence, from the rows of its rule."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.report.codec import Time
 from tcptrace_tw.report.messages import COUNT, message
 from tcptrace_tw.report.text import FRAME_MASK, endpoint_text, ip_text, raw_text
 from tcptrace_tw.rules.rule import Findings
@@ -99,8 +101,9 @@ def frame_filter(frames: list[int]) -> str:
     return f"frame.number in {{{', '.join(str(frame & FRAME_MASK) for frame in frames)}}}"
 
 
-class Finding(NamedTuple):
-    """One finding in full, as the terminal and ``check`` print it. Frames are plain numbers, ``files`` their files."""
+@dataclass(frozen=True)
+class Finding:
+    """One finding in full, as the terminal and ``check`` print it; ``file`` is the file of its first frame."""
 
     finding_id: int
     rule: str
@@ -109,7 +112,7 @@ class Finding(NamedTuple):
     confidence: str
     connection_id: int | None
     endpoints: str
-    time: int
+    time: Time
     file: int
     frames: tuple[int, ...]
     message: str
@@ -141,7 +144,7 @@ def finding(findings: Findings, index: int, several_files: bool = False) -> Find
         CONFIDENCE.words[one.confidence[0]],
         None if connection == -1 else connection,
         " > ".join(endpoint_text(*side) for side in sides),
-        int(times(one)[0]),
+        Time(int(times(one)[0])),
         frames[0] >> FRAME_BITS if frames else 0,
         tuple(frame & FRAME_MASK for frame in frames),
         message(one, 0, several_files),

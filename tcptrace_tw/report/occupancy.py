@@ -1,0 +1,211 @@
+"""How many endpoints were in TIME-WAIT at once: over time, and for each pool of a holder.
+
+A pool is what runs out: the ports of a client towards one server port, or the entries of one server port.
+Spans are kept as steps up and down in bins of time. There are at most ``_LIMIT`` bins: when more are
+needed they grow to twice their width, so memory is bounded and short captures are exact to a millisecond.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.report.codec import Time
+from tcptrace_tw.report.grouping import group
+from tcptrace_tw.report.text import endpoint_text, ip_text
+from tcptrace_tw.spec.words import ORIG, RESP
+
+Ints = NDArray[np.int64]
+
+_LIMIT = 1 << 20
+_FINEST = 20  # 2**20 ns
+_POOL_SHIFT = 42
+_MOST_POOLS = (1 << 20) - 1
+_TIME_MASK = (1 << _POOL_SHIFT) - 1
+
+
+@dataclass
+class Pool:
+    """One holder of TIME-WAIT entries, and how many there were."""
+
+    ip: str
+    role: str
+    """``client``: it opened the connections, and ``service`` is the server's; ``server``: ``service`` is its own."""
+    service: str
+    spans: int = 0
+    peak: int = 0
+    span_seconds: float = 0.0
+    """Sum of the spans whose end was seen."""
+
+
+@dataclass
+class Curve:
+    """Most entries open at once in each step of time."""
+
+    start: Time | None = None
+    step_ns: int = 0
+    open: tuple[int, ...] = ()
+    peak: int = 0
+    peak_time: Time | None = None
+
+
+class Occupancy:
+    """Takes TIME-WAIT spans in any order; ``curve`` and ``pools`` say how many were open at once."""
+
+    def __init__(self) -> None:
+        self.spans = 0
+        self._starts, self._ends = _Steps(), _Steps()
+        self._pools: dict[tuple[int, ...], int] = {}
+        self._pool_spans = np.zeros(0, np.int64)
+        self._pool_ns = np.zeros(0, np.float64)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Take rows of ``time_wait``."""
+        if not rows.size:
+            return
+        self.spans += rows.size
+        pool, start, end = self._pool_numbers(rows), rows["start"], rows["end"]
+        ended = end != -1
+        self._grow()
+        size = self._pool_spans.size
+        self._pool_spans += np.bincount(pool, minlength=size)
+        self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
+        self._starts.add(pool, start)
+        self._ends.add(pool[ended], end[ended])
+
+    def curve(self, steps: int = 120) -> Curve:
+        """All holders together, in at most ``steps`` steps."""
+        keys, changes, shift = self._levels()
+        if not keys.size:
+            return Curve()
+        bins = keys & _TIME_MASK
+        order = np.argsort(bins << 1 | (changes < 0), kind="stable")  # in one bin all that begin come first
+        bins, level = bins[order], np.cumsum(changes[order])
+        peak = int(level.argmax())
+        width = max(1, -(-int(bins[-1] - bins[0] + 1) // steps))
+        return Curve(
+            Time(int(bins[0]) << shift),
+            width << shift,
+            tuple(_highest((bins - bins[0]) // width, level)),
+            int(level[peak]),
+            Time(int(bins[peak]) << shift),
+        )
+
+    def pools(self, most: int = 20) -> list[Pool]:
+        """The pools with the highest peaks, highest first."""
+        keys, changes, _ = self._levels()
+        if not keys.size:
+            return []
+        of_pool, level = keys >> _POOL_SHIFT, np.cumsum(changes)
+        firsts = np.flatnonzero(np.concatenate(([True], of_pool[1:] != of_pool[:-1])))
+        before = np.concatenate(([0], level))[firsts]
+        peaks = np.maximum.reduceat(level, firsts) - before
+        best = np.lexsort((-self._pool_spans, -peaks))[:most]
+        names = list(self._pools)
+        return [
+            Pool(*_describe(names[n]), int(self._pool_spans[n]), int(peaks[n]), round(float(self._pool_ns[n]) / 1e9, 3))
+            for n in best.tolist()
+        ]
+
+    @property
+    def pool_count(self) -> int:
+        """How many pools there are."""
+        return len(self._pools)
+
+    def _levels(self) -> tuple[Ints, Ints, int]:
+        """All steps by pool and time, up before down in one bin; what each changes; and the bins' width."""
+        shift = max(self._starts.settle(), self._ends.settle())
+        self._starts.coarsen(shift)
+        self._ends.coarsen(shift)
+        keys = np.concatenate((self._starts.keys, self._ends.keys))
+        changes = np.concatenate((self._starts.counts, -self._ends.counts))
+        order = np.argsort(keys, kind="stable")
+        return keys[order], changes[order], shift
+
+    def _pool_numbers(self, rows: NDArray[Any]) -> Ints:
+        """A client's entries pool by the peer's address and port, a server's by its own port."""
+        is_client = rows["holder"] == ORIG
+        columns = [
+            np.ascontiguousarray(rows["ip_hi"]),
+            np.ascontiguousarray(rows["ip_lo"]),
+            np.where(is_client, rows["peer_ip_hi"], 0),
+            np.where(is_client, rows["peer_ip_lo"], 0),
+            np.where(is_client, rows["peer_port"], rows["port"]).astype(np.int64),
+            np.where(is_client, ORIG, RESP),
+        ]
+        numbers, leaders = group(columns)
+        keys = zip(*(column[leaders].tolist() for column in columns), strict=True)
+        return np.array([self._pool_number(key) for key in keys], np.int64)[numbers]
+
+    def _pool_number(self, key: tuple[int, ...]) -> int:
+        if key not in self._pools and len(self._pools) >= _MOST_POOLS:
+            key = next(iter(self._pools))  # too many to tell apart: the first one takes the rest
+        return self._pools.setdefault(key, len(self._pools))
+
+    def _grow(self) -> None:
+        more = len(self._pools) - self._pool_spans.size
+        if more:
+            self._pool_spans = np.concatenate((self._pool_spans, np.zeros(more, np.int64)))
+            self._pool_ns = np.concatenate((self._pool_ns, np.zeros(more)))
+
+
+class _Steps:
+    """A sorted multiset of (pool, bin of time), with bins as wide as the limit asks for."""
+
+    def __init__(self) -> None:
+        self.keys, self.counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._shift = _FINEST
+        self._waiting: list[Ints] = []
+
+    def add(self, pool: Ints, times: Ints) -> None:
+        self._waiting.append(pool << _POOL_SHIFT | times >> self._shift)
+        if sum(keys.size for keys in self._waiting) > _LIMIT:
+            self.settle()
+
+    def settle(self) -> int:
+        """Take in what waits; the result is the shift: bins are ``2 ** shift`` ns wide."""
+        if self._waiting:
+            new = np.sort(np.concatenate(self._waiting))
+            self._waiting = []
+            keys, counts = _runs(new, np.ones(new.size, np.int64))
+            if self.keys.size:
+                keys = np.concatenate((self.keys, keys))
+                order = np.argsort(keys, kind="stable")
+                keys, counts = _runs(keys[order], np.concatenate((self.counts, counts))[order])
+            self.keys, self.counts = keys, counts
+        while self.keys.size > _LIMIT:
+            self.coarsen(self._shift + 1)
+        return self._shift
+
+    def coarsen(self, shift: int) -> None:
+        """Widen the bins to ``2 ** shift`` ns."""
+        if shift > self._shift and self.keys.size:
+            bins = (self.keys & _TIME_MASK) >> (shift - self._shift)
+            self.keys, self.counts = _runs(self.keys & ~_TIME_MASK | bins, self.counts)
+        self._shift = max(shift, self._shift)
+
+
+def _runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Equal neighbours as one."""
+    firsts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    return keys[firsts], np.add.reduceat(counts, firsts)
+
+
+def _highest(step: Ints, level: Ints) -> list[int]:
+    """The highest level of each step; a step in which nothing moves keeps the level before it."""
+    found, current = [], 0
+    bounds = np.searchsorted(step, np.arange(int(step[-1]) + 2))
+    for number in range(int(step[-1]) + 1):
+        at, end = int(bounds[number]), int(bounds[number + 1])
+        found.append(max(current, int(level[at:end].max(initial=0))))
+        current = int(level[end - 1]) if end > at else current
+    return found
+
+
+def _describe(key: tuple[int, ...]) -> tuple[str, str, str]:
+    hi, lo, peer_hi, peer_lo, port, role = key
+    if role == ORIG:
+        return ip_text(hi, lo), "client", endpoint_text(ip_text(peer_hi, peer_lo), port)
+    ip = ip_text(hi, lo)
+    return ip, "server", endpoint_text(ip, port)

@@ -1,0 +1,200 @@
+"""The report on a terminal: what the capture is, how connections ended, who sat in TIME-WAIT, what was found."""
+
+import textwrap
+from collections.abc import Collection, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tcptrace_tw.report import curve
+from tcptrace_tw.report.digest import CaptureDigest, ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
+from tcptrace_tw.report.findings import Finding
+from tcptrace_tw.report.phrases import clock, command, counted, moment, size, span, tally
+from tcptrace_tw.spec import words as w
+
+STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan", "info": "dim"}
+_MOST_FILES = 8
+_MOST_POOLS = 6
+_LABEL = 13
+_CURVE_STEPS = 96
+
+
+def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
+    """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
+    report = _Report(console, captures)
+    report.capture(digest.capture, digest.settings)
+    report.connections(digest.connections)
+    report.time_wait(digest.time_wait)
+    report.findings(digest)
+
+
+class _Report:
+    """Where the report goes, and what to call the capture in a command."""
+
+    def __init__(self, console: Console, captures: Sequence[str]) -> None:
+        self.console = console
+        self.captures = captures
+
+    def heading(self, name: str, rest: str = "") -> None:
+        self.console.print()
+        self.console.print(Text.assemble((name, "bold"), "  " if rest else "", rest))
+
+    def line(self, label: str, text: str, style: str = "") -> None:
+        """A label and what it says, with a hanging indent and no blanks at the ends of lines."""
+        room = max(20, self.console.width - _LABEL - 3)
+        for piece in textwrap.wrap(text, room, break_on_hyphens=False) or [""]:
+            self.console.print(Text.assemble("  ", (label.ljust(_LABEL), "dim"), " ", (piece, style)), soft_wrap=True)
+            label = ""
+
+    def columns(self, rows: Sequence[Sequence[str]], right: Collection[int], head: bool = False) -> None:
+        """Rows in columns as wide as they need to be; the last column is not folded."""
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        for number, row in enumerate(rows):
+            cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            style = "dim" if head and number == 0 else ""
+            self.console.print(Text("  " + "  ".join(cells).rstrip(), style), no_wrap=True, overflow="ellipsis")
+
+    def paste(self, label: str, text: str) -> None:
+        """A line to copy: never folded, so that it can be pasted as it stands."""
+        line = Text.assemble("  ", (label.ljust(_LABEL + 1), "dim"), (text, "green"))
+        self.console.print(line, soft_wrap=True)
+
+    def capture(self, capture: CaptureDigest, settings: dict[str, object]) -> None:
+        files = capture.files
+        self.heading("Capture", files[0].name if len(files) == 1 else counted(len(files), "file"))
+        if len(files) == 1:
+            self.line("format", _file_text(files[0]))
+        for file in files[:_MOST_FILES] if len(files) > 1 else ():
+            self.line("file", f"{file.name}: {counted(file.frames, 'frame')}, {_file_text(file)}")
+        if len(files) > _MOST_FILES:
+            self.line("", f"and {len(files) - _MOST_FILES} more")
+        frames, segments = counted(capture.frames, "frame"), counted(capture.tcp_segments, "TCP segment")
+        self.line("frames", f"{frames}, {segments}, {size(sum(f.wire_bytes for f in files))} on the wire")
+        if capture.first_time is not None:
+            self.line("time", f"{moment(capture.first_time)}, {span(capture.duration_ns)}")
+        if capture.skipped:
+            self.line("left out", tally(capture.skipped))
+        self.line("profile", _profile_text(settings))
+        for file in files:
+            if file.damage:
+                self.line("damaged", file.damage if len(files) == 1 else f"{file.name}: {file.damage}", "yellow")
+        for remark in capture.remarks:
+            self.line("remark", remark)
+
+    def connections(self, digest: ConnectionsDigest) -> None:
+        self.heading("Connections", f"{digest.total:,}")
+        if not digest.total:
+            return
+        self.line("began", tally(digest.opened, w.OPENED.words))
+        self.line("ended", tally(digest.close, w.CLOSE.words))
+        self.line("closed first", tally(digest.active_closer, w.ACTIVE_CLOSER.words))
+        again = f", {counted(digest.retransmits, 'retransmission')}" if digest.retransmits else ""
+        self.line("carried", f"{counted(digest.segments, 'segment')}, {size(digest.payload_bytes)} of payload{again}")
+
+    def time_wait(self, digest: TimeWaitDigest) -> None:
+        if not digest.spans:
+            self.heading("TIME-WAIT", "nobody was in it")
+            return
+        peak, when = digest.curve.peak, digest.curve.peak_time
+        at = f" at {clock(when)}" if when is not None else ""
+        self.heading("TIME-WAIT", f"{counted(digest.spans, 'span')}, at most {peak:,} at once{at}")
+        self._curve(digest)
+        self.line("ended", tally(digest.end_reason, w.END_REASON.words))
+        if digest.restarts:
+            self.line("restarted", counted(digest.restarts, "time"))
+        self._pools(digest)
+
+    def _curve(self, digest: TimeWaitDigest) -> None:
+        data = digest.curve
+        if data.start is None or len(data.open) < 2:
+            return
+        margin = max(len(f"{data.peak:,}"), 1)
+        width = min(_CURVE_STEPS, self.console.width - margin - 5)
+        levels = curve.stretch(data.open, width)
+        lines = curve.draw(levels, width, ascii_only=self.console.options.ascii_only)
+        edge = "|" if self.console.options.ascii_only else "┤"
+        for number, line in enumerate(lines):
+            scale = f"{data.peak:,}" if number == 0 else "0" if number == len(lines) - 1 else ""
+            label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", "dim"), (line.rstrip(), "blue"))
+            self.console.print(label, no_wrap=True, overflow="crop")
+        first, last = clock(data.start), clock(data.start + data.step_ns * len(data.open))
+        gap = " " * max(1, width - len(first) - len(last))
+        self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", "dim"), no_wrap=True, overflow="crop")
+
+    def _pools(self, digest: TimeWaitDigest) -> None:
+        rows = [("held by", "peak", "spans")]
+        for pool in digest.pools[:_MOST_POOLS]:
+            side = f"server {pool.service}" if pool.role == "server" else f"client {pool.ip} to {pool.service}"
+            rows.append((side, f"{pool.peak:,}", f"{pool.spans:,}"))
+        self.columns(rows, right={1, 2}, head=True)
+        left_out = digest.pool_count - min(_MOST_POOLS, len(digest.pools))
+        if left_out > 0:
+            self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", "dim"))
+
+    def findings(self, digest: Digest) -> None:
+        totals = dict.fromkeys(reversed(w.SEVERITY.words), 0)
+        for rule in digest.findings:
+            for name, count in rule.severities.items():
+                totals[name] += count
+        found = ", ".join(counted(n, *_plural(name)) for name, n in totals.items() if n)
+        self.heading("Findings", found or "none")
+        for caveat in digest.caveats:
+            self.line("caveat", caveat)
+        several = digest.several_files
+        files = [file.name for file in digest.capture.files]
+        for rule in digest.findings:
+            if rule.severity == "info":
+                continue
+            self._finding(rule, files if several else [])
+        self._mechanisms([rule for rule in digest.findings if rule.severity == "info"])
+
+    def _finding(self, rule: RuleDigest, files: list[str]) -> None:
+        self.console.print()
+        head = Text.assemble("  ", (rule.severity, STYLES[rule.severity]), "  ", (f"{rule.rule} {rule.name}", "bold"))
+        head.append(f"  {rule.count:,} times, {rule.confidence}" if rule.count > 1 else f"  {rule.confidence}")
+        self.console.print(head)
+        if not rule.examples:
+            return
+        example = rule.examples[0]
+        self.line("for example" if rule.count > 1 else "what", example.message)
+        self.line("frames", _frames_text(example, files))
+        if example.rival:
+            self.line("or else", example.rival)
+        for caveat in example.caveats:
+            self.line("caveat", caveat)
+        self.line("remedy", rule.remedy)
+        self.paste("look", command("show", self.captures, "--finding", str(example.finding_id)))
+        self.paste("Wireshark", example.display_filter)
+
+    def _mechanisms(self, rules: list[RuleDigest]) -> None:
+        """Ordinary things that were counted: one line each."""
+        if not rules:
+            return
+        self.console.print()
+        self.line("info", "ordinary mechanisms, counted")
+        rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
+        self.columns(rows, right={1})
+
+
+def _plural(severity: str) -> tuple[str, str]:
+    return (severity, severity) if severity == "info" else (severity, severity + "s")
+
+
+def _file_text(file: FileDigest) -> str:
+    parts = [file.format, file.compression, " + ".join(file.links)]
+    if file.snaplen:
+        parts.append(f"snap length {file.snaplen:,}")
+    if file.size is not None:
+        parts.append(size(file.size))
+    return ", ".join(part for part in parts if part)
+
+
+def _profile_text(settings: dict[str, object]) -> str:
+    two_msl = settings.get("two_msl_s")
+    return f"{settings.get('profile', '')}" + (f", 2MSL {two_msl:g} s" if isinstance(two_msl, (int, float)) else "")
+
+
+def _frames_text(example: Finding, files: list[str]) -> str:
+    frames = ", ".join(str(frame) for frame in example.frames) or "none"
+    of_file = f" of {files[example.file]}" if files and example.frames else ""
+    return frames + of_file + (f", connection {example.connection_id}" if example.connection_id is not None else "")
