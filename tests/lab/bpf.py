@@ -110,8 +110,16 @@ def attach(tracepoint, code):
     program = code.assemble()
     text, licence = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"GPL")
     log = ctypes.create_string_buffer(1 << 16)
-    head = struct.pack("<IIQQIIQ", PROG_RAW_TRACEPOINT, len(program) // 8, ctypes.addressof(text),
-                       ctypes.addressof(licence), 1, len(log), ctypes.addressof(log))
+    head = struct.pack(
+        "<IIQQIIQ",
+        PROG_RAW_TRACEPOINT,
+        len(program) // 8,
+        ctypes.addressof(text),
+        ctypes.addressof(licence),
+        1,
+        len(log),
+        ctypes.addressof(log),
+    )
     try:
         program_fd = _bpf(PROG_LOAD, head)
     except OSError as error:

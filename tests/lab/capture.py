@@ -15,12 +15,32 @@ LINK_HEADER = {1: 14, 276: 20}  # Ethernet, Linux cooked v2
 class Capture:
     """One running tcpdump inside a namespace."""
 
-    def __init__(self, namespace, device, path, filter="tcp", snaplen=0, options=()):
+    def __init__(self, namespace, device, path, filter="tcp", snaplen=0):
         self.device, self.path, self.filter, self.snaplen = device, path, filter, snaplen
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace.name, "tcpdump", "-i", device, "-s", str(snaplen), "-n", "-Z", "root",
-             "--immediate-mode", "--time-stamp-precision=nano", "-U", *options, "-w", str(path), filter],
-            stderr=subprocess.PIPE, text=True)
+            [
+                "ip",
+                "netns",
+                "exec",
+                namespace.name,
+                "tcpdump",
+                "-i",
+                device,
+                "-s",
+                str(snaplen),
+                "-n",
+                "-Z",
+                "root",
+                "--immediate-mode",
+                "--time-stamp-precision=nano",
+                "-U",
+                "-w",
+                str(path),
+                filter,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.words = self._wait_until_listening()
 
     def _wait_until_listening(self):

@@ -55,13 +55,10 @@ def wire_agrees(lab, historian):
     if lab.situation.interface or lab.situation.snaplen or not lab.situation.is_wire_checked:
         return
     limit = CLOSE_TO_WIRE_S if lab.situation.capture == "client" else FAR_FROM_WIRE_S
-    first = {}
+    wires = {}
     for time, segment in capture.segments(lab.capture.path):
         if segment.flags & (SYN | ACK) == SYN:
-            first.setdefault((segment.src, segment.sport, segment.dst, segment.dport, segment.seq), time)
-    wires = {}
-    for (*key, _), time in first.items():
-        wires.setdefault(tuple(key), []).append(time)
+            wires.setdefault((segment.src, segment.sport, segment.dst, segment.dport), []).append(time)
     for life in historian.lives:
         if life.open == "active" and life.host == lab.client.name:
             sent = life.transitions[0][0]
@@ -90,4 +87,12 @@ def every_entry_has_a_cause(lab, historian):
             yield f"{life.local}: a change of its timewait entry has no segment"
 
 
-CHECKS = (nothing_lost, polled_without_pause, every_entry_has_a_cause, tracers_agree, counters_agree, wire_agrees, clocks_agree)
+CHECKS = (
+    nothing_lost,
+    polled_without_pause,
+    every_entry_has_a_cause,
+    tracers_agree,
+    counters_agree,
+    wire_agrees,
+    clocks_agree,
+)

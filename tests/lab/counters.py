@@ -2,9 +2,27 @@
 
 TABLES = ("/proc/net/snmp", "/proc/net/netstat")
 WORTH_TELLING = (
-    "PAWS", "TW", "TCPTimeWaitOverflow", "TCPSYNChallenge", "TCPChallengeACK", "TCPACKSkipped", "TCPAbortOn",
-    "EstabResets", "OutRsts", "ActiveOpens", "PassiveOpens", "AttemptFails", "RetransSegs", "TCPSynRetrans", "TCPDSACK",
-    "TCPTimeouts", "TCPKeepAlive", "TCPFromZeroWindowAdv", "TCPToZeroWindowAdv", "TCPWinProbe", "TCPLossProbes",
+    "PAWS",
+    "TW",
+    "TCPTimeWaitOverflow",
+    "TCPSYNChallenge",
+    "TCPChallengeACK",
+    "TCPACKSkipped",
+    "TCPAbortOn",
+    "EstabResets",
+    "OutRsts",
+    "ActiveOpens",
+    "PassiveOpens",
+    "AttemptFails",
+    "RetransSegs",
+    "TCPSynRetrans",
+    "TCPDSACK",
+    "TCPTimeouts",
+    "TCPKeepAlive",
+    "TCPFromZeroWindowAdv",
+    "TCPToZeroWindowAdv",
+    "TCPWinProbe",
+    "TCPLossProbes",
 )
 
 

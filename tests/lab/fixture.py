@@ -36,8 +36,10 @@ def truth(lab, historian):
         },
         "resets_and_retransmissions": [] if lab.situation.is_bulk else ftrace.told(lab.trace),
         "drops": [] if lab.situation.is_bulk else drops(historian),
-        "relay_actions": [{"time": round(time, 6), "action": action, "segment": words}
-                          for time, action, words in sorted(lab.relay.log)],
+        "relay_actions": [
+            {"time": round(time, 6), "action": action, "segment": words}
+            for time, action, words in sorted(lab.relay.log)
+        ],
         "failed_connects": len(historian.local_failures),
         "notes": lab.notes,
         "checks": {
@@ -55,7 +57,9 @@ def summary(lives):
     return {
         "incarnations": len(lives),
         "tuples": len({life.key for life in lives}),
-        "histories": _count(f"{life.host.rpartition('-')[2]} {life.open}: {' '.join(life.history())}" for life in lives),
+        "histories": _count(
+            f"{life.host.rpartition('-')[2]} {life.open}: {' '.join(life.history())}" for life in lives
+        ),
         "time_wait_entries": len(spans),
         "time_wait_end_reasons": _count(span["end_reason"] for span in spans),
     }
@@ -70,9 +74,11 @@ def _count(words):
 
 def drops(historian):
     """Segments that TCP dropped for a reason that it names."""
-    return [{"time": round(event.time, 6), "reason": reason, "segment": event.segment.words()}
-            for event in historian.drops
-            if (reason := programs.drop_reason(event.reason)).startswith(("TCP_", "NO_SOCKET"))]
+    return [
+        {"time": round(event.time, 6), "reason": reason, "segment": event.segment.words()}
+        for event in historian.drops
+        if (reason := programs.drop_reason(event.reason)).startswith(("TCP_", "NO_SOCKET"))
+    ]
 
 
 def write(lab, historian, fixtures):
@@ -88,13 +94,21 @@ def write(lab, historian, fixtures):
 
 
 def readme(lab, content):
-    settings = "; ".join(f"{side} {name} = {value}" for side, rows in lab.settings.items() for name, value in rows.items())
+    settings = "; ".join(
+        f"{side} {name} = {value}" for side, rows in lab.settings.items() for name, value in rows.items()
+    )
     about = content["capture"]
     capture = f"tcpdump on the {about['namespace']}'s interface {about['point']}, filter `{about['filter']}`"
     if lab.situation.snaplen:
         capture += f", snap length {about['snaplen']}"
-    return README.format(name="kernel-" + lab.situation.name, situation=lab.situation.name, kernel=release(),
-                         description=content["description"], settings=settings or "none", capture=capture)
+    return README.format(
+        name="kernel-" + lab.situation.name,
+        situation=lab.situation.name,
+        kernel=release(),
+        description=content["description"],
+        settings=settings or "none",
+        capture=capture,
+    )
 
 
 def release():

@@ -11,8 +11,20 @@ import subprocess
 import time
 
 TRACEFS = pathlib.Path("/sys/kernel/tracing")
-EVENTS = ("sock/inet_sock_set_state", "tcp/tcp_send_reset", "tcp/tcp_receive_reset", "tcp/tcp_retransmit_skb",
-          "tcp/tcp_retransmit_synack")
+EVENTS = (
+    "sock/inet_sock_set_state",
+    "tcp/tcp_send_reset",
+    "tcp/tcp_receive_reset",
+    "tcp/tcp_retransmit_skb",
+    "tcp/tcp_retransmit_synack",
+)
+RFC_NAMES = {
+    "TCP_FIN_WAIT1": "FIN-WAIT-1",
+    "TCP_FIN_WAIT2": "FIN-WAIT-2",
+    "TCP_CLOSE": "CLOSED",
+    "TCP_SYN_RECV": "SYN-RECEIVED",
+    "TCP_NEW_SYN_RECV": "SYN-RECEIVED",
+}
 LINE = re.compile(r"\s(\d+\.\d{6}): (\w+): (.*)$")
 FIELD = re.compile(r"(\w+)=(\S+)")
 
@@ -80,9 +92,10 @@ def told(events):
             v6 = fields["family"] == "AF_INET6"
             local, peer = (fields["saddrv6"], fields["daddrv6"]) if v6 else (fields["saddr"], fields["daddr"])
             row |= {"local": _join(local, fields["sport"]), "peer": _join(peer, fields["dport"])}
-        for key in ("state", "reason"):
-            if key in fields:
-                row[key] = fields[key].removeprefix("TCP_").replace("_", "-") if key == "state" else fields[key]
+        if "state" in fields:
+            row["state"] = RFC_NAMES.get(fields["state"], fields["state"].removeprefix("TCP_").replace("_", "-"))
+        if "reason" in fields:
+            row["reason"] = fields["reason"]
         rows.append(row)
     return rows
 

@@ -10,9 +10,10 @@ import dataclasses
 
 from tests.lab import kernel_programs as programs
 from tests.lab.kernel_record import POLLED
-from tests.lab.segment import endpoint
+from tests.lab.segment import FIN, endpoint
 
 HANDOVER_S = 0.001  # the kernel replaces one structure by the next within this time
+TOLD_TWICE_S = 0.0002  # the timer and the segment that started it are one event
 
 
 @dataclasses.dataclass
@@ -46,7 +47,8 @@ class Incarnation:
 class Historian:
     """Replays the events in order; the result is `lives` and `local_failures`."""
 
-    def __init__(self, events):
+    def __init__(self, events, is_polled=True):
+        self.is_polled = is_polled
         self.lives, self.local_failures, self.drops = [], [], []
         self.by_pointer, self.entries, self.requests, self.connecting = {}, {}, {}, {}
         self.current = {}
@@ -65,7 +67,7 @@ class Historian:
         elif event.kind == POLLED:
             self._polled(event)
         elif event.kind == programs.DROP:
-            self.drops.append(event)
+            self._drop(event)
 
     # full sockets
 
@@ -82,8 +84,9 @@ class Historian:
 
     def _start_active(self, event):
         first = self.connecting.pop(event.pointer)
-        life = Incarnation(event.host, event.local, event.peer, "active",
-                           [(first.time, "CLOSED", "SYN-SENT", "set_state")])
+        life = Incarnation(
+            event.host, event.local, event.peer, "active", [(first.time, "CLOSED", "SYN-SENT", "set_state")]
+        )
         self._begin(life)
         self.by_pointer[event.pointer] = life
 
@@ -112,8 +115,9 @@ class Historian:
         """The life that a request socket or its child belongs to."""
         life = self.current.get((event.host, event.local, event.peer))
         if life is None or life.state != "SYN-RECEIVED" or life.open != "passive":
-            life = Incarnation(event.host, event.local, event.peer, "passive",
-                               [(event.time, "LISTEN", "SYN-RECEIVED", source)])
+            life = Incarnation(
+                event.host, event.local, event.peer, "passive", [(event.time, "LISTEN", "SYN-RECEIVED", source)]
+            )
             self._begin(life)
         return life
 
@@ -140,21 +144,31 @@ class Historian:
         elif entry is not None and event.kind == programs.TW_EXPIRE:
             self._end(entry, event.time, "expired", "timewait_expired")
         elif entry is not None and _is_deleted(event):
+            if event.new == "TIME-WAIT" and entry["entered"] is None:  # the change itself left no event
+                self._restart(entry, event.time, event.new, "timewait_killed")
             self._end(entry, event.time, _why_killed(event), "timewait_killed")
 
     def _enter(self, event):
         life = self.current[event.host, event.local, event.peer]
         if life.open == "active" and life.state == "SYN-SENT" and len(self.lives) > 1:
             life = next(l for l in reversed(self.lives) if l.key == life.key and l is not life)
-        entry = {"life": life, "created": event.time, "substate": event.new, "starts": [event.time],
-                 "entered": None, "restarts": 0, "end": None, "reason": None}
+        entry = {
+            "life": life,
+            "created": event.time,
+            "substate": event.new,
+            "starts": [event.time],
+            "entered": None,
+            "restarts": 0,
+            "end": None,
+            "reason": None,
+        }
         life.timewait = self.entries[event.pointer] = entry
         life.move(event.time, event.new, "timewait_sock")
         if event.new == "TIME-WAIT":
             entry["entered"] = event.time
 
     def _restart(self, entry, time, substate, source):
-        if time - entry["starts"][-1] < 0.0002:  # the same start, told twice
+        if time - entry["starts"][-1] < TOLD_TWICE_S or entry["end"] is not None:
             return
         entry["starts"].append(time)
         if substate == "TIME-WAIT" and entry["entered"] is None:
@@ -173,12 +187,22 @@ class Historian:
         entry = life.timewait
         if any(event.since - 0.005 <= start <= event.time for start in entry["starts"]) and event.old == event.new:
             return
-        causes = [d.time for d in self.drops if d.local == event.local and d.peer == event.peer
-                  and event.since - 0.001 <= d.time <= event.time]
+        causes = [
+            d.time
+            for d in self.drops
+            if d.local == event.local and d.peer == event.peer and event.since - 0.001 <= d.time <= event.time
+        ]
         if event.new == "TIME-WAIT" and entry["entered"] is not None and event.old != event.new:
             return  # a timer event has already told
         source = "sock_diag+kfree_skb" if causes else "sock_diag"
         self._restart(entry, causes[-1] if causes else event.time, event.new, source)
+
+    def _drop(self, event):
+        """A segment was freed; without polling, a FIN that an entry took in tells of its TIME-WAIT."""
+        self.drops.append(event)
+        life = self.current.get((event.host, event.local, event.peer))
+        if not self.is_polled and life and life.timewait and event.segment.has(FIN):
+            self._restart(life.timewait, event.time, "TIME-WAIT", "kfree_skb")
 
     def _end(self, entry, time, reason, source):
         if entry["end"] is not None:
@@ -211,14 +235,19 @@ def endpoints(lives):
     """The `endpoints` list of the truth file."""
     found = {}
     for life in lives:
-        row = found.setdefault(life.key, {"local": endpoint(*life.local), "peer": endpoint(*life.peer),
-                                          "incarnations": []})
-        row["incarnations"].append({
-            "open": life.open,
-            "history": life.history(),
-            "transitions": [{"time": round(time, 6), "from": old, "to": new, "source": source}
-                            for time, old, new, source in life.transitions],
-        })
+        row = found.setdefault(
+            life.key, {"local": endpoint(*life.local), "peer": endpoint(*life.peer), "incarnations": []}
+        )
+        row["incarnations"].append(
+            {
+                "open": life.open,
+                "history": life.history(),
+                "transitions": [
+                    {"time": round(time, 6), "from": old, "to": new, "source": source}
+                    for time, old, new, source in life.transitions
+                ],
+            }
+        )
     return list(found.values())
 
 

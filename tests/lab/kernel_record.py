@@ -24,8 +24,20 @@ PATIENCE = 10  # polls that may miss an entry
 TIMEWAIT_KINDS = (programs.TW_START, programs.TW_CANCEL, programs.TW_EXPIRE)
 POLLED = 100  # kind of the events that come from polling
 
-STATES = {1: "ESTABLISHED", 2: "SYN-SENT", 3: "SYN-RECEIVED", 4: "FIN-WAIT-1", 5: "FIN-WAIT-2", 6: "TIME-WAIT",
-          7: "CLOSED", 8: "CLOSE-WAIT", 9: "LAST-ACK", 10: "LISTEN", 11: "CLOSING", 12: "SYN-RECEIVED"}
+STATES = {
+    1: "ESTABLISHED",
+    2: "SYN-SENT",
+    3: "SYN-RECEIVED",
+    4: "FIN-WAIT-1",
+    5: "FIN-WAIT-2",
+    6: "TIME-WAIT",
+    7: "CLOSED",
+    8: "CLOSE-WAIT",
+    9: "LAST-ACK",
+    10: "LISTEN",
+    11: "CLOSING",
+    12: "SYN-RECEIVED",
+}
 
 
 @dataclasses.dataclass
@@ -143,8 +155,16 @@ class KernelRecord:
         if segment is None or segment.dst not in self.addresses or segment.src not in self.addresses:
             return None
         host = next(h.name for h in self.hosts.values() if segment.dst in (h.address, h.address6))
-        return Event(wall, programs.DROP, host, 0, (segment.dst, segment.dport), (segment.src, segment.sport),
-                     segment=segment, reason=reason)
+        return Event(
+            wall,
+            programs.DROP,
+            host,
+            0,
+            (segment.dst, segment.dport),
+            (segment.src, segment.sport),
+            segment=segment,
+            reason=reason,
+        )
 
     def _poll(self):
         if len(self.alive) > POLLED_ENTRIES or not self.polls:
@@ -160,8 +180,9 @@ class KernelRecord:
             # remaining time can only grow when the timer was started again
             restarted = new_left > left or now + new_left / 1000 > asked + left / 1000 + 0.012
             if new != state or restarted:
-                self.events.append(Event(time.time(), POLLED, host, 0, local, peer, state, new,
-                                         since=asked, restarted=restarted))
+                self.events.append(
+                    Event(time.time(), POLLED, host, 0, local, peer, state, new, since=asked, restarted=restarted)
+                )
             self.alive[key] = new, new_left, now
 
     def _missed(self, key):

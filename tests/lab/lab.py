@@ -7,7 +7,7 @@ from tests.lab import counters
 from tests.lab.capture import Capture
 from tests.lab.ftrace import Ftrace
 from tests.lab.kernel_record import KernelRecord
-from tests.lab.relay import Relay
+from tests.lab.relay import NoRelay, Relay
 from tests.lab.topology import Topology
 
 
@@ -17,11 +17,14 @@ class Lab:
     def __init__(self, situation, index, folder):
         self.situation, self.folder = situation, folder
         self.notes, self.settings = [], {}
-        self.topology = Topology(index)
+        self.topology = Topology(situation.name, index)
         self.client, self.server = self.topology.hosts
-        self.relay = Relay(self.topology)
-        self.relay.keep_seen = not situation.is_bulk
-        self.witnesses = None
+        if situation.has_relay:
+            self.relay = Relay(self.topology)
+            self.relay.keep_seen = not situation.is_bulk
+        else:
+            self.relay = NoRelay()
+            self.topology.forward_in_kernel()
 
     # helpers for situations
 
@@ -71,17 +74,29 @@ class Lab:
     def sleep(self, seconds):
         time.sleep(seconds)
 
+    def start_capture(self):
+        """Start tcpdump; situations that are captured late call it themselves."""
+        situation, names = self.situation, {"client": self.client, "server": self.server}
+        where = names.get(situation.capture, self.topology.router)
+        self.capture = Capture(
+            where,
+            situation.interface or where.device,
+            self.folder / "capture.pcap",
+            situation.filter.format(client=self.client.address, server=self.server.address),
+            situation.snaplen,
+        )
+
     # running
 
     def record(self):
         """Capture and witness the situation; returns what they saw."""
         self.situation.prepare(self)
-        host = self.client if self.situation.capture == "client" else self.server
         self.before = {h.name: counters.read(h) for h in self.topology.hosts}
         self.record_ = KernelRecord(self.topology.hosts, poll=not self.situation.is_bulk)
         self.ftrace = Ftrace(self.record_.addresses, 65536 if self.situation.is_bulk else 8192)
-        self.capture = Capture(host, self.situation.interface or host.device, self.folder / "capture.pcap",
-                               self.situation.filter, self.situation.snaplen, self.situation.tcpdump_options)
+        self.capture = None
+        if not self.situation.is_late:
+            self.start_capture()
         try:
             self.situation.play(self)
             time.sleep(0.05)

@@ -35,15 +35,20 @@ class Peer:
 
     def send(self, flags, payload=b"", what=None, **changes):
         """Send a segment at SND.NXT; `changes` overrides any field, and SND.NXT moves unless `seq` is given."""
-        fields = {"seq": self.snd_nxt, "ack": self.rcv_nxt if flags & ACK else 0, "tsval": self.clock(),
-                  "tsecr": self.tsecr if flags & ACK else 0}
+        fields = {
+            "seq": self.snd_nxt,
+            "ack": self.rcv_nxt if flags & ACK else 0,
+            "tsval": self.clock(),
+            "tsecr": self.tsecr if flags & ACK else 0,
+        }
         if flags & SYN:
             fields |= {"mss": 1460, "sack_ok": True, "wscale": 7}
         if flags & RST:
             fields |= {"tsval": None, "window": 0}
         fields |= changes
-        segment = Segment(*[self.local[0], self.remote[0], self.local[1], self.remote[1]], flags=flags,
-                          payload=payload, **fields)
+        segment = Segment(
+            *[self.local[0], self.remote[0], self.local[1], self.remote[1]], flags=flags, payload=payload, **fields
+        )
         self.relay.send(segment, what=what)
         if "seq" not in changes:
             self.snd_nxt = segment.end

@@ -18,7 +18,6 @@ from tests.lab.segment import parse_packet
 
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
-ONE_WAY_S = 0.002
 TO_SERVER, TO_CLIENT = "to server", "to client"
 
 
@@ -41,8 +40,10 @@ class Relay:
             self.sockets = {TO_SERVER: _raw("rc"), TO_CLIENT: _raw("rs")}  # by where their input goes
         self.outputs = {TO_SERVER: self.sockets[TO_CLIENT], TO_CLIENT: self.sockets[TO_SERVER]}
         macs = topology.macs
-        self.headers = {TO_SERVER: _bytes(macs["s0"]) + _bytes(macs["rs"]),
-                        TO_CLIENT: _bytes(macs["c0"]) + _bytes(macs["rc"])}
+        self.headers = {
+            TO_SERVER: _bytes(macs["s0"]) + _bytes(macs["rs"]),
+            TO_CLIENT: _bytes(macs["c0"]) + _bytes(macs["rc"]),
+        }
         self.client_addresses = {topology.client.address, topology.client.address6}
         self.rules, self.log, self.seen = [], [], []
         self.queue, self.order = [], itertools.count()
@@ -50,6 +51,7 @@ class Relay:
         self.wake_read, self.wake_write = socket.socketpair()
         self.running = True
         self.keep_seen = True
+        self.one_way_s = 0.002
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -143,7 +145,7 @@ class Relay:
             self.seen.append(segment)
         rule = self._matching(segment)
         if rule is None:
-            self._push(direction, packet, ONE_WAY_S)
+            self._push(direction, packet, self.one_way_s)
             return
         if rule.action == "divert":
             rule.handler(segment)
@@ -152,8 +154,8 @@ class Relay:
         if rule.action == "delay":
             self._push(direction, packet, rule.seconds)
         elif rule.action == "duplicate":
-            self._push(direction, packet, ONE_WAY_S)
-            self._push(direction, packet, ONE_WAY_S + rule.seconds)
+            self._push(direction, packet, self.one_way_s)
+            self._push(direction, packet, self.one_way_s + rule.seconds)
 
     def _matching(self, segment):
         with self.lock:
@@ -192,6 +194,18 @@ class Relay:
         self.thread.join()
         for made in (*self.sockets.values(), self.wake_read, self.wake_write):
             made.close()
+
+
+class NoRelay:
+    """Stands where the relay would when the router's kernel forwards."""
+
+    log = ()
+
+    def dropped_frames(self):
+        return 0
+
+    def stop(self):
+        pass
 
 
 def _raw(device):

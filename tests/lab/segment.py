@@ -56,8 +56,18 @@ class Segment:
         """The segment as an IP packet with right checksums."""
         source, target = ipaddress.ip_address(self.src), ipaddress.ip_address(self.dst)
         options = self._options()
-        head = struct.pack("!HHIIBBHHH", self.sport, self.dport, self.seq, self.ack,
-                           (20 + len(options)) // 4 << 4, self.flags, self.window, 0, 0)
+        head = struct.pack(
+            "!HHIIBBHHH",
+            self.sport,
+            self.dport,
+            self.seq,
+            self.ack,
+            (20 + len(options)) // 4 << 4,
+            self.flags,
+            self.window,
+            0,
+            0,
+        )
         tcp = head + options + self.payload
         pseudo = source.packed + target.packed + struct.pack("!II", len(tcp), 6)
         tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
@@ -116,8 +126,17 @@ def parse_packet(packet):
 def _parse_tcp(tcp, **ip):
     sport, dport, seq, ack, offset, flags, window = struct.unpack_from("!HHIIBBH", tcp)
     length = (offset >> 4) * 4
-    return Segment(sport=sport, dport=dport, seq=seq, ack=ack, flags=flags, window=window,
-                   payload=tcp[length:], **ip, **_parse_options(tcp[20:length]))
+    return Segment(
+        sport=sport,
+        dport=dport,
+        seq=seq,
+        ack=ack,
+        flags=flags,
+        window=window,
+        payload=tcp[length:],
+        **ip,
+        **_parse_options(tcp[20:length]),
+    )
 
 
 def _parse_options(data):

@@ -67,6 +67,11 @@ class Namespace:
         with self.inside(), open(path.replace("/proc/net/", "/proc/thread-self/net/")) as file:
             return file.read()
 
+    def nft(self, *rules):
+        """Add nftables rules inside the namespace."""
+        for rule in rules:
+            run("ip", "netns", "exec", self.name, "nft", rule)
+
     def remove(self):
         """Delete the namespace; the interfaces go with it."""
         run("ip", "netns", "del", self.name, check=False)
@@ -112,8 +117,9 @@ class Host(Namespace):
 class Topology:
     """The three namespaces of one situation; `index` makes its addresses its own."""
 
-    def __init__(self, index):
-        tag = f"lab{index}"
+    def __init__(self, name, index):
+        tag = f"lab-{name}"
+        self.gateways = {}
         self.client = Host(f"{tag}-client", "c0", f"{CLIENT_NET}.{index}.10", f"2001:db8:{index:x}:1::10")
         self.server = Host(f"{tag}-server", "s0", f"{SERVER_NET}.{index}.20", f"2001:db8:{index:x}:2::20")
         self.router = Namespace(f"{tag}-router")
@@ -129,9 +135,9 @@ class Topology:
                 key, value = name.split("=")
                 with open(f"/proc/sys/net/ipv6/conf/{host.device}/{key}", "w") as file:
                     file.write(value)
-            quiet_offloads(host.device)
+            switch_offloads(host.device, on=False)
         with self.router.inside():
-            quiet_offloads(side)
+            switch_offloads(side, on=False)
         host.ip("link", "set", "lo", "up")
         host.ip("link", "set", host.device, "up")
         self.router.ip("link", "set", side, "up")
@@ -142,11 +148,26 @@ class Topology:
         self._route(host, side)
 
     def _route(self, host, side):
-        gateway = host.address.rpartition(".")[0] + ".1"
+        gateway = self.gateways[side] = host.address.rpartition(".")[0] + ".1"
         gateway6 = host.address6.rpartition("::")[0] + "::1"
         for family, address in (("-4", gateway), ("-6", gateway6)):
             host.ip(family, "neigh", "add", address, "lladdr", self.macs[side], "dev", host.device, "nud", "permanent")
             host.ip(family, "route", "add", "default", "via", address, "dev", host.device)
+
+    def forward_in_kernel(self):
+        """Let the router's kernel forward (IPv4) instead of a relay: for offloads and NAT."""
+        self.router.sysctl("net.ipv4.ip_forward", 1)
+        for host, side in zip(self.hosts, ("rc", "rs"), strict=True):
+            self.router.ip("addr", "add", self.gateways[side] + "/24", "dev", side)
+            self.router.ip(
+                "neigh", "add", host.address, "lladdr", self.macs[host.device], "dev", side, "nud", "permanent"
+            )
+
+    def set_offloads(self):
+        """Switch all offloads on, as they are on ordinary hosts."""
+        for namespace, device in ((self.client, "c0"), (self.server, "s0"), (self.router, "rc"), (self.router, "rs")):
+            with namespace.inside():
+                switch_offloads(device, on=True)
 
     def remove(self):
         """Close all sockets and delete the namespaces."""
@@ -161,7 +182,7 @@ def _mac(namespace, device):
     return words[words.index("link/ether") + 1]
 
 
-def quiet_offloads(device, on=False):
+def switch_offloads(device, on):
     """Switch segmentation, coalescing and checksum offloads of a device."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for command in OFFLOADS.values():

@@ -18,7 +18,8 @@ class Situation:
     filter: str = "tcp"
     snaplen: int = 0
     interface: str = ""
-    tcpdump_options: tuple = ()
+    is_late: bool = False
+    has_relay: bool = True
     is_bulk: bool = False
     is_wire_checked: bool = True
 
@@ -34,4 +35,16 @@ def situation(name, prepare=lambda lab: None, **options):
     return register
 
 
-from tests.lab.situations import closing, last_ack, reuse, stale  # noqa: E402, F401
+from tests.lab.situations import (  # noqa: E402, F401
+    closing,
+    habits,
+    last_ack,
+    ports,
+    resets,
+    reuse,
+    stale,
+    strangers,
+    time_wait,
+    traffic,
+    vantage,
+)

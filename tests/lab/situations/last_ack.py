@@ -17,7 +17,8 @@ def quick_reuse(lab):
 @situation("syn-into-last-ack", prepare=quick_reuse)
 def syn_into_last_ack(lab):
     """Every last ACK is lost until the client reconnects over its TIME-WAIT; the SYN meets the server's LAST-ACK:
-    challenge ACK, RST, the same SYN again, established."""
+    challenge ACK, RST, the same SYN again, established.
+    """
     client, server = lab.connect()
     lab.exchange(client, server)
     client.close()

@@ -2,13 +2,14 @@
 
 from tests.lab.situations import situation
 from tests.lab.situations.last_ack import quick_reuse
-from tests.lab.situations.steps import CLIENT_PORT, close_in_turn
+from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, close_in_turn, one_port
 
 
 @situation("tw-reuse-client", prepare=quick_reuse)
 def tw_reuse_client(lab):
     """With tcp_tw_reuse=1 and a single port connect() fails locally 0.4 s into its own TIME-WAIT, and takes the tuple
-    over after 1.3 s."""
+    over after 1.3 s.
+    """
     client, server = lab.connect()
     lab.exchange(client, server)
     close_in_turn(client, server)
@@ -26,9 +27,40 @@ def tw_reuse_client(lab):
 @situation("server-tw-new-syn")
 def server_tw_new_syn(lab):
     """The server closed first and holds TIME-WAIT; the client connects again from the same port and the SYN replaces
-    the entry."""
+    the entry.
+    """
     for _ in range(2):
         client, server = lab.connect(source=CLIENT_PORT)
         lab.exchange(client, server)
         close_in_turn(server, client)
         lab.sleep(0.4)
+
+
+@situation("bound-port-reuse", prepare=lambda lab: lab.set(lab.client, tcp_tw_reuse=0))
+def bound_port_reuse(lab):
+    """A source port bound before connect() ignores tcp_tw_reuse=0 and the delay: the client takes over its own
+    TIME-WAIT after 0.25 s.
+    """
+    for _ in range(2):
+        client, server = lab.connect(source=CLIENT_PORT)
+        lab.exchange(client, server)
+        close_in_turn(client, server)
+        lab.sleep(0.15)
+
+
+@situation("port-range-of-one", prepare=one_port)
+def port_range_of_one(lab):
+    """ip_local_port_range of one port and nothing else changed: while TIME-WAIT holds the port every further
+    connect() fails and nothing of it is on the wire; another connection goes on.
+    """
+    client, server = lab.connect()
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+    other = lab.connect(5001, CLIENT_PORT + 1)
+    for _ in range(3):
+        lab.sleep(1)
+        try:
+            lab.client.tcp().connect((lab.server.address, SERVER_PORT))
+        except OSError as error:
+            lab.note(f"connect() failed: {error.strerror}")
+        lab.exchange(*other)

@@ -1,0 +1,79 @@
+"""The committed recordings are whole: every truth file tells connected histories, and its capture is beside it."""
+
+import json
+import pathlib
+
+import pytest
+
+from tests.lab.capture import segments
+
+FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+FOLDERS = sorted(FIXTURES.glob("kernel-*"))
+
+# RFC 9293 fig. 5, and what happens without a segment of the figure: resets, timeouts, aborts end in CLOSED.
+NEXT = {
+    "CLOSED": {"SYN-SENT"},
+    "LISTEN": {"SYN-RECEIVED"},
+    "SYN-SENT": {"ESTABLISHED", "SYN-RECEIVED", "CLOSED"},
+    "SYN-RECEIVED": {"ESTABLISHED", "FIN-WAIT-1", "CLOSE-WAIT", "LISTEN", "CLOSED"},
+    "ESTABLISHED": {"FIN-WAIT-1", "CLOSE-WAIT", "CLOSED"},
+    "FIN-WAIT-1": {"FIN-WAIT-2", "CLOSING", "TIME-WAIT", "CLOSED"},
+    "FIN-WAIT-2": {"TIME-WAIT", "CLOSED"},
+    "CLOSING": {"TIME-WAIT", "CLOSED"},
+    "CLOSE-WAIT": {"LAST-ACK", "CLOSED"},
+    "LAST-ACK": {"CLOSED"},
+    "TIME-WAIT": {"CLOSED"},
+}
+END_REASONS = {"expired", "reopened-by-peer", "reused-by-holder", "assassinated", "capture-end"}
+
+
+def truth(folder):
+    return json.loads((folder / "truth.json").read_text())
+
+
+def incarnations(folder):
+    return [life for endpoint in truth(folder)["endpoints"] for life in endpoint["incarnations"]]
+
+
+pytestmark = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def test_histories_follow_the_state_diagram(folder):
+    """Each state of a history is a successor of the one before, and the transitions say the same."""
+    for life in incarnations(folder):
+        history = life["history"]
+        assert all(new in NEXT[old] for old, new in zip(history, history[1:], strict=False))
+        assert history == [life["transitions"][0]["from"]] + [row["to"] for row in life["transitions"]]
+
+
+def test_transitions_are_in_order(folder):
+    """The transitions of a life are in the order of time."""
+    for life in incarnations(folder):
+        times = [row["time"] for row in life["transitions"]]
+        assert sorted(times) == times
+
+
+def test_every_time_wait_has_its_entry(folder):
+    """The histories and the list of timewait entries agree on how many there were, and why they ended."""
+    content = truth(folder)
+    entered = sum("TIME-WAIT" in life["history"] for life in incarnations(folder))
+    assert entered == len(content["time_wait"])
+    for span in content["time_wait"]:
+        assert span["end_reason"] in END_REASONS
+        assert (span["end"] is None) == (span["end_reason"] == "capture-end")
+
+
+def test_the_capture_is_whole(folder):
+    """The capture holds as many frames as tcpdump said it wrote, and starts near the first transition."""
+    content = truth(folder)
+    data = (folder / "capture.pcap").read_bytes()
+    assert len(data) < 600_000
+    assert sum(content["checks"][name] for name in ("lost_trace_events", "lost_frames")) == 0
+    if not content["capture"]["snaplen"] < 262144:
+        assert len(segments(folder / "capture.pcap")) == content["capture"]["frames"]
+
+
+def test_purpose_origin_and_licence_are_told(folder):
+    """The README beside a capture says what it is for, where it comes from and its licence."""
+    text = (folder / "README.md").read_text()
+    assert all(word in text for word in ("Purpose:", "Origin:", "Licence:"))
