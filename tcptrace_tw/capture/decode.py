@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer
-from tcptrace_tw.capture.octets import i64, u8, u16, u32
+from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer, peel_tags
+from tcptrace_tw.capture.octets import Octets, i64, u8, u16, u32
 from tcptrace_tw.capture.options import decode_options
 from tcptrace_tw.capture.skips import (
     BROKEN_IPV4,
@@ -14,7 +14,9 @@ from tcptrace_tw.capture.skips import (
     IPV4_FRAGMENT,
     IPV6_FRAGMENT,
     PROTOCOL,
+    REASON,
 )
+from tcptrace_tw.capture.tunnels import NOT_A_TUNNEL, enter_tunnel
 from tcptrace_tw.jit import inlined, kernel
 
 SEGMENT = -1
@@ -24,12 +26,15 @@ TCP = 6
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6 = 0, 43, 44, 51, 60, 135, 139, 140
 EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6)
 MAX_EXTENSIONS = 16
+MAX_TUNNELS = 8
 MAPPED = 0x0000FFFF00000000
 """The low word of an IPv4 address is this plus the address: ::ffff:a.b.c.d."""
 
 
 @kernel
-def decode_frames(data: Any, frames: Any, count: int, number: int, out: Any, n: int, skipped: Any, handed: Any) -> Any:
+def decode_frames(
+    data: Octets, frames: Any, count: int, number: int, out: Any, n: int, skipped: Any, handed: Any
+) -> Any:
     """Decode the first ``count`` frames into the rows of ``out`` from ``n`` on.
 
     ``number`` is the frame number of the first of them. A frame that goes to ``slow`` gets a row all the same, and
@@ -40,45 +45,57 @@ def decode_frames(data: Any, frames: Any, count: int, number: int, out: Any, n: 
         at = int(frames.at[i])
         end = at + int(frames.caplen[i])
         kind, ip, scope = network_layer(data, at, end, int(frames.link[i]))
-        code, tcp, stop = transport_layer(data, ip, end, at + int(frames.wirelen[i]), kind)
-        if code >= 0:
-            skipped[code] += 1
-            continue
-        if code == HANDOVER:
+        if kind == HANDOVER:
             handed[pending, 0], handed[pending, 1] = i, n
             pending += 1
         else:
-            # All stores are here: a column bundle that is handed to a function costs more than the function.
-            src_hi, src_lo, dst_hi, dst_lo, ttl, ip_id = addresses(data, ip, kind)
-            offset = u16(data, tcp + 12)
-            payload = tcp + (offset >> 12) * 4
-            bits, tsval, tsecr, sack_start, sack_end, mss, wscale = decode_options(data, tcp + 20, payload, end)
-            out.src_hi[n], out.src_lo[n] = src_hi, src_lo
-            out.dst_hi[n], out.dst_lo[n] = dst_hi, dst_lo
-            out.scope[n] = scope
-            out.ttl[n] = ttl
-            out.ip_id[n] = ip_id
-            out.sport[n] = u16(data, tcp)
-            out.dport[n] = u16(data, tcp + 2)
-            out.seq[n] = u32(data, tcp + 4)
-            out.ack[n] = u32(data, tcp + 8)
-            out.flags[n] = offset & 0x1FF
-            out.window[n] = u16(data, tcp + 14)
-            out.checksum[n] = u16(data, tcp + 16)
-            out.payload_len[n] = stop - payload
-            out.options[n] = bits
-            out.tsval[n], out.tsecr[n] = tsval, tsecr
-            out.sack_start[n], out.sack_end[n] = sack_start, sack_end
-            out.mss[n] = mss
-            out.wscale[n] = wscale
+            code = _decode(data, ip, end, at + int(frames.wirelen[i]), kind, scope, out, n)
+            if code != SEGMENT:
+                skipped[code] += 1
+                continue
         out.frame[n] = number + i
         out.time[n] = int(frames.time[i])
         n += 1
     return n, pending
 
 
+@kernel
+def decode_one(data: Octets, at: int, end: int, wire_end: int, kind: int, scope: int, out: Any, n: int) -> int:
+    """Decode one frame from its network layer on; return ``SEGMENT`` or a skip code."""
+    kind, at, scope = peel_tags(data, at, end, kind, scope)
+    return _decode(data, at, end, wire_end, kind, scope, out, n)
+
+
 @inlined
-def transport_layer(data: Any, at: int, end: int, wire_end: int, kind: int) -> tuple[int, int, int]:
+def _decode(data: Octets, ip: int, end: int, wire_end: int, kind: int, scope: int, out: Any, n: int) -> int:
+    code, tcp, stop = transport_layer(data, ip, end, wire_end, kind)
+    if PROTOCOL <= code < REASON:
+        code, kind, ip, tcp, stop, scope = _through_tunnels(data, tcp, end, wire_end, code, scope)
+    if code == SEGMENT:
+        _store_addresses(data, ip, kind, scope, out, n)
+        _store_segment(data, tcp, stop, end, out, n)
+    return code
+
+
+@kernel
+def _through_tunnels(
+    data: Octets, at: int, end: int, wire_end: int, code: int, scope: int
+) -> tuple[int, int, int, int, int, int]:
+    """Go on inside what IP carries at ``at``: code, EtherType, offsets of IP and TCP, end of the segment, scope."""
+    kind, ip, stop = IPV4, at, at
+    for _ in range(MAX_TUNNELS):
+        inner, ip, inner_scope = enter_tunnel(data, at, end, code - PROTOCOL)
+        if inner == NOT_A_TUNNEL:
+            break
+        kind, scope = inner, inner_scope
+        code, at, stop = transport_layer(data, ip, end, wire_end, kind)
+        if not PROTOCOL <= code < REASON:
+            break
+    return code, kind, ip, at, stop, scope
+
+
+@inlined
+def transport_layer(data: Octets, at: int, end: int, wire_end: int, kind: int) -> tuple[int, int, int]:
     """``SEGMENT``, where the TCP header begins and where the segment ends; or ``HANDOVER`` or a skip code first."""
     if kind == IPV4:
         code, tcp, stop = _ipv4(data, at, end, wire_end)
@@ -88,6 +105,8 @@ def transport_layer(data: Any, at: int, end: int, wire_end: int, kind: int) -> t
         return kind, at, at
     if code != SEGMENT:
         return code, tcp, stop
+    if tcp + 20 > stop:
+        return BROKEN_TCP, tcp, stop
     if tcp + 20 > end:
         return CUT_TCP, tcp, stop
     header = (u8(data, tcp + 12) >> 4) * 4
@@ -97,25 +116,35 @@ def transport_layer(data: Any, at: int, end: int, wire_end: int, kind: int) -> t
 
 
 @inlined
-def _ipv4(data: Any, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
+def _ipv4(data: Octets, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
     if at + 20 > end:
         return CUT_IP, at, at
     first = u8(data, at)
     header = (first & 15) * 4
     if first >> 4 != 4 or header < 20:
         return BROKEN_IPV4, at, at
-    protocol = u8(data, at + 9)
-    if protocol != TCP:
-        return PROTOCOL + protocol, at + header, at
-    if u16(data, at + 6) & 0x1FFF:
-        return IPV4_FRAGMENT, at, at
+    protocol, inner = u8(data, at + 9), at + header
+    fragment = u16(data, at + 6)
+    if fragment & 0x1FFF:  # the first fragment has the ports; the others have nothing to look into
+        return IPV4_FRAGMENT if protocol == TCP else PROTOCOL + protocol, end, at
+    if protocol == AUTHENTICATION:
+        protocol, inner = upper_layer(data, inner, end, protocol)
     length = u16(data, at + 2)
     stop = at + length if length != 0 else wire_end  # 0: the sender left cutting it into segments to its hardware
-    return SEGMENT, at + header, stop
+    if fragment & 0x2000 and protocol == TCP and inner + 20 > stop:
+        return IPV4_FRAGMENT, end, at
+    return _code_of(protocol), inner, stop
+
+
+@inlined
+def _code_of(protocol: int) -> int:
+    if protocol == TCP:
+        return SEGMENT
+    return PROTOCOL + protocol if protocol < PROTOCOL else protocol
 
 
 @kernel
-def _ipv6(data: Any, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
+def _ipv6(data: Octets, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
     if at + 40 > end:
         return CUT_IP, at, at
     if u8(data, at) >> 4 != 6:
@@ -123,13 +152,11 @@ def _ipv6(data: Any, at: int, end: int, wire_end: int) -> tuple[int, int, int]:
     length = u16(data, at + 4)
     stop = at + 40 + length if length != 0 else wire_end  # 0: jumbogram, or cut into segments by hardware
     protocol, inner = upper_layer(data, at + 40, end, u8(data, at + 6))
-    if protocol == TCP:
-        return SEGMENT, inner, stop
-    return PROTOCOL + protocol if protocol < PROTOCOL else protocol, inner, stop
+    return _code_of(protocol), inner, stop
 
 
 @kernel
-def upper_layer(data: Any, at: int, end: int, protocol: int) -> tuple[int, int]:
+def upper_layer(data: Octets, at: int, end: int, protocol: int) -> tuple[int, int]:
     """Pass over IPv6 extension headers (RFC 8200 4); a skip code in place of the protocol where that fails."""
     for _ in range(MAX_EXTENSIONS):
         if protocol not in EXTENSIONS:
@@ -147,8 +174,43 @@ def upper_layer(data: Any, at: int, end: int, protocol: int) -> tuple[int, int]:
 
 
 @inlined
-def addresses(data: Any, at: int, kind: int) -> tuple[int, int, int, int, int, int]:
-    """Source and destination (two words each), TTL and identification of the IP header at ``at``."""
+def _store_addresses(data: Octets, at: int, kind: int, scope: int, out: Any, n: int) -> None:
+    """Fill the columns that come from the IP header at ``at``."""
+    out.scope[n] = scope
     if kind == IPV4:
-        return 0, MAPPED + u32(data, at + 12), 0, MAPPED + u32(data, at + 16), u8(data, at + 8), u16(data, at + 4)
-    return i64(data, at + 8), i64(data, at + 16), i64(data, at + 24), i64(data, at + 32), u8(data, at + 7), 0
+        out.src_hi[n] = 0
+        out.src_lo[n] = MAPPED + u32(data, at + 12)
+        out.dst_hi[n] = 0
+        out.dst_lo[n] = MAPPED + u32(data, at + 16)
+        out.ip_id[n] = u16(data, at + 4)
+        out.ttl[n] = u8(data, at + 8)
+    else:
+        out.src_hi[n] = i64(data, at + 8)
+        out.src_lo[n] = i64(data, at + 16)
+        out.dst_hi[n] = i64(data, at + 24)
+        out.dst_lo[n] = i64(data, at + 32)
+        out.ip_id[n] = 0
+        out.ttl[n] = u8(data, at + 7)
+
+
+@inlined
+def _store_segment(data: Octets, at: int, stop: int, end: int, out: Any, n: int) -> None:
+    """Fill the columns that come from the TCP header at ``at`` (RFC 9293 3.1)."""
+    offset = u16(data, at + 12)
+    payload = at + (offset >> 12) * 4
+    bits, tsval, tsecr, sack_start, sack_end, mss, wscale = decode_options(data, at + 20, payload, end)
+    out.sport[n] = u16(data, at)
+    out.dport[n] = u16(data, at + 2)
+    out.seq[n] = u32(data, at + 4)
+    out.ack[n] = u32(data, at + 8)
+    out.flags[n] = offset & 0x1FF
+    out.window[n] = u16(data, at + 14)
+    out.checksum[n] = u16(data, at + 16)
+    out.payload_len[n] = stop - payload
+    out.options[n] = bits
+    out.tsval[n] = tsval
+    out.tsecr[n] = tsecr
+    out.sack_start[n] = sack_start
+    out.sack_end[n] = sack_end
+    out.mss[n] = mss
+    out.wscale[n] = wscale

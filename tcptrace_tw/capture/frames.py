@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel
 
-_FIELDS = (("time", "i8"), ("at", "i4"), ("caplen", "i4"), ("wirelen", "i4"), ("link", "i4"))
 
-Frames = namedtuple("Frames", [name for name, _ in _FIELDS])  # type: ignore[misc]
-"""Columns of equal length: ns since 1970, offset in the window, captured and original length, link type."""
+class Frames(NamedTuple):
+    """Columns of equal length: ns since 1970, offset in the window, captured and original length, link type."""
+
+    time: NDArray[np.int64]
+    at: NDArray[np.int32]
+    caplen: NDArray[np.int32]
+    wirelen: NDArray[np.int32]
+    link: NDArray[np.int32]
+
 
 # How a scan ended.
 DRY, FULL, DAMAGED, BLOCK = range(4)
@@ -29,7 +35,7 @@ Totals = np.dtype(
 
 def allocate(size: int) -> Frames:
     """Room for ``size`` frames."""
-    return Frames(*(np.zeros(size, dtype) for _, dtype in _FIELDS))
+    return Frames(np.zeros(size, np.int64), *(np.zeros(size, np.int32) for _ in range(4)))
 
 
 @kernel

@@ -1,17 +1,11 @@
-"""From the first byte of a frame to the network layer: link headers, VLAN tags, MPLS labels, PPPoE, LLC.
+"""From the first byte of a frame to the network layer: link headers, VLAN tags, MPLS labels, PPPoE, LLC."""
 
-``scope`` is what keeps equal addresses apart. Bits 0-11 outer VLAN id, bit 12 present; bits 13-24 inner VLAN id,
-bit 25 present; bits 26-57 tunnel id, bits 58-61 kind of tunnel (see ``tunnels``). A VLAN id of 0 is only a priority.
-"""
-
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from tcptrace_tw.capture.octets import u8, u16, u32
-from tcptrace_tw.capture.skips import CUT_LINK, UNKNOWN_INSIDE
+from tcptrace_tw.capture.octets import Octets, u8, u16, u32
+from tcptrace_tw.capture.skips import CUT_LINK, UNKNOWN_INSIDE, UNKNOWN_LINK
 from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.spec.scope import SERVICE_ID, VLAN_MASK, add_vlan, in_tunnel
+from tcptrace_tw.spec.scope import vlan_of as vlan_of
+from tcptrace_tw.spec.scope import vlans_of as vlans_of
 
 HANDOVER = -2
 """Instead of an EtherType: only ``slow`` knows this link type."""
@@ -26,27 +20,29 @@ NAMES = {
     12: "raw IP", 14: "raw IP", 50: "PPP over serial", 51: "PPPoE", 100: "ATM (RFC 1483)", 101: "raw IP",
     104: "Cisco HDLC", 105: "802.11", 107: "Frame Relay", 108: "OpenBSD loopback", 109: "OpenBSD encapsulation",
     113: "Linux cooked v1", 117: "OpenBSD pflog", 119: "802.11 with Prism header", 122: "IP over Fibre Channel",
-    127: "802.11 with radiotap header", 129: "ARCNET (Linux)", 147: "user 0", 163: "802.11 with AVS header",
+    123: "SunATM",
+    127: "802.11 with radiotap header", 129: "ARCNET (Linux)", 138: "IP over FireWire",
+    147: "user 0", 149: "PKTAP (user 2)", 163: "802.11 with AVS header",
     166: "PPP with direction (pppd)", 192: "PPI", 195: "802.15.4", 204: "PPP with direction", 228: "raw IPv4",
     229: "raw IPv6", 230: "802.15.4 without FCS", 231: "D-Bus", 239: "NFLOG", 242: "IP over InfiniBand",
     249: "USB", 253: "Netlink", 258: "PKTAP", 276: "Linux cooked v2",
+    284: "Marvell DSA", 285: "Marvell EDSA",
 }  # fmt: skip
 
 # https://www.iana.org/assignments/ieee-802-numbers
 IPV4, IPV6 = 0x0800, 0x86DD
-VLAN, SERVICE_VLAN, OLD_QINQ, MPLS, MPLS_MULTICAST, PPPOE, BRIDGED = (
-    0x8100, 0x88A8, 0x9100, 0x8847, 0x8848, 0x8864, 0x6558,
-)  # fmt: skip
-PPP_IPV4, PPP_IPV6 = 0x0021, 0x0057
+VLAN, SERVICE_VLAN, OLD_QINQ, E_TAG, VN_TAG = 0x8100, 0x88A8, 0x9100, 0x893F, 0x8926
+MPLS, MPLS_MULTICAST, PPPOE, BRIDGED, BACKBONE, FABRIC_PATH = 0x8847, 0x8848, 0x8864, 0x6558, 0x88E7, 0x8903
+PPP_ADDRESS_CONTROL, PPP_IPV4, PPP_IPV6 = 0xFF03, 0x0021, 0x0057
 SNAP = 0xAAAA03
 PPP_CONTROL = 0x880B
 
 MAX_TAGS = 12
 
-VLAN_BITS = 12
-VLAN_PRESENT = 1 << VLAN_BITS
-VLAN_FIELD = VLAN_BITS + 1
-VLAN_MASK = (1 << VLAN_BITS) - 1
+
+KERNEL_LINKS = frozenset((NULL, ETHERNET, RAW_BSD, RAW_OPENBSD, RAW, LOOP, SLL, IPV4_LINK, IPV6_LINK, SLL2))
+NO_LINK = -1
+"""Instead of a link type that nobody here knows."""
 
 
 def link_name(link: int) -> str:
@@ -54,18 +50,8 @@ def link_name(link: int) -> str:
     return NAMES.get(link, f"link type {link}")
 
 
-def vlan_of(scope: int) -> int | None:
-    """The outer VLAN id in a scope; None where the frame had no tag."""
-    return scope & VLAN_MASK if scope & VLAN_PRESENT else None
-
-
-def vlans_of(scope: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The outer VLAN id of each scope; -1 where the frame had no tag."""
-    return np.where(scope & VLAN_PRESENT, scope & VLAN_MASK, -1)
-
-
 @inlined
-def network_layer(data: Any, at: int, end: int, link: int) -> tuple[int, int, int]:
+def network_layer(data: Octets, at: int, end: int, link: int) -> tuple[int, int, int]:
     """EtherType, offset of the network layer, and scope; or a skip code or ``HANDOVER`` in place of the EtherType."""
     kind, at = _link_header(data, at, end, link)
     if kind in (IPV4, IPV6):
@@ -74,7 +60,7 @@ def network_layer(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
 
 
 @inlined
-def _link_header(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
+def _link_header(data: Octets, at: int, end: int, link: int) -> tuple[int, int]:
     if link == ETHERNET:
         return ethernet(data, at, end)
     if link == SLL:
@@ -85,17 +71,17 @@ def _link_header(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
         return _address_family(data, at, end)
     if link in (RAW, RAW_BSD, RAW_OPENBSD, IPV4_LINK, IPV6_LINK):
         return ip_version(data, at, end)
-    return HANDOVER, at
+    return (UNKNOWN_LINK if link == NO_LINK else HANDOVER), at
 
 
 @inlined
-def ethernet(data: Any, at: int, end: int) -> tuple[int, int]:
+def ethernet(data: Octets, at: int, end: int) -> tuple[int, int]:
     """Pass over an Ethernet header."""
     return (u16(data, at + 12), at + 14) if at + 14 <= end else (CUT_LINK, at)
 
 
 @inlined
-def ip_version(data: Any, at: int, end: int) -> tuple[int, int]:
+def ip_version(data: Octets, at: int, end: int) -> tuple[int, int]:
     """Tell IPv4 from IPv6 by the first half byte."""
     if at >= end:
         return CUT_LINK, at
@@ -106,7 +92,7 @@ def ip_version(data: Any, at: int, end: int) -> tuple[int, int]:
 
 
 @inlined
-def _address_family(data: Any, at: int, end: int) -> tuple[int, int]:
+def _address_family(data: Octets, at: int, end: int) -> tuple[int, int]:
     """BSD loopback: the address family in the byte order of the machine that captured, which is not recorded."""
     if at + 4 > end:
         return CUT_LINK, at
@@ -119,7 +105,7 @@ def _address_family(data: Any, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
-def peel_tags(data: Any, at: int, end: int, kind: int, scope: int) -> tuple[int, int, int]:
+def peel_tags(data: Octets, at: int, end: int, kind: int, scope: int) -> tuple[int, int, int]:
     """Pass over what may stand between link and network layer."""
     for _ in range(MAX_TAGS):
         if kind in (IPV4, IPV6):
@@ -135,6 +121,16 @@ def peel_tags(data: Any, at: int, end: int, kind: int, scope: int) -> tuple[int,
             kind, at = _pppoe(data, at, end)
         elif kind == BRIDGED:
             kind, at = ethernet(data, at, end)
+        elif kind == BACKBONE:  # 802.1ah: service id, then a whole Ethernet frame
+            scope = in_tunnel(SERVICE_ID, u32(data, at) & 0xFFFFFF) if at + 4 <= end else scope
+            kind, at = ethernet(data, at + 4, end)
+        elif kind == FABRIC_PATH:
+            kind, at = ethernet(data, at + 2, end)
+        elif kind in (E_TAG, VN_TAG):
+            size = 8 if kind == E_TAG else 6
+            if at + size > end:
+                return CUT_LINK, at, scope
+            kind, at = u16(data, at + size - 2), at + size
         elif 0 <= kind < 0x600:
             kind, next_at = _llc(data, at, end, kind)
             if next_at == at:
@@ -145,17 +141,8 @@ def peel_tags(data: Any, at: int, end: int, kind: int, scope: int) -> tuple[int,
     return kind, at, scope
 
 
-@inlined
-def add_vlan(scope: int, vlan: int) -> int:
-    """Put a VLAN id into the scope: the first is the outer one, the second the inner one, more are left out."""
-    if vlan == 0:
-        return scope
-    field = (vlan | VLAN_PRESENT) if not scope & VLAN_PRESENT else (vlan | VLAN_PRESENT) << VLAN_FIELD
-    return scope if scope & (VLAN_PRESENT << VLAN_FIELD) else scope | field
-
-
 @kernel
-def _labels(data: Any, at: int, end: int) -> tuple[int, int]:
+def _labels(data: Octets, at: int, end: int) -> tuple[int, int]:
     """MPLS: labels up to the bottom of the stack; what follows is told by its first half byte (RFC 4928)."""
     is_bottom = False
     while not is_bottom:
@@ -169,14 +156,16 @@ def _labels(data: Any, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
-def _pppoe(data: Any, at: int, end: int) -> tuple[int, int]:
+def _pppoe(data: Octets, at: int, end: int) -> tuple[int, int]:
     """PPPoE session, then PPP (RFC 2516)."""
-    return ppp_protocol(data, at + 6, end)
+    return ppp(data, at + 6, end)
 
 
 @kernel
-def ppp_protocol(data: Any, at: int, end: int) -> tuple[int, int]:
-    """The protocol field of PPP, which may be compressed to one byte (RFC 1661 6.5)."""
+def ppp(data: Octets, at: int, end: int) -> tuple[int, int]:
+    """Address and control, if they are there, and the protocol, which may be compressed to one byte (RFC 1661 6.5)."""
+    if at + 2 <= end and u16(data, at) == PPP_ADDRESS_CONTROL:
+        at += 2
     if at + 2 > end:
         return CUT_LINK, at
     is_short = (u8(data, at) & 1) != 0
@@ -188,7 +177,7 @@ def ppp_protocol(data: Any, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
-def _llc(data: Any, at: int, end: int, kind: int) -> tuple[int, int]:
+def _llc(data: Octets, at: int, end: int, kind: int) -> tuple[int, int]:
     """802.2: SNAP names an EtherType; anything else stays what it is."""
     if at + 8 <= end and u8(data, at) * 65536 + u16(data, at + 1) == SNAP:
         return u16(data, at + 6), at + 8

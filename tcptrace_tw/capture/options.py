@@ -1,8 +1,6 @@
 """TCP options: timestamps, MSS, window scale, SACK permitted and the first SACK block."""
 
-from typing import Any
-
-from tcptrace_tw.capture.octets import u8, u16, u32
+from tcptrace_tw.capture.octets import Octets, u8, u16, u32
 from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.spec.columns import HAS_MSS, HAS_SACK, HAS_TS, HAS_WSCALE, MALFORMED, SACK_PERMITTED, TRUNCATED
 
@@ -12,7 +10,7 @@ NOP_NOP_TIMESTAMPS = 0x0101080A
 
 
 @inlined
-def decode_options(data: Any, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
+def decode_options(data: Octets, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
     """Read the options ``data[at:stop]``, of which the bytes before ``end`` were captured.
 
     Returns the option bits, TSval, TSecr, first SACK block (two), MSS, window scale; 0 for what is not there.
@@ -25,7 +23,7 @@ def decode_options(data: Any, at: int, stop: int, end: int) -> tuple[int, int, i
 
 
 @kernel
-def _walk(data: Any, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
+def _walk(data: Octets, at: int, stop: int, end: int) -> tuple[int, int, int, int, int, int, int]:
     """Option by option; one whose length is not its own is passed over, as Linux does."""
     bits, tsval, tsecr, sack_start, sack_end, mss, wscale = 0, 0, 0, 0, 0, 0, 0
     while at < stop:
@@ -55,7 +53,7 @@ def _walk(data: Any, at: int, stop: int, end: int) -> tuple[int, int, int, int, 
 
 
 @inlined
-def _length(data: Any, at: int, stop: int, end: int) -> int:
+def _length(data: Octets, at: int, stop: int, end: int) -> int:
     """Length of the option at ``at``; 0 at the end of the list, minus an option bit where it cannot be read."""
     if at >= end:
         return -TRUNCATED

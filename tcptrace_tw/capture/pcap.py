@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcptrace_tw import jit
+from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.octets import file_u16, file_u32
+from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.jit import kernel
@@ -89,6 +90,7 @@ class PcapFile:
         facts.format = self.header.format
         facts.snaplen = self.header.snaplen
         facts.links = (link_name(self.header.link),)
+        self.links: tuple[int, ...] = (self.header.link,)
 
     def scan(self, window: Window, frames: Any, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames; see ``reader.Format``."""
@@ -103,7 +105,7 @@ class PcapFile:
             h.is_swapped,
             h.snaplen,
             h.limit,
-            h.link,
+            slow.known(h.link),
             frames,
             room,
         )
@@ -125,7 +127,7 @@ class PcapFile:
 
 @kernel
 def scan_pcap(
-    data: Any,
+    data: Octets,
     at: int,
     end: int,
     is_big: bool,

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from tcptrace_tw import jit
+from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, WIRELEN_MAX
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.octets import file_u16, file_u32
+from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.jit import inlined, kernel
 
@@ -61,7 +62,7 @@ def nanoseconds(high: int, low: int, shift: int, multiplier: int, divisor: int) 
 
 @kernel
 def scan_pcapng(
-    data: Any,
+    data: Octets,
     at: int,
     end: int,
     is_big: bool,
@@ -133,6 +134,7 @@ class PcapngFile:
     """A pcapng file whose magic has been seen."""
 
     def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
+        self.links: tuple[int, ...] = ()
         self._facts = facts
         self._is_big = False
         self._interfaces = np.zeros(8, Interface).view(np.recarray)
@@ -263,7 +265,7 @@ class PcapngFile:
         offset_ns = max(-_TIME_MAX, min(offset_s * 1_000_000_000, _TIME_MAX))
         if self._known == len(self._interfaces):
             self._interfaces = np.concatenate([self._interfaces, np.zeros_like(self._interfaces)]).view(np.recarray)
-        self._interfaces[self._known] = (link, snaplen, shift, multiplier, divisor, offset_ns)
+        self._interfaces[self._known] = (slow.known(link), snaplen, shift, multiplier, divisor, offset_ns)
         self._known += 1
         self._note(link, snaplen, shift, multiplier, divisor)
         return True
@@ -272,7 +274,8 @@ class PcapngFile:
         facts = self._facts
         if not facts.links:
             facts.format = f"pcapng, {_unit(shift, multiplier, divisor)}, {'big' if self._is_big else 'little'}-endian"
-        facts.links = tuple(dict.fromkeys((*facts.links, link_name(link))))
+        self.links = tuple(dict.fromkeys((*self.links, link)))
+        facts.links = tuple(dict.fromkeys(map(link_name, self.links)))
         facts.snaplen = max(facts.snaplen, snaplen)
 
     def _statistics(self, block: bytes) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from tcptrace_tw import jit
 from tcptrace_tw.capture import frames as fr
-from tcptrace_tw.capture import pcap, pcapng, skips
-from tcptrace_tw.capture.decode import decode_frames
+from tcptrace_tw.capture import pcap, pcapng, skips, slow
+from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.links import link_name
 from tcptrace_tw.capture.window import Stream, Window
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.spec import segments
@@ -26,6 +27,8 @@ _NO_TIME = (1 << 63) - 1
 
 class Format(Protocol):
     """A file format: it knows how to find frames in the window."""
+
+    links: tuple[int, ...]
 
     def scan(self, window: Window, frames: fr.Frames, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames and move the window past them; return their number and why it ended."""
@@ -57,12 +60,13 @@ class Reader:
         self._batch_size = batch_size
         self._window = Window(stream, compiled=compiled, size=window_size)
         self._frames = fr.allocate(batch_size)
-        self._batch = segments.allocate(batch_size)
+        self._batch: Any = segments.allocate(batch_size)
         self._handed = np.zeros((batch_size, 2), np.int64)
         self._skipped = np.zeros(skips.CODES, np.int64)
         self._totals = np.zeros(1, fr.Totals).view(np.recarray)
         self._totals[0].first_time = _NO_TIME
         self._survey = jit.load(fr.survey, compiled=compiled)
+        self._decode_from = jit.load(decode_one, compiled=compiled)
         self._decode_frames = jit.load(decode_frames, compiled=compiled)
         self._format = self._open()
 
@@ -102,13 +106,33 @@ class Reader:
             return n
         number = self._first_frame + int(self._totals[0].frames)
         self._survey(self._frames, count, self._totals)
-        n, _ = self._decode_frames(
+        end, pending = self._decode_frames(
             self._window.data, self._frames, count, number, self._batch, n, self._skipped, self._handed
         )
-        return n
+        return self._decode_slowly(pending, n, end) if pending else int(end)
 
-    def _finish_batch(self, n: int) -> segments.Segments:
-        batch = segments.head(self._batch, n)
+    def _decode_slowly(self, pending: int, start: int, end: int) -> int:
+        """Fill the rows that the kernel left open between ``start`` and ``end``, close the gaps, return the next."""
+        keep = np.ones(end - start, np.bool_)
+        for i, row in self._handed[:pending].tolist():
+            code = self._decode_one(i, row)
+            if code != SEGMENT:
+                self._skipped[code] += 1
+                keep[row - start] = False
+        kept = start + int(np.count_nonzero(keep))
+        for column in self._batch:
+            column[start:kept] = column[start:end][keep]
+        return kept
+
+    def _decode_one(self, i: int, row: int) -> int:
+        frames, data = self._frames, self._window.data
+        at, end = int(frames.at[i]), int(frames.at[i] + frames.caplen[i])
+        kind, inside = slow.peel(int(frames.link[i]), bytes(data[at:end]))
+        wire_end = at + int(frames.wirelen[i])
+        return int(self._decode_from(data, at + inside, end, wire_end, kind, 0, self._batch, row))
+
+    def _finish_batch(self, n: int) -> Any:
+        batch: Any = segments.head(self._batch, n)
         self.facts.truncated_options += int(np.count_nonzero(batch.options & TRUNCATED))
         self.facts.tcp_segments += n
         self._update_facts()
@@ -123,11 +147,14 @@ class Reader:
         if facts.frames:
             facts.first_time, facts.last_time = int(totals.first_time), int(totals.last_time)
 
+    def _unknown_links(self) -> str:
+        return ", ".join(link_name(link) for link in self._format.links if not slow.is_known(link))
+
     def _finish(self) -> None:
         """Complete the facts, and say what is damaged."""
         self._update_facts()
         facts, window = self.facts, self._window
-        facts.skipped = skips.count_by_name(self._skipped)
+        facts.skipped = skips.count_by_name(self._skipped, self._unknown_links())
         damage = self._format.damage(window)
         if self._stream.damage is None and damage is None:
             return

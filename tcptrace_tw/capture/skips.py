@@ -13,7 +13,8 @@ REASON = PROTOCOL + 0x100
 
 IPV4_FRAGMENT, IPV6_FRAGMENT, BROKEN_IPV4, BROKEN_IPV6, BROKEN_TCP = (REASON + i for i in range(5))
 CUT_LINK, CUT_IP, CUT_TCP, UNKNOWN_LINK, UNKNOWN_INSIDE = (REASON + 5 + i for i in range(5))
-CODES = REASON + 10
+NO_DATA, ENCRYPTED, FRAGMENT_OF_LINK = (REASON + 10 + i for i in range(3))
+CODES = REASON + 13
 
 _REASONS = (
     "IPv4 fragment",
@@ -25,7 +26,10 @@ _REASONS = (
     "IP header cut by the snap length",
     "TCP header cut by the snap length",
     "link type not known",
-    "payload of a tunnel or label not known",
+    "network layer not known",
+    "management or control frame",
+    "encrypted frame",
+    "link layer fragment",
 )
 _PROTOCOLS = {
     1: "ICMP", 2: "IGMP", 4: "IPv4 in IP", 17: "UDP", 33: "DCCP", 41: "IPv6 in IP", 46: "RSVP", 47: "GRE", 50: "ESP",
@@ -50,10 +54,10 @@ def name_of(code: int) -> str:
     return _ETHERTYPES.get(code, f"EtherType 0x{code:04x}")
 
 
-def count_by_name(skipped: NDArray[Any]) -> dict[str, int]:
-    """Counts per code to counts per reason, largest first."""
+def count_by_name(skipped: NDArray[Any], unknown_links: str = "") -> dict[str, int]:
+    """Counts per code to counts per reason, largest first; ``unknown_links`` names what nobody here can read."""
     counts: dict[str, int] = {}
     for code in np.flatnonzero(skipped):
-        name = name_of(int(code))
+        name = f"link type not known: {unknown_links}" if code == UNKNOWN_LINK else name_of(int(code))
         counts[name] = counts.get(name, 0) + int(skipped[code])
     return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -36,7 +36,7 @@ class Window:
 
     def _allocate(self, size: int) -> None:
         array = np.empty(size, np.uint8)
-        self._view = memoryview(array)
+        self._view = memoryview(array.data)
         self.data: Any = array if self._compiled else self._view
 
     def refill(self) -> bool:
