@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw import pipeline
 from tcptrace_tw.spec import columns
 from tests.scenario.notation import Frame, parse
 from tests.scenario.render import render
@@ -93,6 +92,8 @@ def play_pcap(pcap: bytes | Path, **settings: Any) -> Result:
             path = Path(folder) / "scenario.pcap"
             path.write_bytes(pcap)
             return play_pcap(path, **settings)
+    from tcptrace_tw import pipeline
+
     sink = _Collector()
     summary = pipeline.analyze([str(pcap)], pipeline.Settings(**settings), [sink])
     return sink.result(summary)
