@@ -1,3 +1,72 @@
-"""tcptrace-tw: rebuilds both endpoints' TCP state histories from a capture and reports what TIME-WAIT did."""
+"""tcptrace-tw: rebuilds both endpoints' TCP state histories from a capture and reports what TIME-WAIT did.
+
+    import tcptrace_tw as tw
+
+    trace = tw.analyze("cap.pcap", profile="linux")   # or tw.load("out/")
+    trace.findings           # a pandas DataFrame; the same name for every table
+    trace.table("findings")  # a pyarrow.Table
+
+Nothing heavy is imported before it is used.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+
+if TYPE_CHECKING:
+    from tcptrace_tw.report.trace import Trace as Trace
+    from tcptrace_tw.rules import RULES as RULES
 
 __version__ = "0.1.0"
+
+__all__ = ["RULES", "CaptureError", "TcptraceError", "Trace", "UsageError", "__version__", "analyze", "load"]
+
+
+def analyze(
+    captures: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    profile: str = "linux",
+    two_msl: float | None = None,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> "Trace":
+    """Read a capture, or the files of one rotated capture, and keep all tables in memory.
+
+    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes.
+    Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a setting that is not known.
+    """
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.report.manifest import metadata
+    from tcptrace_tw.report.summary import SummarySink
+    from tcptrace_tw.report.tables import ArrowSink
+    from tcptrace_tw.report.trace import Trace
+
+    paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
+    several = len(paths) > 1 or any(os.path.isdir(path) for path in paths)
+    tables, totals = ArrowSink(several), SummarySink(several)
+    settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore))
+    digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
+    return Trace(digest, tables.finish(metadata(digest)))
+
+
+def load(folder: str | os.PathLike[str]) -> "Trace":
+    """What ``tcptrace-tw analyze -o FOLDER`` wrote."""
+    from pathlib import Path
+
+    from tcptrace_tw.report.trace import Trace
+
+    return Trace.load(Path(folder))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RULES":
+        from tcptrace_tw.rules import RULES
+
+        return RULES
+    if name == "Trace":
+        from tcptrace_tw.report.trace import Trace
+
+        return Trace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

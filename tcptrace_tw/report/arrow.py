@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tcptrace_tw.capture.links import vlans_of
 from tcptrace_tw.report.community_id import community_ids
 from tcptrace_tw.report.schema import HIDDEN, TIME, schema
 from tcptrace_tw.report.text import FRAME_MASK, MAPPED, ip_text
 from tcptrace_tw.spec import zeek
 from tcptrace_tw.spec.columns import FRAME_BITS, Column, Table
+from tcptrace_tw.spec.scope import vlans_of
 from tcptrace_tw.spec.words import NULL_WORD, Vocabulary
 
 _OCTETS = pa.array([str(octet) for octet in range(256)])

@@ -89,6 +89,18 @@ def frame_lists(findings: Findings) -> tuple[Ints, NDArray[np.int32]]:
     return matrix[keep], offsets
 
 
+def kept(findings: Findings, keep: NDArray[np.bool_]) -> Findings:
+    """Only the findings that ``keep`` marks."""
+    if keep.all():
+        return findings
+    return findings._replace(
+        rows=findings.rows[keep],
+        severity=findings.severity[keep],
+        confidence=findings.confidence[keep],
+        count=findings.count[keep],
+    )
+
+
 def tuple_filter(ip: str, port: int, peer_ip: str, peer_port: int) -> str:
     """A Wireshark display filter for everything between two endpoints."""
     version = "ipv6" if ":" in ip else "ip"

@@ -188,6 +188,8 @@ class _Steps:
 
 def _runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
     """Equal neighbours as one."""
+    if not keys.size:
+        return keys, counts
     firsts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     return keys[firsts], np.add.reduceat(counts, firsts)
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.arrow import record_batch
+from tcptrace_tw.report.findings import connection_ids, kept
 from tcptrace_tw.report.findings_arrow import findings_batch
 from tcptrace_tw.report.schema import TIME, dictionary_columns, encodings, schema
 from tcptrace_tw.rules.rule import Findings
@@ -29,8 +30,8 @@ class TableSink:
 
     def __init__(self, several_files: bool = False) -> None:
         self.several_files = several_files
-        self.counts = dict.fromkeys(self.tables, 0)
-        self._rows: dict[str, list[NDArray[Any]]] = {name: [] for name in self.tables}
+        self.counts = dict.fromkeys(BY_NAME, 0)
+        self._rows: dict[str, list[NDArray[Any]]] = {name: [] for name in BY_NAME}
         self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
 
     def write(self, table: Table, batch: pa.RecordBatch) -> None:
@@ -55,7 +56,7 @@ class TableSink:
 
     def flush(self) -> None:
         """Write what is still waiting."""
-        for name in self.tables:
+        for name in BY_NAME:
             self._flush_rows(name)
         for key in sorted(self._findings):
             self._flush_findings(key)
@@ -82,7 +83,7 @@ class ArrowSink(TableSink):
 
     def __init__(self, several_files: bool = False) -> None:
         super().__init__(several_files)
-        self._batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in self.tables}
+        self._batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in BY_NAME}
 
     def write(self, table: Table, batch: pa.RecordBatch) -> None:
         """Keep one batch."""
@@ -97,6 +98,28 @@ class ArrowSink(TableSink):
             .replace_schema_metadata({METADATA_KEY: json.dumps(metadata)})
             for name, batches in self._batches.items()
         }
+
+
+class ConnectionSink(ArrowSink):
+    """Keeps only the rows and findings of one incarnation."""
+
+    tables = frozenset({"connections", "transitions", "time_wait"})
+
+    def __init__(self, connection_id: int, several_files: bool = False) -> None:
+        super().__init__(several_files)
+        self.connection_id = connection_id
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """Take what belongs to the incarnation."""
+        mine = rows["connection_id"] == self.connection_id
+        if mine.any():
+            super().rows(table, rows[mine])
+
+    def findings(self, findings: Findings) -> None:
+        """Take what is about the incarnation."""
+        mine = connection_ids(findings) == self.connection_id
+        if mine.any():
+            super().findings(kept(findings, mine))
 
 
 class ParquetSink(TableSink):

@@ -1,7 +1,6 @@
 """The report on a terminal: what the capture is, how connections ended, who sat in TIME-WAIT, what was found."""
 
-import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -9,13 +8,13 @@ from rich.text import Text
 from tcptrace_tw.report import curve
 from tcptrace_tw.report.digest import CaptureDigest, ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
 from tcptrace_tw.report.findings import Finding
+from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import clock, command, counted, moment, size, span, tally
+from tcptrace_tw.report.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
 from tcptrace_tw.spec import words as w
 
-STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan", "info": "dim"}
 _MOST_FILES = 8
 _MOST_POOLS = 6
-_LABEL = 13
 _CURVE_STEPS = 96
 
 
@@ -28,36 +27,12 @@ def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     report.findings(digest)
 
 
-class _Report:
-    """Where the report goes, and what to call the capture in a command."""
+class _Report(Page):
+    """The parts of the report, and what to call the capture in a command."""
 
     def __init__(self, console: Console, captures: Sequence[str]) -> None:
-        self.console = console
+        super().__init__(console)
         self.captures = captures
-
-    def heading(self, name: str, rest: str = "") -> None:
-        self.console.print()
-        self.console.print(Text.assemble((name, "bold"), "  " if rest else "", rest))
-
-    def line(self, label: str, text: str, style: str = "") -> None:
-        """A label and what it says, with a hanging indent and no blanks at the ends of lines."""
-        room = max(20, self.console.width - _LABEL - 3)
-        for piece in textwrap.wrap(text, room, break_on_hyphens=False) or [""]:
-            self.console.print(Text.assemble("  ", (label.ljust(_LABEL), "dim"), " ", (piece, style)), soft_wrap=True)
-            label = ""
-
-    def columns(self, rows: Sequence[Sequence[str]], right: Collection[int], head: bool = False) -> None:
-        """Rows in columns as wide as they need to be; the last column is not folded."""
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for number, row in enumerate(rows):
-            cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-            style = "dim" if head and number == 0 else ""
-            self.console.print(Text("  " + "  ".join(cells).rstrip(), style), no_wrap=True, overflow="ellipsis")
-
-    def paste(self, label: str, text: str) -> None:
-        """A line to copy: never folded, so that it can be pasted as it stands."""
-        line = Text.assemble("  ", (label.ljust(_LABEL + 1), "dim"), (text, "green"))
-        self.console.print(line, soft_wrap=True)
 
     def capture(self, capture: CaptureDigest, settings: dict[str, object]) -> None:
         files = capture.files
@@ -77,7 +52,7 @@ class _Report:
         self.line("profile", _profile_text(settings))
         for file in files:
             if file.damage:
-                self.line("damaged", file.damage if len(files) == 1 else f"{file.name}: {file.damage}", "yellow")
+                self.line("damaged", file.damage if len(files) == 1 else f"{file.name}: {file.damage}", DAMAGE)
         for remark in capture.remarks:
             self.line("remark", remark)
 
@@ -115,11 +90,11 @@ class _Report:
         edge = "|" if self.console.options.ascii_only else "┤"
         for number, line in enumerate(lines):
             scale = f"{data.peak:,}" if number == 0 else "0" if number == len(lines) - 1 else ""
-            label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", "dim"), (line.rstrip(), "blue"))
+            label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", LABEL), (line.rstrip(), CURVE))
             self.console.print(label, no_wrap=True, overflow="crop")
         first, last = clock(data.start), clock(data.start + data.step_ns * len(data.open))
         gap = " " * max(1, width - len(first) - len(last))
-        self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", "dim"), no_wrap=True, overflow="crop")
+        self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
 
     def _pools(self, digest: TimeWaitDigest) -> None:
         rows = [("held by", "peak", "spans")]
@@ -129,7 +104,7 @@ class _Report:
         self.columns(rows, right={1, 2}, head=True)
         left_out = digest.pool_count - min(_MOST_POOLS, len(digest.pools))
         if left_out > 0:
-            self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", "dim"))
+            self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", LABEL))
 
     def findings(self, digest: Digest) -> None:
         totals = dict.fromkeys(reversed(w.SEVERITY.words), 0)
@@ -150,7 +125,9 @@ class _Report:
 
     def _finding(self, rule: RuleDigest, files: list[str]) -> None:
         self.console.print()
-        head = Text.assemble("  ", (rule.severity, STYLES[rule.severity]), "  ", (f"{rule.rule} {rule.name}", "bold"))
+        head = Text.assemble(
+            "  ", (rule.severity, SEVERITY_STYLES[rule.severity]), "  ", (f"{rule.rule} {rule.name}", "bold")
+        )
         head.append(f"  {rule.count:,} times, {rule.confidence}" if rule.count > 1 else f"  {rule.confidence}")
         self.console.print(head)
         if not rule.examples:

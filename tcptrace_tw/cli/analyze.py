@@ -1,0 +1,43 @@
+"""``tcptrace-tw analyze``: the tables as Parquet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli import run
+
+
+@run.command
+def analyze(
+    captures: o.Captures,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write the tables.", show_default=False)
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Write into a directory that holds other files.")] = False,
+    profile: o.Profile = "linux",
+    two_msl: o.TwoMsl = None,
+    select: o.Select = None,
+    ignore: o.Ignore = None,
+    quiet: o.Quiet = False,
+    no_progress: o.NoProgress = False,
+    debug: o.Debug = False,
+) -> None:
+    """Write connections, transitions, TIME-WAIT spans, reuses, findings and more as Parquet."""
+    from tcptrace_tw.report.folder import Folder
+    from tcptrace_tw.report.manifest import metadata, write_manifest
+    from tcptrace_tw.report.summary import SummarySink
+    from tcptrace_tw.report.tables import ParquetSink
+
+    settings = run.settings(profile, two_msl, select, ignore)
+    several = run.has_several_files(captures)
+    with Folder(output, force) as folder:
+        tables, totals = ParquetSink(folder.path, several), SummarySink(several)
+        digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
+        tables.finish(metadata(digest))
+        write_manifest(folder.path, digest, captures, tables.counts)
+        folder.commit()
+    if not quiet:
+        for name, count in tables.counts.items():
+            print(f"{count:>12,} {output / name}.parquet")

@@ -1,0 +1,58 @@
+"""The commands, and what holds for all of them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tcptrace_tw import __version__
+from tcptrace_tw.cli.analyze import analyze
+from tcptrace_tw.cli.check import check
+from tcptrace_tw.cli.report import report
+from tcptrace_tw.cli.rules import rules
+from tcptrace_tw.cli.show import show
+
+_EXAMPLES = """
+Examples:
+
+  tcptrace-tw report trace.pcap
+
+  tcptrace-tw check trace.pcap --fail-on warning
+
+  tcptrace-tw analyze ring.pcap* -o out
+
+  tcptrace-tw show trace.pcap --connection 17
+"""
+
+app = typer.Typer(
+    name="tcptrace-tw",
+    help="Says who sat in TIME-WAIT, what reused a tuple and why, from a tcpdump capture.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (report, analyze, check, show, rules):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tcptrace-tw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; its exit code is that of the contract."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app(prog_name="tcptrace-tw")

@@ -1,0 +1,66 @@
+"""The options that several commands share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+SETTINGS, OUTPUT = "Settings", "Output"
+
+
+class Color(StrEnum):
+    """When to colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+Captures = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CAPTURE",
+        help="A capture file, - for stdin, or the files or the directory of one rotated capture; compressed or not.",
+        show_default=False,
+    ),
+]
+CapturesOrFolder = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CAPTURE",
+        help="A capture file, - for stdin, or the files or the directory of one rotated capture; compressed or not."
+        " Or the directory that analyze wrote.",
+        show_default=False,
+    ),
+]
+Profile = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How the hosts behave and how long 2MSL is: linux, rfc, freebsd, macos, windows, ...",
+        rich_help_panel=SETTINGS,
+    ),
+]
+TwoMsl = Annotated[
+    float | None,
+    typer.Option("--two-msl", metavar="SECONDS", help="2MSL, instead of the profile's.", rich_help_panel=SETTINGS),
+]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RULES", help="Only these rules: ids or prefixes, as in RU,LA001.", rich_help_panel=SETTINGS),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RULES", help="Not these rules.", rich_help_panel=SETTINGS),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=OUTPUT)]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress on stderr.", rich_help_panel=OUTPUT)]
+ColorOption = Annotated[
+    Color, typer.Option("--color", help="When to colour; NO_COLOR is honoured.", rich_help_panel=OUTPUT)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]
+
+
+def names(values: list[str] | None) -> tuple[str, ...]:
+    """``["RU,LA001", "PA"]`` as ``("RU", "LA001", "PA")``."""
+    return tuple(name.strip().upper() for value in values or () for name in value.split(",") if name.strip())

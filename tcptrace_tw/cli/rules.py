@@ -1,0 +1,24 @@
+"""``tcptrace-tw rules``: the catalogue, or one rule explained."""
+
+from typing import Annotated
+
+import typer
+
+from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli import run
+
+
+@run.command
+def rules(
+    rule: Annotated[str | None, typer.Argument(metavar="[ID]", help="A rule, as in RU002.", show_default=False)] = None,
+    color: o.ColorOption = o.Color.AUTO,
+    debug: o.Debug = False,
+) -> None:
+    """All rules; or one rule: meaning, set when, not set when, remedy, RFC."""
+    from tcptrace_tw.report import catalogue
+    from tcptrace_tw.rules import RULES
+
+    if rule is None:
+        catalogue.draw_all(RULES, run.console(color))
+    else:
+        catalogue.draw_one(catalogue.find(RULES, rule), run.console(color))

@@ -1,0 +1,113 @@
+"""What every command does around its work: settings, progress, warnings, and errors to exit codes."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from tcptrace_tw.cli.options import Color, names
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tcptrace_tw.pipeline import Settings, Sink, Summary
+
+FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def command(function: Command) -> Command:
+    """Turn the errors of a command into one line on stderr and the exit code of the contract."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(BROKEN_PIPE)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            if kwargs.get("debug"):
+                raise
+            _fail(error)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _fail(error: Exception) -> NoReturn:
+    if isinstance(error, TcptraceError):
+        complain(str(error))
+        sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
+    if isinstance(error, OSError):
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(USAGE)
+    complain(f"this is a bug: {type(error).__name__}: {error}; --debug shows where")
+    sys.exit(BUG)
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    print(f"tcptrace-tw: {text}", file=sys.stderr)
+
+
+def settings(profile: str, two_msl: float | None, select: list[str] | None, ignore: list[str] | None) -> "Settings":
+    """The settings that the common options say."""
+    from tcptrace_tw.pipeline import Settings
+
+    if two_msl is not None and not 0 < two_msl <= 3600:
+        raise UsageError(f"--two-msl {two_msl:g}: 2MSL is between 0 and 3600 seconds")
+    return Settings(profile, two_msl, names(select), names(ignore))
+
+
+def analyze(
+    captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]", quiet: bool, no_progress: bool
+) -> "Summary":
+    """Read the captures once, with progress; say on stderr what is damaged."""
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.cli.progress import Progress
+
+    with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
+        summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
+    if not quiet:
+        for file in summary.capture.files:
+            if file.damage:
+                complain(f"{file.name}: {file.damage}")
+    return summary
+
+
+def has_several_files(captures: Sequence[str]) -> bool:
+    """Whether a frame number needs its file beside it."""
+    return len(captures) > 1 or any(Path(capture).is_dir() for capture in captures)
+
+
+def written_folder(captures: Sequence[str]) -> Path | None:
+    """The folder that ``analyze`` wrote, if that is what was given."""
+    from tcptrace_tw.report.folder import read_manifest
+
+    folders = [Path(capture) for capture in captures if Path(capture).is_dir() and read_manifest(capture) is not None]
+    if folders and len(captures) > 1:
+        raise UsageError(f"{folders[0]}: was written by analyze; give it alone")
+    return folders[0] if folders else None
+
+
+def console(color: Color) -> "Console":
+    """Where a report is drawn: plain through a pipe, without any escape for ``never`` or NO_COLOR."""
+    from rich.console import Console
+
+    plain = color is Color.NEVER or (color is Color.AUTO and bool(os.environ.get("NO_COLOR")))
+    forced = True if color is Color.ALWAYS else None
+    return Console(
+        color_system=None if plain else "auto",
+        force_terminal=forced,
+        no_color=False if color is Color.ALWAYS else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

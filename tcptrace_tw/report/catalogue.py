@@ -1,0 +1,58 @@
+"""The catalogue of rules on a terminal."""
+
+import difflib
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tcptrace_tw.errors import UsageError
+from tcptrace_tw.report.page import Page
+from tcptrace_tw.report.styles import SEVERITY_STYLES
+from tcptrace_tw.rules.rule import Rule
+from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+
+
+def find(rules: Sequence[Rule], wanted: str) -> Rule:
+    """The rule with this id or name; ``UsageError`` with a suggestion if there is none."""
+    for rule in rules:
+        if wanted.upper() == rule.id or wanted.lower() == rule.name:
+            return rule
+    known = [rule.id for rule in rules] + [rule.name for rule in rules]
+    near = difflib.get_close_matches(wanted, known, 1) or difflib.get_close_matches(wanted.upper(), known, 1)
+    hint = f"did you mean {near[0]}?" if near else "tcptrace-tw rules lists them"
+    raise UsageError(f"{wanted}: no such rule; {hint}")
+
+
+def draw_all(rules: Sequence[Rule], console: Console) -> None:
+    """One line a rule."""
+    width = max((len(rule.name) for rule in rules), default=0)
+    for rule in rules:
+        severity = SEVERITY.words[rule.severity]
+        head = Text.assemble(
+            (rule.id, "bold"), f"  {rule.name:{width}}  ", (f"{severity:7}", SEVERITY_STYLES[severity])
+        )
+        head.append(f"  {rule.summary}")
+        console.print(head, soft_wrap=True)
+
+
+def draw_one(rule: Rule, console: Console) -> None:
+    """All there is to say about one rule."""
+    page = Page(console)
+    severity = SEVERITY.words[rule.severity]
+    console.print(Text.assemble((f"{rule.id} {rule.name}", "bold"), "  ", (severity, SEVERITY_STYLES[severity])))
+    page.line("meaning", rule.summary)
+    for label, texts in (("set when", rule.set_when), ("not when", rule.not_set_when)):
+        for text in texts:
+            page.line(label, text)
+            label = ""
+    for grade in rule.grades:
+        note = f": {grade.note}" if grade.note else ""
+        page.line("graded", f"{SEVERITY.words[grade.severity]}, {CONFIDENCE.words[grade.confidence]}{note}")
+    if rule.rival:
+        page.line("or else", rule.rival)
+    page.line("remedy", rule.remedy)
+    if rule.counter:
+        page.line("confirm with", f"nstat counter {rule.counter}")
+    page.line("read", ", ".join(rule.rfc))
+    page.line("example", rule.example)

@@ -1,0 +1,193 @@
+"""The ladder of one connection: time, both endpoints' states down the sides, each segment an arrow between them.
+
+``Step`` is what ``pipeline.ladder`` hands over for a segment. State changes and findings of the connection
+join the segments as timers and notes; ``ladder_page`` draws what comes of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tcptrace_tw.report.text import endpoint_text, time_text
+from tcptrace_tw.spec.columns import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
+from tcptrace_tw.spec.words import NULL_WORD, ORIG, STATE
+
+TIME_FORMATS = ("rel", "delta", "utc", "local", "epoch")
+
+_FLAGS = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (URG, "U"), (ECE, "E"), (CWR, "W"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One segment, and the states of both endpoints once it has crossed the tap; a state is a code.
+
+    Both states are ``NULL_WORD`` for a copy of a frame that was captured before.
+    """
+
+    time: int
+    frame: int
+    is_orig: bool
+    flags: int
+    seq: int
+    ack: int
+    payload_len: int
+    tsval: int | None = None
+    tsecr: int | None = None
+    orig_state: int = NULL_WORD
+    resp_state: int = NULL_WORD
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A state change of one endpoint, as a row of ``transitions`` says it."""
+
+    time: int
+    frame: int | None
+    endpoint: int
+    to_state: str
+    event: str
+    basis: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a finding says at the last of its frames."""
+
+    frame: int
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """Whose ladder it is."""
+
+    connection_id: int
+    orig: str
+    resp: str
+    close: str
+    active_closer: str
+    history: str
+    orig_isn: int | None = None
+    resp_isn: int | None = None
+
+
+@dataclass
+class Rung:
+    """One line: an arrow of ``direction`` 1 (from orig), -1 or none (0), and the states where they change."""
+
+    time: int
+    frame: int | None
+    direction: int
+    label: str
+    orig_state: str = ""
+    resp_state: str = ""
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How numbers and times are written."""
+
+    is_relative: bool = True
+    time_format: str = "rel"
+
+
+def rungs_of(head: Head, steps: Sequence[Step], turns: Sequence[Turn], style: Style) -> list[Rung]:
+    """The lines in order of time: segments with the states after them, and what moved without a segment."""
+    shown = [turn for turn in turns if turn.frame is None or not steps]
+    rungs = _segments(head, steps, style) + [_turn(turn) for turn in shown]
+    return sorted(rungs, key=lambda rung: rung.time)
+
+
+def flags_text(flags: int) -> str:
+    """As tcpdump writes them: ``S``, ``S.``, ``F.``, ``.`` for a bare ACK."""
+    return "".join(letter for bit, letter in _FLAGS if flags & bit) + ("." if flags & ACK else "") or "none"
+
+
+def segment_text(step: Step, seq_base: int, ack_base: int) -> str:
+    """``P. 1:101(100) ack 1``; numbers are relative to the bases."""
+    seq = (step.seq - seq_base) & 0xFFFFFFFF
+    end = (seq + step.payload_len) & 0xFFFFFFFF
+    has_length = step.payload_len or step.flags & (SYN | FIN)
+    text = f"{flags_text(step.flags)} " + (f"{seq}:{end}({step.payload_len})" if has_length else f"{seq}")
+    return text + (f" ack {(step.ack - ack_base) & 0xFFFFFFFF}" if step.flags & ACK else "")
+
+
+def stamp(time: int, first: int, before: int, time_format: str) -> str:
+    """A time in one of ``TIME_FORMATS``."""
+    if time_format == "rel":
+        return _seconds(time - first)
+    if time_format == "delta":
+        return _seconds(time - before)
+    if time_format == "epoch":
+        return f"{time // 1_000_000_000}.{time % 1_000_000_000:09}"
+    if time_format == "local":
+        return f"{datetime.fromtimestamp(time // 1_000_000_000):%H:%M:%S}.{time // 1000 % 1_000_000:06}"
+    return time_text(time)[11:26]
+
+
+def _seconds(ns: int) -> str:
+    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
+    return f"{sign}{ns // 1_000_000_000}.{ns // 1000 % 1_000_000:06}"
+
+
+def _segments(head: Head, steps: Sequence[Step], style: Style) -> list[Rung]:
+    bases = _bases(head, steps) if style.is_relative else (0, 0)
+    rungs, before = [], (NULL_WORD, NULL_WORD)
+    for step in steps:
+        own, other = bases if step.is_orig else bases[::-1]
+        label = segment_text(step, own, other)
+        if step.orig_state == NULL_WORD and step.resp_state == NULL_WORD:
+            rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, f"{label}  (copy)"))
+            continue
+        if step.tsval is not None:
+            label += f"  TS {step.tsval}/{step.tsecr}"
+        now = (step.orig_state, step.resp_state)
+        states = [_state(new) if new != old else "" for new, old in zip(now, before, strict=True)]
+        rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, label, states[0], states[1]))
+        before = now
+    return rungs
+
+
+def _bases(head: Head, steps: Sequence[Step]) -> tuple[int, int]:
+    """Where relative numbers begin: the ISNs, or the first numbers that were seen."""
+    found: dict[bool, int] = {}
+    for step in steps:
+        found.setdefault(step.is_orig, step.seq)
+        if step.flags & ACK:
+            found.setdefault(not step.is_orig, (step.ack - 1) & 0xFFFFFFFF)
+    orig = found.get(True, 0) if head.orig_isn is None else head.orig_isn
+    resp = found.get(False, 0) if head.resp_isn is None else head.resp_isn
+    return orig, resp
+
+
+def _turn(turn: Turn) -> Rung:
+    label = turn.event if turn.basis in ("", "sent", "confirmed", "timer") else f"{turn.event} ({turn.basis})"
+    states = (turn.to_state, "") if turn.endpoint == ORIG else ("", turn.to_state)
+    return Rung(turn.time, turn.frame, 0, label, *states)
+
+
+def _state(code: int) -> str:
+    return STATE.words[code] if code < len(STATE.words) else "?"
+
+
+def attach(rungs: list[Rung], notes: Sequence[Note]) -> None:
+    """Put each note under the last rung of its frame; one whose frame belongs elsewhere goes to the end."""
+    for note in notes:
+        home = [rung for rung in rungs if rung.frame == note.frame] or rungs[-1:]
+        if home:
+            home[-1].notes.append(note)
+
+
+def head_of(row: dict[str, Any]) -> Head:
+    """The head of a ladder, from a written row of ``connections``."""
+    return Head(
+        row["connection_id"],
+        endpoint_text(row["orig_ip"], row["orig_port"]),
+        endpoint_text(row["resp_ip"], row["resp_port"]),
+        row["close"],
+        row["active_closer"],
+        row["history"],
+    )

@@ -1,0 +1,68 @@
+"""The ladder of one connection on a terminal."""
+
+import textwrap
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tcptrace_tw.report.ladder import Head, Note, Rung, Step, Style, Turn, attach, rungs_of, stamp
+from tcptrace_tw.report.page import Page
+from tcptrace_tw.report.styles import LABEL, SEVERITY_STYLES
+from tcptrace_tw.report.text import FRAME_MASK
+
+_STATE_WIDTH = 12
+_LEAST_ARROW = 26
+
+
+def draw(
+    console: Console, head: Head, steps: Sequence[Step], turns: Sequence[Turn], notes: Sequence[Note], style: Style
+) -> None:
+    """Print the ladder; without ``steps`` it shows the state changes alone."""
+    page = Page(console)
+    page.heading(f"Connection {head.connection_id}", f"{head.orig} (orig)  {head.resp} (resp)")
+    page.line("closed", f"{head.close}, first by {head.active_closer}")
+    page.line("history", head.history)
+    console.print()
+    rungs = rungs_of(head, steps, turns, style)
+    attach(rungs, notes)
+    _print_rungs(console, rungs, style)
+
+
+def _print_rungs(console: Console, rungs: list[Rung], style: Style) -> None:
+    if not rungs:
+        return
+    first = rungs[0].time
+    times = [stamp(r.time, first, b.time, style.time_format) for r, b in zip(rungs, [rungs[0], *rungs], strict=False)]
+    frames = [f"{r.frame & FRAME_MASK}" if r.frame is not None else "" for r in rungs]
+    time_width, frame_width = max(map(len, times)), max(5, *map(len, frames))
+    room = console.width - time_width - frame_width - 2 * _STATE_WIDTH - 10
+    room = max(_LEAST_ARROW, min(room, max(len(r.label) for r in rungs) + 8))
+    is_ascii = console.options.ascii_only
+    header = f"  {'time':>{time_width}}  {'frame':>{frame_width}}  {'orig':>{_STATE_WIDTH}}  {'':{room}}  resp"
+    console.print(Text(header, LABEL), soft_wrap=True)
+    for rung, time, frame in zip(rungs, times, frames, strict=True):
+        line = Text(f"  {time:>{time_width}}  {frame:>{frame_width}}  ")
+        line.append(f"{rung.orig_state:>{_STATE_WIDTH}}  ", "bold" if rung.orig_state else LABEL)
+        line.append(_arrow(rung, room, is_ascii), "" if rung.direction else LABEL)
+        line.append(f"  {rung.resp_state}".rstrip(), "bold")
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+        for note in rung.notes:
+            _print_note(console, note, time_width + frame_width + 6)
+
+
+def _arrow(rung: Rung, room: int, is_ascii: bool) -> str:
+    if not rung.direction:
+        return f" {rung.label} ".center(room, "." if is_ascii else "·")
+    dash, left, right = ("-", "<", ">") if is_ascii else ("─", "◀", "▶")
+    label = f" {rung.label} ".center(room - 2, dash)
+    return f"{dash}{label}{right}" if rung.direction > 0 else f"{left}{label}{dash}"
+
+
+def _print_note(console: Console, note: Note, margin: int) -> None:
+    mark = "^" if console.options.ascii_only else "▲"
+    pieces = textwrap.wrap(note.text, max(30, console.width - margin - 2), break_on_hyphens=False)
+    for number, piece in enumerate(pieces):
+        lead = f"{' ' * margin}{mark if number == 0 else ' '} "
+        console.print(Text.assemble(lead, (piece, SEVERITY_STYLES[note.severity])), soft_wrap=True)

@@ -1,0 +1,43 @@
+"""Lines on a terminal: headings, labels with a hanging indent, columns, and lines to paste."""
+
+import textwrap
+from collections.abc import Collection, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tcptrace_tw.report.styles import LABEL, PASTE
+
+LABEL_WIDTH = 13
+
+
+class Page:
+    """Prints to a console; no line ends with blanks, and what is to be pasted is never folded."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def heading(self, name: str, rest: str = "") -> None:
+        """A blank line, the name, and the most important number beside it."""
+        self.console.print()
+        self.console.print(Text.assemble((name, "bold"), "  " if rest else "", rest), soft_wrap=True)
+
+    def line(self, label: str, text: str, style: str = "") -> None:
+        """A label and what it says."""
+        room = max(20, self.console.width - LABEL_WIDTH - 3)
+        for piece in textwrap.wrap(text, room, break_on_hyphens=False) or [""]:
+            line = Text.assemble("  ", (label.ljust(LABEL_WIDTH), LABEL), " ", (piece, style))
+            self.console.print(line, soft_wrap=True)
+            label = ""
+
+    def paste(self, label: str, text: str) -> None:
+        """A line to copy."""
+        self.console.print(Text.assemble("  ", (label.ljust(LABEL_WIDTH + 1), LABEL), (text, PASTE)), soft_wrap=True)
+
+    def columns(self, rows: Sequence[Sequence[str]], right: Collection[int], head: bool = False) -> None:
+        """Rows in columns as wide as they need to be."""
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        for number, row in enumerate(rows):
+            cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            style = LABEL if head and number == 0 else ""
+            self.console.print(Text("  " + "  ".join(cells).rstrip(), style), no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,162 @@
+"""The digest: what rows add up to, and the page drawn from it."""
+
+import io
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from tcptrace_tw.capture.facts import CaptureFacts
+from tcptrace_tw.pipeline import Settings, Summary
+from tcptrace_tw.report import curve
+from tcptrace_tw.report.codec import parse_time
+from tcptrace_tw.report.digest import Digest
+from tcptrace_tw.report.grouping import group
+from tcptrace_tw.report.occupancy import Occupancy
+from tcptrace_tw.report.phrases import counted, size, span
+from tcptrace_tw.report.summary import SummarySink
+from tcptrace_tw.report.terminal import draw
+from tcptrace_tw.report.text import time_text
+from tcptrace_tw.spec import words as w
+from tests.report_pipeline import DAMAGE, facts
+from tests.report_rows import SECOND, START, blank, connections, findings, put_ip, reuses, time_wait
+
+
+def digest(size=40, name="lab.pcap", damage=None) -> Digest:
+    sink = SummarySink()
+    sink.rows("connections", np.asarray(connections(size)))
+    sink.rows("time_wait", np.asarray(time_wait(size)))
+    sink.findings(findings())
+    sink.findings(findings(reuses(1), id="LA003", name="syn-reset-in-last-ack", severity=w.ERROR, confidence=w.LIKELY))
+    tw = {"table": "time_wait", "time": "start", "message": "{ip}", "frames": (), "values": ()}
+    sink.findings(findings(time_wait(size), id="TW001", name="tw-span", severity=w.INFO, **tw))
+    return sink.digest(Summary(CaptureFacts([facts(name, damage)]), Settings()))
+
+
+def page(found: Digest, width=80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    draw(found, console, ["lab.pcap"])
+    return console.file.getvalue()
+
+
+def test_a_digest_survives_json():
+    found = digest()
+
+    assert Digest.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_findings_come_worst_first_with_their_surest_examples():
+    found = digest().findings
+
+    assert [rule.rule for rule in found] == ["LA003", "RU002", "TW001"]
+    assert (found[1].count, [example.finding_id for example in found[1].examples]) == (2, [11202, 12202])
+
+
+def test_the_page_says_what_to_do_next():
+    text = page(digest())
+
+    assert "tcptrace-tw show lab.pcap --finding 11403" in text
+    assert "frame.number in {7, 8, 9}" in text
+    assert "Widen the port range" in text
+
+
+def test_the_page_says_what_is_damaged():
+    assert "record claims 70000 bytes" in page(digest(damage=DAMAGE))
+
+
+def test_no_line_of_the_page_ends_with_blanks_or_is_too_wide_but_those_to_paste():
+    for width in (80, 140):
+        for line in page(digest(), width).splitlines():
+            assert line == line.rstrip()
+            assert len(line) <= width or "tcptrace-tw show" in line or "Wireshark" in line
+
+
+def test_a_capture_without_connections_has_a_page_too():
+    empty = SummarySink().digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings()))
+
+    assert "nobody was in it" in page(empty)
+
+
+def spans(pairs, holder=w.RESP):
+    rows = blank_spans(len(pairs), holder)
+    for i, (start, length) in enumerate(pairs):
+        rows.start[i] = START + start * SECOND
+        rows.end[i] = -1 if length is None else rows.start[i] + length * SECOND
+    return np.asarray(rows)
+
+
+def blank_spans(size, holder):
+    from tcptrace_tw.spec.columns import TIME_WAIT
+
+    rows = blank(TIME_WAIT, size)
+    put_ip(rows, "ip", "198.51.100.7")
+    put_ip(rows, "peer_ip", "192.0.2.1")
+    rows.port, rows.peer_port, rows.holder = 80, 40000 + np.arange(size), holder
+    return rows
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 1000), st.none() | st.integers(1, 300)), min_size=1, max_size=30)
+
+
+@given(PAIRS, st.integers(1, 10))
+def test_the_peak_is_the_most_spans_open_at_once(pairs, cut):
+    occupancy, rows = Occupancy(), spans(pairs)
+    for i in range(0, rows.size, cut):
+        occupancy.add(rows[i : i + cut])
+    found = occupancy.curve()
+    moments = [start for start, _ in pairs]
+    peak = max(sum(s <= m and (n is None or m <= s + n) for s, n in pairs) for m in moments)
+
+    assert found.peak == peak == max(found.open)
+    assert [(pool.spans, pool.peak) for pool in occupancy.pools()] == [(len(pairs), peak)]
+
+
+def test_bins_grow_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr("tcptrace_tw.report.occupancy._LIMIT", 50)
+    occupancy = Occupancy()
+    for i in range(40):
+        occupancy.add(spans([(i * 10 + k, 60) for k in range(10)]))
+
+    assert 60 <= occupancy.curve().peak <= 80
+    assert occupancy.pools()[0].spans == 400
+
+
+def test_a_server_pools_by_its_port_and_a_client_by_the_service():
+    occupancy = Occupancy()
+    occupancy.add(spans([(0, 60), (1, 60)]))
+    occupancy.add(spans([(0, 60)], w.ORIG))
+    found = [(pool.role, pool.service, pool.peak) for pool in occupancy.pools()]
+
+    assert found == [("server", "198.51.100.7:80", 2), ("client", "192.0.2.1:40000", 1)]
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-(2**62), 2**62)), min_size=1, max_size=50))
+def test_rows_are_grouped_by_all_their_columns(pairs):
+    columns = [np.array(column, np.int64) for column in zip(*pairs, strict=True)]
+    numbers, leaders = group(columns)
+
+    assert [pairs[leaders[n]] for n in numbers] == pairs
+    assert leaders.size == len(set(pairs))
+
+
+@given(st.integers(0, 2**62))
+def test_a_time_survives_its_text(ns):
+    assert parse_time(time_text(ns)) == ns
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=300), st.integers(1, 90))
+def test_a_curve_is_as_wide_as_it_may_be_and_never_hides_a_level(levels, width):
+    lines = curve.draw(curve.stretch(levels, width), width)
+
+    assert {len(line) for line in lines} == {width}
+    assert (lines[-1].strip() != "") == (max(levels) > 0)
+
+
+def test_counts_sizes_and_spans_read_well():
+    assert (counted(1, "frame"), counted(1204, "frame")) == ("1 frame", "1,204 frames")
+    assert (size(999), size(1000), size(110_000_000)) == ("999 B", "1 kB", "110 MB")
+    assert (span(63_200_000_000), span(725 * SECOND), span(3 * 3600 * SECOND + 120 * SECOND)) == (
+        "63.2 s", "12 min 5 s", "3 h 2 min",
+    )  # fmt: skip
