@@ -47,9 +47,9 @@ def nanoseconds(high: int, low: int, shift: int, multiplier: int, divisor: int) 
         return _TIME_MAX
     ticks = high * 0x100000000 + low
     if shift == 0:
-        if ticks > _TIME_MAX // multiplier:
-            return _TIME_MAX
-        return ticks * multiplier if divisor == 1 else ticks // divisor
+        if divisor > 1:
+            return ticks // divisor
+        return ticks * multiplier if ticks <= _TIME_MAX // multiplier else _TIME_MAX
     seconds = ticks >> shift
     if seconds > _TIME_MAX // 1_000_000_000:
         return _TIME_MAX
