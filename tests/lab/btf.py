@@ -44,7 +44,7 @@ class Btf:
         """The type id by which a program attaches to a kernel function."""
         return self.ids[FUNC, name]
 
-    @functools.cache
+    @functools.cache  # noqa: B019 - there is one Btf, for ever
     def offset(self, struct_name, member):
         """Byte offset of a member, also when it hides in anonymous unions."""
         found = self._search(self.ids[STRUCT, struct_name], member)

@@ -12,7 +12,7 @@ README = """# {name}
 Purpose: {description}
 
 Origin: recorded by `tests/lab` (`python -m tests.lab.record {situation}`) on Linux {kernel}; {capture}.
-Beside the capture, `truth.json` holds the kernel's own record of both stacks: state transitions, timewait entries, counters.
+Beside the capture, `truth.json` holds the kernel's own record: state transitions, timewait entries, counters.
 Settings changed from the kernel's defaults: {settings}.
 Licence: the same as the project.
 """
@@ -46,7 +46,7 @@ def truth(lab, historian):
             "state_changes_by_bpf_and_tracefs": ftrace.state_changes(lab.trace),
             "lost_trace_events": lab.lost,
             "lost_frames": lab.dropped,
-            "clock_drift_ns": lab.record_.clock.drift_ns,
+            "clock_drift_ns": lab.kernel.clock.drift_ns,
         },
     }
 
@@ -56,7 +56,7 @@ def summary(lives):
     spans = history.time_wait(lives)
     return {
         "incarnations": len(lives),
-        "tuples": len({life.key for life in lives}),
+        "tuples": len({life.key for life in lives if life.open == "active"}),
         "histories": _count(
             f"{life.host.rpartition('-')[2]} {life.open}: {' '.join(life.history())}" for life in lives
         ),

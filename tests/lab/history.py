@@ -10,9 +10,10 @@ import dataclasses
 
 from tests.lab import kernel_programs as programs
 from tests.lab.kernel_record import POLLED
-from tests.lab.segment import FIN, endpoint
+from tests.lab.segment import FIN, RST, endpoint
 
 HANDOVER_S = 0.001  # the kernel replaces one structure by the next within this time
+LOCAL_S = 0.0001  # no answer comes back as fast as connect() fails by itself
 TOLD_TWICE_S = 0.0002  # the timer and the segment that started it are one event
 
 
@@ -101,9 +102,20 @@ class Historian:
             return
         if event.new == "CLOSED" and life.timewait and event.time - life.timewait["created"] < HANDOVER_S:
             return  # the socket goes, its timewait entry stays
+        if event.old == "SYN-SENT" and event.new == "CLOSED" and event.time - life.transitions[0][0] < LOCAL_S:
+            self._forget(life, event)
+            return
         if event.old == "SYN-SENT" and event.new == "SYN-RECEIVED":
             life.open = "simultaneous"
         life.move(event.time, event.new, "set_state")
+
+    def _forget(self, life, event):
+        """connect() failed before it sent anything: there was no connection."""
+        self.local_failures.append(event)
+        self.lives.remove(life)
+        earlier = [other for other in self.lives if other.key == life.key]
+        if earlier:
+            self.current[life.key] = earlier[-1]
 
     def _begin(self, life):
         self.lives.append(life)
@@ -151,7 +163,7 @@ class Historian:
     def _enter(self, event):
         life = self.current[event.host, event.local, event.peer]
         if life.open == "active" and life.state == "SYN-SENT" and len(self.lives) > 1:
-            life = next(l for l in reversed(self.lives) if l.key == life.key and l is not life)
+            life = next(other for other in reversed(self.lives) if other.key == life.key and other is not life)
         entry = {
             "life": life,
             "created": event.time,
@@ -168,7 +180,7 @@ class Historian:
             entry["entered"] = event.time
 
     def _restart(self, entry, time, substate, source):
-        if time - entry["starts"][-1] < TOLD_TWICE_S or entry["end"] is not None:
+        if time - entry["starts"][-1] < TOLD_TWICE_S:  # the same start, told by another witness
             return
         entry["starts"].append(time)
         if substate == "TIME-WAIT" and entry["entered"] is None:
@@ -180,7 +192,7 @@ class Historian:
     def _polled(self, event):
         """A change seen by polling; the dropped segment in between gives its exact time."""
         life = self.current.get((event.host, event.local, event.peer))
-        lives = [l for l in self.lives if l.key == (event.host, event.local, event.peer) and l.timewait]
+        lives = [life for life in self.lives if life.key == (event.host, event.local, event.peer) and life.timewait]
         if not lives:
             return
         life = lives[-1]
@@ -198,11 +210,21 @@ class Historian:
         self._restart(entry, causes[-1] if causes else event.time, event.new, source)
 
     def _drop(self, event):
-        """A segment was freed; without polling, a FIN that an entry took in tells of its TIME-WAIT."""
+        """A segment was freed; some restarts are told by nothing else.
+
+        A SYN refused by PAWS restarts its entry, but the RST that follows may kill it before the next poll. Without
+        polling, a FIN that an entry took in tells of its TIME-WAIT.
+        """
         self.drops.append(event)
         life = self.current.get((event.host, event.local, event.peer))
-        if not self.is_polled and life and life.timewait and event.segment.has(FIN):
-            self._restart(life.timewait, event.time, "TIME-WAIT", "kfree_skb")
+        if life is None or life.timewait is None:
+            return
+        entry = life.timewait
+        is_refused = programs.drop_reason(event.reason) == "TCP_RFC7323_TW_PAWS" and not event.segment.has(RST)
+        if is_refused:  # the answer's RST may have come before the segment was freed
+            self._restart(entry, min(event.time, entry["end"] or event.time), "TIME-WAIT", "kfree_skb")
+        elif not self.is_polled and event.segment.has(FIN) and entry["end"] is None:
+            self._restart(entry, event.time, "TIME-WAIT", "kfree_skb")
 
     def _end(self, entry, time, reason, source):
         if entry["end"] is not None:

@@ -16,11 +16,9 @@ import time
 from tests.lab import bpf, btf
 from tests.lab import kernel_programs as programs
 from tests.lab.segment import parse_packet
-from tests.lab.timewait_poll import TimewaitPoll
+from tests.lab.timewait_poll import TimewaitWatch
 
 POLL_S = 0.004
-POLLED_ENTRIES = 16  # a storm of entries is not polled one by one
-PATIENCE = 10  # polls that may miss an entry
 TIMEWAIT_KINDS = (programs.TW_START, programs.TW_CANCEL, programs.TW_EXPIRE)
 POLLED = 100  # kind of the events that come from polling
 
@@ -38,6 +36,7 @@ STATES = {
     11: "CLOSING",
     12: "SYN-RECEIVED",
 }
+NUMBERS = {name: number for number, name in STATES.items()}
 
 
 @dataclasses.dataclass
@@ -54,7 +53,6 @@ class Event:
     new: str | None = None
     callers: tuple = ()
     since: float | None = None  # polled events: it happened after this time
-    restarted: bool = False
     segment: object = None
     reason: int = 0
 
@@ -90,14 +88,14 @@ def _offset_ns():
 class KernelRecord:
     """Runs from construction to `stop`; then `events` is complete."""
 
-    def __init__(self, hosts, poll=True):
+    def __init__(self, hosts):
         self.hosts = {host.inum: host for host in hosts}
-        self.addresses = {a for host in hosts for a in (host.address, host.address6)}
+        self.addresses = {address for host in hosts for address in host.addresses}
         self.clock = Clock()
         _symbols()  # slow, and must not hold up the polling later
         self.records, self.longest_gap_s = [], 0.0
-        self.events, self.alive, self.misses, self.full = [], {}, {}, False
-        self.polls = {host.name: TimewaitPoll(host) for host in hosts} if poll else {}
+        self.events, self.full = [], False
+        self.watch = TimewaitWatch(hosts)
         self.substate_at = btf.kernel().offset("inet_timewait_sock", "tw_substate")
         self.ring = bpf.RingBuffer()
         self.links = programs.attach_all(self.ring, list(self.hosts))
@@ -109,7 +107,7 @@ class KernelRecord:
         before = time.monotonic()
         while self.running:
             self._collect()
-            self._poll()
+            self._look()
             time.sleep(POLL_S)
             now = time.monotonic()
             self.longest_gap_s, before = max(self.longest_gap_s, now - before), now
@@ -123,11 +121,10 @@ class KernelRecord:
             event = self._event(record)
             key = event.host, event.local, event.peer
             if event.kind == programs.TW_START:
-                if key not in self.alive or "inet_twsk_hashdance_schedule" in event.callers:
-                    self.alive[key] = event.new, 60000, event.time
-                self.misses[key] = 0
+                is_new = "inet_twsk_hashdance_schedule" in event.callers
+                self.watch.announce(key, NUMBERS[event.new], is_new, event.time)
             elif event.kind == programs.TW_EXPIRE:
-                self.alive.pop(key, None)
+                self.watch.forget(key)
 
     def _event(self, record):
         time_ns, kind, *args = struct.unpack_from("<6Q", record)
@@ -154,7 +151,7 @@ class KernelRecord:
             return None
         if segment is None or segment.dst not in self.addresses or segment.src not in self.addresses:
             return None
-        host = next(h.name for h in self.hosts.values() if segment.dst in (h.address, h.address6))
+        host = next(h.name for h in self.hosts.values() if segment.dst in h.addresses)
         return Event(
             wall,
             programs.DROP,
@@ -166,41 +163,23 @@ class KernelRecord:
             reason=reason,
         )
 
-    def _poll(self):
-        if len(self.alive) > POLLED_ENTRIES or not self.polls:
-            return
-        for key, (state, left, asked) in list(self.alive.items()):
-            host, local, peer = key
-            now = time.time()
-            found = self.polls[host].ask(local, peer)
-            if found is None:
-                self._missed(key)
-                continue
-            new, new_left = STATES[found[0]], found[1]
-            # remaining time can only grow when the timer was started again
-            restarted = new_left > left or now + new_left / 1000 > asked + left / 1000 + 0.012
-            if new != state or restarted:
-                self.events.append(
-                    Event(time.time(), POLLED, host, 0, local, peer, state, new, since=asked, restarted=restarted)
-                )
-            self.alive[key] = new, new_left, now
-
-    def _missed(self, key):
-        """Forget an entry that is gone; one announced a moment ago may not be in the table yet."""
-        self.misses[key] += 1
-        if self.misses[key] > PATIENCE:
-            del self.alive[key]
+    def _look(self, even_many=False):
+        for change in self.watch.look(even_many):
+            old, new = STATES[change.old], STATES[change.new]
+            self.events.append(
+                Event(change.time, POLLED, *change.key[:1], 0, *change.key[1:], old, new, since=change.since)
+            )
 
     def stop(self):
         """End the recording."""
         self.running = False
         self.thread.join()
         self._collect()
+        self._look(even_many=True)
         self.clock.close()
         programs.detach(self.links)
         self.ring.close()
-        for poll in self.polls.values():
-            poll.close()
+        self.watch.close()
         decoded = (self._event(record) for record in self.records)
         self.events += [event for event in decoded if event is not None]
         self.events.sort(key=lambda event: event.time)

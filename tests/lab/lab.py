@@ -92,8 +92,8 @@ class Lab:
         """Capture and witness the situation; returns what they saw."""
         self.situation.prepare(self)
         self.before = {h.name: counters.read(h) for h in self.topology.hosts}
-        self.record_ = KernelRecord(self.topology.hosts, poll=not self.situation.is_bulk)
-        self.ftrace = Ftrace(self.record_.addresses, 65536 if self.situation.is_bulk else 8192)
+        self.kernel = KernelRecord(self.topology.hosts)
+        self.ftrace = Ftrace(self.kernel.addresses, 65536 if self.situation.is_bulk else 8192)
         self.capture = None
         if not self.situation.is_late:
             self.start_capture()
@@ -102,8 +102,8 @@ class Lab:
             time.sleep(0.05)
         finally:
             self.captured, self.dropped = self.capture.stop()
-            self.record_.stop()
-            self.trace, self.lost = self.ftrace.stop(self.record_.clock)
+            self.kernel.stop()
+            self.trace, self.lost = self.ftrace.stop(self.kernel.clock)
             self.after = {h.name: counters.read(h) for h in self.topology.hosts}
 
     def remove(self):

@@ -28,7 +28,7 @@ def record_one(name, fixtures):
         try:
             lab.record()
             lab.relay_lost = lab.relay.dropped_frames()
-            historian = Historian(lab.record_.events, is_polled=not situation.is_bulk)
+            historian = Historian(lab.kernel.events, is_polled=not situation.is_bulk)
             failures = check.failures(lab, historian)
             if not failures:
                 print("wrote", fixture.write(lab, historian, fixtures).name)

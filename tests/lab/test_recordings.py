@@ -1,5 +1,6 @@
 """The committed recordings are whole: every truth file tells connected histories, and its capture is beside it."""
 
+import itertools
 import json
 import pathlib
 
@@ -42,7 +43,7 @@ def test_histories_follow_the_state_diagram(folder):
     """Each state of a history is a successor of the one before, and the transitions say the same."""
     for life in incarnations(folder):
         history = life["history"]
-        assert all(new in NEXT[old] for old, new in zip(history, history[1:], strict=False))
+        assert all(new in NEXT[old] for old, new in itertools.pairwise(history))
         assert history == [life["transitions"][0]["from"]] + [row["to"] for row in life["transitions"]]
 
 

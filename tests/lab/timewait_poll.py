@@ -5,13 +5,88 @@ soon after a start leaves no timer event. The entry itself tells: its remaining
 time has grown, or its substate has changed.
 """
 
+import dataclasses
 import ipaddress
 import socket
 import struct
+import time
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
 NLM_F_REQUEST = 1
 TIMER_TIME_WAIT = 3
+
+FULL_MS = 60_000
+ROUNDING_S = 0.012  # of a remaining time told in jiffies
+MANY = 16  # more entries than this are not watched one by one
+PATIENCE = 10  # looks that may miss an entry which is only about to enter the table
+
+
+@dataclasses.dataclass
+class Entry:
+    """What was last seen of a timewait entry."""
+
+    state: int
+    left_ms: int
+    asked: float
+    misses: int = 0
+
+
+@dataclasses.dataclass
+class Change:
+    """An entry changed its substate or its timer was started again, after `since`."""
+
+    key: tuple  # host name, local, peer
+    old: int
+    new: int
+    since: float
+    time: float
+
+
+class TimewaitWatch:
+    """Watches the entries that timer events announce."""
+
+    def __init__(self, hosts):
+        self.polls = {host.name: TimewaitPoll(host) for host in hosts}
+        self.entries = {}
+
+    def announce(self, key, state, is_new, when):
+        """A timer was started: by a new entry, or by one that is watched already."""
+        if is_new or key not in self.entries:
+            self.entries[key] = Entry(state, FULL_MS, when)
+        self.entries[key].misses = 0
+
+    def forget(self, key):
+        """The timer has expired."""
+        self.entries.pop(key, None)
+
+    def look(self, even_many=False):
+        """Ask for every watched entry; returns the changes since the last look."""
+        if len(self.entries) > MANY and not even_many:
+            return []
+        changes = [self._look_at(key, entry) for key, entry in list(self.entries.items())]
+        return [change for change in changes if change is not None]
+
+    def _look_at(self, key, entry):
+        host, local, peer = key
+        now = time.time()
+        found = self.polls[host].ask(local, peer)
+        if found is None:
+            entry.misses += 1
+            if entry.misses > PATIENCE:
+                del self.entries[key]
+            return None
+        state, left_ms = found
+        # remaining time can only grow when the timer was started again
+        is_later = now + left_ms / 1000 > entry.asked + entry.left_ms / 1000 + ROUNDING_S
+        change = Change(key, entry.state, state, entry.asked, time.time())
+        is_changed = state != entry.state or left_ms > entry.left_ms or is_later
+        self.entries[key] = Entry(state, left_ms, now)
+        return change if is_changed else None
+
+    def close(self):
+        """Give the sockets back."""
+        for poll in self.polls.values():
+            poll.close()
 
 
 class TimewaitPoll:
@@ -41,7 +116,7 @@ class TimewaitPoll:
 def _request(local, peer):
     (local_ip, local_port), (peer_ip, peer_port) = local, peer
     family = socket.AF_INET6 if ":" in local_ip else socket.AF_INET
-    # inet_diag looks a socket up from the point of view of an arriving segment
+    # struct inet_diag_sockid: the own end first, any interface, any cookie
     ids = struct.pack("!HH16s16sI", local_port, peer_port, _packed(local_ip), _packed(peer_ip), 0) + b"\xff" * 8
     body = struct.pack("<BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ids
     return struct.pack("<IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0) + body

@@ -83,6 +83,7 @@ class Host(Namespace):
     def __init__(self, name, device, address, address6):
         super().__init__(name)
         self.device, self.address, self.address6 = device, address, address6
+        self.addresses = {address, address6}  # those whose connections are recorded
         self.sockets = []
 
     def tcp(self, family=socket.AF_INET):

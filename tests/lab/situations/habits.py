@@ -33,34 +33,34 @@ def close_wait_leak(lab):
     """
     other = lab.connect(5001, CLIENT_PORT + 100)
     for i in range(12):
-        client, server = lab.connect(source=CLIENT_PORT + i)
-        lab.exchange(client, server)
-        client.close()
+        pair = lab.connect(source=CLIENT_PORT + i)
+        lab.exchange(*pair)
+        pair[0].close()
     lab.sleep(63)
     lab.exchange(*other)
 
 
 @situation("accept-queue-overflow")
 def accept_queue_overflow(lab):
-    """The server does not accept and its queue of one is full: further handshakes' ACKs are dropped and SYN+ACKs
-    repeated, until it accepts.
+    """The server does not accept: its queue takes four connections, the ACKs of two more handshakes are dropped and
+    their SYN+ACKs repeated until it accepts.
     """
-    listener = lab.server.listen(SERVER_PORT, backlog=0)
-    clients = [lab.client.tcp() for _ in range(3)]
+    listener = lab.server.listen(SERVER_PORT, backlog=3)
+    clients = [lab.client.tcp() for _ in range(6)]
     for i, client in enumerate(clients):
         client.bind((lab.client.address, CLIENT_PORT + i))
         client.setblocking(False)
         client.connect_ex((lab.server.address, SERVER_PORT))
-        lab.sleep(0.1)
+        lab.sleep(0.1 if i < 3 else 0)  # the last three meet a queue with one free place
     lab.sleep(1.5)
+    listener.settimeout(6)
+    accepted = [listener.accept()[0] for _ in clients]
     for client in clients:
-        listener.settimeout(8)
-        server, _ = listener.accept()
-        lab.server.sockets.append(server)
-    for client in clients:
-        client.settimeout(5)
         client.close()
-    lab.sleep(0.5)
+    lab.sleep(0.1)
+    for server in accepted:
+        server.close()
+    lab.sleep(0.3)
 
 
 @situation("last-ack-stuck", capture="server")
@@ -88,18 +88,25 @@ def simultaneous_close_fin_lost(lab):
     lab.sleep(0.8)
 
 
-@situation("loopback-reuse", interface="lo", is_wire_checked=False)
+LOOPBACK = "127.198.18.1"  # an address that nobody else on the machine uses
+
+
+@situation(
+    "loopback-reuse", interface="lo", is_wire_checked=False, prepare=lambda lab: lab.client.addresses.add(LOOPBACK)
+)
 def loopback_reuse(lab):
     """Over loopback the default tcp_tw_reuse=2 lets the client take over its own TIME-WAIT after a second, with an
     automatic port.
     """
     lab.set(lab.client, ip_local_port_range=f"{CLIENT_PORT} {CLIENT_PORT}")
     listener = lab.client.tcp()
-    listener.bind(("127.0.0.1", SERVER_PORT))
+    listener.bind((LOOPBACK, SERVER_PORT))
     listener.listen()
     for _ in range(2):
         client = lab.client.tcp()
-        client.connect(("127.0.0.1", SERVER_PORT))
+        client.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: connect() chooses the port
+        client.bind((LOOPBACK, 0))
+        client.connect((LOOPBACK, SERVER_PORT))
         server, _ = listener.accept()
         lab.client.sockets.append(server)
         lab.exchange(client, server)
@@ -152,6 +159,7 @@ OUTER_PORTS = "45000-45003"
 def _few_outer_ports(lab):
     """Source NAT onto four ports whose entries are forgotten one second after the close."""
     outer = lab.topology.gateways["rs"]
+    lab.client.addresses.add(outer)
     lab.topology.router.nft(
         "add table ip lab",
         "add chain ip lab out { type nat hook postrouting priority 100; }",

@@ -6,7 +6,7 @@ import time
 
 from tests.lab.segment import RST
 from tests.lab.situations import situation
-from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, abort, close_in_turn, fin_from, forge_from
+from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, abort, close_in_turn, fin_from, forge_from, with_flags
 
 
 @situation("linger0-abort")
@@ -163,3 +163,33 @@ def _keepalive(made):
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+@situation("rst-no-socket")
+def rst_no_socket(lab):
+    """The server's socket is gone and its RST is lost: half-open; the client's next data finds nobody and gets a bare
+    RST.
+    """
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    lab.relay.drop(with_flags(RST, SERVER_PORT))
+    abort(server)
+    lab.sleep(0.5)
+    client.sendall(b"anybody there?")
+    lab.sleep(0.3)
+
+
+@situation("user-timeout")
+def user_timeout(lab):
+    """The wire is dead for 3 s and the client gives up after TCP_USER_TIMEOUT of 1.5 s without a RST; when the wire
+    heals, the server's data gets a bare RST.
+    """
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1500)
+    lost = lab.relay.drop(lambda s: True, count=-1)
+    client.sendall(b"lost")
+    lab.sleep(3)
+    lab.relay.forget(lost)
+    server.sendall(b"hello?")
+    lab.sleep(0.5)

@@ -1,5 +1,8 @@
 """A tuple used again inside 2MSL: by the holder of TIME-WAIT, or by its peer."""
 
+import errno
+import socket
+
 from tests.lab.situations import situation
 from tests.lab.situations.last_ack import quick_reuse
 from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, close_in_turn, one_port
@@ -64,3 +67,34 @@ def port_range_of_one(lab):
         except OSError as error:
             lab.note(f"connect() failed: {error.strerror}")
         lab.exchange(*other)
+
+
+def _short_delay(lab):
+    quick_reuse(lab)
+    lab.set(lab.client, tcp_tw_reuse_delay=200)
+
+
+@situation("tw-reuse-short-delay", prepare=_short_delay)
+def tw_reuse_short_delay(lab):
+    """With tcp_tw_reuse_delay=200 the automatic port is taken over 0.3 s after the holder entered TIME-WAIT."""
+    for _ in range(2):
+        client, server = lab.connect()
+        lab.exchange(client, server)
+        close_in_turn(client, server)
+        lab.sleep(0.2)
+
+
+@situation("bound-port-no-timestamps", prepare=lambda lab: lab.set(lab.client, tcp_timestamps=0))
+def bound_port_no_timestamps(lab):
+    """Without timestamps a bound source port does not help: connect() over the own TIME-WAIT fails and nothing is on
+    the wire; another connection goes on.
+    """
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+    again = lab.client.tcp()
+    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    again.bind((lab.client.address, CLIENT_PORT))
+    error = again.connect_ex((lab.server.address, SERVER_PORT))
+    lab.note(f"connect() ended with {errno.errorcode.get(error, error)}")
+    lab.exchange(*lab.connect(source=CLIENT_PORT + 1))

@@ -96,9 +96,9 @@ def _predictable_isn(lab):
 
 @situation("old-duplicate-in-window", capture="server", prepare=_predictable_isn)
 def old_duplicate_in_window(lab):
-    """Without timestamps: a segment of an aborted incarnation arrives late and exactly at RCV.NXT of the next one, whose
-    ISNs are not above the old on either side (a chosen one, and a SYN cookie): its ACK fits too, and the stale bytes
-    are delivered to the application.
+    """Without timestamps: a segment of an aborted incarnation arrives late and exactly at RCV.NXT of the next one. The
+    ISNs of neither side are above the old ones (a chosen one, and a SYN cookie), so that its ACK fits too, and the
+    stale bytes are delivered to the application.
     """
     client, _, read = _old_duplicate_at_rcv_nxt(lab)
     if read != b"wandering":
@@ -160,7 +160,7 @@ def tsval_wrap(lab):
     peer = Peer(lab, local, remote, isn=77_000_000, tsval=MASK - 700)
     peer.connect()
     server, _ = listener.accept()
-    for i in range(5):
+    for _ in range(5):
         peer.send(PSH | ACK, b"data")
         server.recv(100)
         peer.expect(lambda s: s.ack == peer.snd_nxt)

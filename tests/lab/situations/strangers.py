@@ -53,8 +53,8 @@ def syn_into_close_wait(lab):
 
 @situation("syn-into-fin-wait-2", capture="server", is_wire_checked=False)
 def syn_into_fin_wait_2(lab):
-    """The server's orphaned FIN-WAIT-2 meets a SYN in its window: a bare RST and the entry is gone; the next SYN is
-    accepted.
+    """The server's orphaned FIN-WAIT-2 meets a SYN in its window: a RST that acknowledges it, and the entry is gone;
+    the next SYN is accepted.
     """
     peer, server = _stranger(lab)
     server.close()
@@ -157,8 +157,8 @@ def rst_stale_tsval(lab):
     lab.sleep(0.3)
 
 
-@situation("retransmitted-syn-ack-lost-ack", capture="server", is_wire_checked=False)
-def retransmitted_syn_ack(lab):
+@situation("syn-ack-repeated", capture="server", is_wire_checked=False)
+def syn_ack_repeated(lab):
     """The client's ACK of the handshake never comes: the server repeats its SYN+ACK until a late RST ends it."""
     lab.listener(lab.server, SERVER_PORT)
     peer = Peer(lab, (lab.client.address, CLIENT_PORT), (lab.server.address, SERVER_PORT), isn=1_000, tsval=1_000)
