@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw import engine
+from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.facts import CaptureFacts
+from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
+from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.report.ladder import Step
+from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.spec.columns import HAS_TS, Table
+from tcptrace_tw.spec.profiles import profile
+from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.spec.words import ORIG
+from tcptrace_tw.tcp.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,8 @@ class Settings:
     two_msl_s: float | None = None
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    keep_duplicates: bool = False
+    """Take frames that are copies of a segment for segments of their own."""
 
 
 class Sink(Protocol):
@@ -50,15 +64,134 @@ class Summary:
 Progress = Callable[[int, int | None], None]
 """Called now and then with bytes read so far and bytes in all (None where that is not known)."""
 
+Notice = Callable[[str], None]
+"""Called with a remark for the person who waits, as when the kernels are compiled for the first time."""
+
 
 def analyze(
     captures: Sequence[str],
     settings: Settings,
     sinks: Sequence[Sink],
     progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> Summary:
     """Read the captures once and hand every finished row and finding to the sinks.
 
     Raises ``CaptureError`` where no capture can be read at all, ``UsageError`` for a setting that is not known.
     """
-    raise NotImplementedError
+    wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
+    run = _Run(captures, settings, notice, transitions="transitions" in wanted)
+    desk = RuleDesk(settings.select, settings.ignore, run.profile)
+    for table, rows in run.rows(progress):
+        rows = desk.classify(table, rows)
+        for sink in sinks:
+            if table.name in sink.tables:
+                sink.rows(table.name, rows)
+        _hand_out(desk.state(table, rows), sinks)
+    _hand_out(desk.close(), sinks)
+    return run.summary()
+
+
+def ladder(
+    captures: Sequence[str], settings: Settings, connection_id: int, notice: Notice | None = None
+) -> tuple[NDArray[Any] | None, list[Step]]:
+    """The row of one incarnation and all its segments with the states after them: a pass for one connection."""
+    run = _Run(captures, settings, notice, transitions=False, watch=connection_id)
+    row = None
+    for table, rows in run.rows(None):
+        if table.name == "connections":
+            hit = rows[rows["connection_id"] == connection_id]
+            row = hit if hit.size else row
+    return row, run.watched
+
+
+class _Run:
+    """One pass over the captures: capture, flow, tcp, in this order, batch by batch."""
+
+    def __init__(
+        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool, watch: int = 0
+    ) -> None:
+        self.settings = settings
+        self.profile = profile(settings.profile, settings.two_msl_s)
+        found = ring.find(captures)
+        self.facts = CaptureFacts(remarks=found.remarks)
+        self._files = found.files
+        self._compiled = engine.choose(self._files, notice)
+        self._flow = FlowTable(compiled=self._compiled)
+        self._tracker = Tracker(
+            self.profile, compiled=self._compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
+        )
+        self._watch = watch
+        self.watched: list[Step] = []
+        self._counts = {"connections": 0, "transitions": 0}
+
+    def rows(self, progress: Progress | None) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """All finished rows, table by table, as the pass goes on."""
+        slots = np.zeros(BATCH_SIZE, np.int32)
+        directions = np.zeros(BATCH_SIZE, np.uint8)
+        ids = np.zeros(BATCH_SIZE, np.int64)
+        states = np.zeros((BATCH_SIZE, 3), np.uint8)
+        for batch in self._batches(progress):
+            self._flow.assign(batch, slots, directions)
+            yield from self._count(self._tracker.arrive(batch, slots, directions, self._flow.tuples, ids, states))
+            self._flow.release(self._tracker.released, self._tracker.take_released(), self._tracker.heads)
+            if self._watch:
+                self._pick(batch, ids, states)
+        end = self.facts.last_time
+        if end is not None:
+            yield from self._count(self._tracker.finish(end, self._flow.tuples))
+        if self._compiled:
+            engine.remember()
+
+    def summary(self) -> Summary:
+        """What is left of the run."""
+        self.facts.remarks += ring.remarks_on_times(self.facts.files)
+        return Summary(
+            self.facts,
+            self.settings,
+            connections=self._counts["connections"],
+            transitions=self._counts["transitions"],
+            engine="compiled" if self._compiled else "interpreted",
+        )
+
+    def _batches(self, progress: Progress | None) -> Iterator[Segments]:
+        for index, name in enumerate(self._files):
+            with open_stream(name) as stream:
+                reader = Reader(stream, compiled=self._compiled, file_index=index, batch_size=BATCH_SIZE)
+                self.facts.files.append(reader.facts)
+                for batch in reader.batches():
+                    if progress is not None:
+                        progress(stream.position, stream.size)
+                    yield batch
+
+    def _count(self, rows: Iterator[tuple[Table, NDArray[Any]]]) -> Iterator[tuple[Table, NDArray[Any]]]:
+        for table, chunk in rows:
+            if table.name in self._counts:
+                self._counts[table.name] += chunk.size
+            yield table, chunk
+
+    def _pick(self, batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
+        for i in np.flatnonzero(ids[: batch.seq.size] == self._watch).tolist():
+            sender, receiver, side = states[i].tolist()
+            has_ts = bool(batch.options[i] & HAS_TS)
+            self.watched.append(
+                Step(
+                    time=int(batch.time[i]),
+                    frame=int(batch.frame[i]),
+                    is_orig=side == ORIG,
+                    flags=int(batch.flags[i]),
+                    seq=int(batch.seq[i]),
+                    ack=int(batch.ack[i]),
+                    payload_len=int(batch.payload_len[i]),
+                    tsval=int(batch.tsval[i]) if has_ts else None,
+                    tsecr=int(batch.tsecr[i]) if has_ts else None,
+                    orig_state=sender if side == ORIG else receiver,
+                    resp_state=receiver if side == ORIG else sender,
+                )
+            )
+
+
+def _hand_out(findings: Iterable[Findings], sinks: Sequence[Sink]) -> None:
+    for each in findings:
+        for sink in sinks:
+            sink.findings(each)

@@ -1,0 +1,15 @@
+"""The catalogue: one module per family, every rule listed once, in the order of the docs."""
+
+from tcptrace_tw.rules import last_ack, paws, reuse, time_wait
+from tcptrace_tw.rules.rule import Derived, Findings, Grade, Rule
+
+RULES: tuple[Rule, ...] = (
+    *time_wait.RULES,
+    *reuse.RULES,
+    *paws.RULES,
+    *last_ack.RULES,
+)
+
+DERIVED: tuple[Derived, ...] = (*paws.DERIVED,)
+
+__all__ = ["DERIVED", "RULES", "Derived", "Findings", "Grade", "Rule"]

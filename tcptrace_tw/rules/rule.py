@@ -57,6 +57,21 @@ class Rule:
     """The column that says when it began."""
     end_time: str = ""
     """The column that says when it ended; empty where it is a moment."""
+    key: str = "connection_id"
+    """Rows with the same value are one finding."""
+
+
+def always(rows: Rows) -> Mask:
+    """The last row of a grading table."""
+    return np.ones(rows.size, np.bool_)
+
+
+class Derived(NamedTuple):
+    """A column that a decision table fills: ``decide(rows)`` gives the codes of its words."""
+
+    table: str
+    column: str
+    decide: Callable[[Rows], NDArray[np.uint8]]
 
 
 class Findings(NamedTuple):

@@ -1,7 +1,10 @@
 """Arithmetic modulo 2**32 for sequence numbers and timestamps (RFC 9293 3.4, RFC 7323 5.2).
 
-All values are int64 in 0 .. 2**32 - 1; ``seq_diff`` is signed.
+Values lie in 0 .. 2**32 - 1; ``seq_diff`` is signed. Every step is taken in int64: mixing numba's uint64 with
+int64 would give a float, and numpy's uint32 would wrap on its own.
 """
+
+import numpy as np
 
 from tcptrace_tw.jit import kernel
 
@@ -12,13 +15,13 @@ HALF = 0x80000000
 @kernel
 def seq_add(a: int, n: int) -> int:
     """``a + n`` modulo 2**32."""
-    return (a + n) & MASK
+    return (np.int64(a) + np.int64(n)) & MASK
 
 
 @kernel
 def seq_diff(a: int, b: int) -> int:
     """How far ``a`` is ahead of ``b``: a value in -2**31 .. 2**31 - 1."""
-    return ((a - b + HALF) & MASK) - HALF
+    return ((np.int64(a) - np.int64(b) + HALF) & MASK) - HALF
 
 
 @kernel

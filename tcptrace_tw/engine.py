@@ -1,0 +1,56 @@
+"""Compiled or interpreted: compiling pays for a large capture, and never for anybody's first look at a small one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from tcptrace_tw import jit
+
+WORTH_COMPILING_BYTES = 4_000_000
+"""Interpreted, this much of a capture takes about as long as compiling the kernels once."""
+
+_opted_in = False
+
+
+def use_disk_cache() -> None:
+    """The command line keeps the machine code for the next run; a library user's process does not."""
+    global _opted_in
+    _opted_in = True
+
+
+def choose(files: Sequence[str], notice: Callable[[str], None] | None) -> bool:
+    """Whether to run the kernels compiled for these files; ``TCPTRACE_TW_JIT`` = 0 or 1 decides it outright."""
+    forced = os.environ.get("TCPTRACE_TW_JIT")
+    if forced in ("0", "1"):
+        if forced == "1" and _opted_in:
+            jit.use_cache(jit.cache_folder())
+        return forced == "1"
+    if _opted_in:
+        folder = jit.cache_folder()
+        if jit.is_cached(folder):
+            jit.use_cache(folder)
+            return True
+        if not _is_large(files):
+            return False
+        jit.use_cache(folder)
+        if notice:
+            notice("compiling the kernels for this machine, once")
+        return True
+    return _is_large(files)
+
+
+def remember() -> None:
+    """A whole run went well with compiled kernels: the stored code is complete."""
+    if _opted_in:
+        jit.mark_cached(jit.cache_folder())
+
+
+def _is_large(files: Sequence[str]) -> bool:
+    total = 0
+    for name in files:
+        try:
+            total += os.path.getsize(name)
+        except OSError:
+            return True  # a pipe or a remote file: nobody knows
+    return total >= WORTH_COMPILING_BYTES

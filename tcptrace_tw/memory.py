@@ -1,0 +1,51 @@
+"""Arrays of records that grow without being copied: the pages of an anonymous map are only used when written."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+
+class Pool:
+    """A recarray that grows. ``records`` changes with every ``reserve``: do not keep it."""
+
+    def __init__(self, dtype: np.dtype[Any], capacity: int) -> None:
+        self.dtype = dtype
+        self.capacity = 0
+        self._map: mmap.mmap | None = None
+        self.records: Any = np.recarray(0, dtype=dtype)
+        self.reserve(capacity)
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for ``capacity`` records; the old ones keep their places, the new ones are zero."""
+        if capacity <= self.capacity:
+            return
+        wanted = max(capacity, self.capacity * 3 // 2)
+        size = -(-wanted * self.dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+        if not self._resize(size):
+            self._copy(wanted)
+        self.capacity = self.records.size
+
+    def _resize(self, size: int) -> bool:
+        if not hasattr(mmap, "MAP_PRIVATE"):
+            return False
+        count = size // self.dtype.itemsize
+        try:
+            self.records = None
+            if self._map is None:
+                self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            else:
+                self._map.resize(size)
+        finally:
+            if self._map is not None:
+                count = min(count, len(self._map) // self.dtype.itemsize)
+                self.records = np.frombuffer(self._map, self.dtype, count).view(np.recarray)
+        return True
+
+    def _copy(self, capacity: int) -> None:
+        old = self.records
+        self.records = np.zeros(capacity, self.dtype).view(np.recarray)
+        if old is not None:
+            self.records[: old.size] = old

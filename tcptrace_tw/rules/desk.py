@@ -1,0 +1,88 @@
+"""Where rows become findings: every chunk of rows passes each rule of its table once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.errors import UsageError
+from tcptrace_tw.rules import DERIVED, RULES
+from tcptrace_tw.rules.rule import Findings, Rule
+from tcptrace_tw.spec.columns import Table
+from tcptrace_tw.spec.profiles import Profile
+
+
+class RuleDesk:
+    """The selected rules, applied to rows as they come.
+
+    ``select`` and ``ignore`` are rule ids or prefixes; ``UsageError`` for one that fits no rule.
+    """
+
+    def __init__(self, select: Sequence[str], ignore: Sequence[str], profile: Profile) -> None:
+        self._rules = tuple(chosen(select, ignore))
+        self._profile = profile
+
+    def classify(self, table: Table, rows: NDArray[Any]) -> NDArray[Any]:
+        """Fill the columns that a decision table derives from the others."""
+        for derived in DERIVED:
+            if derived.table == table.name:
+                rows[derived.column] = derived.decide(rows.view(np.recarray))
+        return rows
+
+    def state(self, table: Table, rows: NDArray[Any]) -> Iterator[Findings]:
+        """What the rules of this table say about these rows."""
+        for rule in self._rules:
+            if rule.table == table.name:
+                found = apply(rule, rows.view(np.recarray))
+                if found is not None:
+                    yield found
+
+    def close(self) -> Iterator[Findings]:
+        """What only the whole capture shows."""
+        yield from ()
+
+
+def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:
+    """The rules that ``select`` names, or all, without those that ``ignore`` names."""
+    for word in (*select, *ignore):
+        if not any(rule.id.startswith(word.upper()) for rule in RULES):
+            families = sorted({rule.id[:2] for rule in RULES})
+            raise UsageError(f"no rule is called {word!r}; rules begin with {', '.join(families)}: see tcptrace-tw rules")
+    for rule in RULES:
+        wanted = not select or any(rule.id.startswith(word.upper()) for word in select)
+        if wanted and not any(rule.id.startswith(word.upper()) for word in ignore):
+            yield rule
+
+
+def apply(rule: Rule, rows: Any) -> Findings | None:
+    """One rule on one chunk: the first row of each connection stands for all of them; None where nothing is found."""
+    mask = rule.predicate(rows)
+    if not mask.any():
+        return None
+    hits = rows[mask]
+    severity, confidence = grade(rule, hits)
+    key = hits[rule.key]
+    if key.size == 1:
+        return Findings(rule, hits, severity, confidence, np.ones(1, np.int64))
+    # The rows of a connection leave together, so equal keys are neighbours.
+    first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    count = np.diff(np.append(first, key.size))
+    if first.size != key.size:
+        worst = np.lexsort((np.arange(key.size), -confidence.astype(np.int8), -severity.astype(np.int8), np.repeat(np.arange(first.size), count)))
+        lead = worst[first]
+        hits, severity, confidence = hits[lead], severity[lead], confidence[lead]
+    return Findings(rule, hits, severity, confidence, count)
+
+
+def grade(rule: Rule, rows: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Severity and confidence by the rule's grading table: first match wins."""
+    severity = np.zeros(rows.size, np.uint8)
+    confidence = np.zeros(rows.size, np.uint8)
+    for step in reversed(rule.grades):
+        hit = step.when(rows)
+        severity[hit] = step.severity
+        confidence[hit] = step.confidence
+    return severity, confidence

@@ -1,0 +1,169 @@
+"""LA: what happens in LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
+
+from tcptrace_tw.rules.reuse import went_whole_way
+from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.spec.states import LAST_ACK
+from tcptrace_tw.spec.words import (
+    ANSWER_CHALLENGE,
+    ANSWER_NONE,
+    ANSWER_RST,
+    BOTH,
+    CONFIRMED,
+    ERROR,
+    LIKELY,
+    NONE,
+    NOTICE,
+    WARNING,
+)
+
+STALL_NS = 1_000_000_000
+
+
+def met_last_ack(reuses: Rows) -> Mask:
+    """The receiver of the SYN still waited for the ACK of its FIN, as far as the capture shows."""
+    return (reuses.receiver_state == LAST_ACK) | (reuses.is_last_ack_lost != 0)
+
+
+def syn_hits_last_ack(reuses: Rows) -> Mask:
+    """LA001."""
+    return met_last_ack(reuses) & (reuses.answer == ANSWER_CHALLENGE) & (reuses.opened_frame >= 0)
+
+
+def syn_ignored_in_last_ack(reuses: Rows) -> Mask:
+    """LA002."""
+    silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
+    stuck = (reuses.answer == ANSWER_CHALLENGE) & (reuses.opened_frame < 0) & (reuses.syn_retries > 0)
+    return met_last_ack(reuses) & (silent | stuck)
+
+
+def syn_reset_in_last_ack(reuses: Rows) -> Mask:
+    """LA003."""
+    return met_last_ack(reuses) & (reuses.answer == ANSWER_RST)
+
+
+def last_ack_lost(connections: Rows) -> Mask:
+    """LA004."""
+    one = (connections.active_closer != BOTH) & (connections.active_closer != NONE)
+    return one & (connections.fin_repeat_frame >= 0)
+
+
+def rst_on_last_ack(resets: Rows) -> Mask:
+    """LA005."""
+    return (
+        (resets.receiver_state == LAST_ACK)
+        & (resets.is_bare != 0)
+        & (resets.is_echo != 0)
+        & ((resets.trigger_flags & 1) != 0)
+        & (resets.is_stale_ack_answer == 0)
+        & (resets.is_detour == 0)
+    )
+
+
+_EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
+
+SYN_HITS_LAST_ACK = Rule(
+    id="LA001",
+    name="syn-hits-last-ack",
+    severity=WARNING,
+    summary="A SYN met LAST-ACK: stale ACK, RST, SYN again, then it worked.",
+    table="reuses",
+    predicate=syn_hits_last_ack,
+    grades=(
+        Grade(lambda r: went_whole_way(r) & (r.cost_ns >= STALL_NS), ERROR, CONFIRMED, "a second or more was lost"),
+        Grade(went_whole_way, WARNING, CONFIRMED, "every step was captured"),
+        Grade(always, WARNING, LIKELY, "a step is missing"),
+    ),
+    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in LAST-ACK: stale ACK, RST, SYN again; it cost {cost_ns}",
+    frames=_EVIDENCE,
+    values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries"),
+    set_when=("the receiver has sent its FIN and has no ACK of it", "it answers the SYN with an ACK of the old numbers"),
+    not_set_when=("the receiver had reached CLOSED", "the SYN is one of the same incarnation"),
+    rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
+    remedy="Find the loss of the last ACK; reuse ports later (tcp_tw_reuse_delay).",
+    example="syn-hits-last-ack",
+    counter="TcpExtTCPSYNChallenge",
+    key="attempt_id",
+)
+
+SYN_IGNORED_IN_LAST_ACK = Rule(
+    id="LA002",
+    name="syn-ignored-in-last-ack",
+    severity=ERROR,
+    summary="A SYN met LAST-ACK, and no connection came of it.",
+    table="reuses",
+    predicate=syn_ignored_in_last_ack,
+    grades=(Grade(always, ERROR, LIKELY),),
+    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in LAST-ACK and was sent again {syn_retries} times in vain",
+    frames=_EVIDENCE,
+    values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta"),
+    set_when=("the receiver is in LAST-ACK", "the SYN is sent again, and no SYN+ACK comes"),
+    not_set_when=("the detour succeeds: that is LA001",),
+    rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
+    remedy="Let the firewall pass the challenge ACK and the RST that answers it.",
+    example="syn-ignored-in-last-ack",
+    rival="loss on the way",
+    key="attempt_id",
+)
+
+SYN_RESET_IN_LAST_ACK = Rule(
+    id="LA003",
+    name="syn-reset-in-last-ack",
+    severity=ERROR,
+    summary="A SYN met LAST-ACK and was answered by RST: the connect failed.",
+    table="reuses",
+    predicate=syn_reset_in_last_ack,
+    grades=(
+        Grade(lambda r: r.receiver_state == LAST_ACK, ERROR, CONFIRMED),
+        Grade(always, ERROR, LIKELY, "the last ACK had crossed the tap, but the FIN had been repeated before"),
+    ),
+    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in LAST-ACK and was answered by RST",
+    frames=_EVIDENCE,
+    values=("gap_ns", "isn_delta", "tsval_delta"),
+    set_when=("the receiver is in LAST-ACK", "it answers the SYN with RST"),
+    not_set_when=("the receiver had reached CLOSED: that is an ordinary refusal",),
+    rfc=("RFC 9293 3.10.7.4",),
+    remedy="An old stack (RFC 793 behaviour): upgrade it, or reuse ports later.",
+    example="syn-reset-in-last-ack",
+    rival="the listener was gone",
+    key="attempt_id",
+)
+
+LAST_ACK_LOST = Rule(
+    id="LA004",
+    name="last-ack-lost",
+    severity=NOTICE,
+    summary="The passive closer repeated its FIN after an ACK of it had crossed the tap.",
+    table="connections",
+    predicate=last_ack_lost,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="the passive closer of {orig_ip}:{orig_port} to {resp_ip}:{resp_port} never got the last ACK and repeated its FIN {fin_repeats} times",
+    frames=("orig_fin_frame", "resp_fin_frame", "fin_acked_frame", "fin_repeat_frame"),
+    values=("fin_repeats", "active_closer"),
+    set_when=("the FIN comes again later than a round trip after its ACK",),
+    not_set_when=("FIN and ACK crossed", "the frame is a copy that the capture made"),
+    rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
+    remedy="Look for loss between the tap and the passive closer.",
+    example="last-ack-lost",
+    counter="TcpRetransSegs",
+    time="last_time",
+)
+
+RST_ON_LAST_ACK = Rule(
+    id="LA005",
+    name="rst-on-last-ack",
+    severity=WARNING,
+    summary="The passive closer's FIN was answered by RST: nobody was there any more.",
+    table="resets",
+    predicate=rst_on_last_ack,
+    grades=(Grade(always, WARNING, CONFIRMED),),
+    message="{ip}:{port} answered the FIN of {peer_ip}:{peer_port} with RST: its side of the connection was gone",
+    frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
+    values=("sender_state", "trigger_gap_ns"),
+    set_when=("the passive closer is in LAST-ACK", "the RST carries the FIN's ACK field as its sequence number"),
+    not_set_when=("the RST answers a challenge ACK after a SYN",),
+    rfc=("RFC 9293 3.5.2",),
+    remedy="Close sooner than the peer's FIN-WAIT-2 timeout (tcp_fin_timeout), or look for what removed its TIME-WAIT.",
+    example="rst-on-last-ack",
+)
+
+RULES = (SYN_HITS_LAST_ACK, SYN_IGNORED_IN_LAST_ACK, SYN_RESET_IN_LAST_ACK, LAST_ACK_LOST, RST_ON_LAST_ACK)

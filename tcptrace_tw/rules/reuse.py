@@ -1,0 +1,268 @@
+"""RU: a tuple is used again inside 2MSL, and what became of it (RFC 9293 3.6.1, RFC 6191).
+
+The decision table, in this order; ``holder`` is who had been in TIME-WAIT in the earlier incarnation:
+
+=================  ===============  ==============================  =======
+SYN comes from     gap              what follows                    rule
+=================  ===============  ==============================  =======
+the holder         below 2MSL       ISN or TSecr prove Linux reuse  RU001
+the holder         below 2MSL       neither                         RU002
+the holder's peer  in TIME-WAIT     SYN+ACK                         RU003
+the holder's peer  in TIME-WAIT     ACK of the old numbers          RU004
+the holder's peer  in TIME-WAIT     nothing, the SYN again          RU005
+the holder's peer  in TIME-WAIT     RST                             RU006
+either             no TIME-WAIT     ended by RST or refusal         RU010
+=================  ===============  ==============================  =======
+"""
+
+from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.spec.states import FIN_WAIT_2, TIME_WAIT
+from tcptrace_tw.spec.words import (
+    ACCEPT,
+    ANSWER_CHALLENGE,
+    ANSWER_NONE,
+    ANSWER_RST,
+    ANSWER_SYN_ACK,
+    CONFIRMED,
+    ERROR,
+    INFO,
+    LIKELY,
+    NONE,
+    NOTICE,
+    WARNING,
+)
+
+SURE_GAP_NS = 30_000_000_000
+"""Below this gap every common stack is still inside its 2MSL."""
+
+STALL_NS = 1_000_000_000
+"""From here on somebody notices."""
+
+
+def is_inside(reuses: Rows) -> Mask:
+    """Less than 2MSL since TIME-WAIT began anew."""
+    return reuses.gap_ns < reuses.two_msl_ns
+
+
+def met_time_wait(reuses: Rows) -> Mask:
+    """The receiver of the SYN was in TIME-WAIT, and its sender was not."""
+    return (reuses.receiver_state == TIME_WAIT) & (reuses.is_by_holder == 0)
+
+
+def tw_reuse_by_holder(reuses: Rows) -> Mask:
+    """RU001."""
+    return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse != 0)
+
+
+def reuse_inside_2msl(reuses: Rows) -> Mask:
+    """RU002."""
+    return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse == 0)
+
+
+def tw_syn_accepted(reuses: Rows) -> Mask:
+    """RU003."""
+    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK)
+
+
+def tw_syn_challenged(reuses: Rows) -> Mask:
+    """RU004."""
+    return met_time_wait(reuses) & (reuses.answer == ANSWER_CHALLENGE)
+
+
+def tw_syn_dropped(reuses: Rows) -> Mask:
+    """RU005."""
+    return met_time_wait(reuses) & (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
+
+
+def tw_syn_refused(reuses: Rows) -> Mask:
+    """RU006."""
+    waiting = (reuses.receiver_state == TIME_WAIT) | (reuses.receiver_state == FIN_WAIT_2)
+    return waiting & (reuses.is_by_holder == 0) & (reuses.answer == ANSWER_RST)
+
+
+def reuse_after_rst(reuses: Rows) -> Mask:
+    """RU010."""
+    return (reuses.is_previous_reset != 0) & (reuses.holder == NONE) & is_inside(reuses)
+
+
+def went_whole_way(reuses: Rows) -> Mask:
+    """All steps of the detour were captured: answer, RST, SYN again, SYN+ACK."""
+    return (reuses.answer_frame >= 0) & (reuses.reset_frame >= 0) & (reuses.syn_retries > 0) & (reuses.opened_frame >= 0)
+
+
+def stalls(reuses: Rows) -> Mask:
+    """It took a second or more, or never worked."""
+    return (reuses.cost_ns >= STALL_NS) | (reuses.opened_frame < 0)
+
+
+_EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
+
+TW_REUSE_BY_HOLDER = Rule(
+    id="RU001",
+    name="tw-reuse-by-holder",
+    severity=INFO,
+    summary="Linux connected over its own TIME-WAIT (tcp_tw_reuse, or a bound source port).",
+    table="reuses",
+    predicate=tw_reuse_by_holder,
+    grades=(Grade(always, INFO, CONFIRMED, "ISN or TSecr cannot be a coincidence"),),
+    message="{ip}:{port} connected to {peer_ip}:{peer_port} over its own TIME-WAIT after {gap_ns}",
+    frames=_EVIDENCE,
+    values=("gap_ns", "isn_delta", "tsval_delta", "tsecr"),
+    set_when=(
+        "the holder itself sends the SYN, less than 2MSL after the last restart",
+        "ISN = old SND.NXT + 65537, or TSecr is the last TSval that the holder had accepted",
+    ),
+    not_set_when=("neither proof is there: that is RU002",),
+    rfc=("RFC 6191", "RFC 9293 3.6.1"),
+    remedy="Nothing: timestamps protect it.",
+    example="tw-reuse-by-holder",
+    counter="TcpExtTWRecycled",
+    key="attempt_id",
+)
+
+REUSE_INSIDE_2MSL = Rule(
+    id="RU002",
+    name="reuse-inside-2msl",
+    severity=NOTICE,
+    summary="A tuple was reused before 2MSL had passed.",
+    table="reuses",
+    predicate=reuse_inside_2msl,
+    grades=(
+        Grade(
+            lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED,
+            "nothing but the ISN tells old from new",
+        ),
+        Grade(lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0), WARNING, LIKELY),
+        Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
+        Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
+    ),
+    message="{ip}:{port} used the tuple to {peer_ip}:{peer_port} again after {gap_ns}, before 2MSL had passed",
+    frames=_EVIDENCE,
+    values=("gap_ns", "two_msl_ns", "isn_delta", "tsval_delta"),
+    set_when=("the holder itself sends the SYN", "less than 2MSL since the last restart of TIME-WAIT"),
+    not_set_when=("ISN = old SND.NXT + 65537: that is RU001", "the SYN is a retransmission or was captured late"),
+    rfc=("RFC 9293 3.6.1", "RFC 6191"),
+    remedy="Widen the port range or pool connections.",
+    example="reuse-inside-2msl",
+    key="attempt_id",
+)  # fmt: skip
+
+TW_SYN_ACCEPTED = Rule(
+    id="RU003",
+    name="tw-syn-accepted",
+    severity=INFO,
+    summary="A SYN reopened the connection from TIME-WAIT.",
+    table="reuses",
+    predicate=tw_syn_accepted,
+    grades=(
+        Grade(lambda r: (r.acceptance != ACCEPT) & (r.is_linux_tw_accept != 0), NOTICE, CONFIRMED),
+        Grade(lambda r: r.acceptance != ACCEPT, NOTICE, LIKELY, "the profile's stack would not have accepted it"),
+        Grade(always, INFO, CONFIRMED),
+    ),
+    message="{peer_ip}:{peer_port} left TIME-WAIT for a new SYN of {ip}:{port} after {gap_ns}",
+    frames=_EVIDENCE,
+    values=("gap_ns", "isn_delta", "tsval_delta", "answer_isn_delta", "acceptance"),
+    set_when=("the holder's peer sends a SYN into TIME-WAIT", "the holder answers SYN+ACK"),
+    not_set_when=("the SYN comes after 2MSL", "an ACK or RST came first: RU004, RU006"),
+    rfc=("RFC 6191", "RFC 9293 3.6.1"),
+    remedy="Nothing: this is what timestamps and a rising ISN are for.",
+    example="tw-syn-accepted",
+    counter="TcpExtTWRecycled",
+    key="attempt_id",
+)
+
+TW_SYN_CHALLENGED = Rule(
+    id="RU004",
+    name="tw-syn-challenged",
+    severity=WARNING,
+    summary="A SYN met TIME-WAIT and took the detour over a stale ACK and a RST.",
+    table="reuses",
+    predicate=tw_syn_challenged,
+    grades=(
+        Grade(lambda r: went_whole_way(r) & stalls(r), ERROR, CONFIRMED, "a second or more was lost"),
+        Grade(went_whole_way, WARNING, CONFIRMED, "every step was captured"),
+        Grade(stalls, ERROR, LIKELY, "it took a second or more, or never worked"),
+        Grade(always, WARNING, LIKELY, "a step is missing"),
+    ),
+    message="the SYN of {ip}:{port} met TIME-WAIT of {peer_ip}:{peer_port}: stale ACK, RST, SYN again; it cost {cost_ns}",
+    frames=_EVIDENCE,
+    values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries", "acceptance"),
+    set_when=("the holder's peer sends a SYN into TIME-WAIT", "the first answer is an ACK with the old numbers"),
+    not_set_when=("the first answer is SYN+ACK: that is RU003",),
+    rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
+    remedy="Keep timestamps on, let the client close first, and see PA004 if the timestamp was lower.",
+    example="tw-syn-challenged",
+    counter="TcpExtPAWSTimewait",
+    key="attempt_id",
+)
+
+TW_SYN_DROPPED = Rule(
+    id="RU005",
+    name="tw-syn-dropped",
+    severity=WARNING,
+    summary="A SYN into TIME-WAIT got no answer.",
+    table="reuses",
+    predicate=tw_syn_dropped,
+    grades=(
+        Grade(lambda r: r.opened_frame < 0, ERROR, LIKELY, "the connection never came about"),
+        Grade(always, WARNING, LIKELY),
+    ),
+    message="the SYN of {ip}:{port} into TIME-WAIT of {peer_ip}:{peer_port} got no answer and was sent again {syn_retries} times",
+    frames=_EVIDENCE,
+    values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta", "acceptance"),
+    set_when=("the holder's peer sends a SYN into TIME-WAIT", "nothing answers, and the SYN is sent again"),
+    not_set_when=("any answer was captured",),
+    rfc=("RFC 6191",),
+    remedy="Keep timestamps on; look for a firewall that drops the challenge ACK.",
+    example="tw-syn-dropped",
+    rival="loss on the way, or a firewall that drops the answer",
+    key="attempt_id",
+)
+
+TW_SYN_REFUSED = Rule(
+    id="RU006",
+    name="tw-syn-refused",
+    severity=WARNING,
+    summary="A SYN into TIME-WAIT or FIN-WAIT-2 was answered by RST.",
+    table="reuses",
+    predicate=tw_syn_refused,
+    grades=(Grade(always, WARNING, CONFIRMED),),
+    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in {receiver_state} and was answered by RST",
+    frames=_EVIDENCE,
+    values=("gap_ns", "receiver_state", "isn_delta"),
+    set_when=("the peer's endpoint is in TIME-WAIT or FIN-WAIT-2", "the answer to the SYN is a RST"),
+    not_set_when=("the tuple had ended before: that is an ordinary refusal",),
+    rfc=("RFC 9293 3.10.7.4",),
+    remedy="Check that the listener is still there; close() both ways.",
+    example="tw-syn-refused",
+    key="attempt_id",
+)
+
+REUSE_AFTER_RST = Rule(
+    id="RU010",
+    name="reuse-after-rst",
+    severity=INFO,
+    summary="A tuple was reused whose earlier incarnation had ended by RST: no TIME-WAIT protected it.",
+    table="reuses",
+    predicate=reuse_after_rst,
+    grades=(Grade(always, INFO, CONFIRMED),),
+    message="{ip}:{port} used the tuple to {peer_ip}:{peer_port} again {gap_ns} after a RST had ended it",
+    frames=_EVIDENCE,
+    values=("gap_ns", "isn_delta"),
+    set_when=("the earlier incarnation ended by RST or was refused", "less than 2MSL ago"),
+    not_set_when=("one end had been in TIME-WAIT",),
+    rfc=("RFC 1337",),
+    remedy="Avoid SO_LINGER 0.",
+    example="reuse-after-rst",
+    key="attempt_id",
+)
+
+RULES = (
+    TW_REUSE_BY_HOLDER,
+    REUSE_INSIDE_2MSL,
+    TW_SYN_ACCEPTED,
+    TW_SYN_CHALLENGED,
+    TW_SYN_DROPPED,
+    TW_SYN_REFUSED,
+    REUSE_AFTER_RST,
+)

@@ -1,0 +1,96 @@
+"""What is only counted: segments, bytes, Zeek's history, Wireshark's completeness, the answer times of an endpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.spec.zeek import (
+    HISTORY_ACK,
+    HISTORY_DATA,
+    HISTORY_FIN,
+    HISTORY_RST,
+    HISTORY_SYN,
+    HISTORY_SYN_ACK,
+    LETTER_BITS,
+    LETTERS_PER_COLUMN,
+    RESP_BIT,
+)
+from tcptrace_tw.tcp.state import WSCALE_ON_SYN
+
+# Wireshark's tcp.completeness.
+DONE_SYN, DONE_SYN_ACK, DONE_ACK, DONE_DATA, DONE_FIN, DONE_RST = (1 << i for i in range(6))
+
+
+@kernel
+def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped-def]
+    """Add one segment to the counters of its incarnation."""
+    flags = np.int64(seg.flags[i])
+    length = np.int64(seg.payload_len[i])
+    if np.int64(rcv.last_frame) >= 0 and now >= np.int64(rcv.last_time):
+        note_rtt(snd, rcv, now)
+    snd.segments += 1
+    if length:
+        snd.payload_bytes += length
+        snd.payload_time = now
+    if np.int64(seg.options[i]) & HAS_TS:
+        snd.ts_run = min(np.int64(snd.ts_run) + 1, 255)
+    elif flags & RST == 0:
+        snd.ts_run = 0
+    if flags & RST == 0:
+        shift = np.int64(snd.wscale) if flags & SYN == 0 and np.int64(rcv.bits) & WSCALE_ON_SYN else 0
+        snd.window_max = max(np.int64(snd.window_max), np.int64(seg.window[i]) << shift)
+    snd.last_time = now
+    snd.last_frame = seg.frame[i]
+    snd.last_seq = seg.seq[i]
+    snd.last_len = length
+    snd.last_flags = flags
+    snd.last_window = seg.window[i]
+    if flags & ACK:
+        snd.last_ack = seg.ack[i]
+    if np.int64(snd.ttl) == 0 or flags & RST == 0:
+        snd.ttl = seg.ttl[i]
+    if flags & SYN:
+        letter(conn, snd, side, HISTORY_SYN_ACK if flags & ACK else HISTORY_SYN)
+        conn.completeness |= DONE_SYN_ACK if flags & ACK else DONE_SYN
+    if flags & FIN:
+        letter(conn, snd, side, HISTORY_FIN)
+        conn.completeness |= DONE_FIN
+    if flags & RST:
+        letter(conn, snd, side, HISTORY_RST)
+        conn.completeness |= DONE_RST
+    if length:
+        letter(conn, snd, side, HISTORY_DATA)
+        conn.completeness |= DONE_DATA
+    elif flags & (SYN | FIN | RST | ACK) == ACK:
+        letter(conn, snd, side, HISTORY_ACK)
+        conn.completeness |= DONE_ACK
+
+
+@kernel
+def letter(conn, snd, side, code):  # type: ignore[no-untyped-def]
+    """Add a letter to the history, once for each endpoint."""
+    bit = 1 << code
+    if np.int64(snd.history_seen) & bit:
+        return
+    snd.history_seen |= bit
+    n = np.int64(conn.history_len)
+    packed = code | (RESP_BIT if side else 0)
+    if n < LETTERS_PER_COLUMN:
+        conn.history_lo |= packed << (LETTER_BITS * n)
+    elif n < 2 * LETTERS_PER_COLUMN:
+        conn.history_hi |= packed << (LETTER_BITS * (n - LETTERS_PER_COLUMN))
+    conn.history_len = min(n + 1, 255)
+
+
+@kernel
+def note_rtt(snd, rcv, now):  # type: ignore[no-untyped-def]
+    """The least time in which the sender answered, seen at the tap: a round trip of its half of the path at the most."""
+    if np.int64(rcv.last_time) < np.int64(snd.last_time):
+        return
+    gap = (now - np.int64(rcv.last_time)) // 1000
+    if gap > 4_000_000_000:
+        return
+    if np.int64(snd.rtt_us) == 0 or gap < np.int64(snd.rtt_us):
+        snd.rtt_us = max(gap, 1)

@@ -1,0 +1,392 @@
+"""One life of a tuple after the other: opening, which of two a segment belongs to, and letting go."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK, RST, SYN
+from tcptrace_tw.spec.seq import MASK, seq_diff
+from tcptrace_tw.spec.states import (
+    CLOSED,
+    ESTABLISHED,
+    LISTEN,
+    SUPERSEDED,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
+from tcptrace_tw.spec.words import (
+    BASIS_ASSUMED,
+    BASIS_INFERRED,
+    END_REOPENED,
+    END_REUSED,
+    OPENED_HANDSHAKE,
+    OPENED_MIDSTREAM,
+    ORIG,
+    RESP,
+)
+from tcptrace_tw.tcp.queue import dequeue, enqueue
+from tcptrace_tw.tcp.reuse import note_opened, open_reuse
+from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
+from tcptrace_tw.tcp.state import (
+    CONNS_FREE,
+    CONNS_LIVE,
+    CONNS_USED,
+    ISS_KNOWN,
+    LIVE_PEAK,
+    NEXT_CONNECTION,
+    NEXT_TUPLE,
+    NOW,
+    NXT_KNOWN,
+    ONE_WAY_CONNECTIONS,
+    PENDING,
+    PLAIN_CONNECTIONS,
+    QUEUE_HEAD,
+    RELEASED,
+    REMEMBER,
+    SAW_PLAIN,
+)
+from tcptrace_tw.tcp.time_wait import end_span, expire
+from tcptrace_tw.tcp.transitions import commit, first_seen, move
+
+NO_CONNECTION = -1
+
+
+@kernel
+def incarnation_of(st, seg, i, slot, direction):  # type: ignore[no-untyped-def]
+    """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (semantics: 4.1)."""
+    c = np.int64(st.heads[slot])
+    if c >= 0 and is_forgotten(st, c):
+        forget_slot(st, slot)
+        c = NO_CONNECTION
+    flags = np.int64(seg.flags[i])
+    if c < 0:
+        return open_incarnation(st, seg, i, slot, direction, NO_CONNECTION)
+    conn = st.conns[c]
+    side = direction ^ np.int64(conn.orig_is_b)
+    if flags & (SYN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, i, side)):
+        if flags & ACK == 0 and belongs_syn(st, c, seg, i, side):
+            return c
+        return open_after(st, c, seg, i, slot, direction)
+    previous = np.int64(conn.previous)
+    if previous >= 0:
+        if not fits_attempt(st, c, seg, i, side):
+            return previous
+        if flags & RST == 0 and (side == RESP or flags & SYN == 0):
+            promote(st, c, seg, i)
+    return c
+
+
+@kernel
+def belongs_syn(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+    """Whether a SYN without ACK is one of incarnation ``c``: sent again, captured late, or a simultaneous open."""
+    seq = np.int64(seg.seq[i])
+    t = st.tcbs[2 * c + side]
+    peer = st.tcbs[2 * c + 1 - side]
+    if np.int64(t.bits) & ISS_KNOWN:
+        return np.int64(t.iss) == seq
+    if np.int64(st.conns[c].opened) == OPENED_MIDSTREAM:
+        # The first captured segment of this side followed right after this SYN.
+        return np.int64(t.bits) & NXT_KNOWN != 0 and seq == (np.int64(t.iss) - 1) & MASK
+    return side == RESP and np.int64(peer.state) == SYN_SENT and np.int64(t.segments) == 0
+
+
+@kernel
+def is_foreign_syn_ack(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+    """Whether a SYN+ACK answers a SYN that was never captured: neither of its numbers is one of incarnation ``c``."""
+    flags = np.int64(seg.flags[i])
+    if flags & ACK == 0:
+        return False
+    conn = st.conns[c]
+    if np.int64(conn.previous) >= 0:
+        return False
+    t = st.tcbs[2 * c + side]
+    peer = st.tcbs[2 * c + 1 - side]
+    if np.int64(peer.state) in (SYN_SENT, SYN_RECEIVED):
+        return False
+    ack = np.int64(seg.ack[i])
+    if np.int64(peer.bits) & ISS_KNOWN and ack == (np.int64(peer.iss) + 1) & MASK:
+        return False
+    known = np.int64(t.bits) & ISS_KNOWN and np.int64(peer.bits) & ISS_KNOWN
+    return known != 0 and np.int64(seg.seq[i]) != np.int64(t.iss)
+
+
+@kernel
+def fits_attempt(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+    """Whether a segment that is no SYN carries the numbers of the new incarnation rather than those of the earlier."""
+    flags = np.int64(seg.flags[i])
+    o = st.tcbs[2 * c]
+    if side == ORIG:
+        ahead = seq_diff(np.int64(seg.seq[i]), np.int64(o.snd_nxt))
+        if flags & RST:
+            return ahead == 0 or np.int64(seg.seq[i]) == np.int64(o.iss)
+        return ahead == 0
+    if flags & ACK == 0:
+        return False
+    behind = seq_diff(np.int64(seg.ack[i]), np.int64(o.iss))
+    return 0 < behind <= seq_diff(np.int64(o.snd_nxt), np.int64(o.iss))
+
+
+@kernel
+def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-untyped-def]
+    """Begin a new incarnation with segment ``i``."""
+    regs = st.regs
+    c = regs[CONNS_FREE]
+    if c >= 0:
+        regs[CONNS_FREE] = np.int64(st.conns[c].previous)
+    else:
+        c = regs[CONNS_USED]
+        regs[CONNS_USED] = c + 1
+    regs[CONNS_LIVE] += 1
+    regs[LIVE_PEAK] = max(regs[LIVE_PEAK], regs[CONNS_LIVE])
+    flags = np.int64(seg.flags[i])
+    orig_is_b = direction
+    if flags & SYN == 0:
+        orig_is_b = direction ^ (1 if looks_like_server(seg, i) else 0)
+    elif flags & ACK:
+        orig_is_b = direction ^ 1
+    clear(st, c)
+    conn = st.conns[c]
+    conn.id = regs[NEXT_CONNECTION]
+    regs[NEXT_CONNECTION] += 1
+    conn.slot = slot
+    conn.orig_is_b = orig_is_b
+    conn.previous = previous
+    conn.first_time = regs[NOW]
+    conn.first_frame = seg.frame[i]
+    conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
+    if previous >= 0:
+        conn.tuple_id = st.conns[previous].tuple_id
+        conn.incarnation = np.int64(st.conns[previous].incarnation) + 1
+    else:
+        conn.tuple_id = regs[NEXT_TUPLE]
+        regs[NEXT_TUPLE] += 1
+        conn.incarnation = 1
+    st.heads[slot] = c
+    enqueue(st.conns, regs, c, regs[NOW] + st.params[REMEMBER])
+    if flags & (SYN | RST) == 0:
+        first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame[i])
+        first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame[i])
+    return c
+
+
+@kernel
+def clear(st, c):  # type: ignore[no-untyped-def]
+    """Make the records of incarnation ``c`` as new."""
+    conn = st.conns[c]
+    conn.rst_frame = -1
+    conn.established_time = -1
+    conn.old_syn_frame = -1
+    conn.history_lo = 0
+    conn.history_hi = 0
+    conn.reuse = -1
+    conn.stale = -1
+    conn.reset = -1
+    conn.duplicates = 0
+    conn.stale_rows = 0
+    conn.reset_rows = 0
+    conn.bits = 0
+    conn.history_len = 0
+    conn.completeness = 0
+    for k in range(2 * c, 2 * c + 2):
+        t = st.tcbs[k]
+        t.last_time = -1
+        t.last_frame = -1
+        t.payload_bytes = 0
+        t.payload_time = -1
+        t.syn_frame = -1
+        t.fin_frame = -1
+        t.fin_acked_time = -1
+        t.fin_acked_frame = -1
+        t.fin_repeat_frame = -1
+        t.ts_recent_frame = -1
+        t.echo_frame = -1
+        t.iss = 0
+        t.snd_una = 0
+        t.snd_nxt = 0
+        t.rcv_nxt = 0
+        t.fin_seq = 0
+        t.last_ack = 0
+        t.last_seq = 0
+        t.rtt_us = 0
+        t.segments = 0
+        t.retransmits = 0
+        t.stale_segments = 0
+        t.window_max = 0
+        t.last_len = 0
+        t.span = -1
+        t.bits = 0
+        t.last_flags = 0
+        t.last_window = 0
+        t.history_seen = 0
+        t.unanswered = 0
+        t.syn_repeats = 0
+        t.fin_repeats = 0
+        t.unfit = 0
+        t.state = CLOSED
+        t.reset_state = CLOSED
+        t.wscale = 0
+        t.ttl = 0
+        t.pending = 0
+        t.ts_run = 0
+
+
+@kernel
+def looks_like_server(seg, i):  # type: ignore[no-untyped-def]
+    """Mid-stream: whether the sender of the first segment is rather the one that was connected to."""
+    sport = np.int64(seg.sport[i])
+    dport = np.int64(seg.dport[i])
+    if (sport < 1024) != (dport < 1024):
+        return sport < 1024
+    if (sport < 32768) != (dport < 32768):
+        return sport < 32768
+    return False
+
+
+@kernel
+def open_after(st, c, seg, i, slot, direction):  # type: ignore[no-untyped-def]
+    """A SYN that is not one of incarnation ``c``: keep both until it shows which of them the segments belong to."""
+    conn = st.conns[c]
+    earlier = np.int64(conn.previous)
+    if earlier >= 0:
+        # An attempt that nothing came of makes room for the next one.
+        conn.previous = NO_CONNECTION
+        st.heads[slot] = earlier
+        attempts = np.int64(conn.incarnation)
+        retire(st, c)
+        new = open_incarnation(st, seg, i, slot, direction, earlier)
+        st.conns[new].incarnation = attempts + 1
+        c = earlier
+    else:
+        new = open_incarnation(st, seg, i, slot, direction, c)
+    for k in range(2 * c, 2 * c + 2):
+        expire(st, k)
+    open_reuse(st, c, new, seg, i)
+    supersede_sender(st, c, new, seg, i)
+    if np.int64(seg.flags[i]) & ACK:
+        promote(st, new, seg, i)
+    return new
+
+
+@kernel
+def supersede_sender(st, c, new, seg, i):  # type: ignore[no-untyped-def]
+    """A holder of TIME-WAIT that sends a SYN with a new ISN has left it."""
+    conn = st.conns[c]
+    side = np.int64(st.conns[new].orig_is_b) ^ np.int64(conn.orig_is_b)
+    if np.int64(seg.flags[i]) & ACK:
+        side = 1 - side
+    k = 2 * c + side
+    if np.int64(st.tcbs[k].state) == TIME_WAIT:
+        end_span(st, k, st.regs[NOW], seg.frame[i], END_REUSED)
+        move(st, k, SUPERSEDED, BASIS_INFERRED, st.regs[NOW], seg.frame[i])
+
+
+@kernel
+def promote(st, c, seg, i):  # type: ignore[no-untyped-def]
+    """The new incarnation ``c`` lives: the earlier one is over on both ends and can be let go."""
+    conn = st.conns[c]
+    previous = np.int64(conn.previous)
+    now = st.regs[NOW]
+    syn_time = now
+    syn_frame = np.int64(seg.frame[i])
+    r = np.int64(conn.reuse)
+    if r >= 0:
+        note_opened(st, c, previous, seg, i)
+        syn_time = np.int64(st.reuses[r].last_syn_time)
+        syn_frame = np.int64(st.reuses[r].last_syn_frame)
+    for k in range(2 * previous, 2 * previous + 2):
+        t = st.tcbs[k]
+        if np.int64(t.state) == TIME_WAIT:
+            end_span(st, k, syn_time, syn_frame, END_REOPENED)
+        if np.int64(t.state) not in (CLOSED, LISTEN):
+            move(st, k, SUPERSEDED, BASIS_INFERRED, syn_time, syn_frame)
+    conn.previous = NO_CONNECTION
+    retire(st, previous)
+
+
+@kernel
+def is_over(st, c):  # type: ignore[no-untyped-def]
+    """Whether nothing more is expected of incarnation ``c``: both ends are done, or nobody ever answered."""
+    o = np.int64(st.tcbs[2 * c].state)
+    r = np.int64(st.tcbs[2 * c + 1].state)
+    o_done = o == CLOSED or o == LISTEN or o == TIME_WAIT
+    r_done = r == CLOSED or r == LISTEN or r == TIME_WAIT
+    return (o_done and r_done) or (o == SYN_SENT and r_done) or (o_done and r == SYN_RECEIVED)
+
+
+@kernel
+def last_time(st, c):  # type: ignore[no-untyped-def]
+    """Time of the last segment of incarnation ``c``."""
+    return max(np.int64(st.tcbs[2 * c].last_time), np.int64(st.tcbs[2 * c + 1].last_time))
+
+
+@kernel
+def is_forgotten(st, c):  # type: ignore[no-untyped-def]
+    """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
+    return is_over(st, c) and st.regs[NOW] - last_time(st, c) >= st.params[REMEMBER]
+
+
+@kernel
+def forget_finished(st):  # type: ignore[no-untyped-def]
+    """Let go of at most two incarnations whose time has come: one is opened at most for every segment."""
+    for _ in range(2):
+        c = st.regs[QUEUE_HEAD]
+        if c < 0 or st.regs[NOW] < np.int64(st.conns[c].due):
+            return
+        if is_forgotten(st, c):
+            retire(st, c)
+        else:
+            dequeue(st.conns, st.regs, c)
+            if is_over(st, c):
+                enqueue(st.conns, st.regs, c, last_time(st, c) + st.params[REMEMBER])
+
+
+@kernel
+def forget_slot(st, slot):  # type: ignore[no-untyped-def]
+    """Let go of everything that a tuple had."""
+    c = np.int64(st.heads[slot])
+    while c >= 0:
+        retire(st, c)
+        c = np.int64(st.heads[slot])
+
+
+@kernel
+def retire(st, c):  # type: ignore[no-untyped-def]
+    """Write the rows of incarnation ``c`` and give its records back."""
+    conn = st.conns[c]
+    for k in range(2 * c, 2 * c + 2):
+        commit(st, k, PENDING, BASIS_ASSUMED)
+        expire(st, k)
+    write_connection(st, c)
+    write_span(st, 2 * c)
+    write_span(st, 2 * c + 1)
+    write_facts(st, c)
+    count_caveats(st, c)
+    dequeue(st.conns, st.regs, c)
+    slot = np.int64(conn.slot)
+    previous = np.int64(conn.previous)
+    if np.int64(st.heads[slot]) == c:
+        st.heads[slot] = previous
+        if previous < 0:
+            st.released[st.regs[RELEASED]] = slot
+            st.regs[RELEASED] += 1
+    else:
+        newer = np.int64(st.heads[slot])
+        if newer >= 0 and np.int64(st.conns[newer].previous) == c:
+            st.conns[newer].previous = previous
+    conn.id = 0
+    conn.previous = st.regs[CONNS_FREE]
+    st.regs[CONNS_FREE] = c
+    st.regs[CONNS_LIVE] -= 1
+
+
+@kernel
+def count_caveats(st, c):  # type: ignore[no-untyped-def]
+    """Count what tells a filtered or one-way capture from a whole one (semantics: 9.2, 9.3)."""
+    o = st.tcbs[2 * c]
+    r = st.tcbs[2 * c + 1]
+    if np.int64(st.conns[c].bits) & SAW_PLAIN:
+        st.regs[PLAIN_CONNECTIONS] += 1
+    if (np.int64(o.segments) == 0) != (np.int64(r.segments) == 0) and np.int64(o.segments) + np.int64(r.segments) > 10:
+        st.regs[ONE_WAY_CONNECTIONS] += 1

@@ -1,0 +1,220 @@
+"""RST: does it end the receiver's connection, and the facts that tell who made it (RFC 9293 3.5.2, 3.5.3, 3.10.7)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, SYN
+from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt
+from tcptrace_tw.spec.states import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    LAST_ACK,
+    LISTEN,
+    RCV_FIN,
+    RCV_RST,
+    SND_RST,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
+from tcptrace_tw.spec.words import BASIS_ASSUMED, BASIS_SENT, END_ASSASSINATED, END_UNKNOWN
+from tcptrace_tw.tcp.pools import take
+from tcptrace_tw.tcp.reuse import note_refused
+from tcptrace_tw.tcp.rows import set_peers
+from tcptrace_tw.tcp.state import (
+    ABORTED,
+    HAS_RST,
+    ISS_KNOWN,
+    NOW,
+    NXT_KNOWN,
+    PAWS_IN_TIME_WAIT,
+    RCV_KNOWN,
+    REFUSED,
+    RESETS_FREE,
+    RESETS_USED,
+    RST_FATAL,
+    RST_SENT,
+    RST_TAKEN,
+    SAW_PLAIN,
+)
+from tcptrace_tw.tcp.stale import is_stale
+from tcptrace_tw.tcp.time_wait import drop_span, end_span
+from tcptrace_tw.tcp.transitions import move, take_back
+
+MOST_RESET_ROWS = 32
+"""Rows of RSTs that one incarnation may fill; the rest are only counted in the last of them."""
+
+
+@kernel
+def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+    """Whether the receiver lets the connection go (RFC 9293 3.5.3; RFC 5961 3.2; Linux tcp_reset_check)."""
+    state = np.int64(rcv.state)
+    seq = np.int64(seg.seq[i])
+    flags = np.int64(seg.flags[i])
+    if state == CLOSED or state == LISTEN:
+        return False
+    if state == SYN_SENT:
+        ahead = seq_diff(np.int64(seg.ack[i]), np.int64(rcv.iss))
+        return flags & ACK != 0 and 0 < ahead <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
+    if np.int64(rcv.bits) & RCV_KNOWN == 0:
+        return True
+    exact = seq == np.int64(rcv.rcv_nxt)
+    if state == TIME_WAIT:
+        if not st.params[RST_FATAL] or not exact:
+            return False
+        return not (st.params[PAWS_IN_TIME_WAIT] and is_stale(st, conn, snd, rcv, seg, i))
+    if exact or seq == np.int64(snd.snd_nxt):
+        return True
+    if seq == (np.int64(rcv.rcv_nxt) - 1) & MASK:
+        return state in (CLOSE_WAIT, LAST_ACK, CLOSING)
+    # A capture without data shows the RST ahead of what it has seen.
+    return np.int64(conn.bits) & SAW_PLAIN == 0 and seq_gt(seq, np.int64(rcv.rcv_nxt))
+
+
+@kernel
+def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """Sender first, then receiver; the row of facts before either of them moves."""
+    conn = st.conns[c]
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    flags = np.int64(seg.flags[i])
+    acceptable = is_rst_acceptable(st, conn, snd, rcv, seg, i)
+    if np.int64(conn.rst_frame) < 0:
+        conn.rst_frame = frame
+    conn.bits |= HAS_RST
+    answers_syn = np.int64(rcv.state) == SYN_SENT and acceptable and np.int64(snd.segments) == 0
+    keeps_syn_sent = np.int64(snd.state) == SYN_SENT and flags & ACK == 0 and answers_unfit(snd, rcv, seg, i)
+    open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent)
+    if answers_syn:
+        conn.bits |= REFUSED
+        note_refused(st, c, seg, i)
+    if keeps_syn_sent:
+        return
+    is_echo = flags & ACK == 0 and np.int64(seg.seq[i]) == np.int64(rcv.last_ack)
+    if is_echo and np.int64(snd.state) == TIME_WAIT and take_back(st, k, RCV_FIN):
+        # It never was in TIME-WAIT: no ACK of the FIN, but the RST of a host without a socket.
+        drop_span(st, k)
+    if np.int64(snd.state) == TIME_WAIT:
+        end_span(st, k, now, frame, END_UNKNOWN)
+    elif np.int64(snd.state) == CLOSED and np.int64(snd.span) >= 0 and is_echo:
+        note_answered(st, k, frame)
+    if np.int64(snd.state) not in (CLOSED, LISTEN):
+        snd.reset_state = snd.state
+        if np.int64(snd.state) >= ESTABLISHED or np.int64(snd.state) == SYN_RECEIVED:
+            conn.bits |= ABORTED
+        move(st, k, SND_RST, BASIS_SENT, now, frame)
+    snd.bits |= RST_SENT
+    if acceptable:
+        rcv.reset_state = rcv.state
+        rcv.bits |= RST_TAKEN
+        if np.int64(rcv.state) == TIME_WAIT:
+            end_span(st, p, now, frame, END_ASSASSINATED)
+            st.spans[np.int64(rcv.span)].is_detour = 1 if is_detour(st, c) else 0
+        elif not answers_syn:
+            conn.bits |= ABORTED
+        move(st, p, RCV_RST, BASIS_ASSUMED, now, frame)
+
+
+@kernel
+def is_detour(st, c):  # type: ignore[no-untyped-def]
+    """Whether a SYN waits for its answer while the earlier incarnation ``c`` gets this RST."""
+    head = np.int64(st.heads[np.int64(st.conns[c].slot)])
+    return head != c
+
+
+@kernel
+def note_answered(st, k, frame):  # type: ignore[no-untyped-def]
+    """After an assassination the old holder answers like a host without a socket."""
+    span = st.spans[np.int64(st.tcbs[k].span)]
+    if np.int64(span.end_reason) == END_ASSASSINATED and np.int64(span.answered_frame) < 0:
+        span.answered_frame = frame
+
+
+@kernel
+def answers_unfit(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+    """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
+    known = np.int64(rcv.segments) > 0
+    return known and np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and np.int64(seg.seq[i]) != np.int64(snd.snd_nxt)
+
+
+@kernel
+def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  # type: ignore[no-untyped-def]
+    """Write down a RST with everything that the classification asks for."""
+    conn = st.conns[c]
+    snd = st.tcbs[2 * c + side]
+    rcv = st.tcbs[2 * c + 1 - side]
+    if np.int64(conn.reset_rows) >= MOST_RESET_ROWS:
+        st.resets[np.int64(conn.reset)].repeats += 1
+        return
+    conn.reset_rows += 1
+    s = take(st.resets, st.regs, RESETS_USED, RESETS_FREE)
+    row = st.resets[s]
+    row.next = conn.reset
+    conn.reset = s
+    now = st.regs[NOW]
+    flags = np.int64(seg.flags[i])
+    seq = np.int64(seg.seq[i])
+    row.connection_id = conn.id
+    row.endpoint = side
+    set_peers(st, row, 2 * c + side)
+    row.time = now
+    row.frame = seg.frame[i]
+    row.seq = seq
+    row.sender_state = snd.state
+    row.receiver_state = rcv.state
+    row.seq_delta = seq_diff(seq, np.int64(rcv.rcv_nxt)) if np.int64(rcv.bits) & RCV_KNOWN else 0
+    row.ack_delta = 0
+    if flags & ACK and np.int64(snd.bits) & RCV_KNOWN:
+        row.ack_delta = seq_diff(np.int64(seg.ack[i]), np.int64(snd.rcv_nxt))
+    row.is_bare = 1 if flags & ACK == 0 else 0
+    row.is_accepted = 1 if acceptable else 0
+    row.has_ts = 1 if np.int64(seg.options[i]) & HAS_TS else 0
+    row.window = seg.window[i]
+    row.usual_window = snd.last_window
+    row.ttl_delta = np.int64(seg.ttl[i]) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
+    row.trigger_frame = rcv.last_frame
+    row.trigger_gap_ns = now - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
+    row.trigger_len = rcv.last_len
+    row.trigger_flags = rcv.last_flags
+    echoes = np.int64(rcv.last_frame) >= 0 and np.int64(rcv.last_flags) & ACK != 0
+    row.is_echo = 1 if echoes and flags & ACK == 0 and seq == np.int64(rcv.last_ack) else 0
+    row.is_syn_answer = 1 if answers_syn else 0
+    row.is_stale_ack_answer = 1 if keeps_syn_sent else 0
+    row.is_detour = 1 if is_detour(st, c) else 0
+    row.fin_frame = snd.fin_frame
+    row.peer_fin_frame = rcv.fin_frame
+    in_flight = np.int64(snd.bits) & NXT_KNOWN != 0 and np.int64(snd.bits) & ISS_KNOWN != 0
+    row.bytes_in_flight = max(seq_diff(np.int64(snd.snd_nxt), np.int64(snd.snd_una)), 0) if in_flight else 0
+    row.received_bytes = rcv.payload_bytes
+    row.received_gap_ns = now - np.int64(rcv.payload_time) if np.int64(rcv.payload_time) >= 0 else -1
+    row.sent_bytes = snd.payload_bytes
+    row.retransmits = snd.unanswered
+    row.continued_frame = -1
+    row.challenge_frame = -1
+    row.repeats = 0
+    row.verdict = 255
+
+
+@kernel
+def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-def]
+    """A later segment of an incarnation with RSTs: the alleged sender goes on, or the receiver challenges it."""
+    s = np.int64(st.conns[c].reset)
+    flags = np.int64(seg.flags[i])
+    plain = flags & (SYN | FIN) == 0 and np.int64(seg.payload_len[i]) == 0
+    while s >= 0:
+        row = st.resets[s]
+        s = np.int64(row.next)
+        if np.int64(row.endpoint) == side:
+            if is_progress and np.int64(row.continued_frame) < 0 and np.int64(row.is_stale_ack_answer) == 0:
+                row.continued_frame = seg.frame[i]
+        elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
+            row.challenge_frame = seg.frame[i]
+

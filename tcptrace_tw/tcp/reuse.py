@@ -1,0 +1,293 @@
+"""The facts of a reuse: a SYN met a remembered incarnation of its tuple, and what followed.
+
+The row stays open in the pool while the new incarnation lives; rules grade it when it is written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.spec.seq import MASK, seq_diff
+from tcptrace_tw.spec.states import CLOSED, RCV_ACK_OF_FIN, TIME_WAIT
+from tcptrace_tw.spec.words import (
+    ACCEPT_NOT_TIME_WAIT,
+    ACCEPT_PAWS_REJECT,
+    ANSWER_CHALLENGE,
+    ANSWER_NONE,
+    ANSWER_RST,
+    ANSWER_SYN_ACK,
+    BOTH,
+    NONE,
+    ORIG,
+    RESP,
+)
+from tcptrace_tw.tcp.pools import take
+from tcptrace_tw.tcp.rows import set_peers
+from tcptrace_tw.tcp.state import (
+    ABORTED,
+    FIN_ACKED,
+    LAST_ACK_LOST,
+    NOW,
+    REFUSED,
+    RESTART_REFUSED_SYN,
+    RESTART_STALE_SYN,
+    REUSES_FREE,
+    REUSES_USED,
+    TS_OK,
+    TS_VALID,
+    TWO_MSL,
+)
+from tcptrace_tw.tcp.time_wait import restart
+from tcptrace_tw.tcp.transitions import take_back
+
+LINUX_ISN_STEP = 65537
+"""Linux tcp_twsk_unique and tcp_timewait_state_process: new ISN = old SND.NXT + 65535 + 2 (0 becomes 1)."""
+
+
+@kernel
+def is_linux_step(isn, old_nxt):  # type: ignore[no-untyped-def]
+    """Whether an ISN is the one that Linux gives to a connection that takes over from TIME-WAIT."""
+    step = (np.int64(old_nxt) + LINUX_ISN_STEP) & MASK
+    return isn == step or (step == 0 and isn == 1)
+
+
+@kernel
+def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
+    """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came."""
+    regs = st.regs
+    r = take(st.reuses, regs, REUSES_USED, REUSES_FREE)
+    row = st.reuses[r]
+    conn = st.conns[c]
+    attempt = st.conns[new]
+    attempt.reuse = r
+    # The new incarnation's orig is the sender; which side of the earlier incarnation was that?
+    side = np.int64(attempt.orig_is_b) ^ np.int64(conn.orig_is_b)
+    s = st.tcbs[2 * c + side]
+    p = st.tcbs[2 * c + 1 - side]
+    flags = np.int64(seg.flags[i])
+    seq = np.int64(seg.seq[i]) if flags & ACK == 0 else (np.int64(seg.ack[i]) - 1) & MASK
+    options = np.int64(seg.options[i]) if flags & ACK == 0 else 0
+    row.connection_id = -1
+    row.attempt_id = attempt.id
+    row.previous_connection_id = conn.id
+    set_peers(st, row, 2 * new)
+    row.time = regs[NOW]
+    row.syn_frame = seg.frame[i]
+    row.last_syn_time = regs[NOW]
+    row.last_syn_frame = seg.frame[i]
+    row.two_msl_ns = st.params[TWO_MSL]
+    row.previous_orig_state = st.tcbs[2 * c].state
+    row.previous_resp_state = st.tcbs[2 * c + 1].state
+    row.sender_state = s.state
+    row.receiver_state = p.state
+    row.is_previous_reset = 1 if np.int64(conn.bits) & (REFUSED | ABORTED) else 0
+    row.is_receiver_fin_acked = 1 if np.int64(p.bits) & FIN_ACKED else 0
+    row.is_last_ack_lost = 1 if np.int64(p.bits) & LAST_ACK_LOST else 0
+    row.isn = seq
+    row.isn_delta = seq_diff(seq, np.int64(s.snd_nxt))
+    row.has_ts = 1 if options & HAS_TS else 0
+    row.previous_ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
+    row.tsecr = seg.tsecr[i] if options & HAS_TS else 0
+    row.tsval = seg.tsval[i] if options & HAS_TS else 0
+    row.tsval_delta = 0
+    if options & HAS_TS and np.int64(p.bits) & TS_VALID:
+        row.tsval_delta = seq_diff(np.int64(seg.tsval[i]), np.int64(p.ts_recent))
+    row.old_sender_nxt = s.snd_nxt
+    row.old_sender_iss = s.iss
+    row.old_responder_nxt = p.snd_nxt
+    row.old_responder_iss = p.iss
+    row.responder_tsval = p.last_tsval
+    row.sender_is_b = attempt.orig_is_b
+    row.answer = ANSWER_NONE
+    row.answer_frame = -1
+    row.answer_time = -1
+    row.answer_isn_delta = 0
+    row.is_linux_tw_accept = 0
+    row.reset_frame = -1
+    row.reset_time = -1
+    row.syn_retries = 0
+    row.retry_frame = -1
+    row.opened_frame = -1
+    row.opened_time = -1
+    row.cost_ns = -1
+    row.old_duplicate_frame = -1
+    row.is_old_duplicate_in_window = 0
+    row.is_old_duplicate_rejected = 0
+    row.old_duplicates = 0
+    row.is_old_alive = 0
+    last_fin = max(np.int64(s.fin_frame), np.int64(p.fin_frame))
+    row.fin_frame = last_fin if last_fin >= 0 else conn.rst_frame
+    note_holder(st, c, side, row)
+    echo = options & HAS_TS != 0 and np.int64(seg.tsecr[i]) != 0
+    by_echo = echo and np.int64(s.bits) & TS_VALID != 0 and np.int64(seg.tsecr[i]) == np.int64(s.ts_recent)
+    by_isn = np.int64(s.segments) > 0 and is_linux_step(seq, np.int64(s.snd_nxt))
+    row.is_linux_tw_reuse = 1 if row.is_by_holder and (by_isn or by_echo) else 0
+    row.acceptance = ACCEPT_NOT_TIME_WAIT
+    if np.int64(p.state) == TIME_WAIT:
+        judge_syn(st, c, side, row, seg, i)
+
+
+@kernel
+def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
+    """Who had been in TIME-WAIT, and how long ago that began anew."""
+    now = st.regs[NOW]
+    holders = 0
+    latest = np.int64(-1)
+    frame = np.int64(-1)
+    for e in range(2):
+        s = np.int64(st.tcbs[2 * c + e].span)
+        if s >= 0:
+            span = st.spans[s]
+            holders += e + 1
+            begun = max(np.int64(span.start), np.int64(span.restart))
+            if begun > latest:
+                latest = begun
+                frame = np.int64(span.restart_frame) if np.int64(span.restart) >= 0 else np.int64(span.start_frame)
+    row.holder = NONE if holders == 0 else (ORIG if holders == 1 else (RESP if holders == 2 else BOTH))
+    own = np.int64(st.tcbs[2 * c + side].span)
+    row.is_by_holder = 1 if own >= 0 else 0
+    row.time_wait_frame = frame
+    if latest < 0:
+        latest = max(np.int64(st.tcbs[2 * c].last_time), np.int64(st.tcbs[2 * c + 1].last_time))
+    row.gap_ns = now - latest
+
+
+@kernel
+def judge_syn(st, c, side, row, seg, i):  # type: ignore[no-untyped-def]
+    """What the profile's stack does with this SYN in TIME-WAIT, and whether it begins 2MSL anew."""
+    k = 2 * c + 1 - side
+    step = np.int64(row.tsval_delta)
+    both = np.int64(row.has_ts) != 0 and np.int64(row.previous_ts_ok) != 0
+    sign = 0 if not both or step == 0 else (1 if step > 0 else -1)
+    above = 1 if np.int64(row.isn_delta) > 0 else 0
+    verdict = np.int64(st.syn_table[np.int64(row.previous_ts_ok), np.int64(row.has_ts), sign + 1, above])
+    row.acceptance = verdict
+    if verdict == ACCEPT_PAWS_REJECT:
+        if st.params[RESTART_STALE_SYN]:
+            restart(st, k, st.regs[NOW], seg.frame[i])
+            st.spans[np.int64(st.tcbs[k].span)].stale_syns += 1
+    elif verdict != 0 and st.params[RESTART_REFUSED_SYN]:
+        restart(st, k, st.regs[NOW], seg.frame[i])
+
+
+@kernel
+def note_retry(st, c, seg, i):  # type: ignore[no-untyped-def]
+    """The SYN of incarnation ``c`` again."""
+    r = np.int64(st.conns[c].reuse)
+    if r < 0:
+        return
+    row = st.reuses[r]
+    if np.int64(row.opened_frame) >= 0:
+        return
+    row.syn_retries += 1
+    row.retry_frame = seg.frame[i]
+    row.last_syn_time = st.regs[NOW]
+    row.last_syn_frame = seg.frame[i]
+    previous = np.int64(st.conns[c].previous)
+    if previous >= 0:
+        side = np.int64(st.conns[c].orig_is_b) ^ np.int64(st.conns[previous].orig_is_b)
+        if np.int64(st.tcbs[2 * previous + 1 - side].state) == TIME_WAIT:
+            stale = np.int64(row.acceptance) == ACCEPT_PAWS_REJECT
+            if stale and st.params[RESTART_STALE_SYN]:
+                restart(st, 2 * previous + 1 - side, st.regs[NOW], seg.frame[i])
+                st.spans[np.int64(st.tcbs[2 * previous + 1 - side].span)].stale_syns += 1
+
+
+@kernel
+def note_on_earlier(st, new, c, seg, i, side):  # type: ignore[no-untyped-def]
+    """A segment with the earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
+    row = st.reuses[np.int64(st.conns[new].reuse)]
+    flags = np.int64(seg.flags[i])
+    sent_by_opener = (side ^ np.int64(st.conns[c].orig_is_b)) == np.int64(row.sender_is_b)
+    if sent_by_opener:
+        if flags & RST:
+            if np.int64(row.reset_frame) < 0:
+                row.reset_frame = seg.frame[i]
+                row.reset_time = st.regs[NOW]
+        else:
+            row.is_old_alive = 1
+        return
+    if flags & RST:
+        answer(row, ANSWER_RST, seg, i, st.regs[NOW])
+    elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len[i]) == 0:
+        k = 2 * c + side
+        if np.int64(st.tcbs[k].state) == CLOSED and take_back(st, k, RCV_ACK_OF_FIN):
+            # It still answers: it never got the ACK of its FIN.
+            row.receiver_state = st.tcbs[k].state
+        answer(row, ANSWER_CHALLENGE, seg, i, st.regs[NOW])
+    elif flags & FIN == 0:
+        row.is_old_alive = 1
+
+
+@kernel
+def answer(row, kind, seg, i, now):  # type: ignore[no-untyped-def]
+    """Note the first answer to the SYN."""
+    if np.int64(row.answer) == ANSWER_NONE:
+        row.answer = kind
+        row.answer_frame = seg.frame[i]
+        row.answer_time = now
+
+
+@kernel
+def note_refused(st, c, seg, i):  # type: ignore[no-untyped-def]
+    """RST+ACK of the new SYN."""
+    r = np.int64(st.conns[c].reuse)
+    if r >= 0:
+        answer(st.reuses[r], ANSWER_RST, seg, i, st.regs[NOW])
+
+
+@kernel
+def note_opened(st, c, previous, seg, i):  # type: ignore[no-untyped-def]
+    """The new incarnation was accepted."""
+    row = st.reuses[np.int64(st.conns[c].reuse)]
+    now = st.regs[NOW]
+    answer(row, ANSWER_SYN_ACK, seg, i, now)
+    row.connection_id = st.conns[c].id
+    row.opened_frame = seg.frame[i]
+    row.opened_time = now
+    row.cost_ns = now - np.int64(row.time)
+    if np.int64(seg.flags[i]) & SYN:
+        row.answer_isn_delta = seq_diff(np.int64(seg.seq[i]), np.int64(row.old_responder_nxt))
+        was_waiting = np.int64(row.receiver_state) == TIME_WAIT
+        if was_waiting and is_linux_step(np.int64(seg.seq[i]), np.int64(row.old_responder_nxt)):
+            row.is_linux_tw_accept = 1
+
+
+@kernel
+def note_old_duplicate(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+    """Whether data carries the numbers of the earlier incarnation and not those of this one; what protects the new.
+
+    Called before the segment moves SND.NXT: old data lies below this incarnation's ISN, or jumps ahead of SND.NXT.
+    """
+    r = np.int64(st.conns[c].reuse)
+    if r < 0 or np.int64(seg.payload_len[i]) == 0:
+        return False
+    row = st.reuses[r]
+    if np.int64(row.opened_frame) < 0:
+        return False
+    t = st.tcbs[2 * c + side]
+    peer = st.tcbs[2 * c + 1 - side]
+    seq = np.int64(seg.seq[i])
+    by_opener = (side ^ np.int64(st.conns[c].orig_is_b)) == np.int64(row.sender_is_b)
+    low = np.int64(row.old_sender_iss) if by_opener else np.int64(row.old_responder_iss)
+    high = np.int64(row.old_sender_nxt) if by_opener else np.int64(row.old_responder_nxt)
+    if not 0 <= seq_diff(seq, low) < seq_diff(high, low):
+        return False
+    if seq_diff(seq, np.int64(t.iss)) > 0 and seq_diff(seq, np.int64(t.snd_nxt)) <= 0:
+        return False
+    stale = False
+    if np.int64(seg.options[i]) & HAS_TS and np.int64(row.has_ts):
+        limit = np.int64(row.tsval) if by_opener else np.int64(row.responder_tsval)
+        stale = seq_diff(np.int64(seg.tsval[i]), limit) < 0
+    end = seq + np.int64(seg.payload_len[i])
+    is_in_window = seq_diff(end, np.int64(peer.rcv_nxt)) > 0 and seq_diff(seq, np.int64(peer.rcv_nxt)) < max(
+        np.int64(peer.window_max), 65535
+    )
+    if np.int64(row.old_duplicates) == 0:
+        row.old_duplicate_frame = seg.frame[i]
+        row.is_old_duplicate_in_window = 1 if is_in_window else 0
+        row.is_old_duplicate_rejected = 1 if stale else 0
+    row.old_duplicates += 1
+    return True

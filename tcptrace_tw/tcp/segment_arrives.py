@@ -1,0 +1,668 @@
+"""SEGMENT ARRIVES, seen from beside the wire (RFC 9293 3.10.7), for both endpoints of every connection.
+
+A host runs this section for the segments that it receives. We watch one point of the path and run it twice for
+every segment: first the sender does what sending it means, then the receiver does what receiving it means.
+
+What the sender did is certain. That the receiver gets it is an assumption, and how such receipts wait for their
+proof is told in ``transitions``. Before the segment moves anybody, it is read as evidence: its ACK and TSecr prove
+what its sender had received before it sent it (``prove``), a repeated SYN, SYN+ACK or FIN shows what its sender had
+not received (``take_back``).
+
+The receiver's part keeps the order of 3.10.7.4: first the sequence number (and with it RFC 7323's timestamps),
+second RST, fourth SYN, fifth ACK, seventh the text, eighth FIN. The order matters where one segment carries two
+things: a FIN that also acknowledges our FIN is FIN-WAIT-1, FIN-WAIT-2, TIME-WAIT, and never CLOSING.
+
+A segment whose numbers fit neither end, or that PAWS makes the receiver drop, is counted and moves nobody.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, HAS_WSCALE, RST, SYN, TRUNCATED
+from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
+from tcptrace_tw.spec.states import (
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    LAST_ACK,
+    LISTEN,
+    RCV_ACK_OF_FIN,
+    RCV_ACK_OF_SYN,
+    RCV_FIN,
+    RCV_FIN_AND_ACK,
+    RCV_SYN_ACK,
+    SND_FIN,
+    SND_SYN,
+    SND_SYN_ACK,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+    UNKNOWN_STATE,
+)
+from tcptrace_tw.spec.words import (
+    BASIS_INFERRED,
+    BASIS_SENT,
+    OPENED_SIMULTANEOUS,
+    RESP,
+    START_ACK,
+    START_FIN,
+)
+from tcptrace_tw.tcp.history import count_segment
+from tcptrace_tw.tcp.incarnation import forget_finished, incarnation_of, is_over, retire
+from tcptrace_tw.tcp.duplicate import is_duplicate_frame
+from tcptrace_tw.tcp.queue import enqueue
+from tcptrace_tw.tcp.reset import follow_resets, rst_arrives
+from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier, note_retry
+from tcptrace_tw.tcp.rows import note_established
+from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
+from tcptrace_tw.tcp.state import (
+    ACKED,
+    CONNS_USED,
+    ECHO_VALID,
+    FIN_ACKED,
+    FIN_RECEIVED,
+    FIN_SENT,
+    IN_QUEUE,
+    ISS_KNOWN,
+    LAST_ACK_LOST,
+    MAX_BACKWARD,
+    NOW,
+    NXT_KNOWN,
+    OUT_CONNECTIONS,
+    OUT_RESETS,
+    OUT_STALE,
+    OUT_TRANSITIONS,
+    PASSES_FIN_WAIT_2,
+    RCV_KNOWN,
+    RELEASED,
+    REMEMBER,
+    RESTART_EXACT_ACK,
+    RESTART_FIN,
+    RESTART_OTHER_ACK,
+    RESTART_STALE,
+    RST_SENT,
+    SAW_PLAIN,
+    START,
+    SYN_PAYLOAD,
+    TS_OK,
+    TS_ON_SYN,
+    TS_VALID,
+    WSCALE_ON_SYN,
+)
+from tcptrace_tw.tcp.time_wait import enter_time_wait, expire, holder_acks, restart
+from tcptrace_tw.tcp.transitions import (
+    is_pending,
+    move,
+    prove,
+    receive,
+    retract_reset,
+    take_back,
+)
+
+FARTHEST_JUMP = 1 << 30
+"""Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
+
+
+@kernel
+def segments_arrive(seg, slots, directions, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
+    """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` on.
+
+    Fills ``connection_ids`` and ``states`` (sender's state, receiver's state, who sent it). Returns
+    the number of segments done: less than the batch when the row buffers have to be emptied first.
+    """
+    regs = st.regs
+    for i in range(start, seg.seq.size):
+        if is_full(st):
+            return i
+        advance_clock(regs, np.int64(seg.time[i]))
+        forget_finished(st)
+        direction = np.int64(directions[i])
+        slot = np.int64(slots[i])
+        if is_duplicate_frame(st, seg, i, slot, direction):
+            c = np.int64(st.heads[slot])
+            if c >= 0:
+                st.conns[c].duplicates += 1
+                connection_ids[i] = st.conns[c].id
+                states[i, 2] = direction ^ np.int64(st.conns[c].orig_is_b)
+            states[i, 0] = UNKNOWN_STATE
+            states[i, 1] = UNKNOWN_STATE
+            continue
+        c = incarnation_of(st, seg, i, slot, direction)
+        side = direction ^ np.int64(st.conns[c].orig_is_b)
+        segment_arrives(st, c, side, seg, i, slot)
+        connection_ids[i] = st.conns[c].id
+        states[i, 0] = st.tcbs[2 * c + side].state
+        states[i, 1] = st.tcbs[2 * c + 1 - side].state
+        states[i, 2] = side
+    return seg.seq.size
+
+
+@kernel
+def is_full(st):  # type: ignore[no-untyped-def]
+    """Whether a row buffer might not hold what one more segment can cause."""
+    regs = st.regs
+    return (
+        regs[OUT_TRANSITIONS] + 64 > st.out_transitions.size
+        or regs[OUT_CONNECTIONS] + 8 > st.out_connections.size
+        or regs[OUT_STALE] + 2048 > st.out_stale.size
+        or regs[OUT_RESETS] + 256 > st.out_resets.size
+    )
+
+
+@kernel
+def advance_clock(regs, time):  # type: ignore[no-untyped-def]
+    """The clock of the tracker never goes back: a segment captured late counts as captured now."""
+    if regs[START] < 0:
+        regs[START] = time
+        regs[NOW] = time
+    elif time >= regs[NOW]:
+        regs[NOW] = time
+    else:
+        regs[MAX_BACKWARD] = max(regs[MAX_BACKWARD], regs[NOW] - time)
+
+
+@kernel
+def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
+    """One segment of incarnation ``c``, sent by endpoint ``side``."""
+    conn = st.conns[c]
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    flags = np.int64(seg.flags[i])
+    now = st.regs[NOW]
+    head = np.int64(st.heads[slot])
+    if head != c and np.int64(st.conns[head].reuse) >= 0:
+        note_on_earlier(st, head, c, seg, i, side)
+    if np.int64(rcv.state) == TIME_WAIT:
+        expire(st, p)
+    if np.int64(snd.state) == TIME_WAIT:
+        expire(st, k)
+    if flags & RST:
+        rst_arrives(st, c, side, seg, i)
+    elif flags & SYN:
+        syn_arrives(st, c, side, seg, i)
+    else:
+        conn.bits |= SAW_PLAIN if flags & FIN == 0 else 0
+        text_arrives(st, c, side, seg, i)
+    if np.int64(conn.established_time) < 0:
+        note_established(conn, st.tcbs[2 * c], st.tcbs[2 * c + 1], now)
+    count_segment(conn, snd, rcv, side, seg, i, now)
+    if np.int64(conn.bits) & IN_QUEUE == 0 and is_over(st, c):
+        enqueue(st.conns, st.regs, c, now + st.params[REMEMBER])
+
+
+@kernel
+def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """SYN and SYN+ACK (RFC 9293 3.10.7.2 and 3.10.7.3)."""
+    conn = st.conns[c]
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    flags = np.int64(seg.flags[i])
+    seq = np.int64(seg.seq[i])
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    known = np.int64(snd.bits) & ISS_KNOWN != 0
+    again = known and seq == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
+    if known and seq != np.int64(snd.iss):
+        return  # a SYN+ACK of other numbers: an old duplicate; RFC 9293 3.10.7.4 answers it with an ACK
+    if not again:
+        note_syn(st, conn, snd, rcv, seg, i)
+    if flags & ACK == 0:
+        if again:
+            syn_again(st, c, side, seg, i)
+        if np.int64(snd.state) == CLOSED and (np.int64(rcv.state) <= SYN_SENT):
+            move(st, k, SND_SYN, BASIS_SENT, now, frame)
+        if not again and np.int64(rcv.state) == SYN_SENT and side == RESP:
+            conn.opened = OPENED_SIMULTANEOUS
+        return
+    ack = np.int64(seg.ack[i])
+    if np.int64(rcv.bits) & ISS_KNOWN == 0:
+        infer_syn(st, p, ack, seg, i)
+    prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
+    if again:
+        snd.syn_repeats += 1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0
+        take_back(st, k, RCV_ACK_OF_SYN)
+    if np.int64(snd.state) == CLOSED and np.int64(snd.segments) == 0:
+        snd.state = LISTEN
+    if np.int64(snd.state) == LISTEN or np.int64(snd.state) == SYN_SENT:
+        move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
+    acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
+    if acks_syn:
+        rcv.snd_una = ack
+        tsval = np.int64(seg.tsval[i]) if np.int64(seg.options[i]) & HAS_TS else -1
+        if np.int64(rcv.state) == SYN_SENT:
+            receive(st, p, RCV_SYN_ACK, now, frame, tsval)
+        elif np.int64(rcv.state) == SYN_RECEIVED:
+            receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
+        rcv.rcv_nxt = (seq + 1) & MASK
+        rcv.bits |= RCV_KNOWN
+    snd.last_ack = ack
+    snd.bits |= ACKED
+
+
+@kernel
+def note_syn(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+    """What the first SYN of an endpoint says about it."""
+    seq = np.int64(seg.seq[i])
+    flags = np.int64(seg.flags[i])
+    options = np.int64(seg.options[i])
+    late = np.int64(snd.bits) & NXT_KNOWN != 0
+    snd.syn_frame = seg.frame[i]
+    snd.iss = seq
+    end = (seq + 1 + np.int64(seg.payload_len[i])) & MASK
+    if not late:
+        snd.snd_nxt = end
+        snd.snd_una = seq
+    snd.bits |= ISS_KNOWN | NXT_KNOWN
+    if np.int64(seg.payload_len[i]) > 0:
+        snd.bits |= SYN_PAYLOAD
+    if options & HAS_TS and options & TRUNCATED == 0:
+        snd.bits |= TS_ON_SYN
+    if options & HAS_WSCALE:
+        snd.bits |= WSCALE_ON_SYN
+        snd.wscale = min(np.int64(seg.wscale[i]), 14)
+    if np.int64(rcv.bits) & RCV_KNOWN == 0:
+        rcv.rcv_nxt = (seq + 1) & MASK
+        rcv.bits |= RCV_KNOWN
+    if np.int64(rcv.bits) & TS_ON_SYN and np.int64(snd.bits) & TS_ON_SYN:
+        conn.bits |= TS_OK
+    if options & HAS_TS:
+        snd.last_tsval = seg.tsval[i]
+        rcv.ts_recent = seg.tsval[i]
+        rcv.ts_recent_frame = seg.frame[i]
+        rcv.bits |= TS_VALID
+        if flags & ACK:
+            snd.ts_echoed = seg.tsecr[i]
+            snd.echo_frame = seg.frame[i]
+            snd.bits |= ECHO_VALID
+            snd.ts_echoed_s = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
+
+
+@kernel
+def syn_again(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """The SYN once more: its sender has not got the answer, or an old duplicate comes by (RFC 9293 3.5)."""
+    conn = st.conns[c]
+    k = 2 * c + side
+    snd = st.tcbs[k]
+    snd.syn_repeats += 1
+    note_retry(st, c, seg, i)
+    take_back(st, k, RCV_SYN_ACK)
+    if np.int64(snd.state) >= ESTABLISHED and np.int64(conn.old_syn_frame) < 0:
+        conn.old_syn_frame = seg.frame[i]
+
+
+@kernel
+def infer_syn(st, p, ack, seg, i):  # type: ignore[no-untyped-def]
+    """A SYN+ACK tells the ISN of a SYN that was not captured."""
+    t = st.tcbs[p]
+    t.iss = (ack - 1) & MASK
+    t.snd_nxt = ack
+    t.snd_una = ack
+    t.bits |= ISS_KNOWN | NXT_KNOWN
+    if np.int64(seg.options[i]) & HAS_TS:
+        t.bits |= TS_ON_SYN
+        st.conns[p >> 1].bits |= TS_OK
+    if np.int64(seg.options[i]) & HAS_WSCALE:
+        t.bits |= WSCALE_ON_SYN
+        t.wscale = 14  # not known: the widest
+    if np.int64(t.state) == CLOSED:
+        move(st, p, SND_SYN, BASIS_INFERRED, st.regs[NOW], seg.frame[i])
+
+
+@kernel
+def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """ACK, data and FIN (RFC 9293 3.10.7.4)."""
+    conn = st.conns[c]
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    flags = np.int64(seg.flags[i])
+    seq = np.int64(seg.seq[i])
+    length = np.int64(seg.payload_len[i])
+    fin = 1 if flags & FIN else 0
+    end = (seq + length + fin) & MASK
+    ack = np.int64(seg.ack[i])
+    now = st.regs[NOW]
+    if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
+        begin_midstream(st, c, side, seq, ack, flags)
+    if np.int64(rcv.state) == SYN_SENT and flags & ACK and seq_le(ack, np.int64(rcv.iss)):
+        # An ACK of other numbers towards SYN-SENT: 3.10.7.3 answers it with RST and stays.
+        remember_ack(snd, ack)
+        return
+    stale = is_stale(st, conn, snd, rcv, seg, i) and not is_keep_alive(rcv, seq, length)
+    if not stale and note_old_duplicate(st, c, seg, i, side):
+        return
+    if not stale and not fits(snd, rcv, seq, end):
+        snd.unfit = min(np.int64(snd.unfit) + 1, 255)
+        if np.int64(snd.unfit) < 3:
+            if np.int64(rcv.state) == TIME_WAIT:
+                into_time_wait(st, p, seg, i, RESTART_OTHER_ACK)
+            return
+    snd.unfit = 0
+    if np.int64(conn.stale) >= 0:
+        follow_stale(st, c, side, seg, i)
+    if np.int64(conn.reset) >= 0:
+        after_reset(st, c, side, seg, i, end)
+    if stale:
+        open_stale(st, c, side, seg, i)
+        if np.int64(rcv.state) == TIME_WAIT:
+            into_time_wait(st, p, seg, i, RESTART_STALE)
+        if flags & ACK:
+            snd_acks(st, c, side, seg, i, ack)
+        return
+    sender_sends(st, c, side, seg, i, end)
+    if np.int64(rcv.state) == TIME_WAIT and np.int64(rcv.span) >= 0:
+        time_wait_receives(st, c, side, seg, i, end)
+    if flags & ACK:
+        fifth_check_the_ack(st, c, side, seg, i, ack)
+    if end != seq:
+        seventh_process_the_text(rcv, seq, (seq + length) & MASK)
+    if np.int64(snd.bits) & FIN_SENT and np.int64(rcv.bits) & FIN_RECEIVED == 0:
+        eighth_check_the_fin(st, c, side, seg, i)
+    if np.int64(seg.options[i]) & HAS_TS:
+        store_ts_recent(st, snd, rcv, seg, i)
+
+
+@kernel
+def begin_midstream(st, c, side, seq, ack, flags):  # type: ignore[no-untyped-def]
+    """The first numbers of an endpoint whose SYN was not captured (semantics: 2.1, 9.5)."""
+    snd = st.tcbs[2 * c + side]
+    rcv = st.tcbs[2 * c + 1 - side]
+    if np.int64(snd.bits) & NXT_KNOWN == 0:
+        snd.iss = seq
+        snd.snd_una = seq
+        snd.snd_nxt = seq
+        snd.bits |= NXT_KNOWN
+    if np.int64(rcv.bits) & RCV_KNOWN == 0:
+        rcv.rcv_nxt = seq
+        rcv.bits |= RCV_KNOWN
+    if np.int64(rcv.bits) & NXT_KNOWN == 0 and flags & ACK:
+        rcv.iss = ack
+        rcv.snd_una = ack
+        rcv.snd_nxt = ack
+        rcv.bits |= NXT_KNOWN
+        snd.rcv_nxt = ack
+        snd.bits |= RCV_KNOWN
+
+
+@kernel
+def fits(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
+    """First, check sequence number: near what the sender has sent, or near what the receiver expects."""
+    reach = max(np.int64(rcv.window_max), 65535) + 65535
+    if np.int64(snd.bits) & ISS_KNOWN == 0 or np.int64(rcv.bits) & ISS_KNOWN == 0:
+        reach = FARTHEST_JUMP
+    ahead = seq_diff(seq, np.int64(snd.snd_nxt))
+    if -reach <= ahead <= reach:
+        return True
+    return np.int64(rcv.bits) & ACKED != 0 and -reach <= seq_diff(end, np.int64(rcv.last_ack)) <= reach
+
+
+@kernel
+def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
+    """What sending the segment says about its sender, and what it does to it."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    flags = np.int64(seg.flags[i])
+    seq = np.int64(seg.seq[i])
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    repeats_fin = False
+    if flags & FIN and np.int64(snd.bits) & FIN_SENT:
+        repeats_fin = end == (np.int64(snd.fin_seq) + 1) & MASK
+    if repeats_fin:
+        fin_again(st, k, seg, i)
+    if flags & ACK:
+        snd_acks(st, c, side, seg, i, np.int64(seg.ack[i]))
+    if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
+        if np.int64(seg.payload_len[i]) > 0 and np.int64(rcv.segments) > 0:
+            # Data before the third ACK was seen: it was not captured.
+            move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
+    ahead = seq_diff(end, np.int64(snd.snd_nxt))
+    if ahead > 0:
+        snd.snd_nxt = end
+    elif end != seq:
+        snd.retransmits += 1
+        if np.int64(snd.last_flags) & RST == 0 and np.int64(rcv.last_frame) < np.int64(snd.last_frame):
+            snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535)
+    if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
+        snd.fin_seq = (end - 1) & MASK
+        snd.fin_frame = frame
+        snd.bits |= FIN_SENT
+        close_sent(st, k, p, now, frame)
+
+
+@kernel
+def close_sent(st, k, p, now, frame):  # type: ignore[no-untyped-def]
+    """The sender's FIN. If it does not acknowledge the peer's FIN, it was sent before that one came: the FINs cross."""
+    snd = st.tcbs[k]
+    crosses = False
+    if is_pending(st, k, RCV_FIN):
+        crosses = take_back(st, k, RCV_FIN)
+    move(st, k, SND_FIN, BASIS_SENT, now, frame)
+    if crosses:
+        snd.bits |= FIN_RECEIVED
+        receive(st, k, RCV_FIN, now, st.tcbs[p].fin_frame, -1)
+
+
+@kernel
+def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
+    """The ACK field as evidence: what its sender had received when it sent this."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    if np.int64(snd.state) == SYN_SENT and seq_gt(ack, np.int64(rcv.iss)) and np.int64(rcv.bits) & NXT_KNOWN:
+        # Its SYN+ACK was not captured.
+        if np.int64(rcv.state) == CLOSED and np.int64(rcv.segments) == 0:
+            rcv.state = LISTEN
+            move(st, p, SND_SYN_ACK, BASIS_INFERRED, now, frame)
+        move(st, k, RCV_SYN_ACK, BASIS_INFERRED, now, frame)
+    acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
+    if acks_fin and np.int64(snd.bits) & FIN_RECEIVED == 0:
+        fin_received(st, k, p, np.int64(rcv.fin_frame), now, False, seg, i)
+    if np.int64(snd.pending) > 0:
+        echo = np.int64(seg.tsecr[i]) if np.int64(seg.options[i]) & HAS_TS else -1
+        prove(st, k, seq_gt(ack, np.int64(rcv.iss)), acks_fin, echo)
+    if acks_fin and np.int64(snd.state) == TIME_WAIT and np.int64(snd.span) >= 0:
+        holder_acks(st, k, now, frame, START_ACK)
+    if np.int64(snd.bits) & RCV_KNOWN == 0 or seq_gt(ack, np.int64(snd.rcv_nxt)):
+        if seq_diff(ack, np.int64(rcv.snd_nxt)) <= FARTHEST_JUMP:
+            snd.rcv_nxt = ack
+            snd.bits |= RCV_KNOWN
+    remember_ack(snd, ack)
+
+
+@kernel
+def remember_ack(snd, ack):  # type: ignore[no-untyped-def]
+    """LAST.ACK of the sender."""
+    snd.last_ack = ack
+    snd.bits |= ACKED
+
+
+@kernel
+def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
+    """The sender repeats its FIN: it has not got an ACK of it that had time to arrive."""
+    t = st.tcbs[k]
+    t.fin_repeats = min(np.int64(t.fin_repeats) + 1, 65535)
+    acked = np.int64(t.fin_acked_time)
+    if acked < 0:
+        return
+    if st.regs[NOW] - acked <= np.int64(t.rtt_us) * 1000:
+        return  # they crossed
+    if np.int64(t.fin_repeat_frame) < 0:
+        t.fin_repeat_frame = seg.frame[i]
+    was_last = np.int64(t.state) == CLOSED
+    if take_back(st, k, RCV_ACK_OF_FIN) and was_last:
+        t.bits |= LAST_ACK_LOST
+    t.fin_acked_time = -1
+
+
+@kernel
+def time_wait_receives(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
+    """A segment that is no RST and no SYN arrives in TIME-WAIT."""
+    rcv = st.tcbs[2 * c + 1 - side]
+    seq = np.int64(seg.seq[i])
+    rcv_nxt = np.int64(rcv.rcv_nxt)
+    p = 2 * c + 1 - side
+    if np.int64(seg.flags[i]) & FIN and end == rcv_nxt:
+        if into_time_wait(st, p, seg, i, RESTART_FIN):
+            st.spans[np.int64(rcv.span)].fin_repeats += 1
+    elif end == seq and seq == rcv_nxt:
+        into_time_wait(st, p, seg, i, RESTART_EXACT_ACK)
+    else:
+        into_time_wait(st, p, seg, i, RESTART_OTHER_ACK)
+
+
+@kernel
+def into_time_wait(st, p, seg, i, kind):  # type: ignore[no-untyped-def]
+    """2MSL begins anew, where the profile's stack does so for this kind of segment."""
+    if st.params[kind] and np.int64(st.tcbs[p].span) >= 0:
+        restart(st, p, st.regs[NOW], seg.frame[i])
+        return True
+    return False
+
+
+@kernel
+def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
+    """The receiver's SYN, data or FIN are acknowledged."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    rcv = st.tcbs[p]
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    if seq_gt(ack, np.int64(rcv.snd_nxt)):
+        # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.
+        reach = max(np.int64(st.tcbs[k].window_max), 65535)
+        if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
+            return
+        rcv.snd_nxt = ack
+    if seq_gt(ack, np.int64(rcv.snd_una)):
+        rcv.snd_una = ack
+        rcv.unanswered = 0
+    state = np.int64(rcv.state)
+    tsval = np.int64(seg.tsval[i]) if np.int64(seg.options[i]) & HAS_TS else -1
+    if state == SYN_RECEIVED:
+        if seq_gt(ack, np.int64(rcv.iss)):
+            receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
+    if np.int64(rcv.bits) & FIN_SENT and seq_gt(ack, np.int64(rcv.fin_seq)):
+        fin_acked(st, c, side, seg, i, tsval)
+
+
+@kernel
+def fin_acked(st, c, side, seg, i, tsval):  # type: ignore[no-untyped-def]
+    """Our FIN is acknowledged: FIN-WAIT-1 to FIN-WAIT-2, CLOSING to TIME-WAIT, LAST-ACK to CLOSED."""
+    p = 2 * c + 1 - side
+    snd = st.tcbs[2 * c + side]
+    rcv = st.tcbs[p]
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    rcv.bits |= FIN_ACKED
+    if np.int64(rcv.fin_acked_frame) < 0:
+        rcv.fin_acked_frame = frame
+    if np.int64(rcv.fin_acked_time) < 0:
+        rcv.fin_acked_time = now
+    state = np.int64(rcv.state)
+    if state == FIN_WAIT_1:
+        if not st.params[PASSES_FIN_WAIT_2] and is_fin_in_order(snd, rcv, seg, i):
+            return  # both at once, in eighth_check_the_fin
+        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
+    elif state == CLOSING:
+        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
+        enter_time_wait(st, p, now, frame, START_ACK, snd.fin_frame)
+    elif state == LAST_ACK:
+        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
+
+
+@kernel
+def is_fin_in_order(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+    """Whether the segment's FIN is the next thing that the receiver expects."""
+    return np.int64(seg.flags[i]) & FIN != 0 and seq_le(np.int64(seg.seq[i]), np.int64(rcv.rcv_nxt))
+
+
+@kernel
+def seventh_process_the_text(rcv, seq, text_end):  # type: ignore[no-untyped-def]
+    """RCV.NXT moves over text that is in order."""
+    if seq_le(seq, np.int64(rcv.rcv_nxt)) and seq_gt(text_end, np.int64(rcv.rcv_nxt)):
+        rcv.rcv_nxt = text_end
+
+
+@kernel
+def eighth_check_the_fin(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """The FIN is taken in when everything before it has been received."""
+    conn = st.conns[c]
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    rcv = st.tcbs[p]
+    missing = seq_diff(np.int64(snd.fin_seq), np.int64(rcv.rcv_nxt))
+    # A capture without data never shows what is before the FIN.
+    unseen = np.int64(conn.bits) & SAW_PLAIN == 0
+    if missing > 0 and not unseen:
+        return
+    fin_received(st, p, k, np.int64(seg.frame[i]), st.regs[NOW], True, seg, i)
+
+
+@kernel
+def fin_received(st, p, k, frame, time, is_now, seg, i):  # type: ignore[no-untyped-def]
+    """Endpoint ``p`` takes in the FIN of ``k``: with this very segment, or earlier, as its own ACK shows."""
+    rcv = st.tcbs[p]
+    snd = st.tcbs[k]
+    state = np.int64(rcv.state)
+    if state == CLOSED or state == LISTEN or state == SYN_SENT:
+        return
+    rcv.bits |= FIN_RECEIVED
+    fin_end = (np.int64(snd.fin_seq) + 1) & MASK
+    if seq_gt(fin_end, np.int64(rcv.rcv_nxt)):
+        rcv.rcv_nxt = fin_end
+    event = RCV_FIN
+    if is_now and state == FIN_WAIT_1 and not st.params[PASSES_FIN_WAIT_2]:
+        if np.int64(seg.flags[i]) & ACK and seq_gt(np.int64(seg.ack[i]), np.int64(rcv.fin_seq)):
+            event = RCV_FIN_AND_ACK
+    tsval = np.int64(seg.tsval[i]) if is_now and np.int64(seg.options[i]) & HAS_TS else -1
+    if receive(st, p, event, time, frame, tsval) and np.int64(rcv.state) == TIME_WAIT:
+        if is_now:
+            enter_time_wait(st, p, time, frame, START_FIN, snd.fin_frame)
+        else:
+            enter_time_wait(st, p, time, np.int64(seg.frame[i]), START_ACK, snd.fin_frame)
+
+
+@kernel
+def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
+    """Segments after a RST: an endpoint that goes on in sequence never sent it, or never took it."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = st.tcbs[k]
+    new_data = end != np.int64(seg.seq[i]) and seq_gt(end, np.int64(snd.snd_nxt))
+    new_data = new_data and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
+    acks_more = np.int64(seg.flags[i]) & ACK != 0 and seq_gt(np.int64(seg.ack[i]), np.int64(snd.last_ack))
+    goes_on = new_data or acks_more
+    if np.int64(snd.bits) & RST_SENT and goes_on:
+        retract_reset(st, k, st.regs[NOW], seg.frame[i])
+        retract_reset(st, p, st.regs[NOW], seg.frame[i])
+        snd.bits &= ~RST_SENT & 0xFFFFFFFF
+        follow_resets(st, c, side, seg, i, True)
+    else:
+        follow_resets(st, c, side, seg, i, False)
+
+
+@kernel
+def finish(st, start):  # type: ignore[no-untyped-def]
+    """The end of the capture: let go of every incarnation from place ``start`` on; returns the place to go on from."""
+    for c in range(start, st.regs[CONNS_USED]):
+        if is_full(st):
+            return c
+        st.regs[RELEASED] = 0
+        if np.int64(st.conns[c].id) > 0:
+            retire(st, c)
+    return st.regs[CONNS_USED]

@@ -1,0 +1,259 @@
+"""What the tcp room remembers: records of connections and endpoints, pools for what is rare, and the registers.
+
+All of it is plain arrays, so that one set of kernels runs on it compiled and interpreted. Times are int64 ns,
+-1 stands for "none". Endpoint 0 of a connection is orig, 1 is resp; their TCBs lie at ``2 * c`` and ``2 * c + 1``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.spec.columns import RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
+
+PENDING = 3
+"""How many receipts of one endpoint may wait for their proof."""
+
+CONNECTION = np.dtype(
+    [
+        ("id", "i8"),
+        ("tuple_id", "i8"),
+        ("first_time", "i8"),
+        ("first_frame", "i8"),
+        ("rst_frame", "i8"),
+        ("established_time", "i8"),
+        ("old_syn_frame", "i8"),
+        ("due", "i8"),  # when the queue looks at it again
+        ("history_lo", "i8"),
+        ("history_hi", "i8"),
+        ("slot", "i4"),
+        ("previous", "i4"),  # the earlier incarnation while it is still open which of the two a segment belongs to
+        ("queue_previous", "i4"),
+        ("queue_next", "i4"),
+        ("reuse", "i4"),  # heads of chains in the pools
+        ("stale", "i4"),
+        ("reset", "i4"),
+        ("incarnation", "i4"),
+        ("duplicates", "u4"),
+        ("stale_rows", "u2"),
+        ("reset_rows", "u2"),
+        ("bits", "u2"),
+        ("history_len", "u1"),
+        ("completeness", "u1"),
+        ("opened", "u1"),
+        ("orig_is_b", "u1"),
+    ]
+)
+
+TCB = np.dtype(
+    [
+        ("last_time", "i8"),
+        ("last_frame", "i8"),
+        ("payload_bytes", "i8"),
+        ("payload_time", "i8"),
+        ("syn_frame", "i8"),
+        ("fin_frame", "i8"),
+        ("fin_acked_time", "i8"),
+        ("fin_acked_frame", "i8"),
+        ("fin_repeat_frame", "i8"),
+        ("ts_recent_frame", "i8"),
+        ("echo_frame", "i8"),
+        ("iss", "u4"),
+        ("snd_una", "u4"),
+        ("snd_nxt", "u4"),
+        ("rcv_nxt", "u4"),
+        ("fin_seq", "u4"),
+        ("last_ack", "u4"),
+        ("last_seq", "u4"),
+        ("ts_recent", "u4"),  # newest TSval that the endpoint may have stored
+        ("ts_echoed", "u4"),  # newest TSval that it has certainly stored: it echoed it
+        ("ts_echoed_s", "u4"),  # when, in seconds since the start of the capture
+        ("last_tsval", "u4"),
+        ("rtt_us", "u4"),  # least time from a segment towards it to its answer, seen at the tap
+        ("segments", "u4"),
+        ("retransmits", "u4"),
+        ("stale_segments", "u4"),
+        ("window_max", "u4"),
+        ("last_len", "i4"),
+        ("span", "i4"),
+        ("bits", "u4"),
+        ("last_flags", "u2"),
+        ("last_window", "u2"),
+        ("history_seen", "u2"),
+        ("unanswered", "u2"),
+        ("syn_repeats", "u2"),
+        ("fin_repeats", "u2"),
+        ("unfit", "u1"),
+        ("state", "u1"),
+        ("reset_state", "u1"),
+        ("wscale", "u1"),
+        ("ttl", "u1"),
+        ("pending", "u1"),
+        ("pending_event", "u1", PENDING),
+        ("pending_from", "u1", PENDING),
+        ("ts_run", "u1"),
+    ]
+)
+
+# TCB.bits.
+(
+    ISS_KNOWN,  # the SYN was seen, or an ACK of it
+    NXT_KNOWN,  # snd_nxt means something
+    FIN_SENT,  # fin_seq means something
+    FIN_RECEIVED,  # the peer's FIN has been taken in
+    TS_ON_SYN,
+    WSCALE_ON_SYN,
+    TS_VALID,  # ts_recent means something
+    ECHO_VALID,  # ts_echoed means something
+    ENTERED_FIN_WAIT_1,
+    RST_SENT,
+    RST_TAKEN,
+    RCV_KNOWN,  # rcv_nxt means something
+    SYN_PAYLOAD,  # its SYN carried data (RFC 7413)
+    FIN_ACKED,  # an ACK of its FIN has crossed the tap
+    LAST_ACK_LOST,
+    ACKED,  # it has sent an ACK: last_ack means something
+) = (1 << i for i in range(16))
+
+# CONNECTION.bits.
+(
+    IN_QUEUE,
+    SAW_PLAIN,  # a segment without SYN, FIN and RST
+    REFUSED,
+    ABORTED,
+    TS_OK,
+    HAS_RST,
+    OLD_ALIVE,
+) = (1 << i for i in range(7))
+
+PENDING_CAUSE = np.dtype([("time", "i8", PENDING), ("frame", "i8", PENDING), ("tsval", "i8", PENDING), ("reset_id", "i8")])
+"""What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
+
+
+def _chained(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    fields = [(name, dtype[name].str[1:]) for name in dtype.names or ()]
+    return np.dtype([*fields, ("next", "i4")], align=True)
+
+
+SPAN = _chained(TIME_WAIT.dtype)
+REUSE = np.dtype(
+    [
+        *((name, REUSES.dtype[name].str[1:]) for name in REUSES.dtype.names or ()),
+        ("isn", "u4"),
+        ("old_sender_nxt", "u4"),
+        ("old_sender_iss", "u4"),
+        ("old_responder_nxt", "u4"),
+        ("old_responder_iss", "u4"),
+        ("tsval", "u4"),
+        ("responder_tsval", "u4"),
+        ("last_syn_time", "i8"),
+        ("last_syn_frame", "i8"),
+        ("sender_is_b", "u1"),
+        ("next", "i4"),
+    ],
+    align=True,
+)
+STALE = np.dtype(
+    [
+        *((name, STALE_SEGMENTS.dtype[name].str[1:]) for name in STALE_SEGMENTS.dtype.names or ()),
+        ("end", "u4"),
+        ("next", "i4"),
+    ],
+    align=True,
+)
+RESET = np.dtype(
+    [
+        *((name, RESETS.dtype[name].str[1:]) for name in RESETS.dtype.names or ()),
+        ("seq", "u4"),
+        ("next", "i4"),
+    ],
+    align=True,
+)
+
+# Registers: int64 values that the kernels share.
+(
+    NOW,
+    START,
+    NEXT_CONNECTION,
+    NEXT_TUPLE,
+    NEXT_TRANSITION,
+    CONNS_USED,
+    CONNS_FREE,
+    CONNS_LIVE,
+    SPANS_USED,
+    SPANS_FREE,
+    REUSES_USED,
+    REUSES_FREE,
+    STALES_USED,
+    STALES_FREE,
+    RESETS_USED,
+    RESETS_FREE,
+    QUEUE_HEAD,
+    QUEUE_TAIL,
+    RELEASED,
+    WANT_TRANSITIONS,
+    DATA_FRAMES,
+    DATA_DUPLICATES,
+    DUPLICATES,
+    OUT_CONNECTIONS,
+    OUT_TRANSITIONS,
+    OUT_TIME_WAIT,
+    OUT_REUSES,
+    OUT_STALE,
+    OUT_RESETS,
+    LIVE_PEAK,
+    PLAIN_CONNECTIONS,
+    ONE_WAY_CONNECTIONS,
+    MAX_BACKWARD,
+    REGISTERS,
+) = range(34)
+
+# Parameters of the profile: int64 values that do not change in a run.
+(
+    TWO_MSL,
+    REMEMBER,
+    PASSES_FIN_WAIT_2,
+    RST_FATAL,
+    PAWS_IN_TIME_WAIT,
+    PAWS_TOLERANCE,
+    PAWS_IDLE_S,
+    RESTART_FIN,
+    RESTART_EXACT_ACK,
+    RESTART_OTHER_ACK,
+    RESTART_STALE,
+    RESTART_REFUSED_SYN,
+    RESTART_STALE_SYN,
+    KEEP_DUPLICATES,
+    PARAMETERS,
+) = range(15)
+
+DUPLICATE_PLACES = 1 << 14
+
+
+class State(NamedTuple):
+    """Everything a kernel of this room works on."""
+
+    heads: NDArray[np.int32]
+    conns: Any
+    tcbs: Any
+    causes: Any
+    spans: Any
+    reuses: Any
+    stales: Any
+    resets: Any
+    regs: NDArray[np.int64]
+    params: NDArray[np.int64]
+    next_state: NDArray[np.uint8]
+    syn_table: NDArray[np.uint8]
+    released: NDArray[np.int32]
+    seen: NDArray[np.int64]
+    seen_time: NDArray[np.int64]
+    tuples: Any
+    out_connections: Any
+    out_transitions: Any
+    out_time_wait: Any
+    out_reuses: Any
+    out_stale: Any
+    out_resets: Any

@@ -1,0 +1,179 @@
+"""The tcp room from outside: batches in, rows out, nothing kept of what is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.jit import load
+from tcptrace_tw.memory import Pool
+from tcptrace_tw.spec.columns import (
+    CONNECTIONS,
+    RESETS,
+    REUSES,
+    STALE_SEGMENTS,
+    TIME_WAIT,
+    TRANSITIONS,
+    Table,
+)
+from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
+from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.spec.states import next_state_table
+from tcptrace_tw.tcp import state as s
+from tcptrace_tw.tcp.segment_arrives import finish, segments_arrive
+
+_OUT = (
+    (CONNECTIONS, s.OUT_CONNECTIONS, 1 << 14),
+    (TRANSITIONS, s.OUT_TRANSITIONS, 1 << 16),
+    (TIME_WAIT, s.OUT_TIME_WAIT, 1 << 15),
+    (REUSES, s.OUT_REUSES, 1 << 14),
+    (STALE_SEGMENTS, s.OUT_STALE, 1 << 13),
+    (RESETS, s.OUT_RESETS, 1 << 13),
+)
+
+_NS = 1_000_000_000
+
+
+class Tracker:
+    """Rebuilds the state history of every endpoint. ``transitions``: whether anybody wants that table."""
+
+    def __init__(self, profile: Profile, *, compiled: bool, transitions: bool, keep_duplicates: bool = False) -> None:
+        self._arrive = load(segments_arrive, compiled=compiled)
+        self._finish = load(finish, compiled=compiled)
+        self._wants_transitions = transitions
+        self._conns = Pool(s.CONNECTION, 1 << 12)
+        self._tcbs = Pool(s.TCB, 1 << 13)
+        self._causes = Pool(s.PENDING_CAUSE, 1 << 13 if transitions else 1)
+        self._spans = Pool(s.SPAN, 1 << 12)
+        self._reuses = Pool(s.REUSE, 1 << 12)
+        self._stales = Pool(s.STALE, 1 << 10)
+        self._resets = Pool(s.RESET, 1 << 10)
+        self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
+        self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
+        self.regs = _registers(transitions)
+        self._params = _parameters(profile, keep_duplicates)
+        self._next_state = next_state_table()
+        self._syn_table = syn_acceptance_table(profile)
+        self._seen = np.zeros(s.DUPLICATE_PLACES, np.int64)
+        self._seen_time = np.full(s.DUPLICATE_PLACES, -_NS, np.int64)
+        self._out = [np.zeros(size, table.dtype).view(np.recarray) for table, _, size in _OUT]
+
+    @property
+    def live(self) -> int:
+        """Incarnations that are remembered now."""
+        return int(self.regs[s.CONNS_LIVE])
+
+    def arrive(
+        self,
+        batch: Segments,
+        slots: NDArray[np.int32],
+        directions: NDArray[np.uint8],
+        tuples: Any,
+        connection_ids: NDArray[np.int64],
+        states: NDArray[np.uint8],
+    ) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """Move every endpoint by one batch; yields finished rows. The arrays are the caller's to keep."""
+        size = batch.seq.size
+        self._reserve(size, tuples.size)
+        done = 0
+        while done < size:
+            state = self._state(tuples)
+            done = self._arrive(batch, slots, directions, done, state, connection_ids, states)
+            del state
+            if done < size:
+                yield from self._drain()
+        yield from self._drain()
+
+    def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""
+        self.regs[s.NOW] = max(int(self.regs[s.NOW]), time)
+        done = 0
+        while done < self.regs[s.CONNS_USED]:
+            done = self._finish(self._state(tuples), done)
+            yield from self._drain()
+
+    def take_released(self) -> int:
+        """How many entries of ``released`` there are; they count as taken."""
+        count = int(self.regs[s.RELEASED])
+        self.regs[s.RELEASED] = 0
+        return count
+
+    def _drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
+        for (table, register, _), rows in zip(_OUT, self._out, strict=True):
+            count = int(self.regs[register])
+            if count:
+                yield table, rows[:count].copy()
+                self.regs[register] = 0
+
+    def _reserve(self, new: int, slots: int) -> None:
+        """Room for what a batch can bring at the most: one incarnation, two spans, one of each fact a segment."""
+        used = int(self.regs[s.CONNS_USED]) + new
+        self._conns.reserve(used)
+        self._tcbs.reserve(2 * used)
+        if self._wants_transitions:
+            self._causes.reserve(2 * used)
+        for pool, register, each in (
+            (self._spans, s.SPANS_USED, 2),
+            (self._reuses, s.REUSES_USED, 1),
+            (self._stales, s.STALES_USED, 1),
+            (self._resets, s.RESETS_USED, 1),
+        ):
+            pool.reserve(int(self.regs[register]) + each * new)
+        if self.heads.size < slots:
+            heads = np.full(slots * 3 // 2, -1, np.int32)
+            heads[: self.heads.size] = self.heads
+            self.heads = heads
+        wanted = int(self.regs[s.RELEASED]) + 4 * new
+        if self.released.size < wanted:
+            released = np.zeros(wanted, np.int32)
+            released[: self.released.size] = self.released
+            self.released = released
+
+    def _state(self, tuples: Any) -> s.State:
+        return s.State(
+            self.heads,
+            self._conns.records,
+            self._tcbs.records,
+            self._causes.records,
+            self._spans.records,
+            self._reuses.records,
+            self._stales.records,
+            self._resets.records,
+            self.regs,
+            self._params,
+            self._next_state,
+            self._syn_table,
+            self.released,
+            self._seen,
+            self._seen_time,
+            tuples,
+            *self._out,
+        )
+
+
+def _registers(transitions: bool) -> NDArray[np.int64]:
+    regs = np.zeros(s.REGISTERS, np.int64)
+    for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
+                     s.QUEUE_TAIL):  # fmt: skip
+        regs[register] = -1
+    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
+        regs[register] = 1
+    regs[s.WANT_TRANSITIONS] = transitions
+    return regs
+
+
+def _parameters(p: Profile, keep_duplicates: bool) -> NDArray[np.int64]:
+    params = np.zeros(s.PARAMETERS, np.int64)
+    params[s.TWO_MSL] = p.two_msl_ns
+    params[s.REMEMBER] = p.two_msl_ns * 3 // 2
+    params[s.PASSES_FIN_WAIT_2] = p.passes_fin_wait_2
+    params[s.RST_FATAL] = p.is_rst_fatal
+    params[s.PAWS_IN_TIME_WAIT] = p.is_paws_in_time_wait
+    params[s.PAWS_TOLERANCE] = p.paws_tolerance
+    params[s.PAWS_IDLE_S] = p.paws_idle_ns // _NS
+    params[s.RESTART_FIN : s.RESTART_STALE_SYN + 1] = p.restart
+    params[s.KEEP_DUPLICATES] = keep_duplicates
+    return params

@@ -1,0 +1,212 @@
+"""State changes of one endpoint, and how long a receipt waits for its proof.
+
+What an endpoint sends is certain at the tap. What it receives is only assumed: the segment may be lost behind the
+tap. So a receipt (an ACK of a SYN or FIN, a SYN+ACK, a FIN) moves the endpoint's state at once, but its row waits:
+- it is written as ``confirmed`` when the endpoint answers in a way that only the receipt explains;
+- it is taken back without a trace when the endpoint shows that it never got the segment;
+- it is written as ``assumed`` when neither has happened by the end of the incarnation or by its next own step.
+Only conclusions that had been certain, and prove wrong later, need a row that retracts them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.states import (
+    CLOSED,
+    FIN_WAIT_1,
+    RCV_ACK_OF_FIN,
+    RCV_FIN,
+    RCV_FIN_AND_ACK,
+    RCV_RST,
+    RCV_SYN_ACK,
+    SND_RST,
+    UNKNOWN_STATE,
+)
+from tcptrace_tw.spec.words import (
+    BASIS_ASSUMED,
+    BASIS_CONFIRMED,
+    BASIS_INFERRED,
+    BASIS_MIDSTREAM,
+    EVENT_FIRST_SEEN,
+    EVENT_RETRACTION,
+)
+from tcptrace_tw.tcp.state import (
+    ENTERED_FIN_WAIT_1,
+    FIN_RECEIVED,
+    NEXT_TRANSITION,
+    OUT_TRANSITIONS,
+    PENDING,
+    WANT_TRANSITIONS,
+)
+
+
+@kernel
+def move(st, k, event, basis, time, frame):  # type: ignore[no-untyped-def]
+    """Apply an event that is certain to endpoint ``k``; receipts that still wait are written first."""
+    t = st.tcbs[k]
+    old = np.int64(t.state)
+    new = np.int64(st.next_state[old, event])
+    if new == old:
+        return
+    commit(st, k, PENDING, BASIS_ASSUMED)
+    t.state = new
+    if new == FIN_WAIT_1:
+        t.bits |= ENTERED_FIN_WAIT_1
+    if st.regs[WANT_TRANSITIONS]:
+        write_transition(st, k, old, new, event, basis, time, frame, -1)
+
+
+@kernel
+def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
+    """Apply an assumed receipt to endpoint ``k``; its row waits. Returns whether the state changed."""
+    t = st.tcbs[k]
+    old = np.int64(t.state)
+    new = np.int64(st.next_state[old, event])
+    if new == old:
+        return False
+    if np.int64(t.pending) == PENDING:
+        commit(st, k, 1, BASIS_ASSUMED)
+    n = np.int64(t.pending)
+    t.pending_event[n] = event
+    t.pending_from[n] = old
+    if st.regs[WANT_TRANSITIONS]:
+        cause = st.causes[k]
+        cause.time[n] = time
+        cause.frame[n] = frame
+        cause.tsval[n] = tsval
+    t.pending = n + 1
+    t.state = new
+    return True
+
+
+@kernel
+def commit(st, k, count, basis):  # type: ignore[no-untyped-def]
+    """Write the first ``count`` waiting receipts of endpoint ``k`` with the basis given."""
+    t = st.tcbs[k]
+    n = np.int64(t.pending)
+    if n == 0:
+        return
+    count = min(count, n)
+    for j in range(count):
+        event = np.int64(t.pending_event[j])
+        old = np.int64(t.pending_from[j])
+        if st.regs[WANT_TRANSITIONS]:
+            cause = st.causes[k]
+            new = np.int64(st.next_state[old, event])
+            write_transition(st, k, old, new, event, basis, np.int64(cause.time[j]), np.int64(cause.frame[j]), -1)
+    for j in range(count, n):
+        t.pending_event[j - count] = t.pending_event[j]
+        t.pending_from[j - count] = t.pending_from[j]
+        if st.regs[WANT_TRANSITIONS]:
+            cause = st.causes[k]
+            cause.time[j - count] = cause.time[j]
+            cause.frame[j - count] = cause.frame[j]
+            cause.tsval[j - count] = cause.tsval[j]
+    t.pending = n - count
+
+
+@kernel
+def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` has sent a segment: write the receipts that it proves, and those before them.
+
+    ``acks_syn``, ``acks_fin``: whether its ACK field covers the peer's SYN, FIN. ``echo``: its TSecr, or -1.
+    """
+    t = st.tcbs[k]
+    proven = 0
+    for j in range(np.int64(t.pending)):
+        event = np.int64(t.pending_event[j])
+        if event == RCV_SYN_ACK:
+            if acks_syn:
+                proven = j + 1
+        elif event == RCV_FIN or event == RCV_FIN_AND_ACK:
+            if acks_fin:
+                proven = j + 1
+        elif echo >= 0 and st.regs[WANT_TRANSITIONS]:
+            tsval = np.int64(st.causes[k].tsval[j])
+            if tsval >= 0 and ((echo - tsval) & 0xFFFFFFFF) < 0x80000000:
+                proven = j + 1
+    if proven:
+        commit(st, k, proven, BASIS_CONFIRMED)
+
+
+@kernel
+def take_back(st, k, event):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` shows that it never got a segment: drop that receipt and those after it. Returns whether one fell."""
+    t = st.tcbs[k]
+    for j in range(np.int64(t.pending)):
+        if np.int64(t.pending_event[j]) == event or (event == RCV_ACK_OF_FIN and np.int64(t.pending_event[j]) == RCV_FIN_AND_ACK):
+            for later in range(j, np.int64(t.pending)):
+                gone = np.int64(t.pending_event[later])
+                if gone == RCV_FIN or gone == RCV_FIN_AND_ACK:
+                    t.bits &= ~FIN_RECEIVED & 0xFFFFFFFF
+            t.state = t.pending_from[j]
+            t.pending = j
+            return True
+    return False
+
+
+@kernel
+def is_pending(st, k, event):  # type: ignore[no-untyped-def]
+    """Whether a receipt of this kind of endpoint ``k`` still waits for its proof."""
+    t = st.tcbs[k]
+    for j in range(np.int64(t.pending)):
+        if np.int64(t.pending_event[j]) == event:
+            return True
+    return False
+
+
+@kernel
+def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
+    """Give endpoint ``k`` its first state, because its opening was not captured."""
+    st.tcbs[k].state = state
+    if st.regs[WANT_TRANSITIONS]:
+        write_transition(st, k, UNKNOWN_STATE, state, EVENT_FIRST_SEEN, BASIS_MIDSTREAM, time, frame, -1)
+
+
+@kernel
+def retract_reset(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` goes on after a RST that had closed it: that RST was not its own, or never reached it."""
+    t = st.tcbs[k]
+    back = np.int64(t.reset_state)
+    if np.int64(t.state) != CLOSED or back == CLOSED:
+        return
+    t.state = back
+    if st.regs[WANT_TRANSITIONS]:
+        write_transition(
+            st, k, CLOSED, back, EVENT_RETRACTION, BASIS_INFERRED, time, frame, np.int64(st.causes[k].reset_id)
+        )
+
+
+@kernel
+def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # type: ignore[no-untyped-def]
+    """Write one row of the transitions table."""
+    regs = st.regs
+    n = regs[OUT_TRANSITIONS]
+    regs[OUT_TRANSITIONS] = n + 1
+    row = st.out_transitions[n]
+    c = k >> 1
+    conn = st.conns[c]
+    row.transition_id = regs[NEXT_TRANSITION]
+    row.connection_id = conn.id
+    row.time = time
+    row.frame = frame
+    row.retracts = retracts
+    row.endpoint = k & 1
+    row.from_state = old
+    row.to_state = new
+    row.event = event
+    row.basis = basis
+    key = st.tuples[np.int64(conn.slot)]
+    if (k & 1) == np.int64(conn.orig_is_b):
+        row.ip_hi = key.a_hi
+        row.ip_lo = key.a_lo
+        row.port = key.a_port
+    else:
+        row.ip_hi = key.b_hi
+        row.ip_lo = key.b_lo
+        row.port = key.b_port
+    if event == SND_RST or event == RCV_RST:
+        st.causes[k].reset_id = regs[NEXT_TRANSITION]
+    regs[NEXT_TRANSITION] += 1
