@@ -1,0 +1,60 @@
+"""The real command in a process of its own: start-up, help, pipes and colours."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"numpy", "numba", "pandas", "pyarrow"}
+README = Path(__file__).parent.parent / "README.md"
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tcptrace_tw", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that are loaded when ``code`` has run."""
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_nothing_heavy(option):
+    code = f"sys.argv = ['tcptrace-tw', '{option}']; from tcptrace_tw.cli import main; main()"
+
+    assert not HEAVY & modules_after(code)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    assert not HEAVY & modules_after("import tcptrace_tw; tcptrace_tw.analyze, tcptrace_tw.CaptureError")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("report", "--help"), ("check", "--help"), ("show", "--help")])
+def test_help_comes_quickly(arguments):
+    """Under 0.3 s on an idle machine; a machine that runs other tests beside it gets more, and three tries."""
+    durations = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert run(*arguments).returncode == 0
+        durations.append(time.perf_counter() - began)
+
+    assert min(durations) < 0.6
+
+
+def test_version_is_one_line():
+    assert re.fullmatch(r"tcptrace-tw \d+\.\d+\.\d+\S*\n", run("--version").stdout)
+
+
+def test_the_readme_shows_the_help_as_it_is():
+    block = re.search(r"```text\n(\$ tcptrace-tw --help\n.*?)```", README.read_text(), re.DOTALL)
+    assert block is not None
+    shown = [line.rstrip() for line in block[1].splitlines()[1:]]
+    printed = run("--help", env={"COLUMNS": "80", "PATH": "", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}).stdout
+
+    assert [line for line in shown if line] == [line.rstrip() for line in printed.splitlines() if line.strip()]

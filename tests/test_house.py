@@ -1,0 +1,48 @@
+"""The house itself: who imports whom, types, lint and format."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TOOLS = Path(sys.executable).parent
+
+
+def run(*command: str) -> subprocess.CompletedProcess:
+    tool = str(TOOLS / command[0]) if (TOOLS / command[0]).exists() else shutil.which(command[0])
+    if tool is None:
+        pytest.skip(f"{command[0]} is not installed")
+    return subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_rooms_import_only_to_the_right():
+    done = run("lint-imports", "--no-cache")
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("format", "--check")], ids=["lint", "format"])
+def test_ruff_has_no_complaint(arguments):
+    done = run("ruff", *arguments, "--no-cache", "tcptrace_tw", "tests")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_types_are_right(tmp_path):
+    done = run("mypy", "--cache-dir", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_modules_are_short():
+    """A module is one noun, at most 400 lines; the data of spec may be longer."""
+    long = {
+        path.relative_to(ROOT).as_posix(): lines
+        for path in (ROOT / "tcptrace_tw").rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 400 and path.parent.name != "spec"
+    }
+
+    assert long == {}
