@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 from tests.lab.capture import segments
+from tests.lab.segment import FIN, endpoint
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
 FOLDERS = sorted(FIXTURES.glob("kernel-*"))
@@ -25,6 +26,7 @@ NEXT = {
     "LAST-ACK": {"CLOSED"},
     "TIME-WAIT": {"CLOSED"},
 }
+BESIDE_S = 0.005  # from the kernel's event to the frame at the same host's interface
 END_REASONS = {"expired", "reopened-by-peer", "reused-by-holder", "assassinated", "capture-end"}
 
 
@@ -72,6 +74,39 @@ def test_the_capture_is_whole(folder):
     assert sum(content["checks"][name] for name in ("lost_trace_events", "lost_frames")) == 0
     if not content["capture"]["snaplen"] < 262144:
         assert len(segments(folder / "capture.pcap")) == content["capture"]["frames"]
+
+
+def test_a_transition_stands_beside_its_segment(folder):
+    """Where the capture was taken, a FIN goes out as the kernel enters FIN-WAIT-1 or LAST-ACK, and a segment comes in
+    as it enters TIME-WAIT.
+    """
+    content = truth(folder)
+    if content["capture"]["namespace"] == "router" or content["capture"]["snaplen"] < 262144:
+        pytest.skip("no interface of an endpoint, or cut frames")
+    frames = segments(folder / "capture.pcap")
+    if len(frames) < content["capture"]["frames"] or content["capture"]["filter"] != "tcp":
+        return
+    for local, step in _captured_steps(content, since=frames[0][0]):
+        if step["to"] in ("FIN-WAIT-1", "LAST-ACK"):
+            assert _is_beside(step, [t for t, s in frames if s.has(FIN) and endpoint(s.src, s.sport) == local])
+        elif step["to"] == "TIME-WAIT":
+            assert _is_beside(step, [t for t, s in frames if endpoint(s.dst, s.dport) == local])
+
+
+def _captured_steps(content, since):
+    for row in content["endpoints"]:
+        if _is_captured(row["local"], content):
+            steps = (step for life in row["incarnations"] for step in life["transitions"])
+            yield from ((row["local"], step) for step in steps if step["time"] > since)
+
+
+def _is_beside(step, times):
+    return any(abs(time - step["time"]) < BESIDE_S for time in times)
+
+
+def _is_captured(local, content):
+    side = {"client": ("198.18.", "[2001:db8:"), "server": ("198.19.",)}[content["capture"]["namespace"]]
+    return local.startswith(side) and ":2::" not in local
 
 
 def test_purpose_origin_and_licence_are_told(folder):

@@ -48,6 +48,11 @@ def lost_last_ack(lab):
     """The final ACK is lost behind the capture point; the server repeats its FIN into the client's TIME-WAIT, which
     answers again and starts its timer anew.
     """
+    lose_last_ack(lab)
+
+
+def lose_last_ack(lab):
+    """A close whose last ACK the wire loses once."""
     client, server = lab.connect(source=CLIENT_PORT)
     lab.exchange(client, server)
     client.close()

@@ -19,6 +19,11 @@ def syn_into_last_ack(lab):
     """Every last ACK is lost until the client reconnects over its TIME-WAIT; the SYN meets the server's LAST-ACK:
     challenge ACK, RST, the same SYN again, established.
     """
+    come_back_into_last_ack(lab)
+
+
+def come_back_into_last_ack(lab):
+    """Lose every last ACK, reconnect over the client's TIME-WAIT, close properly."""
     client, server = lab.connect()
     lab.exchange(client, server)
     client.close()

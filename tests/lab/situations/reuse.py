@@ -98,3 +98,26 @@ def bound_port_no_timestamps(lab):
     error = again.connect_ex((lab.server.address, SERVER_PORT))
     lab.note(f"connect() ended with {errno.errorcode.get(error, error)}")
     lab.exchange(*lab.connect(source=CLIENT_PORT + 1))
+
+
+@situation("server-tw-reopened-often", capture="server")
+def server_tw_reopened_often(lab):
+    """The same client port five times, the server always closes first: five incarnations of one tuple, four TIME-WAITs
+    replaced by the next SYN.
+    """
+    for _ in range(5):
+        client, server = lab.connect(source=CLIENT_PORT)
+        lab.exchange(client, server)
+        close_in_turn(server, client, gap_s=0)
+
+
+@situation("holders-change")
+def holders_change(lab):
+    """The same tuple four times, closed by client and server in turn: TIME-WAIT changes sides, and each next SYN finds
+    it at home or abroad.
+    """
+    for i in range(4):
+        pair = lab.connect(source=CLIENT_PORT)
+        lab.exchange(*pair)
+        close_in_turn(pair[i % 2], pair[1 - i % 2])
+        lab.sleep(0.1)

@@ -1,7 +1,7 @@
 """Segments from the past: what the timestamps reject and what nothing rejects."""
 
 from tests.lab.peer import Peer
-from tests.lab.segment import ACK, FIN, MASK, PSH
+from tests.lab.segment import ACK, FIN, MASK, PSH, RST
 from tests.lab.situations import situation
 from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, abort, choose_isn, close_in_turn
 
@@ -25,6 +25,28 @@ def paws_established(lab):
     for flags, payload in ((PSH | ACK, b"stale"), (ACK, b""), (FIN | ACK, b"")):
         lab.relay.send(stale.replace(flags=flags, payload=payload), what="forged with an old TSval")
         lab.sleep(0.6)
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+
+
+@situation("paws-stale-acks", capture="server")
+def paws_stale_acks(lab):
+    """Pure ACKs with an old TSval reach an established server: below RCV.NXT one is dropped without an answer, at
+    RCV.NXT a duplicate 20 ms old is tolerated; then a RST below the window is ignored.
+    """
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    lab.sleep(0.8)
+    lab.exchange(client, server)
+    old = latest(lab)
+    at_rcv_nxt = old.replace(seq=old.end, payload=b"", flags=ACK)
+    lab.relay.send(at_rcv_nxt.replace(seq=old.end - 4, tsval=old.tsval - 400), what="forged, stale, below RCV.NXT")
+    lab.sleep(0.6)
+    lab.relay.send(at_rcv_nxt.replace(tsval=old.tsval - 20), what="forged duplicate ACK, 20 ms old")
+    lab.sleep(0.6)
+    rst = at_rcv_nxt.replace(seq=old.end - 100, flags=RST, tsval=None, ack=0, window=0)
+    lab.relay.send(rst, what="forged RST below the window")
+    lab.sleep(0.3)
     lab.exchange(client, server)
     close_in_turn(client, server)
 

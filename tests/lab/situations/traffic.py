@@ -81,3 +81,68 @@ def ipv6(lab):
         lab.exchange(client, server)
         close_in_turn(client, server)
         lab.sleep(0.15)
+
+
+@situation("traffic-both-ways")
+def traffic_both_ways(lab):
+    """Both sides send 80 short segments at once; every 7th is lost, every 11th comes twice, every 13th comes late."""
+    client, server = lab.connect(source=CLIENT_PORT)
+    for made in (client, server):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    lab.relay.drop(_every(7), count=20)
+    lab.relay.duplicate(_every(11), 0.005, count=12)
+    lab.relay.delay(_every(13), 0.015, count=10)
+    for i in range(80):
+        for made in (client, server):
+            made.sendall(b"%03d" % i * 20)
+        lab.sleep(0.004)
+    for made in (client, server):
+        left = 80 * 60
+        while left:
+            left -= len(made.recv(65536))
+    close_in_turn(server, client)
+
+
+def _every(n):
+    """Matches every nth data segment, both ways, counted among those that earlier rules left alone."""
+    counter = itertools.count(1)
+    return lambda s: len(s.payload) == 60 and next(counter) % n == 0
+
+
+def _fast_open(lab):
+    """Data in the SYN without asking for a cookie first, at both ends."""
+    lab.set(lab.client, tcp_fastopen=5)
+    lab.set(lab.server, tcp_fastopen=0x202)
+
+
+@situation("fast-open-data", prepare=_fast_open)
+def fast_open_data(lab):
+    """TCP Fast Open: the SYN carries data, and the server accepts the connection before the handshake is over."""
+    listener = lab.listener(lab.server, SERVER_PORT)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 8)
+    client = lab.client.tcp()
+    client.bind((lab.client.address, CLIENT_PORT))
+    client.sendto(b"early", socket.MSG_FASTOPEN, (lab.server.address, SERVER_PORT))
+    server, _ = listener.accept()
+    server.settimeout(5)
+    lab.server.sockets.append(server)
+    lab.note(f"the server read {server.recv(100)!r}")
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+
+
+@situation("fin-with-data")
+def fin_with_data(lab):
+    """The client's FIN rides on its last data segment, and so does the server's."""
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    client.send(b"last words", socket.MSG_MORE)
+    client.shutdown(socket.SHUT_WR)
+    lab.sleep(0.1)
+    server.recv(100)
+    server.send(b"goodbye", socket.MSG_MORE)
+    server.close()
+    lab.sleep(0.2)
+    client.recv(100)
+    client.close()
+    lab.sleep(0.2)

@@ -1,6 +1,10 @@
 """The same ordinary life seen badly: cut frames, doubled frames, half of the frames, a late start."""
 
+import socket
+
 from tests.lab.situations import situation
+from tests.lab.situations.closing import lose_last_ack
+from tests.lab.situations.last_ack import come_back_into_last_ack, quick_reuse
 from tests.lab.situations.steps import CLIENT_PORT, close_in_turn
 
 
@@ -64,3 +68,57 @@ def mid_close(lab):
     lab.start_capture()
     server.close()
     lab.sleep(0.3)
+
+
+@situation("lost-last-ack-seen-by-server", capture="server")
+def lost_last_ack_seen_by_server(lab):
+    """The lost last ACK, captured at the server: only the FIN, its repetition and the second ACK are seen."""
+    lose_last_ack(lab)
+
+
+@situation("syn-into-last-ack-seen-by-server", capture="server", prepare=quick_reuse)
+def syn_into_last_ack_seen_by_server(lab):
+    """The SYN into LAST-ACK, captured at the server: repeated FINs without any answer, then the SYN and the detour."""
+    come_back_into_last_ack(lab)
+
+
+@situation("simultaneous-close-far", capture="server")
+def simultaneous_close_far(lab):
+    """The two sides are 30 ms apart and the server closes 20 ms after the client: the FINs still cross, though at the
+    server's interface they are 10 ms apart.
+    """
+    lab.relay.one_way_s = 0.03
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.sleep(0.1)
+    lab.exchange(client, server)
+    client.close()
+    lab.sleep(0.02)
+    server.close()
+    lab.sleep(0.5)
+
+
+@situation("reordered-close", capture="server")
+def reordered_close(lab):
+    """The client's last data segment is overtaken by its FIN: the server queues the FIN and enters CLOSE-WAIT only when
+    the hole is filled.
+    """
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    lab.relay.delay(lambda s: s.sport == CLIENT_PORT and s.payload, 0.03)
+    client.sendall(b"last words")
+    close_in_turn(client, server, gap_s=0.3)
+    lab.sleep(0.2)
+
+
+@situation("late-data-from-server", capture="server")
+def late_data_from_server(lab):
+    """The server answers after the client's shutdown and its FIN rides on the data: FIN-WAIT-2, then TIME-WAIT."""
+    client, server = lab.connect(source=CLIENT_PORT)
+    client.sendall(b"ask")
+    client.shutdown(socket.SHUT_WR)
+    lab.sleep(0.2)
+    server.recv(4096)
+    server.send(b"answer with the last byte", socket.MSG_MORE)
+    server.close()
+    lab.sleep(0.3)
+    lab.note(f"the client read {client.recv(100)!r}")
