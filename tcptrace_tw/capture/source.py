@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from tcptrace_tw.capture import compression
 from tcptrace_tw.capture.compression import Broken, Codec
@@ -265,35 +265,51 @@ def _salvage(path: str | None, codec: Codec, kept: int) -> Iterator[bytes]:
             skip = 0
 
 
+class Opened(NamedTuple):
+    """A source whose first byte has not been taken yet."""
+
+    name: str
+    raw: Raw
+    size: int | None = None
+    path: str | None = None
+
+
+def open_raw(uri: str) -> Opened:
+    """Open a source without looking at its bytes; ``CaptureError`` where that fails."""
+    try:
+        return _open_raw(uri)
+    except OSError as error:
+        raise CaptureError(f"{uri}: {_advice(error)}") from None
+
+
 def open_stream(uri: str) -> Stream:
     """Open a local path, ``-`` for stdin, or an ``http(s)://``, ``s3://``, ``gs://``, ``az://`` address.
 
     Raises ``CaptureError`` where there is nothing to read: missing, a directory, not allowed, empty, or packed data
     of which not one byte can be unpacked.
     """
+    name, raw, size, path = open_raw(uri)
     try:
-        stream = _open(uri)
+        return _checked(Stream(name, raw, size=size, path=path))
     except OSError as error:
         raise CaptureError(f"{uri}: {_advice(error)}") from None
-    return stream
 
 
-def _open(uri: str) -> Stream:
+def _open_raw(uri: str) -> Opened:
     if uri == STDIN:
-        file = io.FileIO(0, closefd=False)
-        return _checked(Stream("stdin", Raw(file, fileno=_waitable(0))))
+        return Opened("stdin", Raw(io.FileIO(0, closefd=False), fileno=_waitable(0)))
     if "://" in uri:
         from tcptrace_tw.capture import remote
 
         body, size = remote.open_body(uri)
-        return _checked(Stream(uri, Raw(body), size=size))
+        return Opened(uri, Raw(body), size)
     if os.path.isdir(uri):
         raise CaptureError(f"{uri}: is a directory, not a capture; name the files in it, or have it searched")
     file = io.FileIO(uri)
     status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        return _checked(Stream(uri, Raw(file, fileno=_waitable(file.fileno()))))
-    return _checked(Stream(uri, Raw(file), size=status.st_size, path=uri))
+    if stat.S_ISREG(status.st_mode):
+        return Opened(uri, Raw(file), status.st_size, uri)
+    return Opened(uri, Raw(file, fileno=file.fileno()))
 
 
 def _checked(stream: Stream) -> Stream:

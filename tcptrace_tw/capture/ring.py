@@ -1,0 +1,211 @@
+"""Turns what the user names into an ordered list of files: directories, globs, and the files of a rotated capture.
+
+tcpdump's names do not sort (``x.pcap1 x.pcap10 x.pcap2``, or a ring that has wrapped), so the first frame of each file
+decides.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.head import Head, read_head
+from tcptrace_tw.capture.source import STDIN
+from tcptrace_tw.errors import CaptureError, UsageError
+
+SECOND_NS = 1_000_000_000
+
+NAMED = 3
+"""How many of the files that were left out are named."""
+
+
+class Found(NamedTuple):
+    """The files to read, in the order of their first frames, and what there is to say about the set."""
+
+    files: list[str]
+    first_times: list[int | None]
+    """ns since 1970; None where there is no frame, or where the file can be read only once (a pipe)."""
+    remarks: list[str]
+
+
+def expand(args: Sequence[str], files_from: str | None = None) -> list[str]:
+    """The files to read, in order; see ``find``."""
+    return find(args, files_from).files
+
+
+def find(args: Sequence[str], files_from: str | None = None) -> Found:
+    """Search directories, expand globs, and order the files by their first frames.
+
+    ``files_from`` names a file (``-``: stdin) with one argument a line, or separated by NUL as ``find -print0`` has it.
+    Files that a directory or a glob brought in and that are no captures are left out and named in a remark; a file
+    named by the user must be one. Raises ``CaptureError`` where nothing is left.
+    """
+    remarks: list[str] = []
+    named = [*args, *(_read_list(files_from) if files_from else ())]
+    if not named:
+        raise UsageError("no capture is named; give a file, a directory, or - for stdin")
+    if len(named) == 1 and not _is_search(named[0]):
+        return Found(named, [None], remarks)
+    return _order(_look(named, remarks), remarks)
+
+
+class _Candidate(NamedTuple):
+    path: str
+    head: Head | None
+    """None for a pipe, which cannot be looked at."""
+
+
+def _look(named: list[str], remarks: list[str]) -> list[_Candidate]:
+    """Every capture among what is named, each file looked at once."""
+    looked: dict[str, _Candidate | None] = {}
+    for arg in named:
+        is_search = _is_search(arg)
+        keys: list[str] = []
+        left_out: list[str] = []
+        for path in _search(arg) if is_search else [arg]:
+            keys.append(path if "://" in path else os.path.realpath(path))
+            if keys[-1] not in looked:
+                looked[keys[-1]] = _candidate(path, is_search, left_out)
+        if is_search and not any(looked[key] for key in keys):
+            outcome = f"none of the {len(keys)} files there is one" if keys else "there is no file"
+            raise CaptureError(f"{arg}: no capture found, {outcome}; record with tcpdump -w")
+        if left_out:
+            remarks.append(f"{arg}: {_count(left_out)} left out: {_some(left_out)}")
+    return [candidate for candidate in looked.values() if candidate]
+
+
+def _candidate(path: str, is_search: bool, left_out: list[str]) -> _Candidate | None:
+    if _is_pipe(path):
+        return _Candidate(path, None)
+    head = _head(path, is_search, left_out)
+    return _Candidate(path, head) if head else None
+
+
+def _head(path: str, is_search: bool, left_out: list[str]) -> Head | None:
+    """The head of a capture; None, and a note of why, for a file to leave out."""
+    try:
+        head = read_head(path)
+    except (CaptureError, OSError) as error:
+        if not is_search:
+            raise error if isinstance(error, CaptureError) else CaptureError(f"{path}: {error}") from None
+        left_out.append(f"{path} (cannot be read)")
+        return None
+    if head is not None:
+        return head
+    is_empty = "://" not in path and os.path.getsize(path) == 0
+    if not is_search and not is_empty:
+        raise CaptureError(f"{path}: is not a capture (neither pcap nor pcapng); leave it out")
+    # tcpdump has just begun the next file of a ring: empty, and no reason to stop.
+    left_out.append(f"{path} ({'empty' if is_empty else 'no capture'})")
+    return None
+
+
+def _order(found: list[_Candidate], remarks: list[str]) -> Found:
+    if not found:
+        raise CaptureError("every file that is named is empty; was the capture stopped before the first packet?")
+    if len(found) > 1 and any(c.head is None for c in found):
+        pipe = next(c.path for c in found if c.head is None)
+        remarks.append(f"{pipe} can be read only once: the files are read in the order in which they were named")
+        return Found([c.path for c in found], [None] * len(found), remarks)
+    found = sorted(found, key=lambda c: (_time(c) is None, _time(c) or 0, _natural(c.path)))
+    return Found([c.path for c in found], [_time(c) for c in found], remarks)
+
+
+def _time(candidate: _Candidate) -> int | None:
+    return candidate.head.first_time if candidate.head else None
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """A key by which ``x9`` comes before ``x10``."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path)]
+
+
+def _is_search(arg: str) -> bool:
+    return "://" not in arg and arg != STDIN and (os.path.isdir(arg) or (not os.path.exists(arg) and _is_glob(arg)))
+
+
+def _is_glob(arg: str) -> bool:
+    return glob.has_magic(arg)
+
+
+def _is_pipe(path: str) -> bool:
+    if path == STDIN:
+        return True
+    try:
+        return "://" not in path and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+    except OSError:
+        return False
+
+
+def _search(arg: str) -> Iterator[str]:
+    for path in sorted(glob.glob(arg, recursive=True), key=_natural) if _is_glob(arg) else [arg]:
+        if os.path.isdir(path):
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort(key=_natural)
+        for file in sorted(files, key=_natural):
+            path = os.path.join(parent, file)
+            if os.path.isfile(path):  # not a socket, a device or a dangling link
+                yield path
+
+
+def _read_list(files_from: str) -> list[str]:
+    try:
+        if files_from == STDIN:
+            data = sys.stdin.buffer.read()
+        else:
+            with open(files_from, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise UsageError(f"--files-from {files_from}: {error.strerror}; give a file with one capture a line") from None
+    names = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [os.fsdecode(name) for name in names if name.strip()]
+
+
+def _count(left_out: Sequence[str]) -> str:
+    return f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
+
+
+def _some(left_out: Sequence[str]) -> str:
+    more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    return ", ".join(left_out[:NAMED]) + more
+
+
+def remarks_on_times(files: Iterable[FileFacts]) -> list[str]:
+    """What the times of files, in the order in which they were read, say about the set: gaps and overlaps above 1 s.
+
+    A pause is a gap only where it is ten times as long as frames are usually apart; a quiet network has pauses.
+    """
+    remarks: list[str] = []
+    before: FileFacts | None = None
+    for file in files:
+        if file.first_time is None or file.last_time is None:
+            continue
+        if before is not None and before.last_time is not None:
+            gap_ns = file.first_time - before.last_time
+            if gap_ns > max(SECOND_NS, 10 * _spacing_ns(before), 10 * _spacing_ns(file)):
+                remarks.append(f"{gap_ns / SECOND_NS:.1f} s are missing between {before.name} and {file.name}")
+            elif -gap_ns > SECOND_NS:
+                shared_ns = min(-gap_ns, file.last_time - file.first_time)
+                remarks.append(
+                    f"{before.name} and {file.name} overlap by {shared_ns / SECOND_NS:.1f} s; merged by time"
+                )
+        if before is None or file.last_time > (before.last_time or 0):
+            before = file
+    return remarks
+
+
+def _spacing_ns(file: FileFacts) -> int:
+    """Mean time from one frame to the next."""
+    return ((file.last_time or 0) - (file.first_time or 0)) // max(1, file.frames - 1)
