@@ -213,7 +213,7 @@ def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
         def close(self) -> None:
             self.closed = True
 
-    stream = pa.CompressedInputStream(pa.PythonFile(Feed(), mode="r"), "lz4")  # type: ignore[arg-type]
+    stream = pa.CompressedInputStream(pa.PythonFile(Feed(), mode="r"), "lz4")
     done = 0
     while True:
         limit = _limit(done, careful_from, LZ4_BYTES, careful=1)

@@ -150,6 +150,8 @@ class Stream:
     """Bytes on disk, packed; None where that is not known."""
     compression: str
     """``""``, or gzip, zstd, xz, bzip2, lz4."""
+    position: int
+    """Packed bytes taken so far; runs up to a few MB ahead of what was read."""
     path: str | None
     """Set where the bytes are those of a plain local file, which may then be mapped into memory instead."""
     damage: str | None
@@ -158,8 +160,8 @@ class Stream:
     def __init__(self, name: str, raw: Raw, *, size: int | None = None, path: str | None = None) -> None:
         self.name = name
         self.size = size
+        self.position = 0
         self.damage = None
-        self.unpacked = 0
         self._raw = raw
         codec = compression.sniff(raw.peek(compression.MAGIC_BYTES))
         self.compression = codec.name if codec else ""
@@ -171,11 +173,6 @@ class Stream:
         if codec:
             self._thread = threading.Thread(target=self._unpack, args=(codec, path), name=f"unpack {name}", daemon=True)
             self._thread.start()
-
-    @property
-    def position(self) -> int:
-        """Bytes of the packed data taken so far; runs up to a few MB ahead of what was read."""
-        return self._raw.position
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer with as much as is there and return the count; wait only when nothing is. 0 at the end."""
@@ -193,7 +190,7 @@ class Stream:
             done += count
         if done == 0 and len(buffer) and self._crash is not None:
             raise self._crash
-        self.unpacked += done
+        self.position = self._raw.position
         return done
 
     def close(self) -> None:
@@ -216,7 +213,7 @@ class Stream:
         except OSError as error:
             self._say(str(error.strerror or error), self._raw.position)
             return 0
-        self.unpacked += done
+        self.position = self._raw.position
         return done
 
     def _say(self, what: str, kept: int) -> None:

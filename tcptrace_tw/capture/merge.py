@@ -1,0 +1,110 @@
+"""Merges the batches of several files into one series in time order, without reading more of them than needed.
+
+A file may step back in time; its segments keep their order all the same. The key of a segment is therefore the latest
+time its file has shown so far, and the merge is a stable sort by key and file: how the files were cut into batches
+makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.spec.segments import Segments
+
+
+class Source(NamedTuple):
+    """One file: when it begins, and how to read it."""
+
+    first_time: int | None
+    """ns since 1970; None: read it when all files before it have ended."""
+    open: Callable[[], Iterator[Segments]]
+
+
+class _Lane:
+    """One file that is being read."""
+
+    def __init__(self, index: int, source: Source) -> None:
+        self.index = index
+        self.batch: Any = None
+        self.keys: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.at = 0
+        self._latest = np.int64(source.first_time or 0)
+        self._batches = source.open()
+
+    @property
+    def last(self) -> int:
+        """Key of the last segment at hand."""
+        return int(self.keys[-1])
+
+    def fill(self) -> bool:
+        """Have at least one segment at hand; False at the end. What was at hand before is no longer valid."""
+        while self.at == self.keys.size:
+            self.batch = next(self._batches, None)
+            if self.batch is None:
+                return False
+            self.keys = np.maximum(np.maximum.accumulate(self.batch.time), self._latest)
+            self._latest = self.keys[-1] if self.keys.size else self._latest
+            self.at = 0
+        return True
+
+    def take(self, stop: int) -> tuple[Segments, NDArray[np.int64]]:
+        """The segments up to ``stop`` and their keys, as views."""
+        part = slice(self.at, stop)
+        self.at = stop
+        return Segments(*(column[part] for column in self.batch)), self.keys[part]
+
+
+def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
+    """Yield the segments of all files in time order, in batches of at most ``size``.
+
+    The sources are in the order of their first times. A file is opened when its time has come and let go at its end,
+    so a rotated capture is read file by file. A batch is valid until the next one is asked for.
+    """
+    waiting = deque(enumerate(sources))
+    lanes: list[_Lane] = []
+    while True:
+        lanes = [lane for lane in lanes if lane.fill()]
+        while waiting and _is_due(waiting[0][1], lanes):
+            lane = _Lane(*waiting.popleft())
+            if lane.fill():
+                lanes.append(lane)
+        if not lanes:
+            return
+        yield from _pieces(_in_order(_take_until(lanes)), size)
+
+
+def _is_due(source: Source, lanes: Sequence[_Lane]) -> bool:
+    """Whether a file may hold a segment that comes before the end of what is at hand."""
+    if not lanes:
+        return True
+    return source.first_time is not None and source.first_time <= min(lane.last for lane in lanes)
+
+
+def _take_until(lanes: Sequence[_Lane]) -> list[tuple[Segments, NDArray[np.int64]]]:
+    """What no segment still to be read can come before: all up to the end of the lane that ends first."""
+    end = min(lane.last for lane in lanes)
+    first = next(lane for lane in lanes if lane.last == end)
+    taken = []
+    for lane in lanes:
+        # The lane that ends first may go on with the same key; later files come after that.
+        stop = int(np.searchsorted(lane.keys, end, "right" if lane.index <= first.index else "left"))
+        if stop > lane.at:
+            taken.append(lane.take(stop))
+    return taken
+
+
+def _in_order(parts: Sequence[tuple[Segments, NDArray[np.int64]]]) -> Any:
+    if len(parts) == 1:
+        return parts[0][0]
+    order = np.argsort(np.concatenate([keys for _, keys in parts]), kind="stable")
+    return Segments(*(np.concatenate(columns)[order] for columns in zip(*(batch for batch, _ in parts), strict=True)))
+
+
+def _pieces(batch: Any, size: int) -> Iterator[Segments]:
+    for at in range(0, batch.time.size, size):
+        yield batch if batch.time.size <= size else Segments(*(column[at : at + size] for column in batch))
