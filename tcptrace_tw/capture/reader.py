@@ -13,14 +13,12 @@ from tcptrace_tw.capture import pcap, pcapng, skips, slow
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.window import Stream, Window
+from tcptrace_tw.capture.window import WINDOW_SIZE, Stream, Window
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.spec import segments
 from tcptrace_tw.spec.columns import FRAME_BITS, TRUNCATED
 
 BATCH_SIZE = 16384
-WINDOW_SIZE = 1 << 20
-"""Fits into the second-level cache together with a batch: what was just read is still there when it is decoded."""
 
 _NO_TIME = (1 << 63) - 1
 

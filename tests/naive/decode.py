@@ -11,6 +11,10 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 
+TIME_MAX = 4_600_000_000_000_000_000
+"""pcapng can tell times that an int64 cannot; they are cut off in the year 2115."""
+
+
 class Skip(Exception):
     """The frame is no TCP segment; the argument says why."""
 
@@ -134,7 +138,8 @@ def read_packet(kind: int, block: bytes, order: str, interfaces: list[Interface]
     if caplen > len(block) - 20:
         raise ValueError("longer than the block")
     interface = interfaces[which]
-    time_ns = int((high * 2**32 + low) * interface.tick * 10**9 // 1) + interface.offset_s * 10**9
+    time_ns = int((high * 2**32 + low) * interface.tick * 10**9 // 1)
+    time_ns = min(time_ns, TIME_MAX) + interface.offset_s * 10**9
     return Frame(time_ns, interface.link, block[20 : 20 + caplen], min(wirelen, 2**31 - 1))
 
 
