@@ -26,7 +26,7 @@ class Incarnation:
     peer: tuple
     open: str
     transitions: list = dataclasses.field(default_factory=list)
-    timewait: dict | None = None  # the kernel's timewait entry
+    timewait: "Timewait | None" = None
 
     @property
     def state(self):
@@ -43,6 +43,19 @@ class Incarnation:
 
     def history(self):
         return [self.transitions[0][1]] + [new for _, _, new, _ in self.transitions]
+
+
+@dataclasses.dataclass
+class Timewait:
+    """The kernel's timewait entry of a life; `entered` when it really became TIME-WAIT."""
+
+    life: Incarnation
+    created: float
+    starts: list
+    entered: float | None = None
+    restarts: int = 0
+    end: float | None = None
+    reason: str | None = None
 
 
 class Historian:
@@ -100,7 +113,7 @@ class Historian:
         life = self.by_pointer.get(event.pointer)
         if life is None:
             return
-        if event.new == "CLOSED" and life.timewait and event.time - life.timewait["created"] < HANDOVER_S:
+        if event.new == "CLOSED" and life.timewait and event.time - life.timewait.created < HANDOVER_S:
             return  # the socket goes, its timewait entry stays
         if event.old == "SYN-SENT" and event.new == "CLOSED" and event.time - life.transitions[0][0] < LOCAL_S:
             self._forget(life, event)
@@ -149,14 +162,14 @@ class Historian:
     def _timewait(self, event):
         entry = self.entries.get(event.pointer)
         if event.kind == programs.TW_START:
-            if entry is None or entry["end"] is not None:
+            if entry is None or entry.end is not None:
                 self._enter(event)
             else:
                 self._restart(entry, event.time, event.new, "timewait_timer")
         elif entry is not None and event.kind == programs.TW_EXPIRE:
             self._end(entry, event.time, "expired", "timewait_expired")
         elif entry is not None and _is_deleted(event):
-            if event.new == "TIME-WAIT" and entry["entered"] is None:  # the change itself left no event
+            if event.new == "TIME-WAIT" and entry.entered is None:  # the change itself left no event
                 self._restart(entry, event.time, event.new, "timewait_killed")
             self._end(entry, event.time, _why_killed(event), "timewait_killed")
 
@@ -164,30 +177,21 @@ class Historian:
         life = self.current[event.host, event.local, event.peer]
         if life.open == "active" and life.state == "SYN-SENT" and len(self.lives) > 1:
             life = next(other for other in reversed(self.lives) if other.key == life.key and other is not life)
-        entry = {
-            "life": life,
-            "created": event.time,
-            "substate": event.new,
-            "starts": [event.time],
-            "entered": None,
-            "restarts": 0,
-            "end": None,
-            "reason": None,
-        }
+        entry = Timewait(life, created=event.time, starts=[event.time])
         life.timewait = self.entries[event.pointer] = entry
         life.move(event.time, event.new, "timewait_sock")
         if event.new == "TIME-WAIT":
-            entry["entered"] = event.time
+            entry.entered = event.time
 
     def _restart(self, entry, time, substate, source):
-        if time - entry["starts"][-1] < TOLD_TWICE_S:  # the same start, told by another witness
+        if time - entry.starts[-1] < TOLD_TWICE_S:  # the same start, told by another witness
             return
-        entry["starts"].append(time)
-        if substate == "TIME-WAIT" and entry["entered"] is None:
-            entry["entered"], entry["substate"] = time, substate
-            entry["life"].move(time, substate, source)
+        entry.starts.append(time)
+        if substate == "TIME-WAIT" and entry.entered is None:
+            entry.entered = time
+            entry.life.move(time, substate, source)
         else:
-            entry["restarts"] += 1
+            entry.restarts += 1
 
     def _polled(self, event):
         """A change seen by polling; the dropped segment in between gives its exact time."""
@@ -197,14 +201,14 @@ class Historian:
             return
         life = lives[-1]
         entry = life.timewait
-        if any(event.since - 0.005 <= start <= event.time for start in entry["starts"]) and event.old == event.new:
+        if any(event.since - 0.005 <= start <= event.time for start in entry.starts) and event.old == event.new:
             return
         causes = [
             d.time
             for d in self.drops
             if d.local == event.local and d.peer == event.peer and event.since - 0.001 <= d.time <= event.time
         ]
-        if event.new == "TIME-WAIT" and entry["entered"] is not None and event.old != event.new:
+        if event.new == "TIME-WAIT" and entry.entered is not None and event.old != event.new:
             return  # a timer event has already told
         source = "sock_diag+kfree_skb" if causes else "sock_diag"
         self._restart(entry, causes[-1] if causes else event.time, event.new, source)
@@ -222,16 +226,16 @@ class Historian:
         entry = life.timewait
         is_refused = programs.drop_reason(event.reason) == "TCP_RFC7323_TW_PAWS" and not event.segment.has(RST)
         if is_refused:  # the answer's RST may have come before the segment was freed
-            self._restart(entry, min(event.time, entry["end"] or event.time), "TIME-WAIT", "kfree_skb")
-        elif not self.is_polled and event.segment.has(FIN) and entry["end"] is None:
+            self._restart(entry, min(event.time, entry.end or event.time), "TIME-WAIT", "kfree_skb")
+        elif not self.is_polled and event.segment.has(FIN) and entry.end is None:
             self._restart(entry, event.time, "TIME-WAIT", "kfree_skb")
 
     def _end(self, entry, time, reason, source):
-        if entry["end"] is not None:
+        if entry.end is not None:
             return
-        entry["end"], entry["reason"] = time, reason
+        entry.end, entry.reason = time, reason
         if reason != "capture-end":
-            entry["life"].move(time, "CLOSED", source)
+            entry.life.move(time, "CLOSED", source)
 
 
 def _is_deleted(event):
@@ -275,18 +279,18 @@ def endpoints(lives):
 
 def time_wait(lives):
     """The `time_wait` list of the truth file: entries that really became TIME-WAIT."""
-    return [_span(life) for life in lives if life.timewait and life.timewait["entered"] is not None]
+    return [_span(life) for life in lives if life.timewait and life.timewait.entered is not None]
 
 
 def _span(life):
     entry = life.timewait
-    ended = entry["end"] if entry["reason"] != "capture-end" else None
+    ended = entry.end if entry.reason != "capture-end" else None
     return {
         "endpoint": endpoint(*life.local),
         "peer": endpoint(*life.peer),
-        "entered": round(entry["entered"], 6),
+        "entered": round(entry.entered, 6),
         "end": ended and round(ended, 6),
-        "end_reason": entry["reason"] or "capture-end",
-        "restarts": entry["restarts"],
-        "timer_starts": [round(start, 6) for start in entry["starts"]],
+        "end_reason": entry.reason or "capture-end",
+        "restarts": entry.restarts,
+        "timer_starts": [round(start, 6) for start in entry.starts],
     }

@@ -1,9 +1,9 @@
 """What is copied at which tracepoint: the programs of the kernel record.
 
 One shape serves all: time, kind, the tracepoint's arguments, the inode number
-of the network namespace (and the source port of a full socket), 256 raw bytes of the structure, the kernel stack.
-Records of other namespaces are discarded inside the kernel, so that several
-situations can be recorded side by side.
+of the network namespace (and the source port of a full socket), 256 raw bytes
+of the structure, the kernel stack. Other namespaces are left alone inside the
+kernel, so that several situations can be recorded side by side.
 """
 
 import functools

@@ -57,11 +57,9 @@ class Lab:
 
     def listener(self, host, port, family=socket.AF_INET):
         """The listener on a port, made on first use."""
-        made = getattr(host, "listeners", {})
-        if (port, family) not in made:
-            made[port, family] = host.listen(port, family)
-            host.listeners = made
-        return made[port, family]
+        if (port, family) not in host.listeners:
+            host.listeners[port, family] = host.listen(port, family)
+        return host.listeners[port, family]
 
     def exchange(self, client, server, payload=b"ping", answer=b"pong"):
         """A request and its answer."""

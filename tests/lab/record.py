@@ -5,6 +5,7 @@ by side; a recording that fails a sanity check is not written.
 """
 
 import argparse
+import os
 import pathlib
 import subprocess
 import sys
@@ -68,6 +69,8 @@ def main():
     unknown = set(options.names) - set(SITUATIONS)
     if unknown:
         parser.error(f"no such situation: {', '.join(sorted(unknown))} (--list shows them)")
+    if sys.platform != "linux" or os.geteuid() != 0:
+        parser.error("recording needs Linux and root: network namespaces, raw sockets, tracing")
     if options.here:
         return _here(options.names[0], options.fixtures)
     names = options.names or list(SITUATIONS)

@@ -84,7 +84,7 @@ class Host(Namespace):
         super().__init__(name)
         self.device, self.address, self.address6 = device, address, address6
         self.addresses = {address, address6}  # those whose connections are recorded
-        self.sockets = []
+        self.sockets, self.listeners = [], {}
 
     def tcp(self, family=socket.AF_INET):
         """A TCP socket of this host, closed at the end of the situation."""

@@ -3,7 +3,10 @@
 import errno
 import socket
 
+from tests.lab.peer import Peer
+from tests.lab.segment import ACK, FIN
 from tests.lab.situations import situation
+from tests.lab.situations.closing import EXPIRY_S
 from tests.lab.situations.last_ack import quick_reuse
 from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, close_in_turn, one_port
 
@@ -98,6 +101,41 @@ def bound_port_no_timestamps(lab):
     error = again.connect_ex((lab.server.address, SERVER_PORT))
     lab.note(f"connect() ended with {errno.errorcode.get(error, error)}")
     lab.exchange(*lab.connect(source=CLIENT_PORT + 1))
+
+
+@situation("reuse-after-expiry")
+def reuse_after_expiry(lab):
+    """The client's TIME-WAIT expires, and a second later the same tuple is used again: nothing is left of the old
+    incarnation.
+    """
+    for seconds in (EXPIRY_S, 0):
+        client, server = lab.connect(source=CLIENT_PORT)
+        lab.exchange(client, server)
+        close_in_turn(client, server)
+        lab.sleep(seconds)
+
+
+@situation("reuse-by-other-stack", capture="server", is_wire_checked=False)
+def reuse_by_other_stack(lab):
+    """A hand-made client without timestamps closes first and comes back on the same tuple after 2 s with an unrelated,
+    lower ISN: its own TIME-WAIT was not respected, and the server, in CLOSED, accepts.
+    """
+    local, remote = (lab.client.address, CLIENT_PORT), (lab.server.address, SERVER_PORT)
+    listener = lab.listener(lab.server, SERVER_PORT)
+    for isn in (2_000_000_000, 1_900_000_000):
+        peer = Peer(lab, local, remote, isn)
+        peer.connect()
+        server, _ = listener.accept()
+        peer.send(ACK, b"ping")
+        server.recv(100)
+        peer.expect(lambda s: s.has(ACK))
+        peer.send(FIN | ACK)
+        lab.sleep(0.1)
+        server.close()
+        peer.expect(lambda s: s.has(FIN))
+        peer.send(ACK)
+        peer.leave()
+        lab.sleep(2)
 
 
 @situation("server-tw-reopened-often", capture="server")

@@ -1,5 +1,7 @@
 """A hand-made client that breaks rules, against a real server: what Linux answers to it."""
 
+import socket
+
 from tests.lab.peer import Peer
 from tests.lab.segment import ACK, FIN, PSH, RST, SYN
 from tests.lab.situations import situation
@@ -167,3 +169,65 @@ def syn_ack_repeated(lab):
         peer.expect(lambda s: s.has(SYN | ACK), seconds=8)
     peer.send(RST)
     lab.sleep(0.5)
+
+
+OLD_SERVER_PORT = 7000
+HIGH_CLOCK = range(100_000_000, 2_000_000_000)  # far above the uptime, not yet half way round
+
+
+def _connect_by_hand(lab, port):
+    """A connect() in the background and the hand-made server that it reaches; returns both and the SYN."""
+    isn = 600_000_000 + len(lab.client.sockets)
+    peer = Peer(lab, (lab.server.address, OLD_SERVER_PORT), (lab.client.address, port), isn, tsval=10_000)
+    client = lab.client.tcp()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.bind((lab.client.address, port))
+    client.setblocking(False)
+    client.connect_ex((lab.server.address, OLD_SERVER_PORT))
+    return client, peer, peer.expect(lambda s: s.has(SYN))
+
+
+def _find_high_clock(lab):
+    """A source port whose tuple has a TSval clock far above the uptime; found before the recording starts."""
+    for port in range(CLIENT_PORT, CLIENT_PORT + 64):
+        client, peer, syn = _connect_by_hand(lab, port)
+        client.close()
+        peer.leave()
+        if syn.tsval in HIGH_CLOCK:
+            lab.high_port = port
+            return
+    raise RuntimeError("no source port has the clock that is wanted")
+
+
+def _served_by_old_server(lab, port):
+    """The hand-made server takes the connection and closes first; returns the last TSval it has seen."""
+    client, peer, _ = _connect_by_hand(lab, port)
+    peer.send(SYN | ACK)
+    peer.expect(lambda s: s.flags == ACK)
+    peer.send(FIN | ACK)
+    client.settimeout(5)
+    client.recv(1)
+    client.close()
+    fin = peer.expect(lambda s: s.has(FIN))
+    peer.send(ACK)
+    peer.leave()
+    return fin.tsval
+
+
+@situation("tw-recycle-old-server", prepare=_find_high_clock)
+def tw_recycle_old_server(lab):
+    """A hand-made server behaves as Linux up to 4.11 did with tcp_tw_recycle: it closes first and then ignores SYNs of
+    the same address whose TSval is below the last it remembers. Two TSval clocks stand behind the client's address
+    (tcp_timestamps 1 and 2): connections with the high one are served, those with the low one time out.
+    """
+    lab.note("the client's tcp_timestamps changes between 1 (source port reused) and 2 (a new source port each time)")
+    for i in range(4):
+        lab.client.sysctl("net.ipv4.tcp_timestamps", 1)
+        remembered = _served_by_old_server(lab, lab.high_port)
+        lab.sleep(0.1)
+        lab.client.sysctl("net.ipv4.tcp_timestamps", 2)
+        client, peer, syn = _connect_by_hand(lab, CLIENT_PORT + 1000 + i)
+        assert syn.tsval < remembered
+        lab.sleep(2.3)
+        client.close()
+        peer.leave()
