@@ -7,6 +7,7 @@ from the same code object with every kernel it names replaced by that kernel's o
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import os
 import types
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _KERNELS: dict[Callable[..., Any], dict[str, Any]] = {}
-_TWINS: dict[Callable[..., Any], Any] = {}
+_TWINS: dict[tuple[Callable[..., Any], bool], Any] = {}
 _cache_folder: Path | None = None
 
 
@@ -47,7 +48,7 @@ def inlined(function: Function) -> Function:
 
 def load(function: Function, *, compiled: bool) -> Function:
     """Return the kernel to call: the function itself, or its compiled twin."""
-    return _twin(function) if compiled else function
+    return _twin(function, is_entry=True) if compiled else function
 
 
 def use_cache(folder: Path | None) -> None:
@@ -104,28 +105,55 @@ def _versions() -> Iterator[str]:
         yield version(name)
 
 
-def _twin(function: Callable[..., Any]) -> Any:
-    if function not in _TWINS:
-        _TWINS[function] = _compile(function)
-    return _TWINS[function]
+def _twin(function: Callable[..., Any], *, is_entry: bool) -> Any:
+    key = (function, is_entry)
+    if key not in _TWINS:
+        _TWINS[key] = _compile(function, is_entry=is_entry)
+    return _TWINS[key]
 
 
-def _compile(function: Callable[..., Any]) -> Any:
+def _compile(function: Callable[..., Any], *, is_entry: bool) -> Any:
+    """Compile one kernel. Only an entry can be called from Python and is stored: its steps are part of it.
+
+    The wrapper for Python takes every array of the state apart; for the steps that was most of the compile time.
+    """
     import numba
 
     assert isinstance(function, types.FunctionType)
     names = dict(function.__globals__)
-    for name in function.__code__.co_names:
+    for name in _globals_of(function):
         value = names.get(name)
         if isinstance(value, types.FunctionType) and value in _KERNELS:
-            names[name] = _twin(value)
+            names[name] = _twin(value, is_entry=False)
     copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__
-    dispatcher = numba.njit(**_KERNELS[function])(copy)
-    if _cache_folder is not None:
+    options = _KERNELS[function]
+    if not is_entry:
+        options = {**options, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(**options)(copy)
+    if not is_entry:
+        _compile_once(dispatcher)
+    if is_entry and _cache_folder is not None:
         _enable_cache(dispatcher, _cache_folder)
     return dispatcher
+
+
+def _compile_once(dispatcher: Any) -> None:
+    """One compilation of a step for all its callers: numba would make another for every constant argument."""
+    from numba.core import types as numba_types
+
+    resolve = dispatcher.get_call_template
+
+    def resolve_plain(args: Any, kws: Any) -> Any:
+        return resolve(tuple(numba_types.unliteral(a) for a in args), kws)
+
+    dispatcher.get_call_template = resolve_plain
+
+
+def _globals_of(function: types.FunctionType) -> set[str]:
+    """The global names that a function reads; ``co_names`` alone would take attributes for functions."""
+    return {str(i.argval) for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}
 
 
 def _enable_cache(dispatcher: Any, folder: Path) -> None:
