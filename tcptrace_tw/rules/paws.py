@@ -50,6 +50,7 @@ def was_repeated(r: Rows) -> Mask:
 STALE_SEGMENT: tuple[Case, ...] = (
     Case(lambda r: ~has_text(r), STALE_ACK, "no text: what becomes of it is not visible"),
     Case(lambda r: (r.is_copy != 0) & (r.seq_delta < 0), OLD_DUPLICATE, "bytes that the receiver had: PAWS did its work"),
+    Case(lambda r: (r.is_copy != 0) & (r.is_in_order == 0), UNSURE, "a copy of bytes on their way: it is not missed"),
     Case(lambda r: (r.sack_frame >= 0), ACCEPTED, "the receiver reports it above a hole"),
     Case(
         lambda r: (r.is_in_order != 0) & (r.acked_frame >= 0) & ((r.retransmit_frame < 0) | (r.acked_frame < r.retransmit_frame)),

@@ -31,7 +31,8 @@ class Event(IntEnum):
     """What moves an endpoint: a segment it sent, a segment it received, or a timer.
 
     The names follow figure 5. ``RCV_ACK_OF_SYN`` and ``RCV_ACK_OF_FIN`` are acknowledgments of the
-    endpoint's own SYN and FIN; ``RCV_RST`` is an acceptable reset (RFC 9293 3.10.7.4, second check).
+    endpoint's own SYN and FIN; ``RCV_RST`` is an acceptable reset (RFC 9293 3.10.7.4, second check); ``RCV_RST_PASSIVE`` is the same for an
+    endpoint that came from LISTEN and goes back there.
     """
 
     SND_SYN = 0
@@ -47,6 +48,7 @@ class Event(IntEnum):
     RCV_RST = 10
     TIMEOUT = 11
     SUPERSEDED = 12
+    RCV_RST_PASSIVE = 13
 
 
 # The kernels use plain integers: numba freezes them as constants and the interpreted run stays fast.
@@ -79,6 +81,7 @@ UNKNOWN_STATE = 255
     RCV_RST,
     TIMEOUT,
     SUPERSEDED,
+    RCV_RST_PASSIVE,
 ) = (int(e) for e in Event)
 
 
@@ -122,6 +125,7 @@ TRANSITIONS: tuple[T, ...] = (
     # Reset: whoever sends one has let the connection go; whoever accepts one lets it go.
     *(T(s, E.SND_RST, S.CLOSED, "3.10.5") for s in State if s not in (S.CLOSED, S.LISTEN)),
     *(T(s, E.RCV_RST, S.CLOSED, "3.10.7.4") for s in State if s not in (S.CLOSED, S.LISTEN)),
+    T(S.SYN_RECEIVED, E.RCV_RST_PASSIVE, S.LISTEN, "3.10.7.4"),
     # A later incarnation proves that the earlier one is gone.
     *(T(s, E.SUPERSEDED, S.CLOSED, "3.4.3") for s in State if s not in (S.CLOSED, S.LISTEN)),
 )

@@ -49,6 +49,7 @@ EVENT = Vocabulary(
     "RST received",
     "timeout",
     "superseded",
+    "RST received in passive open",
     "first seen",
     "retraction",
 )
@@ -73,4 +74,4 @@ ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST = range(4)
 ACCEPT, ACCEPT_CHALLENGE, ACCEPT_PAWS_REJECT, ACCEPT_DROP, ACCEPT_NOT_TIME_WAIT = range(5)
 INFO, NOTICE, WARNING, ERROR = range(4)
 REFUTED, PREDICTED, LIKELY, CONFIRMED = range(4)
-EVENT_FIRST_SEEN, EVENT_RETRACTION = 13, 14
+EVENT_FIRST_SEEN, EVENT_RETRACTION = 14, 15

@@ -26,6 +26,7 @@ from tcptrace_tw.spec.words import (
     ORIG,
     RESP,
 )
+from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.reuse import note_opened, open_reuse
 from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
@@ -51,6 +52,9 @@ from tcptrace_tw.tcp.time_wait import end_span, expire
 from tcptrace_tw.tcp.transitions import commit, first_seen, move
 
 NO_CONNECTION = -1
+
+UNANSWERED_FINS = 3
+"""A FIN repeated so often without any ACK was never received: a host in TIME-WAIT answers each of them."""
 
 
 @kernel
@@ -356,6 +360,8 @@ def retire(st, c):  # type: ignore[no-untyped-def]
     """Write the rows of incarnation ``c`` and give its records back."""
     conn = st.conns[c]
     for k in range(2 * c, 2 * c + 2):
+        if np.int64(st.tcbs[k ^ 1].fin_repeats) >= UNANSWERED_FINS:
+            fin_not_received(st, k)
         commit(st, k, PENDING, BASIS_ASSUMED)
         expire(st, k)
     write_connection(st, c)

@@ -6,27 +6,38 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, SYN
-from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt
+from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     CLOSE_WAIT,
     CLOSED,
     CLOSING,
     ESTABLISHED,
+    FIN_WAIT_2,
     LAST_ACK,
     LISTEN,
-    RCV_FIN,
+    RCV_ACK_OF_SYN,
     RCV_RST,
+    RCV_RST_PASSIVE,
     SND_RST,
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
 )
-from tcptrace_tw.spec.words import BASIS_ASSUMED, BASIS_SENT, END_ASSASSINATED, END_UNKNOWN
+from tcptrace_tw.spec.words import (
+    BASIS_ASSUMED,
+    BASIS_SENT,
+    END_ASSASSINATED,
+    END_UNKNOWN,
+    OPENED_HANDSHAKE,
+    ORIG,
+)
+from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.pools import take
 from tcptrace_tw.tcp.reuse import note_refused
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
     ABORTED,
+    FIN_SENT,
     HAS_RST,
     ISS_KNOWN,
     NOW,
@@ -43,7 +54,7 @@ from tcptrace_tw.tcp.state import (
 )
 from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.time_wait import drop_span, end_span
-from tcptrace_tw.tcp.transitions import move, take_back
+from tcptrace_tw.tcp.transitions import RETRACT_TIME_WAIT, move, receive, retract
 
 MOST_RESET_ROWS = 32
 """Rows of RSTs that one incarnation may fill; the rest are only counted in the last of them."""
@@ -99,9 +110,16 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     if keeps_syn_sent:
         return
     is_echo = flags & ACK == 0 and np.int64(seg.seq[i]) == np.int64(rcv.last_ack)
-    if is_echo and np.int64(snd.state) == TIME_WAIT and take_back(st, k, RCV_FIN):
-        # It never was in TIME-WAIT: no ACK of the FIN, but the RST of a host without a socket.
-        drop_span(st, k)
+    denies_fin = flags & ACK != 0 and np.int64(rcv.bits) & FIN_SENT != 0
+    denies_fin = denies_fin and seq_le(np.int64(seg.ack[i]), np.int64(rcv.fin_seq))
+    if is_echo or denies_fin:
+        # The RST of a host without a socket, or one that does not acknowledge the FIN: it was never taken in.
+        fin_not_received(st, k)
+    if np.int64(rcv.state) == SYN_RECEIVED and acceptable and seq_gt(np.int64(seg.seq[i]), (np.int64(snd.iss) + 1) & MASK):
+        # The sender had sent data: its third ACK was not captured.
+        receive(st, p, RCV_ACK_OF_SYN, now, frame, -1)
+    if np.int64(snd.state) == TIME_WAIT and is_echo and np.int64(rcv.last_flags) & FIN:
+        never_waited(st, k, now, frame)
     if np.int64(snd.state) == TIME_WAIT:
         end_span(st, k, now, frame, END_UNKNOWN)
     elif np.int64(snd.state) == CLOSED and np.int64(snd.span) >= 0 and is_echo:
@@ -120,7 +138,19 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
             st.spans[np.int64(rcv.span)].is_detour = 1 if is_detour(st, c) else 0
         elif not answers_syn:
             conn.bits |= ABORTED
-        move(st, p, RCV_RST, BASIS_ASSUMED, now, frame)
+        passive = side == ORIG and np.int64(rcv.state) == SYN_RECEIVED and np.int64(conn.opened) == OPENED_HANDSHAKE
+        move(st, p, RCV_RST_PASSIVE if passive else RCV_RST, BASIS_ASSUMED, now, frame)
+
+
+@kernel
+def never_waited(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """A repeated FIN met a host without a socket inside 2MSL: it had never entered TIME-WAIT, or lost it.
+
+    The usual cause is tcp_max_tw_buckets, where the entry is dropped at once; that is what the rows then say.
+    """
+    drop_span(st, k)
+    st.tcbs[k].reset_state = FIN_WAIT_2
+    retract(st, k, TIME_WAIT, FIN_WAIT_2, time, frame, RETRACT_TIME_WAIT)
 
 
 @kernel
@@ -218,3 +248,15 @@ def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-
         elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
             row.challenge_frame = seg.frame[i]
 
+
+
+@kernel
+def reset_time(st, c, side):  # type: ignore[no-untyped-def]
+    """When endpoint ``side`` sent its last RST that was acceptable."""
+    s = np.int64(st.conns[c].reset)
+    while s >= 0:
+        row = st.resets[s]
+        if np.int64(row.endpoint) == side and np.int64(row.is_accepted):
+            return np.int64(row.time)
+        s = np.int64(row.next)
+    return st.regs[NOW]

@@ -33,6 +33,7 @@ from tcptrace_tw.spec.states import (
     RCV_ACK_OF_SYN,
     RCV_FIN,
     RCV_FIN_AND_ACK,
+    RCV_SYN,
     RCV_SYN_ACK,
     SND_FIN,
     SND_SYN,
@@ -45,20 +46,23 @@ from tcptrace_tw.spec.states import (
 from tcptrace_tw.spec.words import (
     BASIS_INFERRED,
     BASIS_SENT,
+    END_CAPTURE,
     OPENED_SIMULTANEOUS,
     RESP,
     START_ACK,
     START_FIN,
 )
+from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.history import count_segment
 from tcptrace_tw.tcp.incarnation import forget_finished, incarnation_of, is_over, retire
 from tcptrace_tw.tcp.duplicate import is_duplicate_frame
 from tcptrace_tw.tcp.queue import enqueue
-from tcptrace_tw.tcp.reset import follow_resets, rst_arrives
+from tcptrace_tw.tcp.reset import follow_resets, reset_time, rst_arrives
 from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier, note_retry
 from tcptrace_tw.tcp.rows import note_established
 from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
 from tcptrace_tw.tcp.state import (
+    ABORTED,
     ACKED,
     CONNS_USED,
     ECHO_VALID,
@@ -77,6 +81,7 @@ from tcptrace_tw.tcp.state import (
     OUT_TRANSITIONS,
     PASSES_FIN_WAIT_2,
     RCV_KNOWN,
+    REFUSED,
     RELEASED,
     REMEMBER,
     RESTART_EXACT_ACK,
@@ -84,6 +89,7 @@ from tcptrace_tw.tcp.state import (
     RESTART_OTHER_ACK,
     RESTART_STALE,
     RST_SENT,
+    RST_TAKEN,
     SAW_PLAIN,
     START,
     SYN_PAYLOAD,
@@ -94,11 +100,12 @@ from tcptrace_tw.tcp.state import (
 )
 from tcptrace_tw.tcp.time_wait import enter_time_wait, expire, holder_acks, restart
 from tcptrace_tw.tcp.transitions import (
+    RETRACT_RESET,
     is_pending,
     move,
     prove,
     receive,
-    retract_reset,
+    retract,
     take_back,
 )
 
@@ -220,6 +227,8 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
             move(st, k, SND_SYN, BASIS_SENT, now, frame)
         if not again and np.int64(rcv.state) == SYN_SENT and side == RESP:
             conn.opened = OPENED_SIMULTANEOUS
+            receive(st, p, RCV_SYN, now, frame, -1)
+            receive(st, k, RCV_SYN, now, np.int64(rcv.syn_frame), -1)
         return
     ack = np.int64(seg.ack[i])
     if np.int64(rcv.bits) & ISS_KNOWN == 0:
@@ -228,8 +237,9 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     if again:
         snd.syn_repeats += 1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0
         take_back(st, k, RCV_ACK_OF_SYN)
-    if np.int64(snd.state) == CLOSED and np.int64(snd.segments) == 0:
+    if np.int64(snd.state) == CLOSED and not again:
         snd.state = LISTEN
+        conn.bits &= ~REFUSED & 0xFFFF
     if np.int64(snd.state) == LISTEN or np.int64(snd.state) == SYN_SENT:
         move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
     acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
@@ -329,7 +339,6 @@ def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     fin = 1 if flags & FIN else 0
     end = (seq + length + fin) & MASK
     ack = np.int64(seg.ack[i])
-    now = st.regs[NOW]
     if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
         begin_midstream(st, c, side, seq, ack, flags)
     if np.int64(rcv.state) == SYN_SENT and flags & ACK and seq_le(ack, np.int64(rcv.iss)):
@@ -462,6 +471,13 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
     rcv = st.tcbs[p]
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
+    if np.int64(snd.state) != SYN_SENT and is_pending(st, k, RCV_SYN):
+        take_back(st, k, RCV_SYN)  # no SYN+ACK of its own: the SYNs did not cross after all
+    if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
+        beyond = seq_gt(ack, (np.int64(rcv.iss) + 1) & MASK) or np.int64(seg.seq[i]) != (np.int64(snd.iss) + 1) & MASK
+        if beyond and np.int64(seg.flags[i]) & SYN == 0:
+            # It has got or sent more than the handshake: the third ACK was not captured.
+            move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     if np.int64(snd.state) == SYN_SENT and seq_gt(ack, np.int64(rcv.iss)) and np.int64(rcv.bits) & NXT_KNOWN:
         # Its SYN+ACK was not captured.
         if np.int64(rcv.state) == CLOSED and np.int64(rcv.segments) == 0:
@@ -495,6 +511,9 @@ def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
     """The sender repeats its FIN: it has not got an ACK of it that had time to arrive."""
     t = st.tcbs[k]
     t.fin_repeats = min(np.int64(t.fin_repeats) + 1, 65535)
+    peer_state = np.int64(st.tcbs[k ^ 1].state)
+    if peer_state == CLOSING or (peer_state == TIME_WAIT and is_pending(st, k ^ 1, RCV_FIN)):
+        fin_not_received(st, k ^ 1)
     acked = np.int64(t.fin_acked_time)
     if acked < 0:
         return
@@ -643,17 +662,35 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = st.tcbs[k]
-    new_data = end != np.int64(seg.seq[i]) and seq_gt(end, np.int64(snd.snd_nxt))
-    new_data = new_data and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    is_new = end != np.int64(seg.seq[i]) and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
     acks_more = np.int64(seg.flags[i]) & ACK != 0 and seq_gt(np.int64(seg.ack[i]), np.int64(snd.last_ack))
-    goes_on = new_data or acks_more
-    if np.int64(snd.bits) & RST_SENT and goes_on:
-        retract_reset(st, k, st.regs[NOW], seg.frame[i])
-        retract_reset(st, p, st.regs[NOW], seg.frame[i])
+    goes_on = np.int64(snd.bits) & RST_SENT != 0 and (is_new or acks_more)
+    follow_resets(st, c, side, seg, i, goes_on)
+    if goes_on:
+        for e in range(2 * c, 2 * c + 2):
+            bring_back(st, e, now, frame)
         snd.bits &= ~RST_SENT & 0xFFFFFFFF
-        follow_resets(st, c, side, seg, i, True)
-    else:
-        follow_resets(st, c, side, seg, i, False)
+    elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
+        # A host that had taken the RST would answer with RST, or not at all.
+        if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000:
+            bring_back(st, k, now, frame)
+    if np.int64(st.tcbs[p].bits) & RST_TAKEN == 0 and np.int64(snd.bits) & RST_SENT == 0:
+        st.conns[c].bits &= ~ABORTED & 0xFFFF
+
+
+@kernel
+def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` lives on after a RST."""
+    t = st.tcbs[k]
+    t.bits &= ~RST_TAKEN & 0xFFFFFFFF
+    if retract(st, k, CLOSED, np.int64(t.reset_state), time, frame, RETRACT_RESET):
+        if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
+            span = st.spans[np.int64(t.span)]
+            span.end = -1
+            span.end_frame = -1
+            span.end_reason = END_CAPTURE
 
 
 @kernel

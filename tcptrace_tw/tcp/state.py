@@ -128,7 +128,8 @@ TCB = np.dtype(
     OLD_ALIVE,
 ) = (1 << i for i in range(7))
 
-PENDING_CAUSE = np.dtype([("time", "i8", PENDING), ("frame", "i8", PENDING), ("tsval", "i8", PENDING), ("reset_id", "i8")])
+PENDING_CAUSE = np.dtype([("time", "i8", PENDING), ("frame", "i8", PENDING), ("tsval", "i8", PENDING), ("reset_id", "i8"),
+     ("time_wait_id", "i8")])
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
 
 

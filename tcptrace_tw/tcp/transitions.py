@@ -14,14 +14,15 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.states import (
-    CLOSED,
     FIN_WAIT_1,
     RCV_ACK_OF_FIN,
     RCV_FIN,
     RCV_FIN_AND_ACK,
     RCV_RST,
+    RCV_SYN,
     RCV_SYN_ACK,
     SND_RST,
+    TIME_WAIT,
     UNKNOWN_STATE,
 )
 from tcptrace_tw.spec.words import (
@@ -40,6 +41,8 @@ from tcptrace_tw.tcp.state import (
     PENDING,
     WANT_TRANSITIONS,
 )
+
+RETRACT_RESET, RETRACT_TIME_WAIT = range(2)
 
 
 @kernel
@@ -117,7 +120,7 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
     proven = 0
     for j in range(np.int64(t.pending)):
         event = np.int64(t.pending_event[j])
-        if event == RCV_SYN_ACK:
+        if event == RCV_SYN_ACK or event == RCV_SYN:
             if acks_syn:
                 proven = j + 1
         elif event == RCV_FIN or event == RCV_FIN_AND_ACK:
@@ -166,17 +169,21 @@ def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def retract_reset(st, k, time, frame):  # type: ignore[no-untyped-def]
-    """Endpoint ``k`` goes on after a RST that had closed it: that RST was not its own, or never reached it."""
+def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` never went from ``right`` to ``wrong``: a row takes the earlier one back.
+
+    ``which`` says what is taken back: its last RST, or its entry into TIME-WAIT.
+    """
     t = st.tcbs[k]
-    back = np.int64(t.reset_state)
-    if np.int64(t.state) != CLOSED or back == CLOSED:
-        return
-    t.state = back
+    if np.int64(t.state) != wrong or wrong == right:
+        return False
+    commit(st, k, PENDING, BASIS_ASSUMED)
+    t.state = right
     if st.regs[WANT_TRANSITIONS]:
-        write_transition(
-            st, k, CLOSED, back, EVENT_RETRACTION, BASIS_INFERRED, time, frame, np.int64(st.causes[k].reset_id)
-        )
+        cause = st.causes[k]
+        row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
+        write_transition(st, k, wrong, right, EVENT_RETRACTION, BASIS_INFERRED, time, frame, row)
+    return True
 
 
 @kernel
@@ -209,4 +216,6 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
         row.port = key.b_port
     if event == SND_RST or event == RCV_RST:
         st.causes[k].reset_id = regs[NEXT_TRANSITION]
+    if new == TIME_WAIT:
+        st.causes[k].time_wait_id = regs[NEXT_TRANSITION]
     regs[NEXT_TRANSITION] += 1

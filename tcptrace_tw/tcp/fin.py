@@ -1,0 +1,28 @@
+"""A FIN that was captured but not received: what its receiver goes back to."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.states import FIN_WAIT_1, RCV_ACK_OF_FIN, RCV_FIN, TIME_WAIT
+from tcptrace_tw.tcp.state import FIN_ACKED
+from tcptrace_tw.tcp.time_wait import drop_span
+from tcptrace_tw.tcp.transitions import is_pending, receive, take_back
+
+
+@kernel
+def fin_not_received(st, k):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` never got its peer's FIN. An ACK of its own FIN that came after it still counts.
+
+    Returns whether a receipt fell.
+    """
+    if not is_pending(st, k, RCV_FIN):
+        return False
+    t = st.tcbs[k]
+    take_back(st, k, RCV_FIN)
+    if np.int64(t.span) >= 0 and np.int64(t.state) != TIME_WAIT:
+        drop_span(st, k)
+    if np.int64(t.state) == FIN_WAIT_1 and np.int64(t.bits) & FIN_ACKED and np.int64(t.fin_acked_time) >= 0:
+        receive(st, k, RCV_ACK_OF_FIN, np.int64(t.fin_acked_time), np.int64(t.fin_acked_frame), -1)
+    return True
