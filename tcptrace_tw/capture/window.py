@@ -1,4 +1,4 @@
-"""A sliding window over the bytes of a capture: one buffer that is filled again and again, whatever the size of the file.
+"""A sliding window over the bytes of a capture: one buffer, filled again and again.
 
 Mapping the file instead was measured and is slower: the scan jumps from record to record, and each jump would miss the
 cache that the copy has just filled.

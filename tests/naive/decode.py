@@ -1,6 +1,7 @@
 """The decoder once more, as plainly as it can be said: slices and ``struct``, one function per header.
 
-It takes a whole file and keeps every segment. What it does not reach (rare link types, most tunnels) it names.
+It takes a whole file and keeps every segment. What it does not reach (rare link types, most tunnels) it names. It
+shares nothing with ``capture`` but the words for what was skipped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from tcptrace_tw.capture import skips
 
 TIME_MAX = 4_600_000_000_000_000_000
 """pcapng can tell times that an int64 cannot; they are cut off in the year 2115."""
@@ -220,8 +222,7 @@ def network(kind: int, data: bytes, beyond: int, scope: Scope) -> dict[str, Any]
         return ipv4(data, beyond, scope)
     if kind == 0x86DD:
         return ipv6(data, beyond, scope)
-    names = {0x0806: "ARP", 0x88CC: "LLDP", 0x8863: "PPPoE discovery"}
-    raise Skip("LLC" if kind < 0x600 else names.get(kind, f"EtherType 0x{kind:04x}"))
+    raise Skip(skips.name_of(kind))
 
 
 def mpls(data: bytes, beyond: int, scope: Scope) -> dict[str, Any]:
@@ -311,8 +312,7 @@ def extensions(protocol: int, data: bytes) -> tuple[int, int]:
 
 
 def protocol_name(protocol: int) -> str:
-    names = {1: "ICMP", 4: "IPv4 in IP", 17: "UDP", 41: "IPv6 in IP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
-    return names.get(protocol, f"IP protocol {protocol}")
+    return skips.name_of(skips.PROTOCOL + protocol)
 
 
 def inside(protocol: int, data: bytes, beyond: int) -> dict[str, Any]:
