@@ -70,9 +70,10 @@ def analyze(
     captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]", quiet: bool, no_progress: bool
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged."""
-    from tcptrace_tw import pipeline
+    from tcptrace_tw import engine, pipeline
     from tcptrace_tw.cli.progress import Progress
 
+    engine.use_disk_cache()
     with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
     if not quiet:

@@ -83,6 +83,8 @@ class Rung:
     label: str
     orig_state: str = ""
     resp_state: str = ""
+    stamps: str = ""
+    """TSval and TSecr, drawn where there is room."""
     notes: list[Note] = field(default_factory=list)
 
 
@@ -138,15 +140,15 @@ def _segments(head: Head, steps: Sequence[Step], style: Style) -> list[Rung]:
     rungs, before = [], (NULL_WORD, NULL_WORD)
     for step in steps:
         own, other = bases if step.is_orig else bases[::-1]
-        label = segment_text(step, own, other)
+        label, stamps = segment_text(step, own, other), ""
         if step.orig_state == NULL_WORD and step.resp_state == NULL_WORD:
             rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, f"{label}  (copy)"))
             continue
         if step.tsval is not None:
-            label += f"  TS {step.tsval}/{step.tsecr}"
+            stamps = f"TS {step.tsval}/{step.tsecr}"
         now = (step.orig_state, step.resp_state)
         states = [_state(new) if new != old else "" for new, old in zip(now, before, strict=True)]
-        rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, label, states[0], states[1]))
+        rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, label, states[0], states[1], stamps))
         before = now
     return rungs
 

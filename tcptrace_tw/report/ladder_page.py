@@ -37,14 +37,16 @@ def _print_rungs(console: Console, rungs: list[Rung], style: Style) -> None:
     frames = [f"{r.frame & FRAME_MASK}" if r.frame is not None else "" for r in rungs]
     time_width, frame_width = max(map(len, times)), max(5, *map(len, frames))
     room = console.width - time_width - frame_width - 2 * _STATE_WIDTH - 10
-    room = max(_LEAST_ARROW, min(room, max(len(r.label) for r in rungs) + 8))
+    has_room = max(len(r.label) + len(r.stamps) for r in rungs) + 6 <= room
+    labels = [f"{r.label}  {r.stamps}" if has_room and r.stamps else r.label for r in rungs]
+    room = max(_LEAST_ARROW, min(room, max(map(len, labels)) + 10))
     is_ascii = console.options.ascii_only
     header = f"  {'time':>{time_width}}  {'frame':>{frame_width}}  {'orig':>{_STATE_WIDTH}}  {'':{room}}  resp"
     console.print(Text(header, LABEL), soft_wrap=True)
-    for rung, time, frame in zip(rungs, times, frames, strict=True):
+    for rung, label, time, frame in zip(rungs, labels, times, frames, strict=True):
         line = Text(f"  {time:>{time_width}}  {frame:>{frame_width}}  ")
         line.append(f"{rung.orig_state:>{_STATE_WIDTH}}  ", "bold" if rung.orig_state else LABEL)
-        line.append(_arrow(rung, room, is_ascii), "" if rung.direction else LABEL)
+        line.append(_arrow(rung.direction, label, room, is_ascii), "" if rung.direction else LABEL)
         line.append(f"  {rung.resp_state}".rstrip(), "bold")
         line.rstrip()
         console.print(line, soft_wrap=True)
@@ -52,12 +54,12 @@ def _print_rungs(console: Console, rungs: list[Rung], style: Style) -> None:
             _print_note(console, note, time_width + frame_width + 6)
 
 
-def _arrow(rung: Rung, room: int, is_ascii: bool) -> str:
-    if not rung.direction:
-        return f" {rung.label} ".center(room, "." if is_ascii else "·")
+def _arrow(direction: int, label: str, room: int, is_ascii: bool) -> str:
+    if not direction:
+        return f" {label} ".center(room, "." if is_ascii else "·")
     dash, left, right = ("-", "<", ">") if is_ascii else ("─", "◀", "▶")
-    label = f" {rung.label} ".center(room - 2, dash)
-    return f"{dash}{label}{right}" if rung.direction > 0 else f"{left}{label}{dash}"
+    label = f" {label} ".center(room - 2, dash)
+    return f"{dash}{label}{right}" if direction > 0 else f"{left}{label}{dash}"
 
 
 def _print_note(console: Console, note: Note, margin: int) -> None:

@@ -74,8 +74,8 @@ class Occupancy:
         self._starts.add(pool, start)
         self._ends.add(pool[ended], end[ended])
 
-    def curve(self, steps: int = 120) -> Curve:
-        """All holders together, in at most ``steps`` steps."""
+    def curve(self, until: int | None = None, steps: int = 120) -> Curve:
+        """All holders together, in at most ``steps`` steps from the first span to ``until`` or the last end."""
         keys, changes, shift = self._levels()
         if not keys.size:
             return Curve()
@@ -83,11 +83,12 @@ class Occupancy:
         order = np.argsort(bins << 1 | (changes < 0), kind="stable")  # in one bin all that begin come first
         bins, level = bins[order], np.cumsum(changes[order])
         peak = int(level.argmax())
-        width = max(1, -(-int(bins[-1] - bins[0] + 1) // steps))
+        last = max(int(bins[-1]), (until or 0) >> shift)
+        width = max(1, -(-(last - int(bins[0]) + 1) // steps))
         return Curve(
             Time(int(bins[0]) << shift),
             width << shift,
-            tuple(_highest((bins - bins[0]) // width, level)),
+            tuple(_highest((bins - bins[0]) // width, level, (last - int(bins[0])) // width + 1)),
             int(level[peak]),
             Time(int(bins[peak]) << shift),
         )
@@ -194,11 +195,11 @@ def _runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
     return keys[firsts], np.add.reduceat(counts, firsts)
 
 
-def _highest(step: Ints, level: Ints) -> list[int]:
+def _highest(step: Ints, level: Ints, steps: int) -> list[int]:
     """The highest level of each step; a step in which nothing moves keeps the level before it."""
     found, current = [], 0
-    bounds = np.searchsorted(step, np.arange(int(step[-1]) + 2))
-    for number in range(int(step[-1]) + 1):
+    bounds = np.searchsorted(step, np.arange(steps + 1))
+    for number in range(steps):
         at, end = int(bounds[number]), int(bounds[number + 1])
         found.append(max(current, int(level[at:end].max(initial=0))))
         current = int(level[end - 1]) if end > at else current

@@ -35,9 +35,18 @@ class Page:
         self.console.print(Text.assemble("  ", (label.ljust(LABEL_WIDTH + 1), LABEL), (text, PASTE)), soft_wrap=True)
 
     def columns(self, rows: Sequence[Sequence[str]], right: Collection[int], head: bool = False) -> None:
-        """Rows in columns as wide as they need to be."""
+        """Rows in columns as wide as they need to be; the last column is folded where the line is full."""
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for number, row in enumerate(rows):
             cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            margin = sum(widths[:-1]) + 2 * len(widths)
             style = LABEL if head and number == 0 else ""
-            self.console.print(Text("  " + "  ".join(cells).rstrip(), style), no_wrap=True, overflow="ellipsis")
+            lead = "  " + "".join(f"{cell}  " for cell in cells[:-1])
+            for piece in self._folded(cells[-1], margin, is_number=len(row) - 1 in right):
+                self.console.print(Text(f"{lead}{piece}".rstrip(), style), soft_wrap=True)
+                lead = " " * margin
+
+    def _folded(self, cell: str, margin: int, is_number: bool) -> list[str]:
+        if is_number:
+            return [cell]
+        return textwrap.wrap(cell, max(20, self.console.width - margin), break_on_hyphens=False) or [""]

@@ -36,7 +36,8 @@ def _turn(row: dict[str, Any]) -> Turn:
 
 
 def _note(row: dict[str, Any]) -> Note:
-    return Note(row["frames"][-1], row["severity"], f"{row['rule']} {row['name']}: {row['message']}")
+    frames = ", ".join(map(str, row["frames"]))
+    return Note(row["frames"][-1], row["severity"], f"{row['rule']} {row['name']}: {row['message']} (frames {frames})")
 
 
 def _held(row: dict[str, Any]) -> str:

@@ -67,7 +67,7 @@ class SummarySink:
     def digest(self, run: Run) -> Digest:
         """The whole report."""
         self.time_wait.spans = self._occupancy.spans
-        self.time_wait.curve = self._occupancy.curve()
+        self.time_wait.curve = self._occupancy.curve(run.capture.last_time)
         self.time_wait.pool_count = self._occupancy.pool_count
         self.time_wait.pools = tuple(self._occupancy.pools())
         return Digest(

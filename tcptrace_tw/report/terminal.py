@@ -1,6 +1,7 @@
 """The report on a terminal: what the capture is, how connections ended, who sat in TIME-WAIT, what was found."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -12,10 +13,11 @@ from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import clock, command, counted, moment, size, span, tally
 from tcptrace_tw.report.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
 from tcptrace_tw.spec import words as w
+from tcptrace_tw.spec.profiles import profile
 
 _MOST_FILES = 8
 _MOST_POOLS = 6
-_CURVE_STEPS = 96
+_CURVE_STEPS, _CURVE_HEIGHT = 96, 3
 
 
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
@@ -34,7 +36,7 @@ class _Report(Page):
         super().__init__(console)
         self.captures = captures
 
-    def capture(self, capture: CaptureDigest, settings: dict[str, object]) -> None:
+    def capture(self, capture: CaptureDigest, settings: dict[str, Any]) -> None:
         files = capture.files
         self.heading("Capture", files[0].name if len(files) == 1 else counted(len(files), "file"))
         if len(files) == 1:
@@ -86,13 +88,14 @@ class _Report(Page):
         margin = max(len(f"{data.peak:,}"), 1)
         width = min(_CURVE_STEPS, self.console.width - margin - 5)
         levels = curve.stretch(data.open, width)
-        lines = curve.draw(levels, width, ascii_only=self.console.options.ascii_only)
+        height = min(_CURVE_HEIGHT, max(1, data.peak))
+        lines = curve.draw(levels, width, height, self.console.options.ascii_only)
         edge = "|" if self.console.options.ascii_only else "┤"
         for number, line in enumerate(lines):
             scale = f"{data.peak:,}" if number == 0 else "0" if number == len(lines) - 1 else ""
             label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", LABEL), (line.rstrip(), CURVE))
             self.console.print(label, no_wrap=True, overflow="crop")
-        first, last = clock(data.start), clock(data.start + data.step_ns * len(data.open))
+        first, last = clock(data.start), f"+{span(data.step_ns * len(data.open))}"
         gap = " " * max(1, width - len(first) - len(last))
         self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
 
@@ -148,7 +151,7 @@ class _Report(Page):
         if not rules:
             return
         self.console.print()
-        self.line("info", "ordinary mechanisms, counted")
+        self.console.print(Text.assemble("  ", ("info", SEVERITY_STYLES["info"]), "  ordinary mechanisms, counted"))
         rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
         self.columns(rows, right={1})
 
@@ -166,12 +169,12 @@ def _file_text(file: FileDigest) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _profile_text(settings: dict[str, object]) -> str:
-    two_msl = settings.get("two_msl_s")
-    return f"{settings.get('profile', '')}" + (f", 2MSL {two_msl:g} s" if isinstance(two_msl, (int, float)) else "")
+def _profile_text(settings: dict[str, Any]) -> str:
+    assumed = profile(settings["profile"], settings.get("two_msl_s"))
+    return f"{assumed.name}, 2MSL is {assumed.two_msl_ns / 1e9:g} s"
 
 
 def _frames_text(example: Finding, files: list[str]) -> str:
     frames = ", ".join(str(frame) for frame in example.frames) or "none"
     of_file = f" of {files[example.file]}" if files and example.frames else ""
-    return frames + of_file + (f", connection {example.connection_id}" if example.connection_id is not None else "")
+    return frames + of_file + (f" (connection {example.connection_id})" if example.connection_id is not None else "")
