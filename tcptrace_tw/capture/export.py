@@ -1,0 +1,222 @@
+"""Copies frames of a capture into a file of their own, byte for byte, in a second pass over the capture.
+
+pcap records stay pcap records of the same link type, resolution and byte order, and pcapng blocks stay blocks. Where
+files of several kinds meet, each becomes a section of one pcapng file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.capture import frames as fr
+from tcptrace_tw.capture import pcap, pcapng
+from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.source import STDIN, Stream, open_stream
+from tcptrace_tw.capture.window import Window
+from tcptrace_tw.errors import CaptureError, UsageError
+from tcptrace_tw.spec.columns import FRAME_BITS
+
+ROOM = 16384
+_NAMES, _SECRETS = 4, 10
+_DESCRIBING = (pcapng.INTERFACE, _NAMES, _SECRETS)
+_PACKETS = (pcapng.PACKET, pcapng.SIMPLE_PACKET, pcapng.OLD_PACKET)
+
+Write = Callable[[bytes], object]
+
+
+def copy_frames(captures: Sequence[str], frames: NDArray[np.int64], out: str, *, compiled: bool = False) -> int:
+    """Write the frames, in their order, to ``out`` (``-``: stdout), and return how many there were.
+
+    ``captures`` are the files in the order in which they were numbered; ``frames`` is sorted, each ``file << 40`` plus
+    number. The file appears whole or not at all. Raises ``UsageError`` where it would overwrite a capture or its name
+    contradicts its format, ``CaptureError`` where a frame is not there.
+    """
+    wanted = {
+        captures[file]: frames[frames >> FRAME_BITS == file] & ((1 << FRAME_BITS) - 1)
+        for file in np.unique(frames >> FRAME_BITS).tolist()
+    }
+    for name in wanted:
+        _check(name, out)
+    headers = {name: _first_bytes(name) for name in wanted}
+    is_pcapng = _is_pcapng(headers, out)
+    with _whole(out) as file:
+        if not is_pcapng:
+            file.write(_common_header(list(headers.values())))
+        for name, numbers in wanted.items():
+            with open_stream(name) as stream:
+                _copy_file(stream, numbers, file.write, is_pcapng, compiled)
+    return int(frames.size)
+
+
+def _check(name: str, out: str) -> None:
+    if name == STDIN:
+        raise UsageError("export reads the capture twice, and stdin can be read only once; write it to a file first")
+    if os.path.exists(out) and os.path.exists(name) and os.path.samefile(name, out):
+        raise UsageError(f"{out}: is the capture itself; name another file")
+
+
+def _first_bytes(name: str) -> bytes:
+    buffer = memoryview(bytearray(pcap.HEADER_LEN))
+    done = 0
+    with open_stream(name) as stream:
+        while count := stream.readinto(buffer[done:]):
+            done += count
+    return bytes(buffer[:done])
+
+
+def _is_pcapng(headers: dict[str, bytes], out: str) -> bool:
+    """Whether the output is pcapng: the user says so by its name, or the capture is, or no pcap header fits all."""
+    if out.endswith(".pcapng"):
+        return True
+    needs = [name for name, header in headers.items() if pcapng.is_pcapng(header[:4])]
+    if not needs and len({_kind(header) for header in headers.values()}) > 1:
+        needs = list(headers)[1:2]
+    if needs and out.endswith((".pcap", ".cap")):
+        raise UsageError(f"{out}: {needs[0]} does not fit into a pcap file; name it {Path(out).stem}.pcapng")
+    return bool(needs)
+
+
+def _kind(header: bytes) -> bytes:
+    """What pcap files must have in common to share a header: all but the snap length."""
+    return header[:16] + header[20:]
+
+
+def _common_header(headers: Sequence[bytes]) -> bytes:
+    if not headers:
+        return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, pcap.CAPLEN_MAX, 1)
+    return max(headers, key=lambda header: pcap.parse_header(header).snaplen)
+
+
+def _copy_file(stream: Stream, numbers: NDArray[np.int64], write: Write, is_pcapng: bool, compiled: bool) -> None:
+    window = Window(stream, compiled=compiled)
+    window.need(4)
+    if pcapng.is_pcapng(window.peek(4)):
+        left = _copy_blocks(window, numbers.tolist(), write)
+    else:
+        left = _copy_records(window, numbers, write, is_pcapng, compiled)
+    if left:
+        raise CaptureError(f"{stream.name}: has no frame {left[0]}; is it the capture that was analysed?")
+
+
+def _copy_records(
+    window: Window, numbers: NDArray[np.int64], write: Write, is_pcapng: bool, compiled: bool
+) -> list[int]:
+    """Copy records of a pcap file; return the numbers that are not there."""
+    file = pcap.PcapFile(window, FileFacts(""), compiled=compiled)
+    if is_pcapng:
+        write(_section(file.header))
+    found = fr.allocate(ROOM)
+    before, done = 0, 0
+    while done < numbers.size:
+        count, outcome = file.scan(window, found, ROOM)
+        stop = int(np.searchsorted(numbers, before + count, "right"))
+        for i in (numbers[done:stop] - before - 1).tolist():
+            at, caplen = int(found.at[i]), int(found.caplen[i])
+            record = bytes(window.data[at - file.header.record_len : at + caplen])
+            write(_packet(record, file.header) if is_pcapng else record)
+        before, done = before + count, stop
+        if outcome == fr.DAMAGED or (outcome == fr.DRY and not window.refill()):
+            break
+    return [int(number) for number in numbers[done:]]
+
+
+def _section(header: pcap.PcapHeader) -> bytes:
+    """A section with one interface, for the records of a pcap file."""
+    order = ">" if header.is_big else "<"
+    resolution = struct.pack(f"{order}HHBxxxHH", 9, 1, 9 if header.unit_ns == 1 else 6, 0, 0)
+    interface = struct.pack(f"{order}HHI", header.link, 0, header.snaplen) + resolution
+    return _block(order, pcapng.SECTION, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(
+        order, pcapng.INTERFACE, interface
+    )
+
+
+def _packet(record: bytes, header: pcap.PcapHeader) -> bytes:
+    """A pcap record as an Enhanced Packet Block; the frame itself stays as it is."""
+    order = ">" if header.is_big else "<"
+    seconds, fraction, caplen, wirelen = struct.unpack_from(f"{order}IIII", record)
+    if header.is_swapped:
+        caplen, wirelen = wirelen, caplen
+    ticks = seconds * (1_000_000_000 // header.unit_ns) + fraction
+    body = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, caplen, wirelen)
+    return _block(order, pcapng.PACKET, body + record[header.record_len :])
+
+
+def _block(order: str, kind: int, body: bytes) -> bytes:
+    body += bytes(-len(body) % 4)
+    length = struct.pack(f"{order}I", 12 + len(body))
+    return struct.pack(f"{order}I", kind) + length + body + length
+
+
+def _copy_blocks(window: Window, numbers: list[int], write: Write) -> list[int]:
+    """Copy packet blocks, and the blocks that describe them; return the numbers that are not there.
+
+    Statistics are left behind: they count the whole capture.
+    """
+    number = done = 0
+    pending = bytearray()  # descriptions, written with the first packet that may need them
+    for kind, block in _blocks(window):
+        if kind == pcapng.SECTION:
+            pending = bytearray(block)
+            pending[16:24] = b"\xff" * 8  # the length of the section: not known
+        elif kind in _DESCRIBING:
+            pending += block
+        else:
+            number += 1
+            if number == numbers[done]:
+                write(bytes(pending) + block)
+                pending = bytearray()
+                done += 1
+                if done == len(numbers):
+                    break
+    return numbers[done:]
+
+
+def _blocks(window: Window) -> Iterator[tuple[int, bytes]]:
+    """The blocks that matter, up to the end or the damage."""
+    order = "<"
+    while window.need(12):
+        start = window.peek(12)
+        if start[:4] == b"\x0a\x0d\x0d\x0a":
+            order = ">" if start[8:] == pcapng.BIG else "<"
+        kind, length = struct.unpack(f"{order}II", start[:8])
+        step = (length + 3) & ~3
+        if kind in (pcapng.SECTION, *_DESCRIBING, *_PACKETS):
+            if not pcapng.BLOCK_MIN <= length <= pcapng.BLOCK_MAX or not window.need(step):
+                return
+            yield kind, window.take(step)
+        elif length < pcapng.BLOCK_MIN or not window.skip(step):
+            return
+
+
+@contextlib.contextmanager
+def _whole(out: str) -> Iterator[BinaryIO]:
+    """A file that takes its name only when it is complete."""
+    if out == STDIN:
+        yield sys.stdout.buffer
+        return
+    folder, name = os.path.split(os.path.abspath(out))
+    try:
+        handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror}); name another file") from None
+    try:
+        with open(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(path, 0o666 & ~mask)  # as if it had been opened by its name
+        os.replace(path, out)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
