@@ -1,0 +1,178 @@
+"""The real command on real captures: every way a run can end, and what it leaves behind."""
+
+import gzip
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    """Kernels are interpreted: the captures are small, and compiling takes longer than all of them."""
+    command = [sys.executable, "-m", "tcptrace_tw", *map(str, arguments)]
+    options = {"cwd": ROOT, "env": {**os.environ, "TCPTRACE_TW_JIT": "0", "COLUMNS": "80"}, **options}
+    return subprocess.run(command, capture_output=True, check=False, **options)
+
+
+def lines(done: subprocess.CompletedProcess) -> list[str]:
+    return done.stderr.decode().splitlines()
+
+
+def test_the_readmes_report_is_what_it_says():
+    done = run("report", CAPTURE.relative_to(ROOT))
+
+    assert done.returncode == 0
+    assert lines(done) == []
+    assert "LA001 syn-hits-last-ack" in done.stdout.decode()
+    assert "tcptrace-tw show fixtures/kernel-syn-into-last-ack/capture.pcap --finding" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("command", ["report", "check", "analyze"])
+@pytest.mark.parametrize("content", [None, b"", b"this is no capture, only text\n", b"\xd4\xc3\xb2\xa1"])
+def test_what_is_no_capture_is_one_line_and_exit_3(tmp_path, command, content):
+    if content is not None:
+        (tmp_path / "x.pcap").write_bytes(content)
+    output = ["-o", "out"] if command == "analyze" else []
+    done = run(command, "x.pcap", *output, cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert len(lines(done)) == 1
+    assert lines(done)[0].startswith("tcptrace-tw: x.pcap: ")
+    assert done.stdout == b""
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_directory_is_exit_3(tmp_path):
+    assert run("report", ".", cwd=tmp_path).returncode == 3
+
+
+def test_a_capture_cut_in_mid_record_is_read_up_to_there(tmp_path):
+    (tmp_path / "cut.pcap").write_bytes(CAPTURE.read_bytes()[:-7])
+    done = run("report", "cut.pcap", "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+
+    assert done.returncode == 0
+    assert len(lines(done)) == 1
+    assert "cut.pcap" in lines(done)[0]
+    assert found["capture"]["frames"] == 30
+    assert found["capture"]["files"][0]["damage"]
+
+
+def test_stdin_and_compression_give_the_same_report(tmp_path):
+    plain = json.loads(run("report", CAPTURE, "--json").stdout)
+    with CAPTURE.open("rb") as stream:
+        piped = json.loads(run("report", "-", "--json", stdin=stream).stdout)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(CAPTURE.read_bytes()))
+    packed = json.loads(run("report", tmp_path / "x.gz", "--json").stdout)
+
+    assert plain["connections"] == piped["connections"] == packed["connections"]
+    assert plain["findings"] == piped["findings"] == packed["findings"]
+
+
+def test_analyze_then_report_check_and_show_agree_with_the_capture(tmp_path):
+    assert run("analyze", CAPTURE, "-o", tmp_path / "out").returncode == 0
+    fresh, stored = run("report", CAPTURE, "--json"), run("report", tmp_path / "out", "--json")
+
+    assert json.loads(fresh.stdout) == json.loads(stored.stdout)
+    assert run("check", CAPTURE).stdout == run("check", tmp_path / "out").stdout
+    assert b"SYN sent" in run("show", tmp_path / "out", "-c", "2").stdout
+
+
+def test_show_has_a_rung_for_every_segment():
+    done = run("show", CAPTURE, "-c", "1")
+    arrows = [line for line in done.stdout.decode().splitlines() if "▶" in line or "◀" in line]
+
+    assert done.returncode == 0
+    assert len(arrows) >= 17
+
+
+def test_check_exits_with_1_at_the_bar():
+    assert run("check", CAPTURE).returncode == 0
+    assert run("check", CAPTURE, "--fail-on", "warning").returncode == 1
+    assert run("check", CAPTURE, "--fail-on", "warning", "--ignore", "LA,RU,TW,PA").returncode == 0
+
+
+def test_a_rule_that_does_not_exist_is_exit_2():
+    done = run("report", CAPTURE, "--select", "XX001")
+
+    assert done.returncode == 2
+    assert "XX001" in lines(done)[0]
+
+
+def test_a_profile_that_does_not_exist_is_exit_2():
+    done = run("report", CAPTURE, "--profile", "plan9")
+
+    assert (done.returncode, "plan9" in lines(done)[0]) == (2, True)
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly():
+    command = [sys.executable, "-m", "tcptrace_tw", "report", str(CAPTURE), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "is_coloured"),
+    [
+        ([], {}, True),
+        (["--color", "never"], {}, False),
+        ([], {"NO_COLOR": "1"}, False),
+        (["--color", "always"], {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_a_terminal_gets_colour_unless_it_is_not_wanted(arguments, environment, is_coloured):
+    master, slave = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"TERM": "xterm-256color", "COLUMNS": "80", **environment}
+    command = [sys.executable, "-m", "tcptrace_tw", "rules", "LA001", *arguments]
+    with subprocess.Popen(command, stdout=slave, stderr=slave, cwd=ROOT, env=env) as process:
+        process.wait()
+    os.close(slave)
+    text = os.read(master, 1 << 16)
+    os.close(master)
+
+    assert b"LA001" in text
+    assert (b"\x1b[" in text) == is_coloured
+
+
+def test_a_pipe_gets_plain_text():
+    assert b"\x1b" not in run("report", CAPTURE).stdout
+
+
+def test_a_report_imports_neither_tables_nor_data_frames():
+    script = f"""
+import sys
+sys.argv = ["tcptrace-tw", "report", {str(CAPTURE)!r}]
+try:
+    from tcptrace_tw.cli import main
+    main()
+except SystemExit:
+    pass
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert not {"pandas", "pyarrow"} & set(done.stderr.split())
+
+
+def test_the_python_api_gives_the_same_findings_as_the_command():
+    import tcptrace_tw as tw
+
+    trace = tw.analyze(CAPTURE)
+    found = json.loads(run("report", CAPTURE, "--json").stdout)
+
+    assert trace.summary.to_json()["findings"] == found["findings"]
+    assert sorted(set(trace.findings.rule)) == sorted(rule["rule"] for rule in found["findings"])
+    assert len(trace.transitions) == trace.table("transitions").num_rows > 10
+    with pytest.raises(tw.CaptureError):
+        tw.analyze("no-such-file.pcap")
