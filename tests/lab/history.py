@@ -14,6 +14,7 @@ from tests.lab.segment import FIN, RST, endpoint
 
 HANDOVER_S = 0.001  # the kernel replaces one structure by the next within this time
 LOCAL_S = 0.0001  # no answer comes back as fast as connect() fails by itself
+FREED_S = 0.001  # from the change that a segment made to the end of the segment
 TOLD_TWICE_S = 0.0002  # the timer and the segment that started it are one event
 
 
@@ -64,9 +65,10 @@ class Historian:
     def __init__(self, events, is_polled=True):
         self.is_polled = is_polled
         self.lives, self.local_failures, self.drops = [], [], []
+        self.ambiguous, self.unexplained = [], []  # polled changes with several causes, or with none
         self.by_pointer, self.entries, self.requests, self.connecting = {}, {}, {}, {}
         self.current = {}
-        for event in sorted(events, key=lambda e: e.time):
+        for event in sorted(events, key=_when_known):
             self.take(event)
         self.lives.sort(key=lambda life: life.transitions[0][0])
 
@@ -194,24 +196,29 @@ class Historian:
             entry.restarts += 1
 
     def _polled(self, event):
-        """A change seen by polling; the dropped segment in between gives its exact time."""
-        life = self.current.get((event.host, event.local, event.peer))
+        """A change seen by polling; the segment that was freed in between gives its exact time."""
         lives = [life for life in self.lives if life.key == (event.host, event.local, event.peer) and life.timewait]
-        if not lives:
+        entry = lives[-1].timewait if lives else None
+        if entry is None or self._is_told(entry, event):
             return
-        life = lives[-1]
-        entry = life.timewait
-        if any(event.since - 0.005 <= start <= event.time for start in entry.starts) and event.old == event.new:
+        causes = [drop.time for drop in self.drops if self._may_have_caused(drop, event, entry)]
+        if not causes and not event.is_certain:
             return
-        causes = [
-            d.time
-            for d in self.drops
-            if d.local == event.local and d.peer == event.peer and event.since - 0.001 <= d.time <= event.time
-        ]
-        if event.new == "TIME-WAIT" and entry.entered is not None and event.old != event.new:
-            return  # a timer event has already told
+        if len(causes) != 1:
+            (self.ambiguous if causes else self.unexplained).append(event)
         source = "sock_diag+kfree_skb" if causes else "sock_diag"
         self._restart(entry, causes[-1] if causes else event.time, event.new, source)
+
+    def _is_told(self, entry, event):
+        """Whether a timer event has told the change already."""
+        if event.new != event.old:
+            return event.new == "TIME-WAIT" and entry.entered is not None
+        return any(event.since - 0.005 <= start <= event.time for start in entry.starts)
+
+    def _may_have_caused(self, drop, event, entry):
+        is_in_time = event.since - 0.001 <= drop.time <= event.time + FREED_S
+        is_known = any(abs(drop.time - start) < TOLD_TWICE_S for start in entry.starts)
+        return (drop.local, drop.peer) == (event.local, event.peer) and is_in_time and not is_known
 
     def _drop(self, event):
         """A segment was freed; some restarts are told by nothing else.
@@ -236,6 +243,11 @@ class Historian:
         entry.end, entry.reason = time, reason
         if reason != "capture-end":
             entry.life.move(time, "CLOSED", source)
+
+
+def _when_known(event):
+    """Order of the events; a segment is freed a moment after it has changed the entry that is polled."""
+    return event.time + FREED_S if event.kind == POLLED else event.time
 
 
 def _is_deleted(event):

@@ -53,6 +53,7 @@ class Event:
     new: str | None = None
     callers: tuple = ()
     since: float | None = None  # polled events: it happened after this time
+    is_certain: bool = True
     segment: object = None
     reason: int = 0
 
@@ -93,7 +94,7 @@ class KernelRecord:
         self.addresses = {address for host in hosts for address in host.addresses}
         self.clock = Clock()
         _symbols()  # slow, and must not hold up the polling later
-        self.records, self.longest_gap_s = [], 0.0
+        self.records = []
         self.events, self.full = [], False
         self.watch = TimewaitWatch(hosts)
         self.substate_at = btf.kernel().offset("inet_timewait_sock", "tw_substate")
@@ -104,13 +105,10 @@ class KernelRecord:
         self.thread.start()
 
     def _run(self):
-        before = time.monotonic()
         while self.running:
             self._collect()
             self._look()
             time.sleep(POLL_S)
-            now = time.monotonic()
-            self.longest_gap_s, before = max(self.longest_gap_s, now - before), now
 
     def _collect(self):
         self.full |= self.ring.is_nearly_full()
@@ -165,10 +163,10 @@ class KernelRecord:
 
     def _look(self, even_many=False):
         for change in self.watch.look(even_many):
-            old, new = STATES[change.old], STATES[change.new]
-            self.events.append(
-                Event(change.time, POLLED, *change.key[:1], 0, *change.key[1:], old, new, since=change.since)
-            )
+            host, local, peer = change.key
+            event = Event(change.time, POLLED, host, 0, local, peer, STATES[change.old], STATES[change.new])
+            event.since, event.is_certain = change.since, change.is_certain
+            self.events.append(event)
 
     def stop(self):
         """End the recording."""

@@ -28,6 +28,7 @@ class Entry:
     state: int
     left_ms: int
     asked: float
+    answered: float
     misses: int = 0
 
 
@@ -40,6 +41,7 @@ class Change:
     new: int
     since: float
     time: float
+    is_certain: bool
 
 
 class TimewaitWatch:
@@ -52,7 +54,7 @@ class TimewaitWatch:
     def announce(self, key, state, is_new, when):
         """A timer was started: by a new entry, or by one that is watched already."""
         if is_new or key not in self.entries:
-            self.entries[key] = Entry(state, FULL_MS, when)
+            self.entries[key] = Entry(state, FULL_MS, when, when)
         self.entries[key].misses = 0
 
     def forget(self, key):
@@ -68,20 +70,21 @@ class TimewaitWatch:
 
     def _look_at(self, key, entry):
         host, local, peer = key
-        now = time.time()
+        asked = time.time()
         found = self.polls[host].ask(local, peer)
+        answered = time.time()
         if found is None:
             entry.misses += 1
             if entry.misses > PATIENCE:
                 del self.entries[key]
             return None
         state, left_ms = found
-        # remaining time can only grow when the timer was started again
-        is_later = now + left_ms / 1000 > entry.asked + entry.left_ms / 1000 + ROUNDING_S
-        change = Change(key, entry.state, state, entry.asked, time.time())
-        is_changed = state != entry.state or left_ms > entry.left_ms or is_later
-        self.entries[key] = Entry(state, left_ms, now)
-        return change if is_changed else None
+        self.entries[key] = Entry(state, left_ms, asked, answered)
+        # remaining time can only grow when the timer was started again; that it stands still may be a late jiffy
+        is_certain = state != entry.state or left_ms > entry.left_ms
+        is_later = asked + left_ms / 1000 > entry.answered + entry.left_ms / 1000 + ROUNDING_S
+        change = Change(key, entry.state, state, entry.asked, answered, is_certain)
+        return change if is_certain or is_later else None
 
     def close(self):
         """Give the sockets back."""
