@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+from tcptrace_tw.version import __version__
 
 if TYPE_CHECKING:
     from tcptrace_tw.report.trace import Trace as Trace
     from tcptrace_tw.rules import RULES as RULES
-
-__version__ = "0.1.0"
 
 __all__ = ["RULES", "CaptureError", "TcptraceError", "Trace", "UsageError", "__version__", "analyze", "load"]
 

@@ -4,12 +4,12 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests import readme
+
 HEAVY = {"numpy", "numba", "pandas", "pyarrow"}
-README = Path(__file__).parent.parent / "README.md"
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -51,10 +51,11 @@ def test_version_is_one_line():
     assert re.fullmatch(r"tcptrace-tw \d+\.\d+\.\d+\S*\n", run("--version").stdout)
 
 
-def test_the_readme_shows_the_help_as_it_is():
-    block = re.search(r"```text\n(\$ tcptrace-tw --help\n.*?)```", README.read_text(), re.DOTALL)
-    assert block is not None
-    shown = [line.rstrip() for line in block[1].splitlines()[1:]]
-    printed = run("--help", env={"COLUMNS": "80", "PATH": "", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}).stdout
+@pytest.mark.parametrize(("command", "text"), readme.blocks(), ids=lambda value: value.split("\n")[0][:40])
+def test_the_readme_shows_what_a_command_prints(command, text):
+    """``python -m tests.readme`` writes the blocks anew."""
+    assert text == readme.printed(command)
 
-    assert [line for line in shown if line] == [line.rstrip() for line in printed.splitlines() if line.strip()]
+
+def test_the_readme_has_the_help_a_report_and_a_ladder():
+    assert [command.split()[1] for command, _ in readme.blocks()] == ["report", "show", "--help"]

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from tcptrace_tw import __version__
 from tcptrace_tw.cli.analyze import analyze
 from tcptrace_tw.cli.check import check
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.show import show
+from tcptrace_tw.version import __version__
 
 _EXAMPLES = """
 Examples:

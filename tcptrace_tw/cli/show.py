@@ -40,6 +40,7 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """The ladder of one connection: both endpoints' states beside the segments."""
+    from tcptrace_tw import pipeline
     from tcptrace_tw.report.ladder import TIME_FORMATS, Style
     from tcptrace_tw.report.story import tell
 
@@ -47,12 +48,17 @@ def show(
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
     number = _number(connection, finding)
     settings = run.settings(profile, two_msl, None, None)
-    trace, steps = _look_up(captures, settings, number, quiet, no_progress)
+    trace = _look_up(captures, settings, number, quiet, no_progress)
     try:
         found = trace.connection(number)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from error
-    tell(run.console(color), found, steps, Style(not raw, time_format))
+    steps: list[Step] = []
+    others: dict[int, list[Step]] = {}
+    if run.written_folder(captures) is None:
+        steps = pipeline.ladder(captures, settings, number)[1]
+        others = {met: pipeline.ladder(captures, settings, met)[1] for met in found.met if met != number}
+    tell(run.console(color), found, steps, Style(not raw, time_format), others)
 
 
 def _number(connection: int | None, finding: int | None) -> int:
@@ -66,22 +72,18 @@ def _number(connection: int | None, finding: int | None) -> int:
     return number
 
 
-def _look_up(
-    captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool
-) -> "tuple[Trace, list[Step]]":
-    """The tables, and the segments of the connection where the capture can be read once more."""
-    from tcptrace_tw import pipeline
+def _look_up(captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool) -> "Trace":
+    """The tables of the connection: from the folder, or by a pass over the capture."""
     from tcptrace_tw.report.summary import SummarySink
     from tcptrace_tw.report.tables import ConnectionSink
     from tcptrace_tw.report.trace import Trace
 
     folder = run.written_folder(captures)
     if folder is not None:
-        return Trace.load(folder), []
+        return Trace.load(folder)
     if "-" in captures:
         raise UsageError("show: stdin cannot be read twice; save the capture to a file")
     several = run.has_several_files(captures)
     tables, totals = ConnectionSink(number, several), SummarySink(several)
     digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
-    _, steps = pipeline.ladder(captures, settings, number)
-    return Trace(digest, tables.finish({})), steps
+    return Trace(digest, tables.finish({}))

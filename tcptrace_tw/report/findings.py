@@ -16,7 +16,7 @@ from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP")
 """The first digit of a rule's number: TW is 1."""
 
-_RULES_PER_CONNECTION = 1000
+RULES_PER_CONNECTION = 1000
 
 Ints = NDArray[np.int64]
 
@@ -27,9 +27,9 @@ def rule_number(rule_id: str) -> int:
     return (FAMILIES.index(family) + 1 if family in FAMILIES else 9) * 100 + number
 
 
-def connection_of(finding_id: int) -> int:
-    """The incarnation that a finding is about; 0 for the capture."""
-    return finding_id // _RULES_PER_CONNECTION
+def connection_of(finding_id: Any) -> Any:
+    """The incarnations that findings are about, from their numbers; 0 for the capture."""
+    return finding_id // RULES_PER_CONNECTION
 
 
 def finding_ids(findings: Findings) -> Ints:
@@ -37,7 +37,13 @@ def finding_ids(findings: Findings) -> Ints:
     subject = connection_ids(findings)
     if "attempt_id" in _names(findings):
         subject = np.where(subject == -1, findings.rows["attempt_id"], subject)
-    return np.maximum(subject, 0) * _RULES_PER_CONNECTION + rule_number(findings.rule.id)
+    return np.maximum(subject, 0) * RULES_PER_CONNECTION + rule_number(findings.rule.id)
+
+
+def is_about(findings: Findings, connection_id: int) -> NDArray[np.bool_]:
+    """Whether a finding is about this incarnation, or about the SYN that met it."""
+    own: NDArray[np.bool_] = connection_of(finding_ids(findings)) == connection_id
+    return own | (previous_connection_ids(findings) == connection_id)
 
 
 def connection_ids(findings: Findings) -> Ints:

@@ -4,8 +4,8 @@
 join the segments as timers and notes; ``ladder_page`` draws what comes of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,10 @@ class Step:
     tsecr: int | None = None
     orig_state: int = NULL_WORD
     resp_state: int = NULL_WORD
+
+
+Others = Mapping[int, Sequence[Step]]
+"""Segments of other incarnations of the tuple, by the number of the incarnation."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,21 @@ class Style:
     time_format: str = "rel"
 
 
-def rungs_of(head: Head, steps: Sequence[Step], turns: Sequence[Turn], style: Style) -> list[Rung]:
-    """The lines in order of time: segments with the states after them, and what moved without a segment."""
+def rungs_of(
+    head: Head, steps: Sequence[Step], turns: Sequence[Turn], style: Style, others: Others | None = None
+) -> list[Rung]:
+    """The lines in order of time: segments with the states after them, and what moved without a segment.
+
+    Segments of ``others`` are shown where they crossed the tap during this incarnation.
+    """
     shown = [turn for turn in turns if turn.frame is None or not steps]
-    rungs = _segments(head, steps, style) + [_turn(turn) for turn in shown]
+    rungs = _segments(_bases(head, steps), steps, style) + [_turn(turn) for turn in shown]
+    for number, segments in (others or {}).items():
+        late = _segments(_bases(None, segments), segments, style)
+        for rung in (rung for rung in late if steps and rung.time >= steps[0].time):
+            rungs.append(
+                replace(rung, label=f"{rung.label} (connection {number})", orig_state="", resp_state="", stamps="")
+            )
     return sorted(rungs, key=lambda rung: rung.time)
 
 
@@ -135,8 +150,8 @@ def _seconds(ns: int) -> str:
     return f"{sign}{ns // 1_000_000_000}.{ns // 1000 % 1_000_000:06}"
 
 
-def _segments(head: Head, steps: Sequence[Step], style: Style) -> list[Rung]:
-    bases = _bases(head, steps) if style.is_relative else (0, 0)
+def _segments(bases: tuple[int, int], steps: Sequence[Step], style: Style) -> list[Rung]:
+    bases = bases if style.is_relative else (0, 0)
     rungs, before = [], (NULL_WORD, NULL_WORD)
     for step in steps:
         own, other = bases if step.is_orig else bases[::-1]
@@ -153,15 +168,15 @@ def _segments(head: Head, steps: Sequence[Step], style: Style) -> list[Rung]:
     return rungs
 
 
-def _bases(head: Head, steps: Sequence[Step]) -> tuple[int, int]:
+def _bases(head: Head | None, steps: Sequence[Step]) -> tuple[int, int]:
     """Where relative numbers begin: the ISNs, or the first numbers that were seen."""
     found: dict[bool, int] = {}
     for step in steps:
         found.setdefault(step.is_orig, step.seq)
         if step.flags & ACK:
             found.setdefault(not step.is_orig, (step.ack - 1) & 0xFFFFFFFF)
-    orig = found.get(True, 0) if head.orig_isn is None else head.orig_isn
-    resp = found.get(False, 0) if head.resp_isn is None else head.resp_isn
+    orig = found.get(True, 0) if head is None or head.orig_isn is None else head.orig_isn
+    resp = found.get(False, 0) if head is None or head.resp_isn is None else head.resp_isn
     return orig, resp
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tcptrace_tw.report.ladder import Head, Note, Rung, Step, Style, Turn, attach, rungs_of, stamp
+from tcptrace_tw.report.ladder import Head, Note, Others, Rung, Step, Style, Turn, attach, rungs_of, stamp
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.styles import LABEL, SEVERITY_STYLES
 from tcptrace_tw.report.text import FRAME_MASK
@@ -16,7 +16,13 @@ _LEAST_ARROW = 26
 
 
 def draw(
-    console: Console, head: Head, steps: Sequence[Step], turns: Sequence[Turn], notes: Sequence[Note], style: Style
+    console: Console,
+    head: Head,
+    steps: Sequence[Step],
+    turns: Sequence[Turn],
+    notes: Sequence[Note],
+    style: Style,
+    others: Others | None = None,
 ) -> None:
     """Print the ladder; without ``steps`` it shows the state changes alone."""
     page = Page(console)
@@ -24,7 +30,7 @@ def draw(
     page.line("closed", f"{head.close}, first by {head.active_closer}")
     page.line("history", head.history)
     console.print()
-    rungs = rungs_of(head, steps, turns, style)
+    rungs = rungs_of(head, steps, turns, style, others)
     attach(rungs, notes)
     _print_rungs(console, rungs, style)
 

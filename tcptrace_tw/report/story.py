@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from tcptrace_tw.report.findings import tuple_filter
-from tcptrace_tw.report.ladder import Note, Step, Style, Turn, head_of
+from tcptrace_tw.report.ladder import Note, Others, Step, Style, Turn, head_of
 from tcptrace_tw.report.ladder_page import draw
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import counted, span
@@ -14,12 +14,14 @@ from tcptrace_tw.report.trace import Connection
 from tcptrace_tw.spec.words import ENDPOINT
 
 
-def tell(console: Console, connection: Connection, steps: Sequence[Step], style: Style) -> None:
+def tell(
+    console: Console, connection: Connection, steps: Sequence[Step], style: Style, others: Others | None = None
+) -> None:
     """Print everything about one connection."""
     row = connection.row
     turns = [_turn(turn) for turn in connection.transitions]
     notes = [_note(finding) for finding in connection.findings if finding["frames"]]
-    draw(console, head_of(row), steps, turns, notes, style)
+    draw(console, head_of(row), steps, turns, notes, style, others)
     page = Page(console)
     console.print()
     for held in connection.time_wait:

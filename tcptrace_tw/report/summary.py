@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw import __version__
 from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.report.codec import Time, to_json
 from tcptrace_tw.report.digest import (
@@ -23,6 +22,7 @@ from tcptrace_tw.report.occupancy import Occupancy
 from tcptrace_tw.rules.rule import Findings, Rule
 from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.words import Vocabulary
+from tcptrace_tw.version import __version__
 
 _EXAMPLES = 3
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.arrow import record_batch
-from tcptrace_tw.report.findings import connection_ids, kept
+from tcptrace_tw.report.findings import is_about, kept
 from tcptrace_tw.report.findings_arrow import findings_batch
 from tcptrace_tw.report.schema import TIME, dictionary_columns, encodings, schema
 from tcptrace_tw.rules.rule import Findings
@@ -117,7 +117,7 @@ class ConnectionSink(ArrowSink):
 
     def findings(self, findings: Findings) -> None:
         """Take what is about the incarnation."""
-        mine = connection_ids(findings) == self.connection_id
+        mine = is_about(findings, self.connection_id)
         if mine.any():
             super().findings(kept(findings, mine))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcptrace_tw.report.digest import Digest
+from tcptrace_tw.report.findings import RULES_PER_CONNECTION
 from tcptrace_tw.report.stored import manifest_of
 from tcptrace_tw.spec.columns import BY_NAME
 
@@ -106,23 +107,44 @@ class Connection:
     time_wait: list[dict[str, Any]]
     findings: list[dict[str, Any]]
 
+    @property
+    def met(self) -> list[int]:
+        """The earlier incarnations that a SYN of this one met."""
+        numbers = {finding["previous_connection_id"] for finding in self.findings}
+        return sorted(numbers - {None, self.row["connection_id"]})
+
 
 def connection_of(trace: Trace, connection_id: int) -> Connection:
     """Look one incarnation up."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     def rows(name: str) -> list[dict[str, Any]]:
         table = trace.table(name)
-        table = table.filter(pc.equal(table["connection_id"], connection_id))
-        plain = pa.schema([pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in table.schema])
-        found: list[dict[str, Any]] = table.cast(plain).to_pylist()
-        return found
+        return _plain_rows(table.filter(pc.equal(table["connection_id"], connection_id)))
 
     found = rows("connections")
     if not found:
         raise KeyError(f"no connection {connection_id}; there are 1 to {trace.table('connections').num_rows}")
-    return Connection(found[0], rows("transitions"), rows("time_wait"), rows("findings"))
+    return Connection(found[0], rows("transitions"), rows("time_wait"), _findings_about(trace, connection_id))
+
+
+def _findings_about(trace: Trace, connection_id: int) -> list[dict[str, Any]]:
+    """Its own findings, and those about a SYN that met it or would have opened it."""
+    import pyarrow.compute as pc
+
+    table = trace.table("findings")
+    own = pc.equal(pc.divide(table["finding_id"], RULES_PER_CONNECTION), connection_id)
+    later = pc.fill_null(pc.equal(table["previous_connection_id"], connection_id), False)
+    return _plain_rows(table.filter(pc.or_(own, later)))
+
+
+def _plain_rows(table: "pa.Table") -> list[dict[str, Any]]:
+    """Rows as dictionaries, with times in ns."""
+    import pyarrow as pa
+
+    plain = pa.schema([pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in table.schema])
+    found: list[dict[str, Any]] = table.cast(plain).to_pylist()
+    return found
 
 
 def to_pandas(table: "pa.Table") -> "pd.DataFrame":
