@@ -42,8 +42,10 @@ def finding_ids(findings: Findings) -> Ints:
 
 def is_about(findings: Findings, connection_id: int) -> NDArray[np.bool_]:
     """Whether a finding is about this incarnation, or about the SYN that met it."""
-    own: NDArray[np.bool_] = connection_of(finding_ids(findings)) == connection_id
-    return own | (previous_connection_ids(findings) == connection_id)
+    own = connection_of(finding_ids(findings)) == connection_id
+    met: NDArray[np.bool_] = previous_connection_ids(findings) == connection_id
+    either: NDArray[np.bool_] = own | met
+    return either
 
 
 def connection_ids(findings: Findings) -> Ints:
