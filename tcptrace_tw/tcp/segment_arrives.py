@@ -66,6 +66,7 @@ from tcptrace_tw.tcp.state import (
     ACKED,
     CONNS_USED,
     ECHO_VALID,
+    ENTERED_FIN_WAIT_1,
     FIN_ACKED,
     FIN_RECEIVED,
     FIN_SENT,
@@ -511,8 +512,8 @@ def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
     """The sender repeats its FIN: it has not got an ACK of it that had time to arrive."""
     t = st.tcbs[k]
     t.fin_repeats = min(np.int64(t.fin_repeats) + 1, 65535)
-    peer_state = np.int64(st.tcbs[k ^ 1].state)
-    if peer_state == CLOSING or (peer_state == TIME_WAIT and is_pending(st, k ^ 1, RCV_FIN)):
+    if np.int64(st.tcbs[k ^ 1].bits) & ENTERED_FIN_WAIT_1 and np.int64(t.bits) & ENTERED_FIN_WAIT_1:
+        # Simultaneous close: the peer would have acknowledged the FIN by now.
         fin_not_received(st, k ^ 1)
     acked = np.int64(t.fin_acked_time)
     if acked < 0:
