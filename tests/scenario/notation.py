@@ -14,6 +14,9 @@ A time with a sign counts from the frame before, one without counts from ``start
 ones on the wire, modulo 2**32, and ``first:last(length)`` says the same thing twice on purpose. Flags are
 ``S F R P . U E W`` as tcpdump prints them. After them may stand ``ack N``, ``win N``, ``id N`` (IPv4
 identification), ``ttl N``, ``vlan N`` and ``cut N`` (captured bytes); ``dup`` takes ``ttl`` and ``vlan`` too.
+
+``repeat 20 every 0.05 A`` and ``end`` enclose a block that happens twenty times, one beginning 0.05 s after the
+other, each time from the next port of A and with the timestamp clocks so much later.
 """
 
 from __future__ import annotations
@@ -100,7 +103,7 @@ def parse(text: str) -> Scenario:
         if not line:
             continue
         try:
-            reader.read(line)
+            reader.take(line)
         except ScenarioError as problem:
             raise ScenarioError(f"line {number}: {problem}: {raw.strip()!r}") from None
     return Scenario(reader.frames, reader.link, reader.names)
@@ -120,6 +123,29 @@ class _Reader:
         self.start_ns = 1_700_000_000 * 10**9
         self.now_ns: int | None = None
         self.ids: dict[str, int] = {}
+        self.block: list[str] | None = None
+        self.block_head: tuple[int, int, str] = (1, 0, "")
+        self.turn = 0
+
+    def take(self, line: str) -> None:
+        if match := re.fullmatch(r"repeat\s+(\d+)\s+every\s+(\d+(?:\.\d+)?)\s+(\w+)", line):
+            self.block, self.block_head = [], (int(match[1]), _nanoseconds(match[2]), match[3])
+        elif line == "end" and self.block is not None:
+            self._play_block(self.block)
+            self.block = None
+        elif self.block is not None:
+            self.block.append(line)
+        else:
+            self.read(line)
+
+    def _play_block(self, block: list[str]) -> None:
+        times, every_ns, _ = self.block_head
+        begin_ns = self.start_ns if self.now_ns is None else self.now_ns
+        for self.turn in range(times):
+            self.now_ns = begin_ns + self.turn * every_ns
+            for line in block:
+                self.read(line)
+        self.turn = 0
 
     def read(self, line: str) -> None:
         if match := re.fullmatch(r"(\w+)\s*=\s*(\S+)", line):
@@ -155,6 +181,7 @@ class _Reader:
             raise ScenarioError(f"{first} and {length} bytes end at {(first + length) % MODULUS}, not at {last}")
         flags = sum(FLAG_BITS[letter] for letter in set(match["flags"]) - {"-"})
         rest, options = _split_options(match["rest"])
+        options = self._later(options)
         numbers = _numbers(rest, ("ack", "win", "id", "ttl", "vlan", "cut"))
         if ("ack" in numbers) != bool(flags & 16):
             raise ScenarioError("the flag . and the word ack belong together")
@@ -178,10 +205,21 @@ class _Reader:
         for name in (match["left"], match["right"]):
             if name not in self.names:
                 raise ScenarioError(f"endpoint {name} has no address; say {name} = 10.0.0.1:40000 first")
-        left, right = self.names[match["left"]], self.names[match["right"]]
+        left, right = (self._nth(match[side]) for side in ("left", "right"))
         if left.is_ipv6 != right.is_ipv6:
             raise ScenarioError("one endpoint has an IPv4 address, the other an IPv6 address")
         return (left, right) if match["arrow"] == ">" else (right, left)
+
+    def _nth(self, name: str) -> Peer:
+        peer = self.names[name]
+        return peer._replace(port=peer.port + self.turn) if name == self.block_head[2] else peer
+
+    def _later(self, options: Options) -> Options:
+        ticks = self.turn * self.block_head[1] // 10**6
+        if not options.ts or not ticks:
+            return options
+        value, echo = options.ts
+        return options._replace(ts=((value + ticks) % MODULUS, (echo + ticks) % MODULUS if echo else 0))
 
     def _next_id(self, src: Peer) -> int:
         if src.is_ipv6:

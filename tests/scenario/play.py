@@ -6,6 +6,7 @@ import ipaddress
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,16 @@ class Result:
         """SYNs that met a remembered incarnation."""
         return sorted(self.tables["reuses"], key=lambda row: row.syn_frame)
 
+    @cached_property
+    def _by_endpoint(self) -> dict[tuple[int, str], list[Row]]:
+        rows: dict[tuple[int, str], list[Row]] = {}
+        for row in self.transitions:
+            rows.setdefault((row.connection_id, row.endpoint), []).append(row)
+        return rows
+
     def valid_transitions(self, connection_id: int, endpoint: str) -> list[Row]:
         """The transitions of one endpoint that were never taken back."""
-        rows = [row for row in self.transitions if (row.connection_id, row.endpoint) == (connection_id, endpoint)]
+        rows = self._by_endpoint.get((connection_id, endpoint), [])
         retracted = {row.retracts for row in rows if row.retracts is not None}
         return [row for row in rows if row.retracts is None and row.transition_id not in retracted]
 
@@ -120,14 +128,7 @@ class _Collector:
 
 
 def _row(table: str, record: np.void) -> Row:
-    assert record.dtype.names
-    return Row(
-        {
-            column.name: _value(column, record)
-            for column in _TABLES[table].columns
-            if column.fields and column.fields[0][0] in record.dtype.names
-        }
-    )
+    return Row({column.name: _value(column, record) for column in _TABLES[table].columns if column.fields})
 
 
 def _value(column: columns.Column, record: np.void) -> Any:
