@@ -1,0 +1,107 @@
+"""Runs cases in worker processes, so that a crash or a hang costs one case."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import multiprocessing
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+from tests.fuzz import mutate, seeds, targets
+
+HANG_S = 5
+RSS_MB = 500
+DEATHS_MAX = 50
+"""More say that something else is wrong than the cases."""
+
+
+def run(options: argparse.Namespace) -> tuple[int, list[str]]:
+    """Divide the cases among the jobs; a worker that dies is replaced behind the case that killed it."""
+    context = multiprocessing.get_context("spawn")
+    lanes = []
+    for job in range(options.jobs):
+        numbers = range(options.first + job, options.first + options.count, options.jobs)
+        lanes.append(_Lane(context, options, numbers))
+    while any(lane.poll() for lane in lanes):
+        time.sleep(0.2)
+    return sum(lane.done for lane in lanes), [failure for lane in lanes for failure in lane.failures]
+
+
+class _Lane:
+    """One job and the worker that is at it."""
+
+    def __init__(
+        self, context: multiprocessing.context.SpawnContext, options: argparse.Namespace, numbers: Sequence[int]
+    ) -> None:
+        self._context, self._options, self._numbers = context, options, numbers
+        self._at: Synchronized[int] = context.Value("q", 0)
+        self._queue = context.SimpleQueue()
+        self.failures: list[str] = []
+        self.done = self._deaths = 0
+        self._start()
+
+    def _start(self) -> None:
+        arguments = (vars(self._options), self._numbers, self._at, self._queue)
+        self._worker = self._context.Process(target=work, args=arguments, daemon=True)
+        self._worker.start()
+
+    def poll(self) -> bool:
+        """Collect failures; whether there is more to wait for."""
+        while not self._queue.empty():
+            self.failures.append(self._queue.get())
+        if self._worker.is_alive():
+            return True
+        self.done = min(self._at.value, len(self._numbers))
+        if self._at.value >= len(self._numbers):
+            return not self._queue.empty()
+        number = self._numbers[self._at.value]
+        self.failures.append(f"case {number}: the worker died (hang over {HANG_S} s, or a crash), see above")
+        _keep(self._options.keep, number, mutate.case(number, seeds.load(self._options.seeds), self._options.run))
+        self._at.value += 1
+        self._deaths += 1
+        if self._deaths > DEATHS_MAX:
+            self.failures.append("too many workers died; given up")
+            return False
+        self._start()
+        return True
+
+
+def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[int], queue: object) -> None:
+    """Run cases from ``at`` on; a hang ends the process with the stack on stderr."""
+    args = argparse.Namespace(**options)
+    start = seeds.load(args.seeds)
+    target = targets.TARGETS[args.target]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "case"
+        while at.value < len(numbers):
+            number = numbers[at.value]
+            data = mutate.case(number, start, args.run)
+            path.write_bytes(data)
+            # The first case also pays for imports, and for compiling where that is asked for.
+            faulthandler.dump_traceback_later(HANG_S if at.value > 1 else 120, exit=True)
+            try:
+                target(path, number)
+                if targets.rss_mb() > RSS_MB:
+                    raise AssertionError(f"{targets.rss_mb()} MB of memory")
+            except Exception as error:
+                _keep(args.keep, number, data)
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                queue.put(  # type: ignore[attr-defined]
+                    f"case {number}: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+                )
+                if targets.rss_mb() > RSS_MB:
+                    at.value += 1
+                    os._exit(0)
+            faulthandler.cancel_dump_traceback_later()
+            at.value += 1
+
+
+def _keep(folder: Path, number: int, data: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"case-{number}").write_bytes(data)
