@@ -1,11 +1,10 @@
 """LA: what happens in LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
 
-from tcptrace_tw.rules.reuse import went_whole_way
+from tcptrace_tw.rules.reuse import is_ignored_at_first, went_whole_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
 from tcptrace_tw.spec.states import LAST_ACK
 from tcptrace_tw.spec.words import (
     ANSWER_CHALLENGE,
-    ANSWER_NONE,
     ANSWER_RST,
     BOTH,
     CONFIRMED,
@@ -31,7 +30,7 @@ def syn_hits_last_ack(reuses: Rows) -> Mask:
 
 def syn_ignored_in_last_ack(reuses: Rows) -> Mask:
     """LA002."""
-    silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
+    silent = is_ignored_at_first(reuses)
     stuck = (reuses.answer == ANSWER_CHALLENGE) & (reuses.opened_frame < 0) & (reuses.syn_retries > 0)
     return met_last_ack(reuses) & (silent | stuck)
 
@@ -89,14 +88,14 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
     id="LA002",
     name="syn-ignored-in-last-ack",
     severity=ERROR,
-    summary="A SYN met LAST-ACK, and no connection came of it.",
+    summary="A SYN met LAST-ACK and got no answer that helped.",
     table="reuses",
     predicate=syn_ignored_in_last_ack,
     grades=(Grade(always, ERROR, LIKELY),),
-    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in LAST-ACK and was sent again {syn_retries} times in vain",
+    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in LAST-ACK, got no answer, and was sent again {syn_retries} times",
     frames=_EVIDENCE,
     values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta"),
-    set_when=("the receiver is in LAST-ACK", "the SYN is sent again, and no SYN+ACK comes"),
+    set_when=("the receiver is in LAST-ACK", "the SYN is sent again before anything but a stale ACK has come"),
     not_set_when=("the detour succeeds: that is LA001",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
     remedy="Let the firewall pass the challenge ACK and the RST that answers it.",

@@ -9,7 +9,7 @@ the holder         below 2MSL       ISN or TSecr prove Linux reuse  RU001
 the holder         below 2MSL       neither                         RU002
 the holder's peer  in TIME-WAIT     SYN+ACK                         RU003
 the holder's peer  in TIME-WAIT     ACK of the old numbers          RU004
-the holder's peer  in TIME-WAIT     nothing, the SYN again          RU005
+the holder's peer  in TIME-WAIT     nothing before the SYN again    RU005
 the holder's peer  in TIME-WAIT     RST                             RU006
 either             no TIME-WAIT     ended by RST or refusal         RU010
 =================  ===============  ==============================  =======
@@ -49,6 +49,13 @@ def met_time_wait(reuses: Rows) -> Mask:
     return (reuses.receiver_state == TIME_WAIT) & (reuses.is_by_holder == 0)
 
 
+def is_ignored_at_first(reuses: Rows) -> Mask:
+    """Nothing answered the first SYN: it was sent again, in vain or until a SYN+ACK came."""
+    silent = (reuses.answer == ANSWER_NONE) | (reuses.answer == ANSWER_SYN_ACK)
+    ignored: Mask = silent & (reuses.syn_retries > 0)
+    return ignored
+
+
 def tw_reuse_by_holder(reuses: Rows) -> Mask:
     """RU001."""
     return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse != 0)
@@ -61,7 +68,7 @@ def reuse_inside_2msl(reuses: Rows) -> Mask:
 
 def tw_syn_accepted(reuses: Rows) -> Mask:
     """RU003."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK)
+    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & (reuses.syn_retries == 0)
 
 
 def tw_syn_challenged(reuses: Rows) -> Mask:
@@ -71,7 +78,7 @@ def tw_syn_challenged(reuses: Rows) -> Mask:
 
 def tw_syn_dropped(reuses: Rows) -> Mask:
     """RU005."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
+    return met_time_wait(reuses) & is_ignored_at_first(reuses)
 
 
 def tw_syn_refused(reuses: Rows) -> Mask:
@@ -210,8 +217,8 @@ TW_SYN_DROPPED = Rule(
     message="the SYN of {ip}:{port} into TIME-WAIT of {peer_ip}:{peer_port} got no answer and was sent again {syn_retries} times",
     frames=_EVIDENCE,
     values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta", "acceptance"),
-    set_when=("the holder's peer sends a SYN into TIME-WAIT", "nothing answers, and the SYN is sent again"),
-    not_set_when=("any answer was captured",),
+    set_when=("the holder's peer sends a SYN into TIME-WAIT", "nothing answers before the SYN is sent again"),
+    not_set_when=("an ACK or a RST answers it: RU004, RU006",),
     rfc=("RFC 6191",),
     remedy="Keep timestamps on; look for a firewall that drops the challenge ACK.",
     example="tw-syn-dropped",

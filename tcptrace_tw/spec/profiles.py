@@ -59,6 +59,8 @@ class Profile(NamedTuple):
     slack_ns: int
     """How much longer than 2MSL an entry is known to last."""
     source: str
+    keeps_ts_recent: bool = False
+    """A repeated FIN does not move TS.Recent in TIME-WAIT: the answer's TSecr tells which copy came first (measured)."""
 
 
 _RFC_RESTART = Restart(True, False, True, True, False, False)
@@ -94,7 +96,7 @@ _DAY = 86_400 * NS
 
 PROFILES: tuple[Profile, ...] = (
     Profile("linux", "Linux", 60 * NS, _LINUX_RESTART, _LINUX_SYN, True, True, True, 1, 2147 * NS, 2_500_000_000,
-        "TCP_TIMEWAIT_LEN, include/net/tcp.h"),
+        "TCP_TIMEWAIT_LEN, include/net/tcp.h", True),
     Profile("rfc", "RFC 9293", 240 * NS, _RFC_RESTART, _RFC_SYN, True, True, False, 0, 24 * _DAY, 0,
         "RFC 9293 3.4.2: MSL is 2 minutes"),
     Profile("freebsd", "FreeBSD", 60 * NS, _BSD_RESTART, _BSD_SYN, False, False, False, 0, 24 * _DAY, 0,

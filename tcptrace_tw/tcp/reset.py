@@ -107,6 +107,7 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     if answers_syn:
         conn.bits |= REFUSED
         note_refused(st, c, seg, i)
+        refuse_earlier(st, c, side, now, frame)
     if keeps_syn_sent:
         return
     is_echo = flags & ACK == 0 and np.int64(seg.seq[i]) == np.int64(rcv.last_ack)
@@ -140,6 +141,18 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
             conn.bits |= ABORTED
         passive = side == ORIG and np.int64(rcv.state) == SYN_RECEIVED and np.int64(conn.opened) == OPENED_HANDSHAKE
         move(st, p, RCV_RST_PASSIVE if passive else RCV_RST, BASIS_ASSUMED, now, frame)
+
+
+@kernel
+def refuse_earlier(st, c, side, time, frame):  # type: ignore[no-untyped-def]
+    """Who refuses a SYN with RST has let the earlier incarnation go too."""
+    previous = np.int64(st.conns[c].previous)
+    if previous < 0:
+        return
+    swapped = np.int64(st.conns[c].orig_is_b) ^ np.int64(st.conns[previous].orig_is_b)
+    k = 2 * previous + (side ^ swapped)
+    end_span(st, k, time, frame, END_UNKNOWN)
+    move(st, k, SND_RST, BASIS_SENT, time, frame)
 
 
 @kernel

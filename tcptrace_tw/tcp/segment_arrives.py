@@ -72,6 +72,7 @@ from tcptrace_tw.tcp.state import (
     FIN_SENT,
     IN_QUEUE,
     ISS_KNOWN,
+    KEEPS_TS_RECENT,
     LAST_ACK_LOST,
     MAX_BACKWARD,
     NOW,
@@ -461,6 +462,13 @@ def close_sent(st, k, p, now, frame):  # type: ignore[no-untyped-def]
     if crosses:
         snd.bits |= FIN_RECEIVED
         receive(st, k, RCV_FIN, now, st.tcbs[p].fin_frame, -1)
+    peer = st.tcbs[p]
+    if np.int64(peer.bits) & ACKED and seq_gt(np.int64(peer.last_ack), np.int64(snd.fin_seq)):
+        # The tap shows the ACK before the FIN.
+        snd.bits |= FIN_ACKED
+        snd.fin_acked_frame = peer.last_frame
+        snd.fin_acked_time = now
+        receive(st, k, RCV_ACK_OF_FIN, now, frame, -1)
 
 
 @kernel
@@ -492,7 +500,12 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
         echo = np.int64(seg.tsecr[i]) if np.int64(seg.options[i]) & HAS_TS else -1
         prove(st, k, seq_gt(ack, np.int64(rcv.iss)), acks_fin, echo)
     if acks_fin and np.int64(snd.state) == TIME_WAIT and np.int64(snd.span) >= 0:
-        holder_acks(st, k, now, frame, START_ACK)
+        if st.params[KEEPS_TS_RECENT] and np.int64(seg.options[i]) & HAS_TS:
+            # The TSecr is that of the FIN's last copy: the earlier copies were lost.
+            late = np.int64(seg.tsecr[i]) == np.int64(rcv.last_tsval)
+            holder_acks(st, k, now, frame, START_ACK, late)
+        else:
+            holder_acks(st, k, now, frame, START_ACK, False)
     if np.int64(snd.bits) & RCV_KNOWN == 0 or seq_gt(ack, np.int64(snd.rcv_nxt)):
         if seq_diff(ack, np.int64(rcv.snd_nxt)) <= FARTHEST_JUMP:
             snd.rcv_nxt = ack

@@ -227,8 +227,9 @@ RESET = np.dtype(
     RESTART_REFUSED_SYN,
     RESTART_STALE_SYN,
     KEEP_DUPLICATES,
+    KEEPS_TS_RECENT,
     PARAMETERS,
-) = range(15)
+) = range(16)
 
 DUPLICATE_PLACES = 1 << 14
 

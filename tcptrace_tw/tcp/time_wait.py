@@ -55,13 +55,22 @@ def drop_span(st, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def holder_acks(st, k, time, frame, basis):  # type: ignore[no-untyped-def]
-    """The holder's first ACK of the peer's FIN: it left after the entry, so the span starts here at the latest."""
+def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-untyped-def]
+    """The holder's first ACK of the peer's FIN: it left after the entry, so the span starts here at the latest.
+
+    ``is_first_copy``: the FIN had been repeated, and the ACK shows that only the last copy arrived.
+    """
     span = st.spans[np.int64(st.tcbs[k].span)]
-    if np.int64(span.start_basis) == START_FIN and np.int64(span.restart) < 0:
+    if np.int64(span.start_basis) != START_FIN:
+        return
+    if np.int64(span.restart) < 0 or is_first_copy:
         span.start = time
         span.start_frame = frame
-        span.start_basis = basis
+        span.restarts = 0
+        span.restart = -1
+        span.restart_frame = -1
+        span.fin_repeats = 0
+    span.start_basis = basis
 
 
 @kernel

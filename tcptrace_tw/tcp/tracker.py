@@ -176,4 +176,5 @@ def _parameters(p: Profile, keep_duplicates: bool) -> NDArray[np.int64]:
     params[s.PAWS_IDLE_S] = p.paws_idle_ns // _NS
     params[s.RESTART_FIN : s.RESTART_STALE_SYN + 1] = p.restart
     params[s.KEEP_DUPLICATES] = keep_duplicates
+    params[s.KEEPS_TS_RECENT] = p.keeps_ts_recent
     return params
