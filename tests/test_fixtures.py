@@ -48,7 +48,8 @@ def _play(folder: Path, settings: dict[str, Any]) -> Result:
     if (folder / "capture.pcap").exists():
         return play_pcap(folder / "capture.pcap", **settings)
     scenario = parse((folder / "scenario.pkt").read_text())
-    return play_pcap(render(scenario.frames, scenario.link), **settings)
+    is_large = len(scenario.frames) > 10_000
+    return play_pcap(render(scenario.frames, scenario.link), compiled=is_large, **settings)
 
 
 def _connections(expected: dict[str, Any], got: Result) -> Iterator[str]:

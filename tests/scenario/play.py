@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -93,18 +95,32 @@ def play_frames(frames: Iterable[Frame], **settings: Any) -> Result:
     return play_pcap(render(frames), **settings)
 
 
-def play_pcap(pcap: bytes | Path, **settings: Any) -> Result:
-    """What the tool says about a capture file, or about the bytes of one."""
+def play_pcap(pcap: bytes | Path, *, compiled: bool = False, **settings: Any) -> Result:
+    """What the tool says about a capture file, or about the bytes of one; interpreted where nothing else is asked."""
     if isinstance(pcap, bytes):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "scenario.pcap"
             path.write_bytes(pcap)
-            return play_pcap(path, **settings)
+            return play_pcap(path, compiled=compiled, **settings)
     from tcptrace_tw import pipeline
 
     sink = _Collector()
-    summary = pipeline.analyze([str(pcap)], pipeline.Settings(**settings), [sink])
+    with _engine(compiled):
+        summary = pipeline.analyze([str(pcap)], pipeline.Settings(**settings), [sink])
     return sink.result(summary)
+
+
+@contextmanager
+def _engine(compiled: bool) -> Iterator[None]:
+    before = os.environ.get("TCPTRACE_TW_JIT")
+    os.environ["TCPTRACE_TW_JIT"] = "1" if compiled else "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TCPTRACE_TW_JIT"]
+        else:
+            os.environ["TCPTRACE_TW_JIT"] = before
 
 
 class _Collector:
