@@ -113,7 +113,7 @@ def test_check_of_a_written_folder_says_the_same():
 def test_check_prints_a_line_a_finding():
     lines = run("check", "bad.pcap").stdout.splitlines()
 
-    assert lines[0].startswith("bad.pcap:7: RU002 notice: 192.0.2.1:40000 > 198.51.100.7:80 was reused")
+    assert lines[0].startswith("bad.pcap:9: RU002 notice: 192.0.2.1:40000 > 198.51.100.7:80 was reused")
     assert lines[1].endswith("(syn-reset-in-last-ack, likely)")
     assert len(run("check", "bad.pcap", "--show", "error").stdout.splitlines()) == 1
 
@@ -170,7 +170,7 @@ def test_a_bug_is_told_in_one_line_unless_debug_is_given(monkeypatch):
 
 
 def test_several_files_name_the_file_of_a_frame():
-    assert run("check", "a.pcap", "b.pcap").stdout.startswith("a.pcap:7: RU002")
+    assert run("check", "a.pcap", "b.pcap").stdout.startswith("a.pcap:9: RU002")
     assert "files" not in run("report", "lab.pcap").stdout
     assert "2 files" in run("report", "a.pcap", "b.pcap").stdout
 

@@ -109,6 +109,18 @@ def kept(findings: Findings, keep: NDArray[np.bool_]) -> Findings:
     )
 
 
+def main_frames(findings: Findings) -> Ints:
+    """The frame to look at first: the event's own, or the first of the evidence; -1 where there is none."""
+    for name in ("syn_frame", "frame", "start_frame"):
+        if name in findings.rule.frames:
+            return _column(findings, name)
+    frames, offsets = frame_lists(findings)
+    first = np.full(findings.rows.size, -1, np.int64)
+    has = np.diff(offsets) > 0
+    first[has] = frames[offsets[:-1][has]]
+    return first
+
+
 def tuple_filter(ip: str, port: int, peer_ip: str, peer_port: int) -> str:
     """A Wireshark display filter for everything between two endpoints."""
     version = "ipv6" if ":" in ip else "ip"
@@ -123,7 +135,7 @@ def frame_filter(frames: list[int]) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding in full, as the terminal and ``check`` print it; ``file`` is the file of its first frame."""
+    """One finding in full, as the terminal and ``check`` print it; ``frame`` is the one to look at first."""
 
     finding_id: int
     rule: str
@@ -134,17 +146,13 @@ class Finding:
     endpoints: str
     time: Time
     file: int
+    frame: int | None
     frames: tuple[int, ...]
     message: str
     values: dict[str, str]
     rival: str
     caveats: tuple[str, ...]
     display_filter: str
-
-    @property
-    def frame(self) -> int | None:
-        """The first evidence frame."""
-        return self.frames[0] if self.frames else None
 
 
 def finding(findings: Findings, index: int, several_files: bool = False) -> Finding:
@@ -154,7 +162,7 @@ def finding(findings: Findings, index: int, several_files: bool = False) -> Find
         findings.confidence[index : index + 1], findings.count[index : index + 1], findings.caveats,
     )  # fmt: skip
     connection = int(connection_ids(one)[0])
-    frames = frame_lists(one)[0].tolist()
+    frames, main = frame_lists(one)[0].tolist(), int(main_frames(one)[0])
     sides = _endpoints(one)
     return Finding(
         int(finding_ids(one)[0]),
@@ -165,7 +173,8 @@ def finding(findings: Findings, index: int, several_files: bool = False) -> Find
         None if connection == -1 else connection,
         " > ".join(endpoint_text(*side) for side in sides),
         Time(int(times(one)[0])),
-        frames[0] >> FRAME_BITS if frames else 0,
+        0 if main == -1 else main >> FRAME_BITS,
+        None if main == -1 else main & FRAME_MASK,
         tuple(frame & FRAME_MASK for frame in frames),
         message(one, 0, several_files),
         values(one, 0),

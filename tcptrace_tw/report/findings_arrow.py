@@ -6,6 +6,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tcptrace_tw.report import findings as about
+from tcptrace_tw.report.arrow import files as files_of
+from tcptrace_tw.report.arrow import frames as frames_of
 from tcptrace_tw.report.arrow import ips, numbers, words
 from tcptrace_tw.report.arrow_text import bracketed, raw, said
 from tcptrace_tw.report.messages import COUNT, parse
@@ -20,7 +22,7 @@ def findings_batch(findings: Findings, several_files: bool = False) -> pa.Record
     """All findings of a chunk as rows of the ``findings`` table."""
     rule, size = findings.rule, findings.rows.size
     frames, offsets = about.frame_lists(findings)
-    peers = _peers(findings)
+    peers, main = _peers(findings), about.main_frames(findings)
     columns = {
         "finding_id": pa.array(about.finding_ids(findings)),
         "rule": _always(rule.id, size),
@@ -32,6 +34,8 @@ def findings_batch(findings: Findings, several_files: bool = False) -> pa.Record
         **dict(zip(("ip", "port", "peer_ip", "peer_port"), peers, strict=True)),
         "time": pa.array(np.ascontiguousarray(about.times(findings))).cast(TIME),
         "end_time": numbers(np.ascontiguousarray(about.end_times(findings))).cast(TIME),
+        "frame": frames_of(main),
+        "file": files_of(main),
         "frames": pa.ListArray.from_arrays(offsets, frames & FRAME_MASK, type=FRAMES),
         "files": pa.ListArray.from_arrays(offsets, pa.array(frames >> FRAME_BITS, FILE)),
         "message": messages(findings, several_files),

@@ -56,7 +56,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Note:
-    """What a finding says at the last of its frames."""
+    """What a finding says at its frame."""
 
     frame: int
     severity: str

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.findings import finding, finding_ids, frame_lists, kept
+from tcptrace_tw.report.findings import finding, finding_ids, kept, main_frames
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec import words as w
 
@@ -95,18 +95,10 @@ class LineSink:
         """One by one, by file, frame and number."""
         if not self._chunks:
             return
-        frames = np.concatenate([_first_frames(chunk) for chunk in self._chunks])
+        frames = np.concatenate([main_frames(chunk) for chunk in self._chunks])
         numbers = np.concatenate([finding_ids(chunk) for chunk in self._chunks])
         chunk = np.repeat(np.arange(len(self._chunks)), [c.rows.size for c in self._chunks])
         index = np.concatenate([np.arange(c.rows.size) for c in self._chunks])
         for i in np.lexsort((numbers, frames)).tolist():
             one = finding(self._chunks[chunk[i]], int(index[i]), self.several_files)
             yield Line(one.file, one.frame or 0, one.rule, one.name, one.severity, one.confidence, one.message)
-
-
-def _first_frames(findings: Findings) -> NDArray[np.int64]:
-    frames, offsets = frame_lists(findings)
-    first = np.full(findings.rows.size, -1, np.int64)
-    has = np.diff(offsets) > 0
-    first[has] = frames[offsets[:-1][has]]
-    return first

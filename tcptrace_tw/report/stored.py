@@ -69,8 +69,6 @@ def _array(words: Names) -> Any:
 def _lines(table: Any) -> list[Line]:
     lines = []
     for row in table.to_pylist():
-        files = row.get("files") or [0]
-        frames = row["frames"] or [0]
-        grade = (row["severity"], row["confidence"])
-        lines.append((row["finding_id"], Line(files[0], frames[0], row["rule"], row["name"], *grade, row["message"])))
+        words = (row[name] for name in ("rule", "name", "severity", "confidence", "message"))
+        lines.append((row["finding_id"], Line(row.get("file") or 0, row["frame"] or 0, *words)))
     return [line for _, line in sorted(lines, key=lambda pair: (pair[1].file, pair[1].frame, pair[0]))]

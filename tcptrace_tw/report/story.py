@@ -38,8 +38,8 @@ def _turn(row: dict[str, Any]) -> Turn:
 
 
 def _note(row: dict[str, Any]) -> Note:
-    frames = ", ".join(map(str, row["frames"]))
-    return Note(row["frames"][-1], row["severity"], f"{row['rule']} {row['name']}: {row['message']} (frames {frames})")
+    text = f"{row['rule']} {row['name']}: {row['message']} (frames {', '.join(map(str, row['frames']))})"
+    return Note(row["frame"] or row["frames"][-1], row["severity"], text)
 
 
 def _held(row: dict[str, Any]) -> str:

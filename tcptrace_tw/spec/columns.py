@@ -384,6 +384,7 @@ FINDINGS = Table(
         *(c._replace(is_nullable=True) for c in _PEERS),
         _time("time", "When it began."),
         _time("end_time", "When it ended.", null=True),
+        _frame("frame", "The frame to look at first: the SYN, the RST, the stale segment."),
         Column("frames", "list", "Evidence: frame numbers."),
         Column("message", "text", "One sentence."),
         Column("values", "map", "The numbers behind the sentence."),
