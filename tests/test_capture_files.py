@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.errors import CaptureError
 from tests import capture_bytes as build
 from tests.naive import decode as naive
@@ -130,6 +131,24 @@ def test_frame_numbers_name_their_file(compiled: bool) -> None:
     got = build.read(build.pcap([ARP, FRAME]), compiled=compiled, file_index=3)
 
     assert [row["frame"] for row in got.rows] == [3 << 40 | 2]
+
+
+@both
+def test_a_prompt_reader_hands_on_what_has_come(compiled: bool) -> None:
+    """The window is far from full, and so is the batch."""
+    stream = build.Bytes(build.pcap([FRAME] * 3), step=24 + 16 + len(FRAME))
+    reader = Reader(stream, compiled=compiled, is_prompt=True)
+
+    assert [batch.seq.size for batch in reader.batches()] == [1, 1, 1]
+
+
+@both
+def test_damage_of_the_packed_data_is_told_instead_of_its_consequence(compiled: bool) -> None:
+    stream = build.Bytes(build.pcap([FRAME] * 3)[:-5], damage="byte 99: gzip data is cut off; the 7 bytes were kept")
+    reader = Reader(stream, compiled=compiled)
+
+    assert sum(1 for _ in reader.batches()) == 1
+    assert reader.facts.damage == "byte 99: gzip data is cut off; the 2 frames before it were kept"
 
 
 mixed = st.lists(

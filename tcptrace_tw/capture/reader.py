@@ -39,7 +39,8 @@ class Reader:
     """Reads one capture file.
 
     ``stream`` delivers the bytes, decompressed. ``facts`` is complete when ``batches`` has come to its end; format,
-    compression and snap length are there from the start. Raises ``CaptureError`` for what is not a capture.
+    compression and snap length are there from the start. ``is_prompt`` is for live pipes: a batch holds what has come,
+    nothing waits for a batch to be full. Raises ``CaptureError`` for what is not a capture.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class Reader:
         file_index: int = 0,
         batch_size: int = BATCH_SIZE,
         window_size: int = WINDOW_SIZE,
+        is_prompt: bool = False,
     ) -> None:
         self.facts = FileFacts(stream.name, compression=stream.compression, size=stream.size)
         self._stream = stream
         self._compiled = compiled
         self._first_frame = (file_index << FRAME_BITS) + 1
         self._batch_size = batch_size
-        self._window = Window(stream, compiled=compiled, size=window_size)
+        self._is_prompt = is_prompt
+        self._window = Window(stream, compiled=compiled, size=window_size, is_prompt=is_prompt)
         self._frames = fr.allocate(batch_size)
         self._batch: Any = segments.allocate(batch_size)
         self._handed = np.zeros((batch_size, 2), np.int64)
@@ -75,7 +78,7 @@ class Reader:
         while outcome != fr.DAMAGED:
             count, outcome = self._format.scan(self._window, self._frames, self._batch_size - n)
             n = self._decode(count, n)
-            if (self._batch_size - n) * 8 < self._batch_size:
+            if (self._batch_size - n) * 8 < self._batch_size or (n and self._is_prompt):
                 yield self._finish_batch(n)
                 n = 0
             if outcome == fr.DRY and not self._window.refill():
@@ -154,9 +157,12 @@ class Reader:
         facts, window = self.facts, self._window
         facts.skipped = skips.count_by_name(self._skipped, self._unknown_links())
         damage = self._format.damage(window)
-        if self._stream.damage is None and damage is None:
+        if self._stream.damage is not None:
+            what = self._stream.damage.partition("; ")[0]
+        elif damage is not None:
+            what = f"byte {window.offset + window.start}: {damage}"
+        else:
             return
-        what = self._stream.damage or f"byte {window.offset + window.start}: {damage}"
         if not facts.frames:
             raise CaptureError(f"{facts.name}: {what}; there is no whole frame before it")
         facts.damage = f"{what}; the {facts.frames} frames before it were kept"

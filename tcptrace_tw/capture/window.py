@@ -31,11 +31,13 @@ WINDOW_SIZE = 1 << 20
 class Window:
     """``data[start:end]`` are the bytes not yet used; ``offset`` is where ``data[0]`` lies in the stream.
 
-    ``data`` is a uint8 array for compiled kernels, a memoryview for interpreted ones (see ``octets``).
+    ``data`` is a uint8 array for compiled kernels, a memoryview for interpreted ones (see ``octets``). A prompt
+    window hands on what has come; any other waits until it is full.
     """
 
-    def __init__(self, stream: Stream, *, compiled: bool, size: int = WINDOW_SIZE) -> None:
+    def __init__(self, stream: Stream, *, compiled: bool, size: int = WINDOW_SIZE, is_prompt: bool = False) -> None:
         self._stream = stream
+        self._is_prompt = is_prompt
         self._compiled = compiled
         self._is_ended = False
         self.start = self.end = 0
@@ -67,6 +69,8 @@ class Window:
             self._is_ended = got == 0
             self.end += got
             count += got
+            if self._is_prompt:
+                break
         return count > 0
 
     def need(self, size: int) -> bool:
