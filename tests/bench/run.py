@@ -42,6 +42,8 @@ class Cost(NamedTuple):
     """One run of one tool."""
 
     seconds: float
+    cpu_seconds: float
+    """User and system: less moved by what else the machine does."""
     peak_mb: float
     is_good: bool
 
@@ -88,7 +90,7 @@ def measure(command: Sequence[str], limit_s: float) -> Cost:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
     seconds = time.perf_counter() - begin
     child.returncode = status
-    return Cost(seconds, usage.ru_maxrss / 1024, status == 0)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, status == 0)
 
 
 def compare(written: Written, tools: Sequence[str], rounds: int, limit_s: float, folder: str) -> None:
@@ -111,18 +113,28 @@ def report(written: Written, costs: dict[str, list[Cost]]) -> None:
     size = os.path.getsize(written.path)
     what = f"{written.segments:,} segments, {written.connections:,} connections, {size:,} bytes"
     print(f"\n{Path(written.path).name}: {what}")
-    print(f"{'tool':20} {'seconds':>8} {'spread':>13} {'ratio':>6} {'M seg/s':>8} {'peak MB':>8}")
+    print(
+        f"{'tool':20} {'seconds':>8} {'spread':>13} {'ratio':>6} {'cpu s':>7} {'ratio':>6} {'M seg/s':>8} {'peak MB':>8}"
+    )
     base = next(iter(costs.values()))
     for name, runs in costs.items():
         if not runs or not runs[-1].is_good:
             print(f"{name:20} {'not here' if not runs else 'failed or took too long'}")
             continue
         seconds = [run.seconds for run in runs]
-        ratio = statistics.median(a.seconds / b.seconds for a, b in zip(runs, base, strict=False)) if base else 0
+        ratio = _ratio([run.seconds for run in runs], [run.seconds for run in base])
+        cpu = [run.cpu_seconds for run in runs]
+        cpu_ratio = _ratio(cpu, [run.cpu_seconds for run in base])
         spread = f"{min(seconds):.2f}-{max(seconds):.2f}"
         middle = statistics.median(seconds)
         peak = max(run.peak_mb for run in runs)
-        print(f"{name:20} {middle:8.3f} {spread:>13} {ratio:6.2f} {written.segments / middle / 1e6:8.2f} {peak:8.0f}")
+        line = f"{name:20} {middle:8.3f} {spread:>13} {ratio:6.2f} {statistics.median(cpu):7.3f} {cpu_ratio:6.2f}"
+        print(f"{line} {written.segments / middle / 1e6:8.2f} {peak:8.0f}", flush=True)
+
+
+def _ratio(ours: list[float], base: list[float]) -> float:
+    pairs = list(zip(ours, base, strict=False))
+    return statistics.median(a / b for a, b in pairs) if pairs else float("nan")
 
 
 def main() -> None:
