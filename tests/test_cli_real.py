@@ -145,8 +145,9 @@ def test_a_terminal_gets_colour_unless_it_is_not_wanted(arguments, environment, 
     assert (b"\x1b[" in text) == is_coloured
 
 
-def test_a_pipe_gets_plain_text():
+def test_a_pipe_gets_plain_text_unless_colour_is_asked_for():
     assert b"\x1b" not in run("report", CAPTURE).stdout
+    assert b"\x1b" in run("report", CAPTURE, "--color", "always").stdout
 
 
 def test_a_report_imports_neither_tables_nor_data_frames():

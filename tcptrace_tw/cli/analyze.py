@@ -26,6 +26,7 @@ def analyze(
 ) -> None:
     """Write connections, transitions, TIME-WAIT spans, reuses, findings and more as Parquet."""
     from tcptrace_tw.report.folder import Folder
+    from tcptrace_tw.report.headline import headline
     from tcptrace_tw.report.manifest import metadata, write_manifest
     from tcptrace_tw.report.summary import SummarySink
     from tcptrace_tw.report.tables import ParquetSink
@@ -39,5 +40,6 @@ def analyze(
         write_manifest(folder.path, digest, captures, tables.counts)
         folder.commit()
     if not quiet:
+        print(headline(digest))
         for name, count in tables.counts.items():
             print(f"{count:>12,} {output / name}.parquet")

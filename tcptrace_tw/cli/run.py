@@ -102,12 +102,12 @@ def console(color: Color) -> "Console":
     """Where a report is drawn: plain through a pipe, without any escape for ``never`` or NO_COLOR."""
     from rich.console import Console
 
-    plain = color is Color.NEVER or (color is Color.AUTO and bool(os.environ.get("NO_COLOR")))
-    forced = True if color is Color.ALWAYS else None
+    is_forced = color is Color.ALWAYS
+    is_plain = color is Color.NEVER or (not is_forced and bool(os.environ.get("NO_COLOR")))
     return Console(
-        color_system=None if plain else "auto",
-        force_terminal=forced,
-        no_color=False if color is Color.ALWAYS else None,
+        color_system=None if is_plain else "standard" if is_forced else "auto",
+        force_terminal=True if is_forced else None,
+        no_color=False if is_forced else None,
         highlight=False,
         markup=False,
         emoji=False,

@@ -1,6 +1,6 @@
 """What a report says, as data: the object that ``--json`` prints, the manifest keeps and the terminal draws.
 
-``docs`` describe it as schema version 1. Times are ISO 8601 in UTC, spans are ns where the name says so,
+Schema version 1: these classes field by field. Times are ISO 8601 in UTC, spans are ns where the name says so,
 counts by word leave out the words that did not occur.
 """
 

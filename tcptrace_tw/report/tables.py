@@ -65,7 +65,7 @@ class TableSink:
         waiting, self._rows[name] = self._rows[name], []
         if not waiting:
             return
-        rows = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+        rows = joined(waiting)
         del waiting
         for start in range(0, rows.size, ROW_GROUP):
             table = BY_NAME[name]
@@ -166,10 +166,17 @@ def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
     )
 
 
+def joined(chunks: list[NDArray[Any]]) -> NDArray[Any]:
+    """Chunks of records as one array, moved as bytes: numpy itself copies records field by field."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return np.concatenate([np.ascontiguousarray(chunk).view(np.uint8) for chunk in chunks]).view(chunks[0].dtype)
+
+
 def _concatenated(chunks: list[Findings]) -> Findings:
     return Findings(
         chunks[0].rule,
-        np.concatenate([np.asarray(f.rows) for f in chunks]).view(np.recarray),
+        joined([np.asarray(f.rows) for f in chunks]).view(np.recarray),
         np.concatenate([f.severity for f in chunks]),
         np.concatenate([f.confidence for f in chunks]),
         np.concatenate([f.count for f in chunks]),

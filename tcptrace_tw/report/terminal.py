@@ -9,6 +9,7 @@ from rich.text import Text
 from tcptrace_tw.report import curve
 from tcptrace_tw.report.digest import CaptureDigest, ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
 from tcptrace_tw.report.findings import Finding
+from tcptrace_tw.report.headline import severities
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import clock, command, counted, moment, size, span, tally
 from tcptrace_tw.report.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
@@ -110,12 +111,7 @@ class _Report(Page):
             self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", LABEL))
 
     def findings(self, digest: Digest) -> None:
-        totals = dict.fromkeys(reversed(w.SEVERITY.words), 0)
-        for rule in digest.findings:
-            for name, count in rule.severities.items():
-                totals[name] += count
-        found = ", ".join(counted(n, *_plural(name)) for name, n in totals.items() if n)
-        self.heading("Findings", found or "none")
+        self.heading("Findings", severities(digest) or "none")
         for caveat in digest.caveats:
             self.line("caveat", caveat)
         several = digest.several_files
@@ -154,10 +150,6 @@ class _Report(Page):
         self.console.print(Text.assemble("  ", ("info", SEVERITY_STYLES["info"]), "  ordinary mechanisms, counted"))
         rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
         self.columns(rows, right={1})
-
-
-def _plural(severity: str) -> tuple[str, str]:
-    return (severity, severity) if severity == "info" else (severity, severity + "s")
 
 
 def _file_text(file: FileDigest) -> str:
