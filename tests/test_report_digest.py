@@ -47,6 +47,35 @@ def test_a_digest_survives_json():
     assert Digest.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
+def test_the_json_object_has_the_fields_of_its_schema_version():
+    """Whoever changes this list changes ``SCHEMA_VERSION`` too, unless a field is only added."""
+    found = digest().to_json()
+
+    assert list(found) == [
+        "tool", "tool_version", "schema_version", "settings", "engine", "capture", "connections", "time_wait",
+        "findings", "caveats",
+    ]  # fmt: skip
+    assert list(found["capture"]) == [
+        "frames", "tcp_segments", "first_time", "last_time", "skipped", "remarks", "files",
+    ]  # fmt: skip
+    assert list(found["connections"]) == [
+        "total", "opened", "close", "active_closer", "segments", "payload_bytes", "retransmits",
+    ]  # fmt: skip
+    assert list(found["time_wait"]) == [
+        "spans", "restarts", "end_reason", "curve", "pool_count", "pools",
+    ]  # fmt: skip
+    assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time"]
+    assert list(found["time_wait"]["pools"][0]) == ["ip", "role", "service", "spans", "peak", "span_seconds"]
+    assert list(found["findings"][0]) == [
+        "rule", "name", "summary", "remedy", "severity", "confidence", "count", "severities", "confidences",
+        "first_time", "last_time", "examples",
+    ]  # fmt: skip
+    assert list(found["findings"][0]["examples"][0]) == [
+        "finding_id", "rule", "name", "severity", "confidence", "connection_id", "endpoints", "time", "file", "frame",
+        "frames", "message", "values", "rival", "caveats", "display_filter",
+    ]  # fmt: skip
+
+
 def test_findings_come_worst_first_with_their_surest_examples():
     found = digest().findings
 
