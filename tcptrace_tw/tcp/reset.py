@@ -39,6 +39,7 @@ from tcptrace_tw.tcp.state import (
     ABORTED,
     FIN_SENT,
     HAS_RST,
+    IGNORES_RST,
     ISS_KNOWN,
     NOW,
     NXT_KNOWN,
@@ -75,7 +76,7 @@ def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-de
         return True
     exact = seq == np.int64(rcv.rcv_nxt)
     if state == TIME_WAIT:
-        if not st.params[RST_FATAL] or not exact:
+        if not st.params[RST_FATAL] or not exact or np.int64(rcv.bits) & IGNORES_RST:
             return False
         return not (st.params[PAWS_IN_TIME_WAIT] and is_stale(st, conn, snd, rcv, seg, i))
     if exact or seq == np.int64(snd.snd_nxt):
@@ -127,7 +128,7 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         note_answered(st, k, frame)
     if np.int64(snd.state) not in (CLOSED, LISTEN):
         snd.reset_state = snd.state
-        if np.int64(snd.state) >= ESTABLISHED or np.int64(snd.state) == SYN_RECEIVED:
+        if (np.int64(snd.state) >= ESTABLISHED or np.int64(snd.state) == SYN_RECEIVED) and not is_detour(st, c):
             conn.bits |= ABORTED
         move(st, k, SND_RST, BASIS_SENT, now, frame)
     snd.bits |= RST_SENT
@@ -137,7 +138,7 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         if np.int64(rcv.state) == TIME_WAIT:
             end_span(st, p, now, frame, END_ASSASSINATED)
             st.spans[np.int64(rcv.span)].is_detour = 1 if is_detour(st, c) else 0
-        elif not answers_syn:
+        elif not answers_syn and not is_detour(st, c):
             conn.bits |= ABORTED
         passive = side == ORIG and np.int64(rcv.state) == SYN_RECEIVED and np.int64(conn.opened) == OPENED_HANDSHAKE
         move(st, p, RCV_RST_PASSIVE if passive else RCV_RST, BASIS_ASSUMED, now, frame)

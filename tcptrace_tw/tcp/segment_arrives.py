@@ -70,6 +70,7 @@ from tcptrace_tw.tcp.state import (
     FIN_ACKED,
     FIN_RECEIVED,
     FIN_SENT,
+    IGNORES_RST,
     IN_QUEUE,
     ISS_KNOWN,
     KEEPS_TS_RECENT,
@@ -705,6 +706,9 @@ def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
             span.end = -1
             span.end_frame = -1
             span.end_reason = END_CAPTURE
+            t.bits |= IGNORES_RST
+            peer = st.tcbs[k ^ 1]
+            restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
 
 
 @kernel

@@ -115,7 +115,8 @@ TCB = np.dtype(
     FIN_ACKED,  # an ACK of its FIN has crossed the tap
     LAST_ACK_LOST,
     ACKED,  # it has sent an ACK: last_ack means something
-) = (1 << i for i in range(16))
+    IGNORES_RST,  # it has answered from TIME-WAIT after a RST that should have ended it (tcp_rfc1337 = 1)
+) = (1 << i for i in range(17))
 
 # CONNECTION.bits.
 (
