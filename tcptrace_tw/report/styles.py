@@ -1,4 +1,4 @@
-"""The colours of the terminal pages; they read on dark and on light."""
+"""The colours of the terminal pages: those that compilers use, because they read on dark and on light."""
 
-SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan", "info": "dim"}
-LABEL, PASTE, CURVE, DAMAGE = "dim", "green", "blue", "yellow"
+SEVERITY_STYLES = {"error": "bold red", "warning": "bold magenta", "notice": "bold cyan", "info": "dim"}
+LABEL, PASTE, CURVE, DAMAGE = "dim", "green", "cyan", "bold magenta"
