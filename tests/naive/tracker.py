@@ -95,6 +95,7 @@ class Endpoint:
     iss: int | None = None
     snd_nxt: int | None = None
     fin: int | None = None
+    fin_frame: int | None = None
     last_ack: int | None = None
     rcv_nxt: int | None = None
     queue: list[tuple[int, int]] = field(default_factory=list)
@@ -104,6 +105,8 @@ class Endpoint:
     half_rtt_ns: int | None = None
     assumed_ns: int = 0
     """When the ACK of our FIN crossed the tap."""
+    established_ns: int = 0
+    """When the ACK of our SYN+ACK crossed the tap."""
     was_active: bool = False
 
     def move(self, frame: int | None, state: str, *, certain: bool = False) -> None:
@@ -134,6 +137,7 @@ class Incarnation:
         self.first = first
         self.spans: list[Span] = []
         self.syn_acked: int | None = None
+        self.last_syn = first.frame
         self.crossed: list[tuple[int, Endpoint, int]] = []
         """Segments whose ACK is awaited: END, receiver, time."""
 
@@ -211,6 +215,9 @@ class Incarnation:
         if s.iss is None:
             s.iss = x.seq
         if not x.flags & ACK:
+            self.last_syn = x.frame
+            if s.state == "ESTABLISHED" and s.last_ack is None:  # it has not received the SYN+ACK after all
+                s.back_to("SYN-SENT")
             if s.state is None:
                 s.state = "CLOSED"
                 s.move(x.frame, "SYN-SENT", certain=True)
@@ -232,6 +239,10 @@ class Incarnation:
         elif s.state == "SYN-SENT":
             self.opened = "simultaneous"
             s.move(x.frame, "SYN-RECEIVED", certain=True)
+        elif s.established_ns and x.time_ns - s.established_ns > (s.half_rtt_ns or 0):
+            # The SYN+ACK again, later than a crossing explains: the ACK of it was never received.
+            if s.state in ("ESTABLISHED", "CLOSE-WAIT") and self._is_open_guess(s, "SYN-RECEIVED"):
+                s.back_to("SYN-RECEIVED")
 
     def _sent_ack(self, s: Endpoint, r: Endpoint, x: Segment) -> None:
         """An ACK on the wire proves what its sender has received."""
@@ -260,6 +271,7 @@ class Incarnation:
     def _sent_fin(self, s: Endpoint, r: Endpoint, x: Segment) -> None:
         is_repeat = s.fin is not None
         s.fin = add(x.end, -1)
+        s.fin_frame = x.frame
         if is_repeat:
             self._repeated_fin(s, x)
             return
@@ -267,7 +279,7 @@ class Incarnation:
             # We had not received the peer's FIN when we sent ours: the two cross (RFC 9293 3.6, case 3).
             s.back_to("ESTABLISHED")
             s.move(x.frame, "FIN-WAIT-1", certain=True)
-            s.move(x.frame, "CLOSING")
+            s.move(r.fin_frame, "CLOSING")
             return
         following = {"ESTABLISHED": "FIN-WAIT-1", "SYN-RECEIVED": "FIN-WAIT-1", "CLOSE-WAIT": "LAST-ACK"}
         if s.state in following:
@@ -345,6 +357,7 @@ class Incarnation:
             return
         if r.state == "SYN-RECEIVED" and r.iss is not None and after(x.ack, r.iss) > 0:
             r.move(x.frame, "ESTABLISHED")
+            r.established_ns = x.time_ns
         if r.fin is not None and after(x.ack, r.fin) > 0:
             following = {"FIN-WAIT-1": "FIN-WAIT-2", "CLOSING": "TIME-WAIT", "LAST-ACK": "CLOSED"}
             if r.state in following:
@@ -395,9 +408,11 @@ class Incarnation:
 
     def _restart(self, r: Endpoint, x: Segment) -> None:
         span = self._span(r)
-        if span:
+        if span and span.basis == "fin" and x.flags & FIN:
+            span.frame, span.since_ns = x.frame, x.time_ns  # no ACK went between: the first FIN may not have arrived
+        elif span:
             span.since_ns = x.time_ns
-            span.restarts += span.basis == "ack"
+            span.restarts += 1
 
     def _end_span(self, end: Endpoint, frame: int | None, reason: str) -> None:
         span = self._span(end)
@@ -512,9 +527,8 @@ class Tracker:
             return
         if x.flags & SYN and life is new:
             kind = "syn-ack"
-            reopened = reuse.previous.ends(x)
-            for end in reopened:
-                reuse.previous.supersede(end, x.frame, "reopened-by-peer")
+            for end in reuse.previous.ends(x):
+                reuse.previous.supersede(end, new.last_syn, "reopened-by-peer")
         else:
             kind = "rst" if x.flags & RST else "challenge-ack"
         if reuse.answer == "none":
