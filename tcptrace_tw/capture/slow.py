@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-import dpkt
-
 from tcptrace_tw.capture.links import IPV4, IPV6, KERNEL_LINKS, NO_LINK, ip_version, network_layer, ppp
 from tcptrace_tw.capture.octets import u16, u32
 from tcptrace_tw.capture.skips import CUT_LINK, ENCRYPTED, FRAGMENT_OF_LINK, NO_DATA, UNKNOWN_INSIDE, UNKNOWN_LINK
@@ -184,6 +182,8 @@ def _wifi(frame: bytes, at: int) -> Peeled:
         return NO_DATA, at
     if flags & 0x40:
         return ENCRYPTED, at
+    import dpkt  # 50 ms that hardly any capture needs
+
     try:
         data = dpkt.ieee80211.IEEE80211(frame[at:]).data
     except (dpkt.Error, *_BAD):
