@@ -112,8 +112,11 @@ def test_a_profile_that_does_not_exist_is_exit_2():
     assert (done.returncode, "plan9" in lines(done)[0]) == (2, True)
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly():
-    command = [sys.executable, "-m", "tcptrace_tw", "report", str(CAPTURE), "--json"]
+@pytest.mark.parametrize(
+    "arguments", [("report", CAPTURE, "--json"), ("report", CAPTURE), ("check", CAPTURE), ("rules",), ("--help",)]
+)
+def test_a_reader_that_goes_away_ends_the_command_quietly(arguments):
+    command = [sys.executable, "-m", "tcptrace_tw", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         process.stdout.close()
         errors = process.stderr.read()

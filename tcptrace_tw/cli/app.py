@@ -9,6 +9,7 @@ from tcptrace_tw.cli.analyze import analyze
 from tcptrace_tw.cli.check import check
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
+from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed
 from tcptrace_tw.cli.show import show
 from tcptrace_tw.version import __version__
 
@@ -55,4 +56,10 @@ def _common(
 def main() -> None:
     """Run the command line; its exit code is that of the contract."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    app(prog_name="tcptrace-tw")
+    try:
+        app(prog_name="tcptrace-tw")
+    except SystemExit as end:
+        # rich and typer end a broken pipe with 1; that is the code of findings, and check raises Failed for it.
+        if end.code == FINDINGS and not isinstance(end, Failed):
+            sys.exit(BROKEN_PIPE)
+        raise

@@ -59,7 +59,7 @@ def check(
         _say_total(tally, fail_on)
     if tally.failing:
         sys.stdout.flush()
-        sys.exit(run.FINDINGS)
+        raise run.Failed
 
 
 def _say_total(tally: "Tally", fail_on: str) -> None:

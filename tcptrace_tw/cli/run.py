@@ -20,6 +20,13 @@ FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 1
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Failed(SystemExit):
+    """The end of a check that found something at or above the bar."""
+
+    def __init__(self) -> None:
+        super().__init__(FINDINGS)
+
+
 def command(function: Command) -> Command:
     """Turn the errors of a command into one line on stderr and the exit code of the contract."""
 
@@ -102,9 +109,15 @@ def console(color: Color) -> "Console":
     """Where a report is drawn: plain through a pipe, without any escape for ``never`` or NO_COLOR."""
     from rich.console import Console
 
+    class Pipe(Console):
+        """rich ends a broken pipe with exit code 1, which is that of findings."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     is_forced = color is Color.ALWAYS
     is_plain = color is Color.NEVER or (not is_forced and bool(os.environ.get("NO_COLOR")))
-    return Console(
+    return Pipe(
         color_system=None if is_plain else "standard" if is_forced else "auto",
         force_terminal=True if is_forced else None,
         no_color=False if is_forced else None,
