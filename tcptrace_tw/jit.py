@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _KERNELS: dict[Callable[..., Any], dict[str, Any]] = {}
+_NATIVES: dict[Callable[..., Any], Callable[[], Any]] = {}
 _TWINS: dict[tuple[Callable[..., Any], bool], Any] = {}
 _cache_folder: Path | None = None
 
@@ -44,6 +45,16 @@ def inlined(function: Function) -> Function:
     """
     _KERNELS[function] = {**_OPTIONS, "forceinline": True}
     return function
+
+
+def native(make: Callable[[], Any]) -> Callable[[Function], Function]:
+    """Mark a function that compiled kernels replace: ``make()`` returns what numba calls instead (an intrinsic)."""
+
+    def mark(function: Function) -> Function:
+        _NATIVES[function] = make
+        return function
+
+    return mark
 
 
 def load(function: Function, *, compiled: bool) -> Function:
@@ -112,6 +123,13 @@ def _twin(function: Callable[..., Any], *, is_entry: bool) -> Any:
     return _TWINS[key]
 
 
+def _native(function: Callable[..., Any]) -> Any:
+    key = (function, False)
+    if key not in _TWINS:
+        _TWINS[key] = _NATIVES[function]()
+    return _TWINS[key]
+
+
 def _compile(function: Callable[..., Any], *, is_entry: bool) -> Any:
     """Compile one kernel. Only an entry can be called from Python and is stored: its steps are part of it.
 
@@ -125,6 +143,8 @@ def _compile(function: Callable[..., Any], *, is_entry: bool) -> Any:
         value = names.get(name)
         if isinstance(value, types.FunctionType) and value in _KERNELS:
             names[name] = _twin(value, is_entry=False)
+        elif isinstance(value, types.FunctionType) and value in _NATIVES:
+            names[name] = _native(value)
     copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    tcb_at,
+)
 from tcptrace_tw.spec.states import FIN_WAIT_1, RCV_ACK_OF_FIN, RCV_FIN, TIME_WAIT
 from tcptrace_tw.tcp.state import FIN_ACKED
 from tcptrace_tw.tcp.time_wait import drop_span
@@ -19,7 +22,7 @@ def fin_not_received(st, k):  # type: ignore[no-untyped-def]
     """
     if not is_pending(st, k, RCV_FIN):
         return False
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     take_back(st, k, RCV_FIN)
     if np.int64(t.span) >= 0 and np.int64(t.state) != TIME_WAIT:
         drop_span(st, k)

@@ -5,6 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    reuse_at,
+    set_head,
+    set_released,
+    tcb_at,
+)
 from tcptrace_tw.spec.columns import ACK, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff
 from tcptrace_tw.spec.states import (
@@ -60,14 +68,14 @@ UNANSWERED_FINS = 3
 @kernel
 def incarnation_of(st, seg, i, slot, direction):  # type: ignore[no-untyped-def]
     """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (semantics: 4.1)."""
-    c = np.int64(st.heads[slot])
+    c = head_of(st, slot)
     if c >= 0 and is_forgotten(st, c):
         forget_slot(st, slot)
         c = NO_CONNECTION
     flags = np.int64(seg.flags[i])
     if c < 0:
         return open_incarnation(st, seg, i, slot, direction, NO_CONNECTION)
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     side = direction ^ np.int64(conn.orig_is_b)
     if flags & (SYN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, i, side)):
         if flags & ACK == 0 and belongs_syn(st, c, seg, i, side):
@@ -86,11 +94,11 @@ def incarnation_of(st, seg, i, slot, direction):  # type: ignore[no-untyped-def]
 def belongs_syn(st, c, seg, i, side):  # type: ignore[no-untyped-def]
     """Whether a SYN without ACK is one of incarnation ``c``: sent again, captured late, or a simultaneous open."""
     seq = np.int64(seg.seq[i])
-    t = st.tcbs[2 * c + side]
-    peer = st.tcbs[2 * c + 1 - side]
+    t = tcb_at(st, 2 * c + side)
+    peer = tcb_at(st, 2 * c + 1 - side)
     if np.int64(t.bits) & ISS_KNOWN:
         return np.int64(t.iss) == seq
-    if np.int64(st.conns[c].opened) == OPENED_MIDSTREAM:
+    if np.int64(conn_at(st, c).opened) == OPENED_MIDSTREAM:
         # The first captured segment of this side followed right after this SYN.
         return np.int64(t.bits) & NXT_KNOWN != 0 and seq == (np.int64(t.iss) - 1) & MASK
     return side == RESP and np.int64(peer.state) == SYN_SENT and np.int64(t.segments) == 0
@@ -102,11 +110,11 @@ def is_foreign_syn_ack(st, c, seg, i, side):  # type: ignore[no-untyped-def]
     flags = np.int64(seg.flags[i])
     if flags & ACK == 0:
         return False
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     if np.int64(conn.previous) >= 0:
         return False
-    t = st.tcbs[2 * c + side]
-    peer = st.tcbs[2 * c + 1 - side]
+    t = tcb_at(st, 2 * c + side)
+    peer = tcb_at(st, 2 * c + 1 - side)
     if np.int64(peer.state) in (SYN_SENT, SYN_RECEIVED):
         return False
     ack = np.int64(seg.ack[i])
@@ -120,7 +128,7 @@ def is_foreign_syn_ack(st, c, seg, i, side):  # type: ignore[no-untyped-def]
 def fits_attempt(st, c, seg, i, side):  # type: ignore[no-untyped-def]
     """Whether a segment that is no SYN carries the numbers of the new incarnation rather than those of the earlier."""
     flags = np.int64(seg.flags[i])
-    o = st.tcbs[2 * c]
+    o = tcb_at(st, 2 * c)
     if side == ORIG:
         ahead = seq_diff(np.int64(seg.seq[i]), np.int64(o.snd_nxt))
         if flags & RST:
@@ -138,7 +146,7 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
     regs = st.regs
     c = regs[CONNS_FREE]
     if c >= 0:
-        regs[CONNS_FREE] = np.int64(st.conns[c].previous)
+        regs[CONNS_FREE] = np.int64(conn_at(st, c).previous)
     else:
         c = regs[CONNS_USED]
         regs[CONNS_USED] = c + 1
@@ -151,7 +159,7 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
     elif flags & ACK:
         orig_is_b = direction ^ 1
     clear(st, c)
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     conn.id = regs[NEXT_CONNECTION]
     regs[NEXT_CONNECTION] += 1
     conn.slot = slot
@@ -161,14 +169,14 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
     conn.first_frame = seg.frame[i]
     conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
     if previous >= 0:
-        conn.tuple_id = st.conns[previous].tuple_id
-        conn.incarnation = np.int64(st.conns[previous].incarnation) + 1
+        conn.tuple_id = conn_at(st, previous).tuple_id
+        conn.incarnation = np.int64(conn_at(st, previous).incarnation) + 1
     else:
         conn.tuple_id = regs[NEXT_TUPLE]
         regs[NEXT_TUPLE] += 1
         conn.incarnation = 1
-    st.heads[slot] = c
-    enqueue(st.conns, regs, c, regs[NOW] + st.params[REMEMBER])
+    set_head(st, slot, c)
+    enqueue(st, c, regs[NOW] + st.params[REMEMBER])
     if flags & (SYN | RST) == 0:
         first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame[i])
         first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame[i])
@@ -178,7 +186,7 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
 @kernel
 def clear(st, c):  # type: ignore[no-untyped-def]
     """Make the records of incarnation ``c`` as new."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     conn.rst_frame = -1
     conn.established_time = -1
     conn.old_syn_frame = -1
@@ -194,7 +202,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
     conn.history_len = 0
     conn.completeness = 0
     for k in range(2 * c, 2 * c + 2):
-        t = st.tcbs[k]
+        t = tcb_at(st, k)
         t.last_time = -1
         t.last_frame = -1
         t.payload_bytes = 0
@@ -251,16 +259,16 @@ def looks_like_server(seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def open_after(st, c, seg, i, slot, direction):  # type: ignore[no-untyped-def]
     """A SYN that is not one of incarnation ``c``: keep both until it shows which of them the segments belong to."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     earlier = np.int64(conn.previous)
     if earlier >= 0:
         # An attempt that nothing came of makes room for the next one.
         conn.previous = NO_CONNECTION
-        st.heads[slot] = earlier
+        set_head(st, slot, earlier)
         attempts = np.int64(conn.incarnation)
         retire(st, c)
         new = open_incarnation(st, seg, i, slot, direction, earlier)
-        st.conns[new].incarnation = attempts + 1
+        conn_at(st, new).incarnation = attempts + 1
         c = earlier
     else:
         new = open_incarnation(st, seg, i, slot, direction, c)
@@ -276,12 +284,12 @@ def open_after(st, c, seg, i, slot, direction):  # type: ignore[no-untyped-def]
 @kernel
 def supersede_sender(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     """A holder of TIME-WAIT that sends a SYN with a new ISN has left it."""
-    conn = st.conns[c]
-    side = np.int64(st.conns[new].orig_is_b) ^ np.int64(conn.orig_is_b)
+    conn = conn_at(st, c)
+    side = np.int64(conn_at(st, new).orig_is_b) ^ np.int64(conn.orig_is_b)
     if np.int64(seg.flags[i]) & ACK:
         side = 1 - side
     k = 2 * c + side
-    if np.int64(st.tcbs[k].state) == TIME_WAIT:
+    if np.int64(tcb_at(st, k).state) == TIME_WAIT:
         end_span(st, k, st.regs[NOW], seg.frame[i], END_REUSED)
         move(st, k, SUPERSEDED, BASIS_INFERRED, st.regs[NOW], seg.frame[i])
 
@@ -289,7 +297,7 @@ def supersede_sender(st, c, new, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def promote(st, c, seg, i):  # type: ignore[no-untyped-def]
     """The new incarnation ``c`` lives: the earlier one is over on both ends and can be let go."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     previous = np.int64(conn.previous)
     now = st.regs[NOW]
     syn_time = now
@@ -297,10 +305,10 @@ def promote(st, c, seg, i):  # type: ignore[no-untyped-def]
     r = np.int64(conn.reuse)
     if r >= 0:
         note_opened(st, c, previous, seg, i)
-        syn_time = np.int64(st.reuses[r].last_syn_time)
-        syn_frame = np.int64(st.reuses[r].last_syn_frame)
+        syn_time = np.int64(reuse_at(st, r).last_syn_time)
+        syn_frame = np.int64(reuse_at(st, r).last_syn_frame)
     for k in range(2 * previous, 2 * previous + 2):
-        t = st.tcbs[k]
+        t = tcb_at(st, k)
         if np.int64(t.state) == TIME_WAIT:
             end_span(st, k, syn_time, syn_frame, END_REOPENED)
         if np.int64(t.state) not in (CLOSED, LISTEN):
@@ -312,8 +320,8 @@ def promote(st, c, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def is_over(st, c):  # type: ignore[no-untyped-def]
     """Whether nothing more is expected of incarnation ``c``: both ends are done, or nobody ever answered."""
-    o = np.int64(st.tcbs[2 * c].state)
-    r = np.int64(st.tcbs[2 * c + 1].state)
+    o = np.int64(tcb_at(st, 2 * c).state)
+    r = np.int64(tcb_at(st, 2 * c + 1).state)
     o_done = o == CLOSED or o == LISTEN or o == TIME_WAIT
     r_done = r == CLOSED or r == LISTEN or r == TIME_WAIT
     return (o_done and r_done) or (o == SYN_SENT and r_done) or (o_done and r == SYN_RECEIVED)
@@ -322,7 +330,7 @@ def is_over(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def last_time(st, c):  # type: ignore[no-untyped-def]
     """Time of the last segment of incarnation ``c``."""
-    return max(np.int64(st.tcbs[2 * c].last_time), np.int64(st.tcbs[2 * c + 1].last_time))
+    return max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
 
 
 @kernel
@@ -336,31 +344,31 @@ def forget_finished(st):  # type: ignore[no-untyped-def]
     """Let go of at most two incarnations whose time has come: one is opened at most for every segment."""
     for _ in range(2):
         c = st.regs[QUEUE_HEAD]
-        if c < 0 or st.regs[NOW] < np.int64(st.conns[c].due):
+        if c < 0 or st.regs[NOW] < np.int64(conn_at(st, c).due):
             return
         if is_forgotten(st, c):
             retire(st, c)
         else:
-            dequeue(st.conns, st.regs, c)
+            dequeue(st, c)
             if is_over(st, c):
-                enqueue(st.conns, st.regs, c, last_time(st, c) + st.params[REMEMBER])
+                enqueue(st, c, last_time(st, c) + st.params[REMEMBER])
 
 
 @kernel
 def forget_slot(st, slot):  # type: ignore[no-untyped-def]
     """Let go of everything that a tuple had."""
-    c = np.int64(st.heads[slot])
+    c = head_of(st, slot)
     while c >= 0:
         retire(st, c)
-        c = np.int64(st.heads[slot])
+        c = head_of(st, slot)
 
 
 @kernel
 def retire(st, c):  # type: ignore[no-untyped-def]
     """Write the rows of incarnation ``c`` and give its records back."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     for k in range(2 * c, 2 * c + 2):
-        if np.int64(st.tcbs[k ^ 1].fin_repeats) >= UNANSWERED_FINS:
+        if np.int64(tcb_at(st, k ^ 1).fin_repeats) >= UNANSWERED_FINS:
             fin_not_received(st, k)
         commit(st, k, PENDING, BASIS_ASSUMED)
         expire(st, k)
@@ -369,18 +377,18 @@ def retire(st, c):  # type: ignore[no-untyped-def]
     write_span(st, 2 * c + 1)
     write_facts(st, c)
     count_caveats(st, c)
-    dequeue(st.conns, st.regs, c)
+    dequeue(st, c)
     slot = np.int64(conn.slot)
     previous = np.int64(conn.previous)
-    if np.int64(st.heads[slot]) == c:
-        st.heads[slot] = previous
+    if head_of(st, slot) == c:
+        set_head(st, slot, previous)
         if previous < 0:
-            st.released[st.regs[RELEASED]] = slot
+            set_released(st, st.regs[RELEASED], slot)
             st.regs[RELEASED] += 1
     else:
-        newer = np.int64(st.heads[slot])
-        if newer >= 0 and np.int64(st.conns[newer].previous) == c:
-            st.conns[newer].previous = previous
+        newer = head_of(st, slot)
+        if newer >= 0 and np.int64(conn_at(st, newer).previous) == c:
+            conn_at(st, newer).previous = previous
     conn.id = 0
     conn.previous = st.regs[CONNS_FREE]
     st.regs[CONNS_FREE] = c
@@ -390,9 +398,9 @@ def retire(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def count_caveats(st, c):  # type: ignore[no-untyped-def]
     """Count what tells a filtered or one-way capture from a whole one (semantics: 9.2, 9.3)."""
-    o = st.tcbs[2 * c]
-    r = st.tcbs[2 * c + 1]
-    if np.int64(st.conns[c].bits) & SAW_PLAIN:
+    o = tcb_at(st, 2 * c)
+    r = tcb_at(st, 2 * c + 1)
+    if np.int64(conn_at(st, c).bits) & SAW_PLAIN:
         st.regs[PLAIN_CONNECTIONS] += 1
     if (np.int64(o.segments) == 0) != (np.int64(r.segments) == 0) and np.int64(o.segments) + np.int64(r.segments) > 10:
         st.regs[ONE_WAY_CONNECTIONS] += 1

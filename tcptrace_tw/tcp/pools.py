@@ -12,6 +12,17 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import RESETS, REUSES, STALE_SEGMENTS, Table
+from tcptrace_tw.tcp.places import reset_at, reuse_at, span_at, stale_at
+from tcptrace_tw.tcp.state import (
+    RESETS_FREE,
+    RESETS_USED,
+    REUSES_FREE,
+    REUSES_USED,
+    SPANS_FREE,
+    SPANS_USED,
+    STALES_FREE,
+    STALES_USED,
+)
 
 
 def _copier(table: Table) -> Callable[[Any, Any], None]:
@@ -31,12 +42,40 @@ copy_reset = _copier(RESETS)
 
 
 @kernel
-def take(pool, regs, used, free):  # type: ignore[no-untyped-def]
-    """The place of a record that nobody uses; the caller has made sure that there is one."""
+def take(regs, used, free, following):  # type: ignore[no-untyped-def]
+    """The place of a record that nobody uses; ``following`` is the next free one. The caller has made sure of room."""
     place = regs[free]
     if place >= 0:
-        regs[free] = np.int64(pool[place].next)
+        regs[free] = following
     else:
         place = regs[used]
         regs[used] = place + 1
     return place
+
+
+@kernel
+def new_span(st):  # type: ignore[no-untyped-def]
+    """A place for a TIME-WAIT span."""
+    free = st.regs[SPANS_FREE]
+    return take(st.regs, SPANS_USED, SPANS_FREE, np.int64(span_at(st, free).next) if free >= 0 else np.int64(-1))
+
+
+@kernel
+def new_reuse(st):  # type: ignore[no-untyped-def]
+    """A place for the facts of a reuse."""
+    free = st.regs[REUSES_FREE]
+    return take(st.regs, REUSES_USED, REUSES_FREE, np.int64(reuse_at(st, free).next) if free >= 0 else np.int64(-1))
+
+
+@kernel
+def new_stale(st):  # type: ignore[no-untyped-def]
+    """A place for the facts of a stale segment."""
+    free = st.regs[STALES_FREE]
+    return take(st.regs, STALES_USED, STALES_FREE, np.int64(stale_at(st, free).next) if free >= 0 else np.int64(-1))
+
+
+@kernel
+def new_reset(st):  # type: ignore[no-untyped-def]
+    """A place for the facts of a RST."""
+    free = st.regs[RESETS_FREE]
+    return take(st.regs, RESETS_USED, RESETS_FREE, np.int64(reset_at(st, free).next) if free >= 0 else np.int64(-1))

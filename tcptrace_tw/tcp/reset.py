@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    reset_at,
+    span_at,
+    tcb_at,
+)
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
@@ -32,7 +39,7 @@ from tcptrace_tw.spec.words import (
     ORIG,
 )
 from tcptrace_tw.tcp.fin import fin_not_received
-from tcptrace_tw.tcp.pools import take
+from tcptrace_tw.tcp.pools import new_reset
 from tcptrace_tw.tcp.reuse import note_refused
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
@@ -46,8 +53,6 @@ from tcptrace_tw.tcp.state import (
     PAWS_IN_TIME_WAIT,
     RCV_KNOWN,
     REFUSED,
-    RESETS_FREE,
-    RESETS_USED,
     RST_FATAL,
     RST_SENT,
     RST_TAKEN,
@@ -90,11 +95,11 @@ def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-de
 @kernel
 def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """Sender first, then receiver; the row of facts before either of them moves."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
     flags = np.int64(seg.flags[i])
@@ -137,7 +142,7 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         rcv.bits |= RST_TAKEN
         if np.int64(rcv.state) == TIME_WAIT:
             end_span(st, p, now, frame, END_ASSASSINATED)
-            st.spans[np.int64(rcv.span)].is_detour = 1 if is_detour(st, c) else 0
+            span_at(st, np.int64(rcv.span)).is_detour = 1 if is_detour(st, c) else 0
         elif not answers_syn and not is_detour(st, c):
             conn.bits |= ABORTED
         passive = side == ORIG and np.int64(rcv.state) == SYN_RECEIVED and np.int64(conn.opened) == OPENED_HANDSHAKE
@@ -147,10 +152,10 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def refuse_earlier(st, c, side, time, frame):  # type: ignore[no-untyped-def]
     """Who refuses a SYN with RST has let the earlier incarnation go too."""
-    previous = np.int64(st.conns[c].previous)
+    previous = np.int64(conn_at(st, c).previous)
     if previous < 0:
         return
-    swapped = np.int64(st.conns[c].orig_is_b) ^ np.int64(st.conns[previous].orig_is_b)
+    swapped = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b)
     k = 2 * previous + (side ^ swapped)
     end_span(st, k, time, frame, END_UNKNOWN)
     move(st, k, SND_RST, BASIS_SENT, time, frame)
@@ -163,21 +168,21 @@ def never_waited(st, k, time, frame):  # type: ignore[no-untyped-def]
     The usual cause is tcp_max_tw_buckets, where the entry is dropped at once; that is what the rows then say.
     """
     drop_span(st, k)
-    st.tcbs[k].reset_state = FIN_WAIT_2
+    tcb_at(st, k).reset_state = FIN_WAIT_2
     retract(st, k, TIME_WAIT, FIN_WAIT_2, time, frame, RETRACT_TIME_WAIT)
 
 
 @kernel
 def is_detour(st, c):  # type: ignore[no-untyped-def]
     """Whether a SYN waits for its answer while the earlier incarnation ``c`` gets this RST."""
-    head = np.int64(st.heads[np.int64(st.conns[c].slot)])
+    head = head_of(st, np.int64(conn_at(st, c).slot))
     return head != c
 
 
 @kernel
 def note_answered(st, k, frame):  # type: ignore[no-untyped-def]
     """After an assassination the old holder answers like a host without a socket."""
-    span = st.spans[np.int64(st.tcbs[k].span)]
+    span = span_at(st, np.int64(tcb_at(st, k).span))
     if np.int64(span.end_reason) == END_ASSASSINATED and np.int64(span.answered_frame) < 0:
         span.answered_frame = frame
 
@@ -192,15 +197,15 @@ def answers_unfit(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  # type: ignore[no-untyped-def]
     """Write down a RST with everything that the classification asks for."""
-    conn = st.conns[c]
-    snd = st.tcbs[2 * c + side]
-    rcv = st.tcbs[2 * c + 1 - side]
+    conn = conn_at(st, c)
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, 2 * c + 1 - side)
     if np.int64(conn.reset_rows) >= MOST_RESET_ROWS:
-        st.resets[np.int64(conn.reset)].repeats += 1
+        reset_at(st, np.int64(conn.reset)).repeats += 1
         return
     conn.reset_rows += 1
-    s = take(st.resets, st.regs, RESETS_USED, RESETS_FREE)
-    row = st.resets[s]
+    s = new_reset(st)
+    row = reset_at(st, s)
     row.next = conn.reset
     conn.reset = s
     now = st.regs[NOW]
@@ -250,11 +255,11 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
 @kernel
 def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-def]
     """A later segment of an incarnation with RSTs: the alleged sender goes on, or the receiver challenges it."""
-    s = np.int64(st.conns[c].reset)
+    s = np.int64(conn_at(st, c).reset)
     flags = np.int64(seg.flags[i])
     plain = flags & (SYN | FIN) == 0 and np.int64(seg.payload_len[i]) == 0
     while s >= 0:
-        row = st.resets[s]
+        row = reset_at(st, s)
         s = np.int64(row.next)
         if np.int64(row.endpoint) == side:
             if is_progress and np.int64(row.continued_frame) < 0 and np.int64(row.is_stale_ack_answer) == 0:
@@ -267,9 +272,9 @@ def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-
 @kernel
 def reset_time(st, c, side):  # type: ignore[no-untyped-def]
     """When endpoint ``side`` sent its last RST that was acceptable."""
-    s = np.int64(st.conns[c].reset)
+    s = np.int64(conn_at(st, c).reset)
     while s >= 0:
-        row = st.resets[s]
+        row = reset_at(st, s)
         if np.int64(row.endpoint) == side and np.int64(row.is_accepted):
             return np.int64(row.time)
         s = np.int64(row.next)

@@ -8,6 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    reuse_at,
+    span_at,
+    tcb_at,
+)
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff
 from tcptrace_tw.spec.states import CLOSED, RCV_ACK_OF_FIN, TIME_WAIT
@@ -23,7 +29,7 @@ from tcptrace_tw.spec.words import (
     ORIG,
     RESP,
 )
-from tcptrace_tw.tcp.pools import take
+from tcptrace_tw.tcp.pools import new_reuse
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
     ABORTED,
@@ -33,8 +39,6 @@ from tcptrace_tw.tcp.state import (
     REFUSED,
     RESTART_REFUSED_SYN,
     RESTART_STALE_SYN,
-    REUSES_FREE,
-    REUSES_USED,
     TS_OK,
     TS_VALID,
     TWO_MSL,
@@ -57,15 +61,15 @@ def is_linux_step(isn, old_nxt):  # type: ignore[no-untyped-def]
 def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came."""
     regs = st.regs
-    r = take(st.reuses, regs, REUSES_USED, REUSES_FREE)
-    row = st.reuses[r]
-    conn = st.conns[c]
-    attempt = st.conns[new]
+    r = new_reuse(st)
+    row = reuse_at(st, r)
+    conn = conn_at(st, c)
+    attempt = conn_at(st, new)
     attempt.reuse = r
     # The new incarnation's orig is the sender; which side of the earlier incarnation was that?
     side = np.int64(attempt.orig_is_b) ^ np.int64(conn.orig_is_b)
-    s = st.tcbs[2 * c + side]
-    p = st.tcbs[2 * c + 1 - side]
+    s = tcb_at(st, 2 * c + side)
+    p = tcb_at(st, 2 * c + 1 - side)
     flags = np.int64(seg.flags[i])
     seq = np.int64(seg.seq[i]) if flags & ACK == 0 else (np.int64(seg.ack[i]) - 1) & MASK
     options = np.int64(seg.options[i]) if flags & ACK == 0 else 0
@@ -78,8 +82,8 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     row.last_syn_time = regs[NOW]
     row.last_syn_frame = seg.frame[i]
     row.two_msl_ns = st.params[TWO_MSL]
-    row.previous_orig_state = st.tcbs[2 * c].state
-    row.previous_resp_state = st.tcbs[2 * c + 1].state
+    row.previous_orig_state = tcb_at(st, 2 * c).state
+    row.previous_resp_state = tcb_at(st, 2 * c + 1).state
     row.sender_state = s.state
     row.receiver_state = p.state
     row.is_previous_reset = 1 if np.int64(conn.bits) & (REFUSED | ABORTED) else 0
@@ -137,20 +141,20 @@ def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
     latest = np.int64(-1)
     frame = np.int64(-1)
     for e in range(2):
-        s = np.int64(st.tcbs[2 * c + e].span)
+        s = np.int64(tcb_at(st, 2 * c + e).span)
         if s >= 0:
-            span = st.spans[s]
+            span = span_at(st, s)
             holders += e + 1
             begun = max(np.int64(span.start), np.int64(span.restart))
             if begun > latest:
                 latest = begun
                 frame = np.int64(span.restart_frame) if np.int64(span.restart) >= 0 else np.int64(span.start_frame)
     row.holder = NONE if holders == 0 else (ORIG if holders == 1 else (RESP if holders == 2 else BOTH))
-    own = np.int64(st.tcbs[2 * c + side].span)
+    own = np.int64(tcb_at(st, 2 * c + side).span)
     row.is_by_holder = 1 if own >= 0 else 0
     row.time_wait_frame = frame
     if latest < 0:
-        latest = max(np.int64(st.tcbs[2 * c].last_time), np.int64(st.tcbs[2 * c + 1].last_time))
+        latest = max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
     row.gap_ns = now - latest
 
 
@@ -167,7 +171,7 @@ def judge_syn(st, c, side, row, seg, i):  # type: ignore[no-untyped-def]
     if verdict == ACCEPT_PAWS_REJECT:
         if st.params[RESTART_STALE_SYN]:
             restart(st, k, st.regs[NOW], seg.frame[i])
-            st.spans[np.int64(st.tcbs[k].span)].stale_syns += 1
+            span_at(st, np.int64(tcb_at(st, k).span)).stale_syns += 1
     elif verdict != 0 and st.params[RESTART_REFUSED_SYN]:
         restart(st, k, st.regs[NOW], seg.frame[i])
 
@@ -175,32 +179,32 @@ def judge_syn(st, c, side, row, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def note_retry(st, c, seg, i):  # type: ignore[no-untyped-def]
     """The SYN of incarnation ``c`` again."""
-    r = np.int64(st.conns[c].reuse)
+    r = np.int64(conn_at(st, c).reuse)
     if r < 0:
         return
-    row = st.reuses[r]
+    row = reuse_at(st, r)
     if np.int64(row.opened_frame) >= 0:
         return
     row.syn_retries += 1
     row.retry_frame = seg.frame[i]
     row.last_syn_time = st.regs[NOW]
     row.last_syn_frame = seg.frame[i]
-    previous = np.int64(st.conns[c].previous)
+    previous = np.int64(conn_at(st, c).previous)
     if previous >= 0:
-        side = np.int64(st.conns[c].orig_is_b) ^ np.int64(st.conns[previous].orig_is_b)
-        if np.int64(st.tcbs[2 * previous + 1 - side].state) == TIME_WAIT:
+        side = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b)
+        if np.int64(tcb_at(st, 2 * previous + 1 - side).state) == TIME_WAIT:
             stale = np.int64(row.acceptance) == ACCEPT_PAWS_REJECT
             if stale and st.params[RESTART_STALE_SYN]:
                 restart(st, 2 * previous + 1 - side, st.regs[NOW], seg.frame[i])
-                st.spans[np.int64(st.tcbs[2 * previous + 1 - side].span)].stale_syns += 1
+                span_at(st, np.int64(tcb_at(st, 2 * previous + 1 - side).span)).stale_syns += 1
 
 
 @kernel
 def note_on_earlier(st, new, c, seg, i, side):  # type: ignore[no-untyped-def]
     """A segment with the earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
-    row = st.reuses[np.int64(st.conns[new].reuse)]
+    row = reuse_at(st, np.int64(conn_at(st, new).reuse))
     flags = np.int64(seg.flags[i])
-    sent_by_opener = (side ^ np.int64(st.conns[c].orig_is_b)) == np.int64(row.sender_is_b)
+    sent_by_opener = (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)
     if sent_by_opener:
         if flags & RST:
             if np.int64(row.reset_frame) < 0:
@@ -213,9 +217,9 @@ def note_on_earlier(st, new, c, seg, i, side):  # type: ignore[no-untyped-def]
         answer(row, ANSWER_RST, seg, i, st.regs[NOW])
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len[i]) == 0:
         k = 2 * c + side
-        if np.int64(st.tcbs[k].state) == CLOSED and take_back(st, k, RCV_ACK_OF_FIN):
+        if np.int64(tcb_at(st, k).state) == CLOSED and take_back(st, k, RCV_ACK_OF_FIN):
             # It still answers: it never got the ACK of its FIN.
-            row.receiver_state = st.tcbs[k].state
+            row.receiver_state = tcb_at(st, k).state
         answer(row, ANSWER_CHALLENGE, seg, i, st.regs[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1
@@ -233,18 +237,18 @@ def answer(row, kind, seg, i, now):  # type: ignore[no-untyped-def]
 @kernel
 def note_refused(st, c, seg, i):  # type: ignore[no-untyped-def]
     """RST+ACK of the new SYN."""
-    r = np.int64(st.conns[c].reuse)
+    r = np.int64(conn_at(st, c).reuse)
     if r >= 0:
-        answer(st.reuses[r], ANSWER_RST, seg, i, st.regs[NOW])
+        answer(reuse_at(st, r), ANSWER_RST, seg, i, st.regs[NOW])
 
 
 @kernel
 def note_opened(st, c, previous, seg, i):  # type: ignore[no-untyped-def]
     """The new incarnation was accepted."""
-    row = st.reuses[np.int64(st.conns[c].reuse)]
+    row = reuse_at(st, np.int64(conn_at(st, c).reuse))
     now = st.regs[NOW]
     answer(row, ANSWER_SYN_ACK, seg, i, now)
-    row.connection_id = st.conns[c].id
+    row.connection_id = conn_at(st, c).id
     row.opened_frame = seg.frame[i]
     row.opened_time = now
     row.cost_ns = now - np.int64(row.time)
@@ -261,16 +265,16 @@ def note_old_duplicate(st, c, seg, i, side):  # type: ignore[no-untyped-def]
 
     Called before the segment moves SND.NXT: old data lies below this incarnation's ISN, or jumps ahead of SND.NXT.
     """
-    r = np.int64(st.conns[c].reuse)
+    r = np.int64(conn_at(st, c).reuse)
     if r < 0 or np.int64(seg.payload_len[i]) == 0:
         return False
-    row = st.reuses[r]
+    row = reuse_at(st, r)
     if np.int64(row.opened_frame) < 0:
         return False
-    t = st.tcbs[2 * c + side]
-    peer = st.tcbs[2 * c + 1 - side]
+    t = tcb_at(st, 2 * c + side)
+    peer = tcb_at(st, 2 * c + 1 - side)
     seq = np.int64(seg.seq[i])
-    by_opener = (side ^ np.int64(st.conns[c].orig_is_b)) == np.int64(row.sender_is_b)
+    by_opener = (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)
     low = np.int64(row.old_sender_iss) if by_opener else np.int64(row.old_responder_iss)
     high = np.int64(row.old_sender_nxt) if by_opener else np.int64(row.old_responder_nxt)
     if not 0 <= seq_diff(seq, low) < seq_diff(high, low):

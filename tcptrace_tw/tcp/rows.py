@@ -5,6 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    out_connection_at,
+    out_reset_at,
+    out_reuse_at,
+    out_stale_at,
+    out_time_wait_at,
+    reset_at,
+    reuse_at,
+    span_at,
+    stale_at,
+    tcb_at,
+    tuple_at,
+)
 from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT
 from tcptrace_tw.spec.words import (
     BOTH,
@@ -44,8 +58,8 @@ from tcptrace_tw.tcp.state import (
 @kernel
 def set_peers(st, row, k):  # type: ignore[no-untyped-def]
     """Write the addresses of endpoint ``k`` and its peer into a row."""
-    conn = st.conns[k >> 1]
-    key = st.tuples[np.int64(conn.slot)]
+    conn = conn_at(st, k >> 1)
+    key = tuple_at(st, np.int64(conn.slot))
     if (k & 1) == np.int64(conn.orig_is_b):
         row.ip_hi = key.a_hi
         row.ip_lo = key.a_lo
@@ -101,11 +115,11 @@ def write_connection(st, c):  # type: ignore[no-untyped-def]
     """Write the row of incarnation ``c``."""
     n = st.regs[OUT_CONNECTIONS]
     st.regs[OUT_CONNECTIONS] = n + 1
-    row = st.out_connections[n]
-    conn = st.conns[c]
-    o = st.tcbs[2 * c]
-    r = st.tcbs[2 * c + 1]
-    key = st.tuples[np.int64(conn.slot)]
+    row = out_connection_at(st, n)
+    conn = conn_at(st, c)
+    o = tcb_at(st, 2 * c)
+    r = tcb_at(st, 2 * c + 1)
+    key = tuple_at(st, np.int64(conn.slot))
     row.connection_id = conn.id
     row.tuple_id = conn.tuple_id
     row.incarnation = conn.incarnation
@@ -167,15 +181,15 @@ def write_connection(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def write_span(st, k):  # type: ignore[no-untyped-def]
     """Write the TIME-WAIT span of endpoint ``k`` and give its record back."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     s = np.int64(t.span)
     if s < 0:
         return
     n = st.regs[OUT_TIME_WAIT]
     st.regs[OUT_TIME_WAIT] = n + 1
-    row = st.out_time_wait[n]
-    span = st.spans[s]
-    row.connection_id = st.conns[k >> 1].id
+    row = out_time_wait_at(st, n)
+    span = span_at(st, s)
+    row.connection_id = conn_at(st, k >> 1).id
     row.holder = k & 1
     set_peers(st, row, k)
     row.start = span.start
@@ -193,7 +207,7 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     row.two_msl_ns = st.params[TWO_MSL]
     row.is_detour = span.is_detour
     row.answered_frame = span.answered_frame
-    st.spans[s].next = st.regs[SPANS_FREE]
+    span_at(st, s).next = st.regs[SPANS_FREE]
     st.regs[SPANS_FREE] = s
     t.span = -1
 
@@ -201,30 +215,30 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
 @kernel
 def write_facts(st, c):  # type: ignore[no-untyped-def]
     """Write the reuse, the stale segments and the resets of incarnation ``c`` and give their records back."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     regs = st.regs
     r = np.int64(conn.reuse)
     if r >= 0:
-        copy_reuse(st.out_reuses[regs[OUT_REUSES]], st.reuses[r])
+        copy_reuse(out_reuse_at(st, regs[OUT_REUSES]), reuse_at(st, r))
         regs[OUT_REUSES] += 1
-        st.reuses[r].next = regs[REUSES_FREE]
+        reuse_at(st, r).next = regs[REUSES_FREE]
         regs[REUSES_FREE] = r
         conn.reuse = -1
     s = np.int64(conn.stale)
     while s >= 0:
-        copy_stale(st.out_stale[regs[OUT_STALE]], st.stales[s])
+        copy_stale(out_stale_at(st, regs[OUT_STALE]), stale_at(st, s))
         regs[OUT_STALE] += 1
-        following = np.int64(st.stales[s].next)
-        st.stales[s].next = regs[STALES_FREE]
+        following = np.int64(stale_at(st, s).next)
+        stale_at(st, s).next = regs[STALES_FREE]
         regs[STALES_FREE] = s
         s = following
     conn.stale = -1
     s = np.int64(conn.reset)
     while s >= 0:
-        copy_reset(st.out_resets[regs[OUT_RESETS]], st.resets[s])
+        copy_reset(out_reset_at(st, regs[OUT_RESETS]), reset_at(st, s))
         regs[OUT_RESETS] += 1
-        following = np.int64(st.resets[s].next)
-        st.resets[s].next = regs[RESETS_FREE]
+        following = np.int64(reset_at(st, s).next)
+        reset_at(st, s).next = regs[RESETS_FREE]
         regs[RESETS_FREE] = s
         s = following
     conn.reset = -1

@@ -20,6 +20,12 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    span_at,
+    tcb_at,
+)
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, HAS_WSCALE, RST, SYN, TRUNCATED
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
@@ -80,6 +86,7 @@ from tcptrace_tw.tcp.state import (
     NXT_KNOWN,
     OUT_CONNECTIONS,
     OUT_RESETS,
+    OUT_ROOM,
     OUT_STALE,
     OUT_TRANSITIONS,
     PASSES_FIN_WAIT_2,
@@ -117,14 +124,14 @@ FARTHEST_JUMP = 1 << 30
 
 
 @kernel
-def segments_arrive(seg, slots, directions, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
-    """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` on.
+def segments_arrive(seg, size, slots, directions, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
+    """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 
     Fills ``connection_ids`` and ``states`` (sender's state, receiver's state, who sent it). Returns
     the number of segments done: less than the batch when the row buffers have to be emptied first.
     """
     regs = st.regs
-    for i in range(start, seg.seq.size):
+    for i in range(start, size):
         if is_full(st):
             return i
         advance_clock(regs, np.int64(seg.time[i]))
@@ -132,22 +139,22 @@ def segments_arrive(seg, slots, directions, start, st, connection_ids, states): 
         direction = np.int64(directions[i])
         slot = np.int64(slots[i])
         if is_duplicate_frame(st, seg, i, slot, direction):
-            c = np.int64(st.heads[slot])
+            c = head_of(st, slot)
             if c >= 0:
-                st.conns[c].duplicates += 1
-                connection_ids[i] = st.conns[c].id
-                states[i, 2] = direction ^ np.int64(st.conns[c].orig_is_b)
+                conn_at(st, c).duplicates += 1
+                connection_ids[i] = conn_at(st, c).id
+                states[i, 2] = direction ^ np.int64(conn_at(st, c).orig_is_b)
             states[i, 0] = UNKNOWN_STATE
             states[i, 1] = UNKNOWN_STATE
             continue
         c = incarnation_of(st, seg, i, slot, direction)
-        side = direction ^ np.int64(st.conns[c].orig_is_b)
+        side = direction ^ np.int64(conn_at(st, c).orig_is_b)
         segment_arrives(st, c, side, seg, i, slot)
-        connection_ids[i] = st.conns[c].id
-        states[i, 0] = st.tcbs[2 * c + side].state
-        states[i, 1] = st.tcbs[2 * c + 1 - side].state
+        connection_ids[i] = conn_at(st, c).id
+        states[i, 0] = tcb_at(st, 2 * c + side).state
+        states[i, 1] = tcb_at(st, 2 * c + 1 - side).state
         states[i, 2] = side
-    return seg.seq.size
+    return size
 
 
 @kernel
@@ -155,10 +162,10 @@ def is_full(st):  # type: ignore[no-untyped-def]
     """Whether a row buffer might not hold what one more segment can cause."""
     regs = st.regs
     return (
-        regs[OUT_TRANSITIONS] + 64 > st.out_transitions.size
-        or regs[OUT_CONNECTIONS] + 8 > st.out_connections.size
-        or regs[OUT_STALE] + 2048 > st.out_stale.size
-        or regs[OUT_RESETS] + 256 > st.out_resets.size
+        regs[OUT_TRANSITIONS] + 64 > OUT_ROOM[1]
+        or regs[OUT_CONNECTIONS] + 8 > OUT_ROOM[0]
+        or regs[OUT_STALE] + 2048 > OUT_ROOM[4]
+        or regs[OUT_RESETS] + 256 > OUT_ROOM[5]
     )
 
 
@@ -177,15 +184,15 @@ def advance_clock(regs, time):  # type: ignore[no-untyped-def]
 @kernel
 def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
     """One segment of incarnation ``c``, sent by endpoint ``side``."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     flags = np.int64(seg.flags[i])
     now = st.regs[NOW]
-    head = np.int64(st.heads[slot])
-    if head != c and np.int64(st.conns[head].reuse) >= 0:
+    head = head_of(st, slot)
+    if head != c and np.int64(conn_at(st, head).reuse) >= 0:
         note_on_earlier(st, head, c, seg, i, side)
     if np.int64(rcv.state) == TIME_WAIT:
         expire(st, p)
@@ -199,20 +206,20 @@ def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
         conn.bits |= SAW_PLAIN if flags & FIN == 0 else 0
         text_arrives(st, c, side, seg, i)
     if np.int64(conn.established_time) < 0:
-        note_established(conn, st.tcbs[2 * c], st.tcbs[2 * c + 1], now)
+        note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
     count_segment(conn, snd, rcv, side, seg, i, now)
     if np.int64(conn.bits) & IN_QUEUE == 0 and is_over(st, c):
-        enqueue(st.conns, st.regs, c, now + st.params[REMEMBER])
+        enqueue(st, c, now + st.params[REMEMBER])
 
 
 @kernel
 def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """SYN and SYN+ACK (RFC 9293 3.10.7.2 and 3.10.7.3)."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     flags = np.int64(seg.flags[i])
     seq = np.int64(seg.seq[i])
     now = st.regs[NOW]
@@ -300,9 +307,9 @@ def note_syn(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def syn_again(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """The SYN once more: its sender has not got the answer, or an old duplicate comes by (RFC 9293 3.5)."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     k = 2 * c + side
-    snd = st.tcbs[k]
+    snd = tcb_at(st, k)
     snd.syn_repeats += 1
     note_retry(st, c, seg, i)
     take_back(st, k, RCV_SYN_ACK)
@@ -313,14 +320,14 @@ def syn_again(st, c, side, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def infer_syn(st, p, ack, seg, i):  # type: ignore[no-untyped-def]
     """A SYN+ACK tells the ISN of a SYN that was not captured."""
-    t = st.tcbs[p]
+    t = tcb_at(st, p)
     t.iss = (ack - 1) & MASK
     t.snd_nxt = ack
     t.snd_una = ack
     t.bits |= ISS_KNOWN | NXT_KNOWN
     if np.int64(seg.options[i]) & HAS_TS:
         t.bits |= TS_ON_SYN
-        st.conns[p >> 1].bits |= TS_OK
+        conn_at(st, p >> 1).bits |= TS_OK
     if np.int64(seg.options[i]) & HAS_WSCALE:
         t.bits |= WSCALE_ON_SYN
         t.wscale = 14  # not known: the widest
@@ -331,11 +338,11 @@ def infer_syn(st, p, ack, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """ACK, data and FIN (RFC 9293 3.10.7.4)."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     flags = np.int64(seg.flags[i])
     seq = np.int64(seg.seq[i])
     length = np.int64(seg.payload_len[i])
@@ -385,8 +392,8 @@ def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def begin_midstream(st, c, side, seq, ack, flags):  # type: ignore[no-untyped-def]
     """The first numbers of an endpoint whose SYN was not captured (semantics: 2.1, 9.5)."""
-    snd = st.tcbs[2 * c + side]
-    rcv = st.tcbs[2 * c + 1 - side]
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, 2 * c + 1 - side)
     if np.int64(snd.bits) & NXT_KNOWN == 0:
         snd.iss = seq
         snd.snd_una = seq
@@ -421,8 +428,8 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
     """What sending the segment says about its sender, and what it does to it."""
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     flags = np.int64(seg.flags[i])
     seq = np.int64(seg.seq[i])
     now = st.regs[NOW]
@@ -455,15 +462,15 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
 @kernel
 def close_sent(st, k, p, now, frame):  # type: ignore[no-untyped-def]
     """The sender's FIN. If it does not acknowledge the peer's FIN, it was sent before that one came: the FINs cross."""
-    snd = st.tcbs[k]
+    snd = tcb_at(st, k)
     crosses = False
     if is_pending(st, k, RCV_FIN):
         crosses = take_back(st, k, RCV_FIN)
     move(st, k, SND_FIN, BASIS_SENT, now, frame)
     if crosses:
         snd.bits |= FIN_RECEIVED
-        receive(st, k, RCV_FIN, now, st.tcbs[p].fin_frame, -1)
-    peer = st.tcbs[p]
+        receive(st, k, RCV_FIN, now, tcb_at(st, p).fin_frame, -1)
+    peer = tcb_at(st, p)
     if np.int64(peer.bits) & ACKED and seq_gt(np.int64(peer.last_ack), np.int64(snd.fin_seq)):
         # The tap shows the ACK before the FIN.
         snd.bits |= FIN_ACKED
@@ -477,8 +484,8 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
     """The ACK field as evidence: what its sender had received when it sent this."""
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
     if np.int64(snd.state) != SYN_SENT and is_pending(st, k, RCV_SYN):
@@ -524,9 +531,9 @@ def remember_ack(snd, ack):  # type: ignore[no-untyped-def]
 @kernel
 def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
     """The sender repeats its FIN: it has not got an ACK of it that had time to arrive."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     t.fin_repeats = min(np.int64(t.fin_repeats) + 1, 65535)
-    if np.int64(st.tcbs[k ^ 1].bits) & ENTERED_FIN_WAIT_1 and np.int64(t.bits) & ENTERED_FIN_WAIT_1:
+    if np.int64(tcb_at(st, k ^ 1).bits) & ENTERED_FIN_WAIT_1 and np.int64(t.bits) & ENTERED_FIN_WAIT_1:
         # Simultaneous close: the peer would have acknowledged the FIN by now.
         fin_not_received(st, k ^ 1)
     acked = np.int64(t.fin_acked_time)
@@ -545,13 +552,13 @@ def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def time_wait_receives(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
     """A segment that is no RST and no SYN arrives in TIME-WAIT."""
-    rcv = st.tcbs[2 * c + 1 - side]
+    rcv = tcb_at(st, 2 * c + 1 - side)
     seq = np.int64(seg.seq[i])
     rcv_nxt = np.int64(rcv.rcv_nxt)
     p = 2 * c + 1 - side
     if np.int64(seg.flags[i]) & FIN and end == rcv_nxt:
         if into_time_wait(st, p, seg, i, RESTART_FIN):
-            st.spans[np.int64(rcv.span)].fin_repeats += 1
+            span_at(st, np.int64(rcv.span)).fin_repeats += 1
     elif end == seq and seq == rcv_nxt:
         into_time_wait(st, p, seg, i, RESTART_EXACT_ACK)
     else:
@@ -561,7 +568,7 @@ def time_wait_receives(st, c, side, seg, i, end):  # type: ignore[no-untyped-def
 @kernel
 def into_time_wait(st, p, seg, i, kind):  # type: ignore[no-untyped-def]
     """2MSL begins anew, where the profile's stack does so for this kind of segment."""
-    if st.params[kind] and np.int64(st.tcbs[p].span) >= 0:
+    if st.params[kind] and np.int64(tcb_at(st, p).span) >= 0:
         restart(st, p, st.regs[NOW], seg.frame[i])
         return True
     return False
@@ -572,12 +579,12 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
     """The receiver's SYN, data or FIN are acknowledged."""
     k = 2 * c + side
     p = 2 * c + 1 - side
-    rcv = st.tcbs[p]
+    rcv = tcb_at(st, p)
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
     if seq_gt(ack, np.int64(rcv.snd_nxt)):
         # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.
-        reach = max(np.int64(st.tcbs[k].window_max), 65535)
+        reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
             return
         rcv.snd_nxt = ack
@@ -597,8 +604,8 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
 def fin_acked(st, c, side, seg, i, tsval):  # type: ignore[no-untyped-def]
     """Our FIN is acknowledged: FIN-WAIT-1 to FIN-WAIT-2, CLOSING to TIME-WAIT, LAST-ACK to CLOSED."""
     p = 2 * c + 1 - side
-    snd = st.tcbs[2 * c + side]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, p)
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
     rcv.bits |= FIN_ACKED
@@ -634,11 +641,11 @@ def seventh_process_the_text(rcv, seq, text_end):  # type: ignore[no-untyped-def
 @kernel
 def eighth_check_the_fin(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """The FIN is taken in when everything before it has been received."""
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
-    rcv = st.tcbs[p]
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
     missing = seq_diff(np.int64(snd.fin_seq), np.int64(rcv.rcv_nxt))
     # A capture without data never shows what is before the FIN.
     unseen = np.int64(conn.bits) & SAW_PLAIN == 0
@@ -650,8 +657,8 @@ def eighth_check_the_fin(st, c, side, seg, i):  # type: ignore[no-untyped-def]
 @kernel
 def fin_received(st, p, k, frame, time, is_now, seg, i):  # type: ignore[no-untyped-def]
     """Endpoint ``p`` takes in the FIN of ``k``: with this very segment, or earlier, as its own ACK shows."""
-    rcv = st.tcbs[p]
-    snd = st.tcbs[k]
+    rcv = tcb_at(st, p)
+    snd = tcb_at(st, k)
     state = np.int64(rcv.state)
     if state == CLOSED or state == LISTEN or state == SYN_SENT:
         return
@@ -676,7 +683,7 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
     """Segments after a RST: an endpoint that goes on in sequence never sent it, or never took it."""
     k = 2 * c + side
     p = 2 * c + 1 - side
-    snd = st.tcbs[k]
+    snd = tcb_at(st, k)
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
     is_new = end != np.int64(seg.seq[i]) and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
@@ -691,23 +698,23 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         # A host that had taken the RST would answer with RST, or not at all.
         if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000:
             bring_back(st, k, now, frame)
-    if np.int64(st.tcbs[p].bits) & RST_TAKEN == 0 and np.int64(snd.bits) & RST_SENT == 0:
-        st.conns[c].bits &= ~ABORTED & 0xFFFF
+    if np.int64(tcb_at(st, p).bits) & RST_TAKEN == 0 and np.int64(snd.bits) & RST_SENT == 0:
+        conn_at(st, c).bits &= ~ABORTED & 0xFFFF
 
 
 @kernel
 def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` lives on after a RST."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     t.bits &= ~RST_TAKEN & 0xFFFFFFFF
     if retract(st, k, CLOSED, np.int64(t.reset_state), time, frame, RETRACT_RESET):
         if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
-            span = st.spans[np.int64(t.span)]
+            span = span_at(st, np.int64(t.span))
             span.end = -1
             span.end_frame = -1
             span.end_reason = END_CAPTURE
             t.bits |= IGNORES_RST
-            peer = st.tcbs[k ^ 1]
+            peer = tcb_at(st, k ^ 1)
             restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
 
 
@@ -718,6 +725,6 @@ def finish(st, start):  # type: ignore[no-untyped-def]
         if is_full(st):
             return c
         st.regs[RELEASED] = 0
-        if np.int64(st.conns[c].id) > 0:
+        if np.int64(conn_at(st, c).id) > 0:
             retire(st, c)
     return st.regs[CONNS_USED]

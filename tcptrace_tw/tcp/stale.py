@@ -10,18 +10,21 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    stale_at,
+    tcb_at,
+)
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_SACK, HAS_TS, TRUNCATED
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt
 from tcptrace_tw.spec.states import TIME_WAIT
-from tcptrace_tw.tcp.pools import take
+from tcptrace_tw.tcp.pools import new_stale
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
     ECHO_VALID,
     NOW,
     PAWS_IDLE_S,
     PAWS_TOLERANCE,
-    STALES_FREE,
-    STALES_USED,
     START,
     TS_OK,
     TS_VALID,
@@ -87,15 +90,15 @@ def is_keep_alive(rcv, seq, length):  # type: ignore[no-untyped-def]
 @kernel
 def open_stale(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """Write down a stale segment; what follows is filled in while its row waits."""
-    conn = st.conns[c]
-    snd = st.tcbs[2 * c + side]
-    rcv = st.tcbs[2 * c + 1 - side]
+    conn = conn_at(st, c)
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, 2 * c + 1 - side)
     snd.stale_segments += 1
     if np.int64(conn.stale_rows) >= MOST_STALE_ROWS:
         return
     conn.stale_rows += 1
-    s = take(st.stales, st.regs, STALES_USED, STALES_FREE)
-    row = st.stales[s]
+    s = new_stale(st)
+    row = stale_at(st, s)
     row.next = -1
     append_stale(st, conn, s)
     flags = np.int64(seg.flags[i])
@@ -136,17 +139,17 @@ def append_stale(st, conn, s):  # type: ignore[no-untyped-def]
     if at < 0:
         conn.stale = s
         return
-    while np.int64(st.stales[at].next) >= 0:
-        at = np.int64(st.stales[at].next)
-    st.stales[at].next = s
+    while np.int64(stale_at(st, at).next) >= 0:
+        at = np.int64(stale_at(st, at).next)
+    stale_at(st, at).next = s
 
 
 @kernel
 def follow_stale(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """A later segment of an incarnation with stale segments: is it their answer, their repeat, their ACK?"""
-    s = np.int64(st.conns[c].stale)
+    s = np.int64(conn_at(st, c).stale)
     while s >= 0:
-        row = st.stales[s]
+        row = stale_at(st, s)
         s = np.int64(row.next)
         if np.int64(row.acked_frame) >= 0 or np.int64(row.end) == np.int64(row.seq):
             continue

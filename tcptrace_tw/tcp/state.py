@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.spec.columns import RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
+from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
 
 PENDING = 3
 """How many receipts of one endpoint may wait for their proof."""
@@ -35,7 +35,9 @@ CONNECTION = np.dtype(
         ("reuse", "i4"),  # heads of chains in the pools
         ("stale", "i4"),
         ("reset", "i4"),
+        ("oddity", "i4"),
         ("incarnation", "i4"),
+        ("fin_ms", "u4"),  # when the first FIN was sent, in ms since the start of the capture, plus 1
         ("duplicates", "u4"),
         ("stale_rows", "u2"),
         ("reset_rows", "u2"),
@@ -71,6 +73,7 @@ TCB = np.dtype(
         ("ts_echoed", "u4"),  # newest TSval that it has certainly stored: it echoed it
         ("ts_echoed_s", "u4"),  # when, in seconds since the start of the capture
         ("last_tsval", "u4"),
+        ("first_tsval", "u4"),  # of its SYN
         ("rtt_us", "u4"),  # least time from a segment towards it to its answer, seen at the tap
         ("segments", "u4"),
         ("retransmits", "u4"),
@@ -94,6 +97,7 @@ TCB = np.dtype(
         ("pending_event", "u1", PENDING),
         ("pending_from", "u1", PENDING),
         ("ts_run", "u1"),
+        ("mss_256", "u1"),  # the largest segment it may send, in units of 256 bytes rounded up; 0: not known
     ]
 )
 
@@ -174,6 +178,21 @@ RESET = np.dtype(
     align=True,
 )
 
+ODDITY = np.dtype(
+    [
+        *((name, ODDITIES.dtype[name].str[1:]) for name in ODDITIES.dtype.names or ()),
+        ("challenge_time", "i8"),
+        ("unseen_time", "i8"),
+        ("unseen_start", "u4"),
+        ("unseen_end", "u4"),
+        ("ts_top", "u4"),
+        ("is_unseen_open", "u1"),
+        ("is_ts_back", "u1"),
+        ("next", "i4"),
+    ],
+    align=True,
+)
+
 # Registers: int64 values that the kernels share.
 (
     NOW,
@@ -209,8 +228,23 @@ RESET = np.dtype(
     PLAIN_CONNECTIONS,
     ONE_WAY_CONNECTIONS,
     MAX_BACKWARD,
+    BACKWARD_FRAME,
+    FORWARD_STEP,
+    FORWARD_FRAME,
+    ODDITIES_USED,
+    ODDITIES_FREE,
+    OUT_ODDITIES,
+    LONG_CONNECTIONS,
+    MERGED,
+    MERGED_FRAME,
+    SWAPS,
+    SWAP_FRAME,
+    SWAP_LAG,
+    UNSEEN_BYTES,
+    UNSEEN_FRAME,
+    DUPLICATE_FRAME,
     REGISTERS,
-) = range(34)
+) = range(49)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -234,6 +268,9 @@ RESET = np.dtype(
 
 DUPLICATE_PLACES = 1 << 14
 
+OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 13, 1 << 13)
+"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets."""
+
 
 class State(NamedTuple):
     """Everything a kernel of this room works on."""
@@ -246,6 +283,7 @@ class State(NamedTuple):
     reuses: Any
     stales: Any
     resets: Any
+    oddities: Any
     regs: NDArray[np.int64]
     params: NDArray[np.int64]
     next_state: NDArray[np.uint8]
@@ -260,3 +298,4 @@ class State(NamedTuple):
     out_reuses: Any
     out_stale: Any
     out_resets: Any
+    out_oddities: Any

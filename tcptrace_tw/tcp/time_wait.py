@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    span_at,
+    tcb_at,
+)
 from tcptrace_tw.spec.states import CLOSED, TIME_WAIT, TIMEOUT
 from tcptrace_tw.spec.words import (
     BASIS_TIMER,
@@ -13,20 +17,20 @@ from tcptrace_tw.spec.words import (
     END_UNKNOWN,
     START_FIN,
 )
-from tcptrace_tw.tcp.pools import take
-from tcptrace_tw.tcp.state import NOW, SPANS_FREE, SPANS_USED, TWO_MSL
+from tcptrace_tw.tcp.pools import new_span
+from tcptrace_tw.tcp.state import NOW, SPANS_FREE, TWO_MSL
 from tcptrace_tw.tcp.transitions import move
 
 
 @kernel
 def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-untyped-def]
     """Open the span of endpoint ``k``."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     s = np.int64(t.span)
     if s < 0:
-        s = take(st.spans, st.regs, SPANS_USED, SPANS_FREE)
+        s = new_span(st)
         t.span = s
-    span = st.spans[s]
+    span = span_at(st, s)
     span.start = time
     span.start_frame = frame
     span.start_basis = basis
@@ -46,10 +50,10 @@ def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-un
 @kernel
 def drop_span(st, k):  # type: ignore[no-untyped-def]
     """The endpoint was never in TIME-WAIT after all."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     s = np.int64(t.span)
     if s >= 0:
-        st.spans[s].next = st.regs[SPANS_FREE]
+        span_at(st, s).next = st.regs[SPANS_FREE]
         st.regs[SPANS_FREE] = s
         t.span = -1
 
@@ -60,7 +64,7 @@ def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-un
 
     ``is_first_copy``: the FIN had been repeated, and the ACK shows that only the last copy arrived.
     """
-    span = st.spans[np.int64(st.tcbs[k].span)]
+    span = span_at(st, np.int64(tcb_at(st, k).span))
     if np.int64(span.start_basis) != START_FIN:
         return
     if np.int64(span.restart) < 0 or is_first_copy:
@@ -76,7 +80,7 @@ def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-un
 @kernel
 def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
     """2MSL begins anew."""
-    span = st.spans[np.int64(st.tcbs[k].span)]
+    span = span_at(st, np.int64(tcb_at(st, k).span))
     span.restarts += 1
     span.restart = time
     span.restart_frame = frame
@@ -85,16 +89,16 @@ def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
 @kernel
 def since(st, k):  # type: ignore[no-untyped-def]
     """When 2MSL of endpoint ``k``'s span began last."""
-    span = st.spans[np.int64(st.tcbs[k].span)]
+    span = span_at(st, np.int64(tcb_at(st, k).span))
     return max(np.int64(span.start), np.int64(span.restart))
 
 
 @kernel
 def end_span(st, k, time, frame, reason):  # type: ignore[no-untyped-def]
     """Close the span of endpoint ``k``, if it is open."""
-    s = np.int64(st.tcbs[k].span)
-    if s >= 0 and np.int64(st.spans[s].end) < 0:
-        span = st.spans[s]
+    s = np.int64(tcb_at(st, k).span)
+    if s >= 0 and np.int64(span_at(st, s).end) < 0:
+        span = span_at(st, s)
         span.end = time
         span.end_frame = frame
         span.end_reason = reason
@@ -103,7 +107,7 @@ def end_span(st, k, time, frame, reason):  # type: ignore[no-untyped-def]
 @kernel
 def expire(st, k):  # type: ignore[no-untyped-def]
     """Let the 2MSL timer of endpoint ``k`` run out, if its time has come."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     if np.int64(t.state) != TIME_WAIT or np.int64(t.span) < 0:
         return
     due = since(st, k) + st.params[TWO_MSL]
@@ -115,5 +119,5 @@ def expire(st, k):  # type: ignore[no-untyped-def]
 @kernel
 def leave(st, k, time, frame):  # type: ignore[no-untyped-def]
     """The endpoint is no longer in TIME-WAIT and nothing says why."""
-    if np.int64(st.tcbs[k].state) == CLOSED:
+    if np.int64(tcb_at(st, k).state) == CLOSED:
         end_span(st, k, time, frame, END_UNKNOWN)

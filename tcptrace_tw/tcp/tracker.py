@@ -12,6 +12,7 @@ from tcptrace_tw.jit import load
 from tcptrace_tw.memory import Pool
 from tcptrace_tw.spec.columns import (
     CONNECTIONS,
+    ODDITIES,
     RESETS,
     REUSES,
     STALE_SEGMENTS,
@@ -20,18 +21,19 @@ from tcptrace_tw.spec.columns import (
     Table,
 )
 from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.spec.segments import Segments, segment_record
 from tcptrace_tw.spec.states import next_state_table
+from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp.segment_arrives import finish, segments_arrive
 
 _OUT = (
-    (CONNECTIONS, s.OUT_CONNECTIONS, 1 << 14),
-    (TRANSITIONS, s.OUT_TRANSITIONS, 1 << 16),
-    (TIME_WAIT, s.OUT_TIME_WAIT, 1 << 15),
-    (REUSES, s.OUT_REUSES, 1 << 14),
-    (STALE_SEGMENTS, s.OUT_STALE, 1 << 13),
-    (RESETS, s.OUT_RESETS, 1 << 13),
+    (CONNECTIONS, s.OUT_CONNECTIONS),
+    (TRANSITIONS, s.OUT_TRANSITIONS),
+    (TIME_WAIT, s.OUT_TIME_WAIT),
+    (REUSES, s.OUT_REUSES),
+    (STALE_SEGMENTS, s.OUT_STALE),
+    (RESETS, s.OUT_RESETS),
 )
 
 _NS = 1_000_000_000
@@ -53,13 +55,18 @@ class Tracker:
         self._resets = Pool(s.RESET, 1 << 10)
         self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
         self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
-        self.regs = _registers(transitions)
-        self._params = _parameters(profile, keep_duplicates)
-        self._next_state = next_state_table()
-        self._syn_table = syn_acceptance_table(profile)
-        self._seen = np.zeros(s.DUPLICATE_PLACES, np.int64)
-        self._seen_time = np.full(s.DUPLICATE_PLACES, -_NS, np.int64)
-        self._out = [np.zeros(size, table.dtype).view(np.recarray) for table, _, size in _OUT]
+        self._compiled = compiled
+        next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
+        self._desk = np.zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
+        desk = self._desk[0]
+        self.regs: NDArray[np.int64] = desk["regs"]
+        self.regs[:] = _registers(transitions)
+        self._params: NDArray[np.int64] = desk["params"]
+        self._params[:] = _parameters(profile, keep_duplicates)
+        desk["next_state"][:] = next_state
+        desk["syn_table"][:] = syn_table
+        desk["seen_time"][:] = -_NS
+        self._out = [np.zeros(size, table.dtype).view(np.recarray) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
 
     @property
     def live(self) -> int:
@@ -78,10 +85,11 @@ class Tracker:
         """Move every endpoint by one batch; yields finished rows. The arrays are the caller's to keep."""
         size = batch.seq.size
         self._reserve(size, tuples.size)
+        segments = segment_record(batch) if self._compiled else batch
         done = 0
         while done < size:
             state = self._state(tuples)
-            done = self._arrive(batch, slots, directions, done, state, connection_ids, states)
+            done = self._arrive(segments, size, slots, directions, done, state, connection_ids, states)
             del state
             if done < size:
                 yield from self._drain()
@@ -102,7 +110,7 @@ class Tracker:
         return count
 
     def _drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
-        for (table, register, _), rows in zip(_OUT, self._out, strict=True):
+        for (table, register), rows in zip(_OUT, self._out, strict=True):
             count = int(self.regs[register])
             if count:
                 yield table, rows[:count].copy()
@@ -132,26 +140,29 @@ class Tracker:
             released[: self.released.size] = self.released
             self.released = released
 
-    def _state(self, tuples: Any) -> s.State:
-        return s.State(
-            self.heads,
-            self._conns.records,
-            self._tcbs.records,
-            self._causes.records,
-            self._spans.records,
-            self._reuses.records,
-            self._stales.records,
-            self._resets.records,
-            self.regs,
-            self._params,
-            self._next_state,
-            self._syn_table,
-            self.released,
-            self._seen,
-            self._seen_time,
-            tuples,
-            *self._out,
-        )
+    def _state(self, tuples: Any) -> Any:
+        """What the kernels take: the bundle of arrays, or the record with their addresses."""
+        pools = {
+            "heads": self.heads,
+            "released": self.released,
+            "conns": self._conns.records,
+            "tcbs": self._tcbs.records,
+            "causes": self._causes.records,
+            "spans": self._spans.records,
+            "reuses": self._reuses.records,
+            "stales": self._stales.records,
+            "resets": self._resets.records,
+            "tuples": tuples,
+            **{f"out_{table.name}": rows for (table, _), rows in zip(_OUT, self._out, strict=True)},
+        }
+        pools["out_stale"] = pools.pop("out_stale_segments")
+        desk = self._desk[0]
+        if self._compiled:
+            for name, array in pools.items():
+                desk[f"{name}_at"] = array.ctypes.data
+            return desk
+        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seen", "seen_time")}
+        return s.State(**pools, **small)
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:

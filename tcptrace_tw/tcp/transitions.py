@@ -13,6 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.places import (
+    cause_at,
+    conn_at,
+    out_transition_at,
+    tcb_at,
+    tuple_at,
+)
 from tcptrace_tw.spec.states import (
     FIN_WAIT_1,
     RCV_ACK_OF_FIN,
@@ -48,7 +55,7 @@ RETRACT_RESET, RETRACT_TIME_WAIT = range(2)
 @kernel
 def move(st, k, event, basis, time, frame):  # type: ignore[no-untyped-def]
     """Apply an event that is certain to endpoint ``k``; receipts that still wait are written first."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     old = np.int64(t.state)
     new = np.int64(st.next_state[old, event])
     if new == old:
@@ -64,7 +71,7 @@ def move(st, k, event, basis, time, frame):  # type: ignore[no-untyped-def]
 @kernel
 def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
     """Apply an assumed receipt to endpoint ``k``; its row waits. Returns whether the state changed."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     old = np.int64(t.state)
     new = np.int64(st.next_state[old, event])
     if new == old:
@@ -75,7 +82,7 @@ def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
     t.pending_event[n] = event
     t.pending_from[n] = old
     if st.regs[WANT_TRANSITIONS]:
-        cause = st.causes[k]
+        cause = cause_at(st, k)
         cause.time[n] = time
         cause.frame[n] = frame
         cause.tsval[n] = tsval
@@ -87,7 +94,7 @@ def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
 @kernel
 def commit(st, k, count, basis):  # type: ignore[no-untyped-def]
     """Write the first ``count`` waiting receipts of endpoint ``k`` with the basis given."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     n = np.int64(t.pending)
     if n == 0:
         return
@@ -96,14 +103,14 @@ def commit(st, k, count, basis):  # type: ignore[no-untyped-def]
         event = np.int64(t.pending_event[j])
         old = np.int64(t.pending_from[j])
         if st.regs[WANT_TRANSITIONS]:
-            cause = st.causes[k]
+            cause = cause_at(st, k)
             new = np.int64(st.next_state[old, event])
             write_transition(st, k, old, new, event, basis, np.int64(cause.time[j]), np.int64(cause.frame[j]), -1)
     for j in range(count, n):
         t.pending_event[j - count] = t.pending_event[j]
         t.pending_from[j - count] = t.pending_from[j]
         if st.regs[WANT_TRANSITIONS]:
-            cause = st.causes[k]
+            cause = cause_at(st, k)
             cause.time[j - count] = cause.time[j]
             cause.frame[j - count] = cause.frame[j]
             cause.tsval[j - count] = cause.tsval[j]
@@ -116,7 +123,7 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
 
     ``acks_syn``, ``acks_fin``: whether its ACK field covers the peer's SYN, FIN. ``echo``: its TSecr, or -1.
     """
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     proven = 0
     for j in range(np.int64(t.pending)):
         event = np.int64(t.pending_event[j])
@@ -127,7 +134,7 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
             if acks_fin:
                 proven = j + 1
         elif echo >= 0 and st.regs[WANT_TRANSITIONS]:
-            tsval = np.int64(st.causes[k].tsval[j])
+            tsval = np.int64(cause_at(st, k).tsval[j])
             if tsval >= 0 and ((echo - tsval) & 0xFFFFFFFF) < 0x80000000:
                 proven = j + 1
     if proven:
@@ -137,7 +144,7 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
 @kernel
 def take_back(st, k, event):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` shows that it never got a segment: drop that receipt and those after it. Returns whether one fell."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     for j in range(np.int64(t.pending)):
         if np.int64(t.pending_event[j]) == event or (event == RCV_ACK_OF_FIN and np.int64(t.pending_event[j]) == RCV_FIN_AND_ACK):
             for later in range(j, np.int64(t.pending)):
@@ -153,7 +160,7 @@ def take_back(st, k, event):  # type: ignore[no-untyped-def]
 @kernel
 def is_pending(st, k, event):  # type: ignore[no-untyped-def]
     """Whether a receipt of this kind of endpoint ``k`` still waits for its proof."""
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     for j in range(np.int64(t.pending)):
         if np.int64(t.pending_event[j]) == event:
             return True
@@ -163,7 +170,7 @@ def is_pending(st, k, event):  # type: ignore[no-untyped-def]
 @kernel
 def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
     """Give endpoint ``k`` its first state, because its opening was not captured."""
-    st.tcbs[k].state = state
+    tcb_at(st, k).state = state
     if st.regs[WANT_TRANSITIONS]:
         write_transition(st, k, UNKNOWN_STATE, state, EVENT_FIRST_SEEN, BASIS_MIDSTREAM, time, frame, -1)
 
@@ -174,13 +181,13 @@ def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped
 
     ``which`` says what is taken back: its last RST, or its entry into TIME-WAIT.
     """
-    t = st.tcbs[k]
+    t = tcb_at(st, k)
     if np.int64(t.state) != wrong or wrong == right:
         return False
     commit(st, k, PENDING, BASIS_ASSUMED)
     t.state = right
     if st.regs[WANT_TRANSITIONS]:
-        cause = st.causes[k]
+        cause = cause_at(st, k)
         row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
         write_transition(st, k, wrong, right, EVENT_RETRACTION, BASIS_INFERRED, time, frame, row)
     return True
@@ -192,9 +199,9 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
     regs = st.regs
     n = regs[OUT_TRANSITIONS]
     regs[OUT_TRANSITIONS] = n + 1
-    row = st.out_transitions[n]
+    row = out_transition_at(st, n)
     c = k >> 1
-    conn = st.conns[c]
+    conn = conn_at(st, c)
     row.transition_id = regs[NEXT_TRANSITION]
     row.connection_id = conn.id
     row.time = time
@@ -205,7 +212,7 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
     row.to_state = new
     row.event = event
     row.basis = basis
-    key = st.tuples[np.int64(conn.slot)]
+    key = tuple_at(st, np.int64(conn.slot))
     if (k & 1) == np.int64(conn.orig_is_b):
         row.ip_hi = key.a_hi
         row.ip_lo = key.a_lo
@@ -215,7 +222,7 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
         row.ip_lo = key.b_lo
         row.port = key.b_port
     if event == SND_RST or event == RCV_RST:
-        st.causes[k].reset_id = regs[NEXT_TRANSITION]
+        cause_at(st, k).reset_id = regs[NEXT_TRANSITION]
     if new == TIME_WAIT:
-        st.causes[k].time_wait_id = regs[NEXT_TRANSITION]
+        cause_at(st, k).time_wait_id = regs[NEXT_TRANSITION]
     regs[NEXT_TRANSITION] += 1
