@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.report.codec import Time
 from tcptrace_tw.report.messages import COUNT, message
-from tcptrace_tw.report.text import FRAME_MASK, endpoint_text, ip_text, raw_text
+from tcptrace_tw.report.text import FRAME_MASK, endpoint_text, ip_text, raw_text, row_of
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME, FRAME_BITS
 from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
@@ -186,7 +186,7 @@ def finding(findings: Findings, index: int, several_files: bool = False) -> Find
 
 def values(findings: Findings, index: int) -> dict[str, str]:
     """The numbers behind the sentence; nulls are left out."""
-    table, row = BY_NAME[findings.rule.table], findings.rows[index]
+    table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
     found: dict[str, str] = {}
     for name in findings.rule.values:
         text = str(int(findings.count[index])) if name == COUNT else raw_text(table, name, row)
@@ -202,9 +202,9 @@ def _display_filter(frames: list[int], sides: list[tuple[str, int]], several_fil
 
 
 def _endpoints(findings: Findings) -> list[tuple[str, int]]:
-    row, (ip, port, peer_ip, peer_port) = findings.rows[0], peer_fields(findings)
+    row, (ip, port, peer_ip, peer_port) = row_of(findings.rows, 0), peer_fields(findings)
     return [
-        (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), int(row[number]) if number else 0)
+        (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), row[number] if number else 0)
         for address, number in ((ip, port), (peer_ip, peer_port))
         if address
     ]

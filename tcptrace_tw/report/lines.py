@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.findings import finding, finding_ids, kept, main_frames
+from tcptrace_tw.report.findings import finding_ids, kept, main_frames
+from tcptrace_tw.report.messages import message
+from tcptrace_tw.report.text import FRAME_MASK
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec import words as w
+from tcptrace_tw.spec.columns import FRAME_BITS
 
 
 class Bar(NamedTuple):
@@ -100,5 +103,15 @@ class LineSink:
         chunk = np.repeat(np.arange(len(self._chunks)), [c.rows.size for c in self._chunks])
         index = np.concatenate([np.arange(c.rows.size) for c in self._chunks])
         for i in np.lexsort((numbers, frames)).tolist():
-            one = finding(self._chunks[chunk[i]], int(index[i]), self.several_files)
-            yield Line(one.file, one.frame or 0, one.rule, one.name, one.severity, one.confidence, one.message)
+            yield self._line(self._chunks[chunk[i]], int(index[i]), int(frames[i]))
+
+    def _line(self, findings: Findings, index: int, frame: int) -> Line:
+        return Line(
+            max(frame, 0) >> FRAME_BITS,
+            max(frame, 0) & FRAME_MASK,
+            findings.rule.id,
+            findings.rule.name,
+            w.SEVERITY.words[findings.severity[index]],
+            w.CONFIDENCE.words[findings.confidence[index]],
+            message(findings, index, self.several_files),
+        )

@@ -7,7 +7,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import NamedTuple
 
-from tcptrace_tw.report.text import value_text
+from tcptrace_tw.report.text import row_of, value_text
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME
 
@@ -37,7 +37,7 @@ def parse(template: str) -> tuple[Part, ...]:
 
 def message(findings: Findings, index: int, several_files: bool = False) -> str:
     """The sentence of one finding."""
-    table, row = BY_NAME[findings.rule.table], findings.rows[index]
+    table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
     text = ""
     for part in parse(findings.rule.message):
         text += part.literal

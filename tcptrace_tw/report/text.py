@@ -4,6 +4,7 @@
 """
 
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,6 @@ MAPPED = 0xFFFF
 
 def ip_text(hi: int, lo: int) -> str:
     """An address from its two int64 halves."""
-    hi, lo = int(hi), int(lo)
     if hi == 0 and (lo >> 32) & 0xFFFFFFFF == MAPPED:
         return socket.inet_ntop(socket.AF_INET, (lo & 0xFFFFFFFF).to_bytes(4, "big"))
     raw = (hi & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big") + (lo & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big")
@@ -62,12 +62,21 @@ def is_null(column: Column, value: int) -> bool:
     return value == -1 and column.kind in ("id", "frame", "time", "ns")
 
 
-def value_text(table: Table, name: str, row: Any, several_files: bool = False) -> str:
+Row = Mapping[str, int]
+"""One kernel row as plain integers, by field."""
+
+
+def row_of(rows: Any, index: int) -> Row:
+    """Row ``index``: reading a field of a dictionary is ten times as fast as reading one of a numpy record."""
+    return dict(zip(rows.dtype.names, rows[index].item(), strict=True))
+
+
+def value_text(table: Table, name: str, row: Row, several_files: bool = False) -> str:
     """Column ``name`` of one kernel row, as a message says it."""
     column = table.column(name)
     if column.kind == "ip":
         return ip_text(row[f"{name}_hi"], row[f"{name}_lo"])
-    value = int(row[name])
+    value = row[name]
     if is_null(column, value):
         return UNKNOWN
     return _say(column, value, several_files)
@@ -88,12 +97,12 @@ def _say(column: Column, value: int, several_files: bool) -> str:
     return str(value)
 
 
-def raw_text(table: Table, name: str, row: Any) -> str | None:
+def raw_text(table: Table, name: str, row: Row) -> str | None:
     """Column ``name`` of one kernel row, as a program reads it: plain numbers, ns stay ns; None for null."""
     column = table.column(name)
     if column.kind == "ip":
         return ip_text(row[f"{name}_hi"], row[f"{name}_lo"])
-    value = int(row[name])
+    value = row[name]
     if is_null(column, value):
         return None
     if column.kind == "bool":
