@@ -4,8 +4,10 @@ import gzip
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,25 @@ def test_stdin_and_compression_give_the_same_report(tmp_path):
 
     assert plain["connections"] == piped["connections"] == packed["connections"]
     assert plain["findings"] == piped["findings"] == packed["findings"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_analysis_that_is_interrupted_leaves_nothing(tmp_path, number, code):
+    command = [sys.executable, "-m", "tcptrace_tw", "analyze", "-", "-o", "out"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TCPTRACE_TW_JIT": "0"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
+        process.stdin.write(CAPTURE.read_bytes()[:100])
+        process.stdin.flush()
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob(".out.*.partial/*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.wait(30)
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (code, b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_analyze_then_report_check_and_show_agree_with_the_capture(tmp_path):

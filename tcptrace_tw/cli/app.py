@@ -1,6 +1,8 @@
 """The commands, and what holds for all of them."""
 
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -53,8 +55,14 @@ def _common(
     pass
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End by way of the ``finally`` clauses, so that no half-written folder is left."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line; its exit code is that of the contract."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         app(prog_name="tcptrace-tw")
