@@ -14,10 +14,11 @@ import numpy as np
 
 from tcptrace_tw.flow import TUPLE
 from tcptrace_tw.jit import native
-from tcptrace_tw.spec.columns import CONNECTIONS, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
+from tcptrace_tw.spec.columns import CONNECTIONS, ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
 from tcptrace_tw.tcp.state import (
     CONNECTION,
     DUPLICATE_PLACES,
+    ODDITY,
     PARAMETERS,
     PENDING_CAUSE,
     REGISTERS,
@@ -36,6 +37,7 @@ POOLS: dict[str, np.dtype[Any]] = {
     "reuses": REUSE,
     "stales": STALE,
     "resets": RESET,
+    "oddities": ODDITY,
     "tuples": TUPLE,
     "out_connections": CONNECTIONS.dtype,
     "out_transitions": TRANSITIONS.dtype,
@@ -43,6 +45,7 @@ POOLS: dict[str, np.dtype[Any]] = {
     "out_reuses": REUSES.dtype,
     "out_stale": STALE_SEGMENTS.dtype,
     "out_resets": RESETS.dtype,
+    "out_oddities": ODDITIES.dtype,
 }
 
 
@@ -137,6 +140,44 @@ def _set_word(field: str) -> Callable[[], Any]:
     return make
 
 
+def _prefetch(fields: tuple[tuple[str, int], ...]) -> Callable[[], Any]:
+    """How numba asks for cache lines ahead of time: ``records`` of each pool, beginning at ``index * records``."""
+
+    def make() -> Any:
+        from llvmlite import ir
+        from numba import types as numba_types
+        from numba.extending import intrinsic
+
+        def typed(typingctx: Any, st: Any, index: Any) -> Any:
+            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+                kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+                prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+                for field, records in fields:
+                    size = records * (POOLS[field].itemsize if field in POOLS else 4)
+                    address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
+                    for line in range(0, size, 64):
+                        place = builder.inttoptr(builder.add(address, ir.IntType(64)(line)), byte)
+                        builder.call(prefetch, [place, flag(1), flag(3), flag(1)])
+                return context.get_dummy_value()
+
+            return numba_types.void(st, numba_types.int64), code
+
+        return intrinsic(typed)
+
+    return make
+
+
+@native(_prefetch((("heads", 1),)))
+def prefetch_head(st: Any, slot: int) -> None:
+    """Soon ``head_of(st, slot)`` will be asked for."""
+
+
+@native(_prefetch((("conns", 1), ("tcbs", 2))))
+def prefetch_incarnation(st: Any, c: int) -> None:
+    """Soon incarnation ``c`` and its endpoints will be asked for."""
+
+
 @native(_record("conns"))
 def conn_at(st: Any, c: int) -> Any:
     """Incarnation ``c``."""
@@ -179,6 +220,12 @@ def reset_at(st: Any, s: int) -> Any:
     return st.resets[s]
 
 
+@native(_record("oddities"))
+def oddity_at(st: Any, s: int) -> Any:
+    """What is rare about an endpoint."""
+    return st.oddities[s]
+
+
 @native(_record("tuples"))
 def tuple_at(st: Any, slot: int) -> Any:
     """The key of a tuple."""
@@ -219,6 +266,12 @@ def out_stale_at(st: Any, n: int) -> Any:
 def out_reset_at(st: Any, n: int) -> Any:
     """A row on its way out."""
     return st.out_resets[n]
+
+
+@native(_record("out_oddities"))
+def out_oddity_at(st: Any, n: int) -> Any:
+    """A row on its way out."""
+    return st.out_oddities[n]
 
 
 @native(_word("heads"))

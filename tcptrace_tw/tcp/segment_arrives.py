@@ -23,10 +23,12 @@ from tcptrace_tw.jit import kernel
 from tcptrace_tw.tcp.places import (
     conn_at,
     head_of,
+    prefetch_head,
+    prefetch_incarnation,
     span_at,
     tcb_at,
 )
-from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, HAS_WSCALE, RST, SYN, TRUNCATED
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_MSS, HAS_TS, HAS_WSCALE, RST, SYN, TRUNCATED
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     CLOSED,
@@ -62,6 +64,16 @@ from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.history import count_segment
 from tcptrace_tw.tcp.incarnation import forget_finished, incarnation_of, is_over, retire
 from tcptrace_tw.tcp.duplicate import is_duplicate_frame
+from tcptrace_tw.tcp.oddities import (
+    expect_challenge,
+    follow_oddity,
+    look_at_clock,
+    note_half_close,
+    note_merged,
+    note_syn_retry,
+    note_synack_repeat,
+    note_unseen,
+)
 from tcptrace_tw.tcp.queue import enqueue
 from tcptrace_tw.tcp.reset import follow_resets, reset_time, rst_arrives
 from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier, note_retry
@@ -70,6 +82,7 @@ from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_st
 from tcptrace_tw.tcp.state import (
     ABORTED,
     ACKED,
+    BACKWARD_FRAME,
     CONNS_USED,
     ECHO_VALID,
     ENTERED_FIN_WAIT_1,
@@ -85,6 +98,7 @@ from tcptrace_tw.tcp.state import (
     NOW,
     NXT_KNOWN,
     OUT_CONNECTIONS,
+    OUT_ODDITIES,
     OUT_RESETS,
     OUT_ROOM,
     OUT_STALE,
@@ -134,7 +148,8 @@ def segments_arrive(seg, size, slots, directions, start, st, connection_ids, sta
     for i in range(start, size):
         if is_full(st):
             return i
-        advance_clock(regs, np.int64(seg.time[i]))
+        look_ahead(st, slots, i, size)
+        advance_clock(regs, np.int64(seg.time[i]), seg.frame[i])
         forget_finished(st)
         direction = np.int64(directions[i])
         slot = np.int64(slots[i])
@@ -157,6 +172,20 @@ def segments_arrive(seg, size, slots, directions, start, st, connection_ids, sta
     return size
 
 
+FAR, NEAR = 24, 12
+"""How many segments ahead the records of the incarnation are asked for, in two steps: memory is slow, not the steps."""
+
+
+@kernel
+def look_ahead(st, slots, i, size):  # type: ignore[no-untyped-def]
+    """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
+    if i + FAR < size:
+        prefetch_head(st, np.int64(slots[i + FAR]))
+        c = head_of(st, np.int64(slots[i + NEAR]))
+        if c >= 0:
+            prefetch_incarnation(st, c)
+
+
 @kernel
 def is_full(st):  # type: ignore[no-untyped-def]
     """Whether a row buffer might not hold what one more segment can cause."""
@@ -166,19 +195,21 @@ def is_full(st):  # type: ignore[no-untyped-def]
         or regs[OUT_CONNECTIONS] + 8 > OUT_ROOM[0]
         or regs[OUT_STALE] + 2048 > OUT_ROOM[4]
         or regs[OUT_RESETS] + 256 > OUT_ROOM[5]
+        or regs[OUT_ODDITIES] + 16 > OUT_ROOM[6]
     )
 
 
 @kernel
-def advance_clock(regs, time):  # type: ignore[no-untyped-def]
+def advance_clock(regs, time, frame):  # type: ignore[no-untyped-def]
     """The clock of the tracker never goes back: a segment captured late counts as captured now."""
     if regs[START] < 0:
         regs[START] = time
         regs[NOW] = time
     elif time >= regs[NOW]:
         regs[NOW] = time
-    else:
-        regs[MAX_BACKWARD] = max(regs[MAX_BACKWARD], regs[NOW] - time)
+    elif regs[NOW] - time > regs[MAX_BACKWARD]:
+        regs[MAX_BACKWARD] = regs[NOW] - time
+        regs[BACKWARD_FRAME] = frame
 
 
 @kernel
@@ -198,6 +229,8 @@ def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
         expire(st, p)
     if np.int64(snd.state) == TIME_WAIT:
         expire(st, k)
+    if np.int64(conn.oddity) >= 0:
+        follow_oddity(st, c, side, seg, i)
     if flags & RST:
         rst_arrives(st, c, side, seg, i)
     elif flags & SYN:
@@ -245,6 +278,9 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         infer_syn(st, p, ack, seg, i)
     prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
     if again:
+        if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
+            if now - np.int64(rcv.last_time) > 1000 * np.int64(snd.rtt_us):
+                note_synack_repeat(st, c, side, seg, i)
         snd.syn_repeats += 1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0
         take_back(st, k, RCV_ACK_OF_SYN)
     if np.int64(snd.state) == CLOSED and not again:
@@ -254,6 +290,8 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
     acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
     if acks_syn:
+        if not again and np.int64(rcv.syn_repeats) > 0:
+            note_syn_retry(st, c, 1 - side, seg, i)
         rcv.snd_una = ack
         tsval = np.int64(seg.tsval[i]) if np.int64(seg.options[i]) & HAS_TS else -1
         if np.int64(rcv.state) == SYN_SENT:
@@ -292,7 +330,10 @@ def note_syn(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
         rcv.bits |= RCV_KNOWN
     if np.int64(rcv.bits) & TS_ON_SYN and np.int64(snd.bits) & TS_ON_SYN:
         conn.bits |= TS_OK
+    if options & HAS_MSS:
+        rcv.mss_256 = min((np.int64(seg.mss[i]) + 255) >> 8, 255)
     if options & HAS_TS:
+        snd.first_tsval = seg.tsval[i]
         snd.last_tsval = seg.tsval[i]
         rcv.ts_recent = seg.tsval[i]
         rcv.ts_recent_frame = seg.frame[i]
@@ -313,8 +354,10 @@ def syn_again(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     snd.syn_repeats += 1
     note_retry(st, c, seg, i)
     take_back(st, k, RCV_SYN_ACK)
-    if np.int64(snd.state) >= ESTABLISHED and np.int64(conn.old_syn_frame) < 0:
-        conn.old_syn_frame = seg.frame[i]
+    if np.int64(snd.state) >= ESTABLISHED:
+        expect_challenge(st, c, 1 - side, seg.frame[i])
+        if np.int64(conn.old_syn_frame) < 0:
+            conn.old_syn_frame = seg.frame[i]
 
 
 @kernel
@@ -355,6 +398,10 @@ def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         # An ACK of other numbers towards SYN-SENT: 3.10.7.3 answers it with RST and stays.
         remember_ack(snd, ack)
         return
+    if np.int64(conn.bits) & TS_OK:
+        look_at_clock(st, c, side, seg, i)
+    if length > 1500 and length > np.int64(snd.mss_256) << 8 and 0 < np.int64(snd.mss_256) < 255:
+        note_merged(st.regs, seg.frame[i])
     stale = is_stale(st, conn, snd, rcv, seg, i) and not is_keep_alive(rcv, seq, length)
     if not stale and note_old_duplicate(st, c, seg, i, side):
         return
@@ -456,6 +503,7 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame
         snd.bits |= FIN_SENT
+        note_half_close(st, c, k)
         close_sent(st, k, p, now, frame)
 
 
@@ -587,6 +635,8 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
         reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
             return
+        if np.int64(seg.flags[i]) & FIN == 0 and np.int64(rcv.segments) > 0:
+            note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
         rcv.snd_nxt = ack
     if seq_gt(ack, np.int64(rcv.snd_una)):
         rcv.snd_una = ack
