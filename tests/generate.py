@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from tests.scenario.notation import Frame, Options, Peer
@@ -407,7 +407,7 @@ def conversations_on_one_tuple(seed: int, count: int, *, is_lossy: bool = False)
     start_ns, before, talks = START_NS, None, []
     for _ in range(count):
         plan = random_plan(random, is_lossy=is_lossy)
-        plan = Plan(**{**plan.__dict__, "closer": random.choice(("client", "server", "abort")), "has_ts": True})
+        plan = replace(plan, closer=random.choice(("client", "server", "abort")), has_ts=True)
         talk, before = converse(random, plan, client, server, start_ns, before)
         talks.append(talk)
         pause = random.choice((1100, 5000, 70_000)) * MS
@@ -420,7 +420,7 @@ def healthy_traffic(seed: int, count: int) -> list[Frame]:
     random = Random(seed)
     frames: list[Frame] = []
     for number in range(count):
-        plan = random_plan(random)
+        plan = replace(random_plan(random), requests=random.randrange(2))
         client = Peer(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", random.randrange(1024, 65536))
         server = Peer(f"192.168.1.{random.randrange(1, 30)}", random.choice((80, 443, 5432)))
         start_ns = START_NS + random.randrange(120_000) * MS

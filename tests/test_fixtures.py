@@ -58,8 +58,10 @@ def _connections(expected: dict[str, Any], got: Result) -> Iterator[str]:
         return
     rows = []
     for row in got.connections:
-        histories = {f"{end}_history": got.history(row.connection_id, end) for end in ("orig", "resp")}
-        rows.append({**row, **histories})
+        rows.append(dict(row))
+        for end in ("orig", "resp"):
+            rows[-1][f"{end}_history"] = got.history(row.connection_id, end)
+            rows[-1][f"{end}_frames"] = [change.frame for change in got.valid_transitions(row.connection_id, end)]
     yield from _compare("connection", expected.get("connection", []), rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
 from tests.generate import Conversation, conversations_on_one_tuple, healthy_conversation, merged
@@ -74,8 +74,12 @@ def test_a_lossless_conversation_is_read_as_by_the_twin(seed: int) -> None:
 @FEW
 @given(SEEDS)
 def test_a_lossy_conversation_is_read_as_by_the_twin(seed: int) -> None:
-    """Losses on both sides of the tap and reordering change neither the states nor the holder of TIME-WAIT."""
+    """Losses on both sides of the tap and reordering change neither the states nor the holder of TIME-WAIT.
+
+    Where the handshake was repeated, only a clock could tell which copy arrived: those are left to the fixtures.
+    """
     talk = healthy_conversation(seed)
+    assume(sum(bool(frame.flags & 2) for frame in talk.frames) == 2)
     note(write(talk.frames))
     result, twin = play_frames(talk.frames), track(talk.frames)
 
