@@ -180,6 +180,8 @@ CONNECTIONS = Table(
         Column("orig_stale_segments", "u4", "Segments of orig with TSval below the receiver's TS.Recent."),
         Column("resp_stale_segments", "u4", "Segments of resp with TSval below the receiver's TS.Recent."),
         Column("duplicate_frames", "u4", "Frames of the incarnation that were the same segment captured again."),
+        _bool("orig_syn_has_ts", "Whether the first SYN of orig was captured and carried timestamps."),
+        Column("orig_syn_tsval", "u4", "Its TSval."),
         Column("conn_state", "text", "Zeek's conn_state."),
         Column("history", "text", "Zeek's history."),
         Column("vlan", "i4", "The outer VLAN id.", is_nullable=True),
@@ -334,6 +336,13 @@ RESETS = Table(
         Column("ttl_delta", "i4", "Its TTL minus the TTL of the sender's earlier segments; 0 if none are known."),
         _frame("trigger_frame", "The last segment of the other side before it."),
         _ns("trigger_gap_ns", "Time since that segment."),
+        _ns("rtt_ns", "Least time in which the sender had answered before, seen at the tap; null if it never had."),
+        Column("sender_seq_delta", "i8", "SEG.SEQ minus the sender's SND.NXT, signed; 0 where that is not known."),
+        Column("sender_segments", "u4", "Segments that the sender had sent before it."),
+        _ns("fin_acked_gap_ns", "Time since the sender's own FIN was acknowledged; null if it was not."),
+        _ns("time_wait_gap_ns", "Time since the sender's TIME-WAIT began or began anew; null if it had none."),
+        _bool("is_time_wait_proved", "Whether the sender had acknowledged the FIN that led it into TIME-WAIT."),
+        _ns("two_msl_ns", "2MSL of the profile."),
         Column("trigger_len", "i4", "Payload bytes of that segment."),
         Column("trigger_flags", "u2", "Flags of that segment."),
         _bool("is_echo", "Whether SEG.SEQ is the ACK field of that segment: the form of a host without a socket.",),
@@ -353,6 +362,47 @@ RESETS = Table(
         _word("verdict", Vocabulary("reset_verdict", "port-closed", "stale-ack-answer", "no-socket", "injected",
             "after-fin", "unread-data", "linger-0", "timeout", "health-check", "not-exact", "unclassified",
             "last-ack-refused"), "What the decision table says (rules/resets).", null=True),
+    ),
+)  # fmt: skip
+
+ODDITIES = Table(
+    "oddities",
+    "endpoint of an incarnation of which something rare is known",
+    (
+        _id("connection_id", "The incarnation."),
+        _word("endpoint", w.ENDPOINT, "The endpoint."),
+        *_PEERS,
+        _time("time", "Time of the first segment of the incarnation."),
+        _time("end_time", "Time of its last segment."),
+        _frame("syn_frame", "Its first SYN or SYN+ACK."),
+        _frame("syn_retry_frame", "The last copy of its SYN before the SYN+ACK came; null if the first was enough."),
+        _frame("synack_frame", "That SYN+ACK."),
+        Column("syn_retries", "u4", "How often its SYN was sent again."),
+        _ns("handshake_ns", "From the first SYN to the end of the handshake; null if it never ended.", ),
+        _frame("synack_repeat_frame", "Its SYN+ACK again, although the peer's ACK had crossed the tap."),
+        Column("synack_repeats", "u4", "How often that happened."),
+        _frame("challenge_trigger_frame", "The SYN or RST that it answered with a challenge ACK."),
+        _frame("challenge_frame", "That challenge ACK.", ),
+        Column("challenges", "u4", "How many challenge ACKs it sent."),
+        _frame("ts_missing_frame", "Its first segment without timestamps after both SYNs had carried them."),
+        Column("ts_missing", "u4", "How many such segments there were."),
+        _frame("ts_back_frame", "Its first new data with a TSval a second and more below the one before."),
+        Column("ts_back_ticks", "i8", "By how many ticks it went back."),
+        Column("ts_back_segments", "u4", "Its segments from then on, as long as all of them were below."),
+        _frame("ts_step_frame", "Its first segment whose TSval leapt ahead of its own clock."),
+        Column("ts_step_ms", "i8", "By how many milliseconds of that clock."),
+        _frame("idle_frame", "Its segment after so long a silence that TS.Recent has no meaning (RFC 7323 5.5)."),
+        _ns("idle_ns", "How long it was silent."),
+        _ns("half_closed_ns", "From its FIN to the peer's FIN, or as long as was captured; null below a minute."),
+        _frame("fin_frame", "Its FIN."),
+        _frame("peer_fin_frame", "The peer's FIN."),
+        _frame("last_frame", "Its last segment."),
+        _bool("is_left_open", "Whether the peer was still in CLOSE-WAIT and had sent nothing since the FIN."),
+        _bool("is_stuck", "Whether it repeated its FIN in LAST-ACK four times and more, and nothing ever came back."),
+        Column("fin_repeats", "u4", "How often it sent its FIN again."),
+        Column("unseen_bytes", "i8", "Bytes that it sent and the peer acknowledged, but the capture does not hold."),
+        _frame("unseen_frame", "The ACK that shows the first of them."),
+        Column("swaps", "u4", "How often the capture shows the ACK of its data before the data."),
     ),
 )  # fmt: skip
 
@@ -394,7 +444,7 @@ FINDINGS = Table(
     ),
 )
 
-TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, CENSUS, FINDINGS)
+TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ODDITIES, CENSUS, FINDINGS)
 """The tables of the contract, in the order of the docs."""
 
 BY_NAME = {table.name: table for table in TABLES}

@@ -15,6 +15,7 @@ from tcptrace_tw.spec.columns import FIN, RST, SYN
 from tcptrace_tw.tcp.state import (
     DATA_DUPLICATES,
     DATA_FRAMES,
+    DUPLICATE_FRAME,
     DUPLICATE_PLACES,
     DUPLICATES,
     KEEP_DUPLICATES,
@@ -64,5 +65,7 @@ def is_duplicate_frame(st, seg, i, slot, direction):  # type: ignore[no-untyped-
             return False
     if st.params[KEEP_DUPLICATES]:
         return False
+    if regs[DUPLICATES] == 0:
+        regs[DUPLICATE_FRAME] = seg.frame[i]
     regs[DUPLICATES] += 1
     return True

@@ -6,13 +6,16 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.spec.seq import MASK
 from tcptrace_tw.spec.zeek import (
     HISTORY_ACK,
     HISTORY_DATA,
     HISTORY_FIN,
+    HISTORY_FIN_RST,
     HISTORY_RST,
     HISTORY_SYN,
     HISTORY_SYN_ACK,
+    HISTORY_SYN_FIN,
     LETTER_BITS,
     LETTERS_PER_COLUMN,
     RESP_BIT,
@@ -30,6 +33,7 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
     length = np.int64(seg.payload_len[i])
     if np.int64(rcv.last_frame) >= 0 and now >= np.int64(rcv.last_time):
         note_rtt(snd, rcv, now)
+    note_history(conn, snd, side, seg, i)
     snd.segments += 1
     if length:
         snd.payload_bytes += length
@@ -51,21 +55,52 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
         snd.last_ack = seg.ack[i]
     if np.int64(snd.ttl) == 0 or flags & RST == 0:
         snd.ttl = seg.ttl[i]
+
+
+@kernel
+def note_history(conn, snd, side, seg, i):  # type: ignore[no-untyped-def]
+    """Zeek's letter and Wireshark's bits for one segment; ``snd`` still knows the segment before it."""
+    flags = np.int64(seg.flags[i])
+    length = np.int64(seg.payload_len[i])
+    if flags & (SYN | FIN | RST) == 0:
+        if length:
+            letter(conn, snd, side, HISTORY_DATA)
+        elif flags & ACK:
+            letter(conn, snd, side, HISTORY_ACK)
+    elif flags & FIN and flags & RST:
+        letter(conn, snd, side, HISTORY_FIN_RST)
+    elif flags & SYN and flags & (FIN | RST):
+        letter(conn, snd, side, HISTORY_SYN_FIN)
+    else:
+        control_letter(conn, snd, side, flags, np.int64(seg.seq[i]), length)
+    done = DONE_DATA if length else 0
     if flags & SYN:
-        letter(conn, snd, side, HISTORY_SYN_ACK if flags & ACK else HISTORY_SYN)
-        conn.completeness |= DONE_SYN_ACK if flags & ACK else DONE_SYN
-    if flags & FIN:
-        letter(conn, snd, side, HISTORY_FIN)
-        conn.completeness |= DONE_FIN
+        done |= DONE_SYN_ACK if flags & ACK else DONE_SYN
+    elif flags & ACK and length == 0:
+        done |= DONE_ACK
+    if flags & (FIN | ACK) == FIN | ACK:
+        done |= DONE_FIN
     if flags & RST:
-        letter(conn, snd, side, HISTORY_RST)
-        conn.completeness |= DONE_RST
-    if length:
-        letter(conn, snd, side, HISTORY_DATA)
-        conn.completeness |= DONE_DATA
-    elif flags & (SYN | FIN | RST | ACK) == ACK:
-        letter(conn, snd, side, HISTORY_ACK)
-        conn.completeness |= DONE_ACK
+        done |= DONE_RST
+    conn.completeness |= done
+
+
+@kernel
+def control_letter(conn, snd, side, flags, seq, length):  # type: ignore[no-untyped-def]
+    """SYN, SYN+ACK, FIN and RST: once for each number that they carry. SYN and SYN+ACK of one number are one."""
+    if flags & SYN:
+        code, mark = (HISTORY_SYN_ACK if flags & ACK else HISTORY_SYN), HISTORY_SYN
+        is_same = seq == np.int64(snd.iss)
+    elif flags & FIN:
+        code, mark = HISTORY_FIN, HISTORY_FIN
+        is_same = (seq + length) & MASK == np.int64(snd.fin_seq)
+    else:
+        code, mark = HISTORY_RST, HISTORY_RST
+        is_same = np.int64(snd.last_flags) & RST != 0 and seq == np.int64(snd.last_seq)
+    if np.int64(snd.history_seen) & (1 << mark) and is_same:
+        return
+    snd.history_seen |= 1 << mark
+    append_letter(conn, side, code)
 
 
 @kernel
@@ -75,6 +110,12 @@ def letter(conn, snd, side, code):  # type: ignore[no-untyped-def]
     if np.int64(snd.history_seen) & bit:
         return
     snd.history_seen |= bit
+    append_letter(conn, side, code)
+
+
+@kernel
+def append_letter(conn, side, code):  # type: ignore[no-untyped-def]
+    """Write a letter behind the others; there is room for 24."""
     n = np.int64(conn.history_len)
     packed = code | (RESP_BIT if side else 0)
     if n < LETTERS_PER_COLUMN:

@@ -35,6 +35,7 @@ from tcptrace_tw.spec.words import (
     RESP,
 )
 from tcptrace_tw.tcp.fin import fin_not_received
+from tcptrace_tw.tcp.oddities import write_oddities
 from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.reuse import note_opened, open_reuse
 from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
@@ -44,6 +45,7 @@ from tcptrace_tw.tcp.state import (
     CONNS_USED,
     ISS_KNOWN,
     LIVE_PEAK,
+    LONG_CONNECTIONS,
     NEXT_CONNECTION,
     NEXT_TUPLE,
     NOW,
@@ -195,6 +197,8 @@ def clear(st, c):  # type: ignore[no-untyped-def]
     conn.reuse = -1
     conn.stale = -1
     conn.reset = -1
+    conn.oddity = -1
+    conn.fin_ms = 0
     conn.duplicates = 0
     conn.stale_rows = 0
     conn.reset_rows = 0
@@ -221,6 +225,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.fin_seq = 0
         t.last_ack = 0
         t.last_seq = 0
+        t.first_tsval = 0
         t.rtt_us = 0
         t.segments = 0
         t.retransmits = 0
@@ -242,6 +247,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.ttl = 0
         t.pending = 0
         t.ts_run = 0
+        t.mss_256 = 0
 
 
 @kernel
@@ -376,6 +382,7 @@ def retire(st, c):  # type: ignore[no-untyped-def]
     write_span(st, 2 * c)
     write_span(st, 2 * c + 1)
     write_facts(st, c)
+    write_oddities(st, c)
     count_caveats(st, c)
     dequeue(st, c)
     slot = np.int64(conn.slot)
@@ -402,5 +409,7 @@ def count_caveats(st, c):  # type: ignore[no-untyped-def]
     r = tcb_at(st, 2 * c + 1)
     if np.int64(conn_at(st, c).bits) & SAW_PLAIN:
         st.regs[PLAIN_CONNECTIONS] += 1
-    if (np.int64(o.segments) == 0) != (np.int64(r.segments) == 0) and np.int64(o.segments) + np.int64(r.segments) > 10:
-        st.regs[ONE_WAY_CONNECTIONS] += 1
+    if np.int64(o.segments) + np.int64(r.segments) > 10:
+        st.regs[LONG_CONNECTIONS] += 1
+        if np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
+            st.regs[ONE_WAY_CONNECTIONS] += 1

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.columns import RESETS, REUSES, STALE_SEGMENTS, Table
-from tcptrace_tw.tcp.places import reset_at, reuse_at, span_at, stale_at
+from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, Table
+from tcptrace_tw.tcp.places import oddity_at, reset_at, reuse_at, span_at, stale_at
 from tcptrace_tw.tcp.state import (
+    ODDITIES_FREE,
+    ODDITIES_USED,
     RESETS_FREE,
     RESETS_USED,
     REUSES_FREE,
@@ -39,6 +41,7 @@ def _copier(table: Table) -> Callable[[Any, Any], None]:
 copy_reuse = _copier(REUSES)
 copy_stale = _copier(STALE_SEGMENTS)
 copy_reset = _copier(RESETS)
+copy_oddity = _copier(ODDITIES)
 
 
 @kernel
@@ -79,3 +82,10 @@ def new_reset(st):  # type: ignore[no-untyped-def]
     """A place for the facts of a RST."""
     free = st.regs[RESETS_FREE]
     return take(st.regs, RESETS_USED, RESETS_FREE, np.int64(reset_at(st, free).next) if free >= 0 else np.int64(-1))
+
+
+@kernel
+def new_oddity(st):  # type: ignore[no-untyped-def]
+    """A place for what is rare about an endpoint."""
+    free = st.regs[ODDITIES_FREE]
+    return take(st.regs, ODDITIES_USED, ODDITIES_FREE, np.int64(oddity_at(st, free).next) if free >= 0 else np.int64(-1))

@@ -37,8 +37,10 @@ from tcptrace_tw.spec.words import (
     END_UNKNOWN,
     OPENED_HANDSHAKE,
     ORIG,
+    START_ACK,
 )
 from tcptrace_tw.tcp.fin import fin_not_received
+from tcptrace_tw.tcp.oddities import expect_challenge
 from tcptrace_tw.tcp.pools import new_reset
 from tcptrace_tw.tcp.reuse import note_refused
 from tcptrace_tw.tcp.rows import set_peers
@@ -57,9 +59,10 @@ from tcptrace_tw.tcp.state import (
     RST_SENT,
     RST_TAKEN,
     SAW_PLAIN,
+    TWO_MSL,
 )
 from tcptrace_tw.tcp.stale import is_stale
-from tcptrace_tw.tcp.time_wait import drop_span, end_span
+from tcptrace_tw.tcp.time_wait import drop_span, end_span, since
 from tcptrace_tw.tcp.transitions import RETRACT_TIME_WAIT, move, receive, retract
 
 MOST_RESET_ROWS = 32
@@ -110,6 +113,8 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     answers_syn = np.int64(rcv.state) == SYN_SENT and acceptable and np.int64(snd.segments) == 0
     keeps_syn_sent = np.int64(snd.state) == SYN_SENT and flags & ACK == 0 and answers_unfit(snd, rcv, seg, i)
     open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent)
+    if not acceptable and np.int64(rcv.state) >= ESTABLISHED:
+        expect_challenge(st, c, 1 - side, frame)
     if answers_syn:
         conn.bits |= REFUSED
         note_refused(st, c, seg, i)
@@ -231,6 +236,12 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.ttl_delta = np.int64(seg.ttl[i]) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
     row.trigger_frame = rcv.last_frame
     row.trigger_gap_ns = now - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
+    row.rtt_ns = np.int64(snd.rtt_us) * 1000 if np.int64(snd.rtt_us) else -1
+    row.sender_seq_delta = seq_diff(seq, np.int64(snd.snd_nxt)) if np.int64(snd.bits) & NXT_KNOWN else 0
+    row.sender_segments = snd.segments
+    row.fin_acked_gap_ns = now - np.int64(snd.fin_acked_time) if np.int64(snd.fin_acked_time) >= 0 else -1
+    note_time_wait(st, 2 * c + side, row)
+    row.two_msl_ns = st.params[TWO_MSL]
     row.trigger_len = rcv.last_len
     row.trigger_flags = rcv.last_flags
     echoes = np.int64(rcv.last_frame) >= 0 and np.int64(rcv.last_flags) & ACK != 0
@@ -250,6 +261,17 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.challenge_frame = -1
     row.repeats = 0
     row.verdict = 255
+
+
+@kernel
+def note_time_wait(st, k, row):  # type: ignore[no-untyped-def]
+    """The TIME-WAIT of the RST's sender: since when, and whether it is certain."""
+    row.time_wait_gap_ns = -1
+    row.is_time_wait_proved = 0
+    s = np.int64(tcb_at(st, k).span)
+    if s >= 0:
+        row.time_wait_gap_ns = st.regs[NOW] - since(st, k)
+        row.is_time_wait_proved = 1 if np.int64(span_at(st, s).start_basis) == START_ACK else 0
 
 
 @kernel

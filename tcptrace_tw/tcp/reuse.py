@@ -29,6 +29,7 @@ from tcptrace_tw.spec.words import (
     ORIG,
     RESP,
 )
+from tcptrace_tw.tcp.oddities import note_challenged_syn
 from tcptrace_tw.tcp.pools import new_reuse
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
@@ -220,6 +221,8 @@ def note_on_earlier(st, new, c, seg, i, side):  # type: ignore[no-untyped-def]
         if np.int64(tcb_at(st, k).state) == CLOSED and take_back(st, k, RCV_ACK_OF_FIN):
             # It still answers: it never got the ACK of its FIN.
             row.receiver_state = tcb_at(st, k).state
+        if np.int64(row.answer) == ANSWER_NONE:
+            note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame[i])
         answer(row, ANSWER_CHALLENGE, seg, i, st.regs[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1

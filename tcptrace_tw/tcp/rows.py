@@ -51,6 +51,7 @@ from tcptrace_tw.tcp.state import (
     SPANS_FREE,
     STALES_FREE,
     TS_OK,
+    TS_ON_SYN,
     TWO_MSL,
 )
 
@@ -176,6 +177,9 @@ def write_connection(st, c):  # type: ignore[no-untyped-def]
     row.orig_stale_segments = o.stale_segments
     row.resp_stale_segments = r.stale_segments
     row.duplicate_frames = conn.duplicates
+    seen = np.int64(o.syn_frame) >= 0 and np.int64(o.bits) & TS_ON_SYN != 0
+    row.orig_syn_has_ts = 1 if seen else 0
+    row.orig_syn_tsval = o.first_tsval
 
 
 @kernel

@@ -268,8 +268,8 @@ ODDITY = np.dtype(
 
 DUPLICATE_PLACES = 1 << 14
 
-OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 13, 1 << 13)
-"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets."""
+OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 13, 1 << 13, 1 << 13)
+"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities."""
 
 
 class State(NamedTuple):

@@ -34,6 +34,7 @@ _OUT = (
     (REUSES, s.OUT_REUSES),
     (STALE_SEGMENTS, s.OUT_STALE),
     (RESETS, s.OUT_RESETS),
+    (ODDITIES, s.OUT_ODDITIES),
 )
 
 _NS = 1_000_000_000
@@ -53,6 +54,7 @@ class Tracker:
         self._reuses = Pool(s.REUSE, 1 << 12)
         self._stales = Pool(s.STALE, 1 << 10)
         self._resets = Pool(s.RESET, 1 << 10)
+        self._oddities = Pool(s.ODDITY, 1 << 10)
         self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
         self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
         self._compiled = compiled
@@ -128,6 +130,7 @@ class Tracker:
             (self._reuses, s.REUSES_USED, 1),
             (self._stales, s.STALES_USED, 1),
             (self._resets, s.RESETS_USED, 1),
+            (self._oddities, s.ODDITIES_USED, 4),
         ):
             pool.reserve(int(self.regs[register]) + each * new)
         if self.heads.size < slots:
@@ -152,6 +155,7 @@ class Tracker:
             "reuses": self._reuses.records,
             "stales": self._stales.records,
             "resets": self._resets.records,
+            "oddities": self._oddities.records,
             "tuples": tuples,
             **{f"out_{table.name}": rows for (table, _), rows in zip(_OUT, self._out, strict=True)},
         }
@@ -168,7 +172,8 @@ class Tracker:
 def _registers(transitions: bool) -> NDArray[np.int64]:
     regs = np.zeros(s.REGISTERS, np.int64)
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
-                     s.QUEUE_TAIL):  # fmt: skip
+                     s.QUEUE_TAIL, s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME, s.MERGED_FRAME, s.SWAP_FRAME,
+                     s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         regs[register] = -1
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
         regs[register] = 1
