@@ -127,7 +127,7 @@ def append_letter(conn, side, code):  # type: ignore[no-untyped-def]
 
 @kernel
 def note_rtt(snd, rcv, now):  # type: ignore[no-untyped-def]
-    """The least time in which the sender answered, seen at the tap: a round trip of its half of the path at the most."""
+    """The least time in which the sender answered, seen at the tap: at most a round trip of its half of the path."""
     if np.int64(rcv.last_time) < np.int64(snd.last_time):
         return
     gap = (now - np.int64(rcv.last_time)) // 1000
