@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from tcptrace_tw import load, pipeline
 from tcptrace_tw.cli.app import app
+from tcptrace_tw.spec.columns import TABLES
 from tests import report_pipeline
 
 
@@ -185,5 +186,7 @@ def test_a_written_folder_loads_into_pandas():
     assert str(trace.connections.close.dtype) == "category"
     assert trace.findings["values"][0]["gap_ns"] == "1204000000"
     assert trace.connection(1).findings[0]["rule"] == "RU002"
+    for table in TABLES:
+        assert getattr(trace, table.name) is trace.frame(table.name)
     with pytest.raises(KeyError, match="no such table"):
         trace.table("packets")

@@ -80,6 +80,11 @@ class Trace:
         return self.frame("resets")
 
     @property
+    def oddities(self) -> "pd.DataFrame":
+        """One row per endpoint of which something rare is known."""
+        return self.frame("oddities")
+
+    @property
     def census(self) -> "pd.DataFrame":
         """One row per holder and second."""
         return self.frame("census")
