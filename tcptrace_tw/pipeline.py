@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.facts import CaptureFacts
+from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
+from tcptrace_tw.capture.select import Filter
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.report.ladder import Step
@@ -33,6 +36,8 @@ class Settings:
     two_msl_s: float | None = None
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    filter: str = ""
+    """Which connections to look at, in pcap-filter words; empty: all."""
     keep_duplicates: bool = False
     """Take frames that are copies of a segment for segments of their own."""
 
@@ -115,8 +120,9 @@ class _Run:
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
         self.facts = CaptureFacts(remarks=found.remarks)
-        self._files = found.files
-        self._compiled = engine.choose(self._files, notice)
+        self._files = found
+        self._filter = Filter(settings.filter) if settings.filter else None
+        self._compiled = engine.choose(found.files, notice)
         self._flow = FlowTable(compiled=self._compiled)
         self._tracker = Tracker(
             self.profile, compiled=self._compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
@@ -155,14 +161,29 @@ class _Run:
         )
 
     def _batches(self, progress: Progress | None) -> Iterator[Segments]:
-        for index, name in enumerate(self._files):
-            with open_stream(name) as stream:
-                reader = Reader(stream, compiled=self._compiled, file_index=index, batch_size=BATCH_SIZE)
-                self.facts.files.append(reader.facts)
-                for batch in reader.batches():
-                    if progress is not None:
-                        progress(stream.position, stream.size)
-                    yield batch
+        """The segments of all files in time order: one file after the other, merged where they overlap."""
+        files = self._files
+        sources = [
+            Source(time, partial(self._file, index, name, progress))
+            for index, (name, time) in enumerate(zip(files.files, files.first_times, strict=True))
+        ]
+        batches = sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
+        for batch in batches:
+            if self._filter is None:
+                yield batch
+            else:
+                kept = self._filter.keeps(batch)
+                if kept.any():
+                    yield Segments(*(column[kept] for column in batch))
+
+    def _file(self, index: int, name: str, progress: Progress | None) -> Iterator[Segments]:
+        with open_stream(name) as stream:
+            reader = Reader(stream, compiled=self._compiled, file_index=index, batch_size=BATCH_SIZE)
+            self.facts.files.append(reader.facts)
+            for batch in reader.batches():
+                if progress is not None:
+                    progress(stream.position, stream.size)
+                yield batch
 
     def _count(self, rows: Iterator[tuple[Table, NDArray[Any]]]) -> Iterator[tuple[Table, NDArray[Any]]]:
         for table, chunk in rows:

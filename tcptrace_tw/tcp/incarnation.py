@@ -138,8 +138,19 @@ def fits_attempt(st, c, seg, i, side):  # type: ignore[no-untyped-def]
         return ahead == 0
     if flags & ACK == 0:
         return False
+    if flags & (SYN | RST) == 0 and continues_earlier(st, c, seg, i):
+        return False
     behind = seq_diff(np.int64(seg.ack[i]), np.int64(o.iss))
     return 0 < behind <= seq_diff(np.int64(o.snd_nxt), np.int64(o.iss))
+
+
+@kernel
+def continues_earlier(st, c, seg, i):  # type: ignore[no-untyped-def]
+    """Whether the answerer goes on exactly where it stood in the earlier incarnation, should both ISNs lie close."""
+    previous = np.int64(conn_at(st, c).previous)
+    side = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b) ^ 1
+    old = tcb_at(st, 2 * previous + side)
+    return np.int64(old.bits) & NXT_KNOWN != 0 and np.int64(seg.seq[i]) == np.int64(old.snd_nxt)
 
 
 @kernel
