@@ -19,7 +19,8 @@ CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
 def run(*arguments, **options) -> subprocess.CompletedProcess:
     """Kernels are interpreted: the captures are small, and compiling takes longer than all of them."""
     command = [sys.executable, "-m", "tcptrace_tw", *map(str, arguments)]
-    options = {"cwd": ROOT, "env": {**os.environ, "TCPTRACE_TW_JIT": "0", "COLUMNS": "80"}, **options}
+    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    options = {"cwd": ROOT, "env": environment, **options}
     return subprocess.run(command, capture_output=True, check=False, **options)
 
 
