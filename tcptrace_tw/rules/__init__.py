@@ -1,6 +1,6 @@
 """The catalogue: one module per family, every rule listed once, in the order of the docs."""
 
-from tcptrace_tw.rules import last_ack, paws, reuse, time_wait
+from tcptrace_tw.rules import handshake, last_ack, paws, resets, reuse, time_wait
 from tcptrace_tw.rules.rule import Derived, Findings, Grade, Rule
 
 RULES: tuple[Rule, ...] = (
@@ -8,8 +8,10 @@ RULES: tuple[Rule, ...] = (
     *reuse.RULES,
     *paws.RULES,
     *last_ack.RULES,
+    *resets.RULES,
+    *handshake.RULES,
 )
 
-DERIVED: tuple[Derived, ...] = (*paws.DERIVED,)
+DERIVED: tuple[Derived, ...] = (*paws.DERIVED, *resets.DERIVED)
 
 __all__ = ["DERIVED", "RULES", "Derived", "Findings", "Grade", "Rule"]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.rules import DERIVED, RULES
+from tcptrace_tw.rules.caveats import NO_CAVEATS, capped
+from tcptrace_tw.rules.habits import Held
 from tcptrace_tw.rules.rule import Findings, Rule
 from tcptrace_tw.spec.columns import Table
 from tcptrace_tw.spec.profiles import Profile
@@ -24,6 +26,9 @@ class RuleDesk:
     def __init__(self, select: Sequence[str], ignore: Sequence[str], profile: Profile) -> None:
         self._rules = tuple(chosen(select, ignore))
         self._profile = profile
+        self._held = Held()
+        self.caveats = NO_CAVEATS
+        """What is known about the capture so far; the pipeline keeps it up to date."""
 
     def classify(self, table: Table, rows: NDArray[Any]) -> NDArray[Any]:
         """Fill the columns that a decision table derives from the others."""
@@ -34,15 +39,24 @@ class RuleDesk:
 
     def state(self, table: Table, rows: NDArray[Any]) -> Iterator[Findings]:
         """What the rules of this table say about these rows."""
+        records = rows.view(np.recarray)
+        self._held.see(table.name, records)
         for rule in self._rules:
-            if rule.table == table.name:
-                found = apply(rule, rows.view(np.recarray))
-                if found is not None:
-                    yield found
+            if rule.table == table.name and not (rule.needs_acks and self.caveats.is_control_only):
+                found = apply(rule, records)
+                if found is None:
+                    continue
+                if rule.is_held:
+                    self._held.keep(found)
+                    if self._held.is_full:
+                        yield from (capped(each, self.caveats) for each in self._held.release())
+                else:
+                    yield capped(found, self.caveats)
 
     def close(self) -> Iterator[Findings]:
         """What only the whole capture shows."""
-        yield from ()
+        for found in self._held.release():
+            yield capped(found, self.caveats)
 
 
 def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:

@@ -2,13 +2,14 @@
 
 from tcptrace_tw.rules.reuse import is_ignored_at_first, went_whole_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.states import LAST_ACK
+from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSING, LAST_ACK
 from tcptrace_tw.spec.words import (
     ANSWER_CHALLENGE,
     ANSWER_RST,
     BOTH,
     CONFIRMED,
     ERROR,
+    INFO,
     LIKELY,
     NONE,
     NOTICE,
@@ -58,6 +59,23 @@ def rst_on_last_ack(resets: Rows) -> Mask:
     )
 
 
+def fin_then_rst_same_seq(resets: Rows) -> Mask:
+    """LA008: Linux takes a RST one below RCV.NXT in these states (tcp_reset_check)."""
+    waiting = (resets.receiver_state == CLOSE_WAIT) | (resets.receiver_state == LAST_ACK) | (resets.receiver_state == CLOSING)
+    return waiting & (resets.fin_frame >= 0) & (resets.seq_delta == -1)
+
+
+def rst_from_last_ack(resets: Rows) -> Mask:
+    """LA006."""
+    step = (resets.is_detour != 0) | (resets.is_stale_ack_answer != 0)
+    return (resets.sender_state == LAST_ACK) & ~step & ~fin_then_rst_same_seq(resets)
+
+
+def last_ack_stuck(oddities: Rows) -> Mask:
+    """LA007."""
+    return oddities.is_stuck != 0
+
+
 _EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
 
 SYN_HITS_LAST_ACK = Rule(
@@ -100,6 +118,7 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
     remedy="Let the firewall pass the challenge ACK and the RST that answers it.",
     example="syn-ignored-in-last-ack",
+    needs_acks=True,
     rival="loss on the way",
     key="attempt_id",
 )
@@ -143,6 +162,7 @@ LAST_ACK_LOST = Rule(
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
     remedy="Look for loss between the tap and the passive closer.",
     example="last-ack-lost",
+    needs_acks=True,
     counter="TcpRetransSegs",
     time="last_time",
 )
@@ -163,6 +183,75 @@ RST_ON_LAST_ACK = Rule(
     rfc=("RFC 9293 3.5.2",),
     remedy="Close sooner than the peer's FIN-WAIT-2 timeout (tcp_fin_timeout), or look for what removed its TIME-WAIT.",
     example="rst-on-last-ack",
+    needs_acks=True,
 )
 
-RULES = (SYN_HITS_LAST_ACK, SYN_IGNORED_IN_LAST_ACK, SYN_RESET_IN_LAST_ACK, LAST_ACK_LOST, RST_ON_LAST_ACK)
+RST_FROM_LAST_ACK = Rule(
+    id="LA006",
+    name="rst-from-last-ack",
+    severity=WARNING,
+    summary="The passive closer gave up in LAST-ACK with a RST.",
+    table="resets",
+    predicate=rst_from_last_ack,
+    grades=(Grade(always, WARNING, CONFIRMED),),
+    message="{ip}:{port} gave up in LAST-ACK and sent RST to {peer_ip}:{peer_port}",
+    frames=("peer_fin_frame", "fin_frame", "frame"),
+    values=("receiver_state", "trigger_gap_ns", "retransmits"),
+    set_when=("an endpoint that has sent its FIN second, and has no ACK of it, sends RST",),
+    not_set_when=("the RST is a step of a SYN's detour", "it has the sequence number of the FIN: that is LA008"),
+    rfc=("RFC 9293 3.10.7.4",),
+    remedy="Look for the loss of the last ACK; orphan limits (tcp_orphan_retries, tcp_max_orphans), killed processes.",
+    example="rst-from-last-ack",
+    counter="TcpExtTCPAbortOnTimeout",
+    needs_acks=True,
+)
+
+LAST_ACK_STUCK = Rule(
+    id="LA007",
+    name="last-ack-stuck",
+    severity=WARNING,
+    summary="The passive closer repeated its FIN again and again, and nothing came back.",
+    table="oddities",
+    predicate=last_ack_stuck,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="{ip}:{port} repeated its FIN {fin_repeats} times; nothing more came from {peer_ip}:{peer_port}",
+    frames=("peer_fin_frame", "fin_frame", "last_frame"),
+    values=("fin_repeats",),
+    set_when=("the FIN of the passive closer comes four times again and more", "no segment of the peer follows it"),
+    not_set_when=("anything at all came back",),
+    rfc=("RFC 9293 3.8.3",),
+    remedy="The active closer is gone, or a firewall has forgotten the connection.",
+    example="last-ack-stuck",
+    counter="TcpRetransSegs",
+    rival="a tap that sees one direction only",
+    needs_acks=True,
+)
+
+FIN_THEN_RST_SAME_SEQ = Rule(
+    id="LA008",
+    name="fin-then-rst-same-seq",
+    severity=INFO,
+    summary="A FIN, then a RST with the FIN's sequence number: the abort of macOS.",
+    table="resets",
+    predicate=fin_then_rst_same_seq,
+    grades=(Grade(always, INFO, CONFIRMED),),
+    message="{ip}:{port} sent FIN and then RST with the same sequence number to {peer_ip}:{peer_port}",
+    frames=("fin_frame", "frame"),
+    values=("receiver_state",),
+    set_when=("RST one below RCV.NXT", "the receiver has taken in the sender's FIN"),
+    not_set_when=("the RST is at RCV.NXT",),
+    rfc=("RFC 9293 3.5.3",),
+    remedy="Nothing; Linux takes it for the RST that it is meant to be.",
+    example="fin-then-rst-same-seq",
+)
+
+RULES = (
+    SYN_HITS_LAST_ACK,
+    SYN_IGNORED_IN_LAST_ACK,
+    SYN_RESET_IN_LAST_ACK,
+    LAST_ACK_LOST,
+    RST_ON_LAST_ACK,
+    RST_FROM_LAST_ACK,
+    LAST_ACK_STUCK,
+    FIN_THEN_RST_SAME_SEQ,
+)

@@ -10,7 +10,7 @@ from tcptrace_tw.rules.reuse import stalls
 from tcptrace_tw.rules.rule import Derived, Grade, Mask, Rows, Rule, always
 from tcptrace_tw.spec.columns import FIN
 from tcptrace_tw.spec.states import LAST_ACK, TIME_WAIT
-from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, PREDICTED, WARNING
+from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
 
 (
     DROPPED,
@@ -90,6 +90,39 @@ def syn_ts_regressed(reuses: Rows) -> Mask:
     both = (reuses.has_ts != 0) & (reuses.previous_ts_ok != 0)
     return both & (reuses.tsval_delta < 0) & was_alive & (reuses.is_by_holder == 0)
 
+
+def old_duplicate_rejected(r: Rows) -> Mask:
+    """PA003."""
+    return r.verdict == OLD_DUPLICATE
+
+
+def stale_ack(r: Rows) -> Mask:
+    """PA005."""
+    return r.verdict == STALE_ACK
+
+
+def ts_missing(oddities: Rows) -> Mask:
+    """PA006."""
+    return oddities.ts_missing_frame >= 0
+
+
+def sender_ts_broken(oddities: Rows) -> Mask:
+    """PA007: it went back, and stayed there."""
+    return oddities.ts_back_segments >= STAYS
+
+
+def ts_clock_step(oddities: Rows) -> Mask:
+    """PA010."""
+    return oddities.ts_step_frame >= 0
+
+
+def ts_wrap_near(oddities: Rows) -> Mask:
+    """PA011."""
+    return oddities.idle_frame >= 0
+
+
+STAYS = 3
+"""So many segments in a row below make it the clock, not a segment that was overtaken."""
 
 STALL_NS = 1_000_000_000
 MANY_DROPS = 3
@@ -184,6 +217,130 @@ SYN_TS_REGRESSED = Rule(
     key="attempt_id",
 )
 
-RULES = (PAWS_DROP, PAWS_NOT_ENFORCED, SYN_TS_REGRESSED)
+OLD_DUPLICATE_REJECTED = Rule(
+    id="PA003",
+    name="old-duplicate-rejected",
+    severity=INFO,
+    summary="A late copy of bytes that had been received was refused: PAWS, or the sequence check, did its work.",
+    table="stale_segments",
+    predicate=old_duplicate_rejected,
+    grades=(
+        Grade(lambda r: (r.dsack_frame >= 0) | (r.answer_frame >= 0), INFO, CONFIRMED),
+        Grade(always, INFO, PREDICTED),
+    ),
+    message="a late copy of {payload_len} bytes of {ip}:{port} was refused by {peer_ip}:{peer_port}",
+    frames=("frame", "answer_frame", "dsack_frame"),
+    values=("tsval", "ts_recent", "seq_delta", "payload_len"),
+    set_when=("TSval is below TS.Recent, and the bytes lie below RCV.NXT",),
+    not_set_when=("the bytes are new: that is PA001",),
+    rfc=("RFC 7323 5.3",),
+    remedy="Nothing.",
+    example="old-duplicate-rejected",
+)
+
+STALE_ACK_RULE = Rule(
+    id="PA005",
+    name="stale-ack",
+    severity=INFO,
+    summary="A pure ACK with an old timestamp: overtaken on the way.",
+    table="stale_segments",
+    predicate=stale_ack,
+    grades=(Grade(always, INFO, PREDICTED, "what becomes of it is not visible"),),
+    message="a pure ACK of {ip}:{port} to {peer_ip}:{peer_port} carries TSval {tsval}, below TS.Recent {ts_recent}",
+    frames=("ts_recent_frame", "echo_frame", "frame"),
+    values=("tsval", "ts_recent", "seq_delta", "count"),
+    set_when=("a segment without text has a TSval below TS.Recent, by more than one tick",),
+    not_set_when=("it carries data or FIN",),
+    rfc=("RFC 7323 5.3",),
+    remedy="Nothing; many of them mean reordering.",
+    example="stale-ack",
+    counter="TcpExtPAWSOldAck",
+)
+
+TS_MISSING = Rule(
+    id="PA006",
+    name="ts-missing-after-negotiation",
+    severity=NOTICE,
+    summary="A segment came without timestamps on a connection that had negotiated them.",
+    table="oddities",
+    predicate=ts_missing,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="{ip}:{port} sent {ts_missing} segments to {peer_ip}:{peer_port} without the timestamps that both SYNs had carried",
+    frames=("syn_frame", "ts_missing_frame"),
+    values=("ts_missing",),
+    set_when=("both SYNs carried timestamps", "a segment that is no RST carries none"),
+    not_set_when=("the options were cut off by the snap length",),
+    rfc=("RFC 7323 3.2",),
+    remedy="A middlebox strips options, or answers in the name of the host.",
+    example="ts-missing-after-negotiation",
+)
+
+SENDER_TS_BROKEN = Rule(
+    id="PA007",
+    name="sender-ts-broken",
+    severity=WARNING,
+    summary="The timestamp clock of a sender went back, and stayed there.",
+    table="oddities",
+    predicate=sender_ts_broken,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="the timestamp clock of {ip}:{port} went back by {ts_back_ticks} ticks towards {peer_ip}:{peer_port}",
+    frames=("ts_back_frame",),
+    values=("ts_back_ticks", "ts_back_segments"),
+    set_when=("new data has a TSval a second and more below the one before", "two and more segments after it are below too"),
+    not_set_when=("only retransmissions carry old timestamps", "the next segment is above again"),
+    rfc=("RFC 7323 5.4",),
+    remedy="A clock that is set back, or a virtual machine that moved to another host.",
+    example="sender-ts-broken",
+    rival="two hosts on one tuple (NAT)",
+)
+
+TS_CLOCK_STEP = Rule(
+    id="PA010",
+    name="ts-clock-step",
+    severity=NOTICE,
+    summary="A timestamp clock leapt ahead within a connection.",
+    table="oddities",
+    predicate=ts_clock_step,
+    grades=(Grade(always, NOTICE, LIKELY),),
+    message="the timestamp clock of {ip}:{port} leapt ahead by {ts_step_ms} ms towards {peer_ip}:{peer_port}",
+    frames=("ts_step_frame",),
+    values=("ts_step_ms",),
+    set_when=("TSval rises by a minute more than the sender's own rate so far explains",),
+    not_set_when=("the sender was silent for as long",),
+    rfc=("RFC 7323 5.4",),
+    remedy="A live migration or a clock that is set; the receiver cannot tell.",
+    example="ts-clock-step",
+    rival="two hosts on one tuple (NAT)",
+)
+
+TS_WRAP_NEAR = Rule(
+    id="PA011",
+    name="ts-wrap-near",
+    severity=INFO,
+    summary="A connection was silent for so long that TS.Recent had lost its meaning.",
+    table="oddities",
+    predicate=ts_wrap_near,
+    grades=(Grade(always, INFO, PREDICTED),),
+    message="{ip}:{port} was silent towards {peer_ip}:{peer_port} for {idle_ns}: TS.Recent says nothing any more",
+    frames=("idle_frame",),
+    values=("idle_ns",),
+    set_when=("longer silent than the profile's stack trusts TS.Recent (Linux 2147 s, else 24 days)",),
+    not_set_when=("keep-alives with timestamps came in between",),
+    rfc=("RFC 7323 5.5",),
+    remedy="Keep-alives.",
+    example="ts-wrap-near",
+)
+
+RULES = (
+    PAWS_DROP,
+    PAWS_NOT_ENFORCED,
+    OLD_DUPLICATE_REJECTED,
+    SYN_TS_REGRESSED,
+    STALE_ACK_RULE,
+    TS_MISSING,
+    SENDER_TS_BROKEN,
+    TS_CLOCK_STEP,
+    TS_WRAP_NEAR,
+)
 
 DERIVED = (Derived("stale_segments", "verdict", verdict),)

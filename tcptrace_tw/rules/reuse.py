@@ -11,12 +11,14 @@ the holder's peer  in TIME-WAIT     SYN+ACK                         RU003
 the holder's peer  in TIME-WAIT     ACK of the old numbers          RU004
 the holder's peer  in TIME-WAIT     nothing before the SYN again    RU005
 the holder's peer  in TIME-WAIT     RST                             RU006
+either             above 2MSL       anything                        RU007
 either             no TIME-WAIT     ended by RST or refusal         RU010
+either             not ended        old numbers, RST, or nothing    RU011
 =================  ===============  ==============================  =======
 """
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.states import FIN_WAIT_2, TIME_WAIT
+from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
 from tcptrace_tw.spec.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
@@ -29,6 +31,7 @@ from tcptrace_tw.spec.words import (
     LIKELY,
     NONE,
     NOTICE,
+    PREDICTED,
     WARNING,
 )
 
@@ -90,6 +93,40 @@ def tw_syn_refused(reuses: Rows) -> Mask:
 def reuse_after_rst(reuses: Rows) -> Mask:
     """RU010."""
     return (reuses.is_previous_reset != 0) & (reuses.holder == NONE) & is_inside(reuses)
+
+
+def is_ended(reuses: Rows) -> Mask:
+    """The earlier incarnation was over: a TIME-WAIT that began, or a RST."""
+    return (reuses.holder != NONE) | (reuses.is_previous_reset != 0)
+
+
+def tuple_reused_after_2msl(reuses: Rows) -> Mask:
+    """RU007."""
+    return is_ended(reuses) & ~is_inside(reuses)
+
+
+def old_syn_duplicate(connections: Rows) -> Mask:
+    """RU008."""
+    return connections.old_syn_frame >= 0
+
+
+def old_duplicate_in_new_incarnation(reuses: Rows) -> Mask:
+    """RU009."""
+    return reuses.old_duplicate_frame >= 0
+
+
+def syn_into_established(reuses: Rows) -> Mask:
+    """RU011: the answer shows that the receiver still had the old connection."""
+    state = reuses.receiver_state
+    alive = (state == ESTABLISHED) | (state == FIN_WAIT_1) | (state == CLOSE_WAIT) | (state == CLOSING) | (state == FIN_WAIT_2)
+    silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
+    return alive & ((reuses.answer == ANSWER_CHALLENGE) | ((reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)) | silent)
+
+
+def isn_not_above_last(reuses: Rows) -> Mask:
+    """RU012."""
+    saved = (reuses.has_ts != 0) & (reuses.previous_ts_ok != 0) & (reuses.tsval_delta > 0)
+    return met_time_wait(reuses) & is_inside(reuses) & (reuses.isn_delta <= 0) & saved & (reuses.answer == ANSWER_SYN_ACK)
 
 
 def went_whole_way(reuses: Rows) -> Mask:
@@ -264,6 +301,110 @@ REUSE_AFTER_RST = Rule(
     key="attempt_id",
 )
 
+TUPLE_REUSED_AFTER_2MSL = Rule(
+    id="RU007",
+    name="tuple-reused-after-2msl",
+    severity=INFO,
+    summary="A tuple was reused soon after 2MSL had passed.",
+    table="reuses",
+    predicate=tuple_reused_after_2msl,
+    grades=(Grade(always, INFO, CONFIRMED),),
+    message="{ip}:{port} used the tuple to {peer_ip}:{peer_port} again after {gap_ns}",
+    frames=_EVIDENCE,
+    values=("gap_ns", "two_msl_ns", "isn_delta"),
+    set_when=("2MSL and more, but less than one and a half times 2MSL, since the earlier incarnation",),
+    not_set_when=("the earlier incarnation had not ended: that is RU011",),
+    rfc=("RFC 9293 3.6.1",),
+    remedy="Nothing; many of them mean that ports are scarce: see PE003.",
+    example="tuple-reused-after-2msl",
+    key="attempt_id",
+)
+
+OLD_SYN_DUPLICATE = Rule(
+    id="RU008",
+    name="old-syn-duplicate",
+    severity=NOTICE,
+    summary="The SYN of a finished handshake was seen again.",
+    table="connections",
+    predicate=old_syn_duplicate,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="the SYN of {orig_ip}:{orig_port} to {resp_ip}:{resp_port} came again after the handshake",
+    frames=("orig_syn_frame", "old_syn_frame"),
+    values=("syn_retries",),
+    set_when=("a SYN with the ISN of the connection comes after its sender was ESTABLISHED",),
+    not_set_when=("the handshake was not finished: a retransmission", "the frame is a copy that the capture made"),
+    rfc=("RFC 9293 3.5",),
+    remedy="A loop in the network, a late copy, or a tap that reorders.",
+    example="old-syn-duplicate",
+    time="first_time",
+)
+
+OLD_DUPLICATE_IN_NEW_INCARNATION = Rule(
+    id="RU009",
+    name="old-duplicate-in-new-incarnation",
+    severity=ERROR,
+    summary="A segment of the earlier incarnation came into the next one of its tuple.",
+    table="reuses",
+    predicate=old_duplicate_in_new_incarnation,
+    grades=(
+        Grade(lambda r: (r.is_old_duplicate_in_window != 0) & (r.is_old_duplicate_rejected == 0), ERROR, LIKELY, "nothing keeps its bytes out"),
+        Grade(lambda r: r.is_old_duplicate_rejected != 0, INFO, CONFIRMED, "timestamps refuse it"),
+        Grade(always, INFO, CONFIRMED, "it lies outside the window"),
+    ),
+    message="a segment of the earlier connection of {ip}:{port} and {peer_ip}:{peer_port} came into the new one, {old_duplicates} in all",
+    frames=("fin_frame", "syn_frame", "opened_frame", "old_duplicate_frame"),
+    values=("gap_ns", "old_duplicates", "is_old_duplicate_in_window", "is_old_duplicate_rejected"),
+    set_when=("data with sequence numbers of the earlier incarnation and not of this one",),
+    not_set_when=("the bytes are a retransmission of this incarnation",),
+    rfc=("RFC 7323 B", "RFC 1337"),
+    remedy="Turn timestamps on; keep TIME-WAIT.",
+    example="old-duplicate-in-new-incarnation",
+    key="attempt_id",
+)  # fmt: skip
+
+SYN_INTO_ESTABLISHED = Rule(
+    id="RU011",
+    name="syn-into-established",
+    severity=WARNING,
+    summary="A new SYN met a peer that still had the old connection.",
+    table="reuses",
+    predicate=syn_into_established,
+    grades=(
+        Grade(lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old numbers"),
+        Grade(lambda r: r.answer == ANSWER_RST, WARNING, LIKELY),
+        Grade(always, WARNING, PREDICTED, "nothing came back"),
+    ),
+    message="a new SYN of {ip}:{port} met {peer_ip}:{peer_port} in {receiver_state}",
+    frames=_EVIDENCE,
+    values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
+    set_when=("the receiver is synchronised and has not sent its last FIN", "it answers with its old numbers, or not at all"),
+    not_set_when=("the SYN is one of the same incarnation", "a SYN+ACK comes at once: the receiver had forgotten the old connection"),
+    rfc=("RFC 9293 3.5.1", "RFC 5961 4.2"),
+    remedy="A restart of the client, a NAT that forgets too soon, or a forged SYN; keep-alives find half-open connections.",
+    example="syn-into-established",
+    counter="TcpExtTCPSYNChallenge",
+    key="attempt_id",
+)
+
+ISN_NOT_ABOVE_LAST = Rule(
+    id="RU012",
+    name="isn-not-above-last",
+    severity=NOTICE,
+    summary="A SYN into TIME-WAIT had an ISN that is not above the old sequence numbers: only its timestamp let it in.",
+    table="reuses",
+    predicate=isn_not_above_last,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="the ISN of {ip}:{port} is {isn_delta} from the last sequence number of the earlier connection to {peer_ip}:{peer_port}",
+    frames=_EVIDENCE,
+    values=("isn_delta", "tsval_delta", "gap_ns"),
+    set_when=("the SYN was accepted out of TIME-WAIT", "ISN <= RCV.NXT, TSval newer"),
+    not_set_when=("the ISN is above",),
+    rfc=("RFC 6528", "RFC 1122 4.2.2.13"),
+    remedy="A broken ISN generator, several hosts behind one address, or more than 2 GB sent in the earlier connection.",
+    example="isn-not-above-last",
+    key="attempt_id",
+)
+
 RULES = (
     TW_REUSE_BY_HOLDER,
     REUSE_INSIDE_2MSL,
@@ -271,5 +412,10 @@ RULES = (
     TW_SYN_CHALLENGED,
     TW_SYN_DROPPED,
     TW_SYN_REFUSED,
+    TUPLE_REUSED_AFTER_2MSL,
+    OLD_SYN_DUPLICATE,
+    OLD_DUPLICATE_IN_NEW_INCARNATION,
     REUSE_AFTER_RST,
+    SYN_INTO_ESTABLISHED,
+    ISN_NOT_ABOVE_LAST,
 )

@@ -59,6 +59,10 @@ class Rule:
     """The column that says when it ended; empty where it is a moment."""
     key: str = "connection_id"
     """Rows with the same value are one finding."""
+    needs_acks: bool = False
+    """It rests on an ACK that did not come: nothing is said about a capture that holds no ACKs at all."""
+    is_held: bool = False
+    """Its findings wait for the end of the capture: what the endpoint does elsewhere decides how sure they are."""
 
 
 def always(rows: Rows) -> Mask:

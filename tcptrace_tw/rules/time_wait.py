@@ -1,12 +1,16 @@
 """TW: the life of TIME-WAIT (RFC 9293 3.6, 3.10.7.4)."""
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.spec.columns import FIN
+from tcptrace_tw.spec.states import FIN_WAIT_2
+from tcptrace_tw.spec.states import TIME_WAIT as TIME_WAIT_STATE
 from tcptrace_tw.spec.words import (
     BOTH,
     CONFIRMED,
     END_ASSASSINATED,
     INFO,
     LIKELY,
+    NOTICE,
     PREDICTED,
     START_ACK,
     START_FIN,
@@ -33,6 +37,51 @@ def tw_assassinated(spans: Rows) -> Mask:
     """A RST ended TIME-WAIT, and no SYN had provoked it."""
     return (spans.end_reason == END_ASSASSINATED) & (spans.is_detour == 0)
 
+
+def tw_extended_by_stale_syn(spans: Rows) -> Mask:
+    """TW006: one stale SYN is an ordinary detour; two and more keep TIME-WAIT alive."""
+    return spans.stale_syns >= 2
+
+
+def is_answered_as_closed(r: Rows) -> Mask:
+    """A bare RST whose sequence number is the ACK field of its trigger, from an endpoint in TIME-WAIT."""
+    return (r.sender_state == TIME_WAIT_STATE) & (r.is_bare != 0) & (r.is_echo != 0) & (r.is_detour == 0)
+
+
+def tw_cut_short(resets: Rows) -> Mask:
+    """TW007."""
+    return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) == 0)
+
+
+def tw_missing(resets: Rows) -> Mask:
+    """TW009."""
+    return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) != 0)
+
+
+def is_time_wait_gone(resets: Rows) -> Mask:
+    """Either of the two."""
+    return is_answered_as_closed(resets)
+
+
+def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
+    """TW008: a FIN is refused only where the timer has ended FIN-WAIT-2; data also where the socket was closed."""
+    echo = (resets.is_bare != 0) & (resets.is_echo != 0) & (resets.sender_state == FIN_WAIT_2)
+    is_fin = ((resets.trigger_flags & FIN) != 0) & (resets.trigger_len == 0)
+    is_late = resets.fin_acked_gap_ns >= FIN_WAIT_2_NS
+    waited = resets.fin_acked_gap_ns >= SHORTEST_FIN_WAIT_2_NS
+    return echo & (is_late | (is_fin & waited))
+
+
+def half_close_long(oddities: Rows) -> Mask:
+    """TW011."""
+    return oddities.half_closed_ns >= 0
+
+
+FIN_WAIT_2_NS = 60_000_000_000
+"""How long the common stacks wait in FIN-WAIT-2 for the peer's FIN (Linux tcp_fin_timeout, FreeBSD finwait2_timeout)."""
+
+SHORTEST_FIN_WAIT_2_NS = 1_000_000_000
+"""tcp_fin_timeout is set in whole seconds."""
 
 TW_SPAN = Rule(
     id="TW001",
@@ -124,4 +173,119 @@ TW_ASSASSINATED = Rule(
     time="end",
 )
 
-RULES = (TW_SPAN, SIMULTANEOUS_CLOSE, TW_RESTARTED, TW_ASSASSINATED)
+TW_EXTENDED_BY_STALE_SYN = Rule(
+    id="TW006",
+    name="tw-extended-by-stale-syn",
+    severity=WARNING,
+    summary="SYNs refused for their timestamp keep restarting a server's TIME-WAIT.",
+    table="time_wait",
+    predicate=tw_extended_by_stale_syn,
+    grades=(Grade(always, WARNING, LIKELY, "the profile's stack restarts 2MSL for them"),),
+    message="{stale_syns} SYNs of {peer_ip}:{peer_port} with old timestamps prolonged TIME-WAIT of {ip}:{port}",
+    frames=("start_frame", "first_stale_syn_frame", "restart_frame"),
+    values=("stale_syns", "restarts", "two_msl_ns"),
+    set_when=("two and more SYNs with a TSval below TS.Recent meet one TIME-WAIT",),
+    not_set_when=("the SYN is refused for its ISN: that does not restart 2MSL", "a single SYN: that is PA004"),
+    rfc=("RFC 6191", "RFC 7323 5.3"),
+    remedy="See PA004: several clocks behind one address, or ports handed out anew by a NAT.",
+    example="tw-extended-by-stale-syn",
+    counter="TcpExtPAWSTimewait",
+    time="restart",
+)
+
+TW_CUT_SHORT = Rule(
+    id="TW007",
+    name="tw-cut-short",
+    severity=NOTICE,
+    summary="A tuple was answered as if closed before the profile's 2MSL had passed.",
+    table="resets",
+    predicate=tw_cut_short,
+    grades=(
+        Grade(lambda r: r.is_time_wait_proved != 0, NOTICE, CONFIRMED),
+        Grade(always, NOTICE, LIKELY, "only the FIN was captured, not its ACK"),
+    ),
+    message="{ip}:{port} should have been in TIME-WAIT towards {peer_ip}:{peer_port} for another while: {time_wait_gap_ns} after it began a segment got a RST",
+    frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
+    values=("time_wait_gap_ns", "two_msl_ns"),
+    set_when=("a bare RST answers a segment that is no FIN, less than 2MSL after TIME-WAIT began",),
+    not_set_when=("a RST had ended TIME-WAIT: that is TW005", "the segment is the peer's FIN: that is TW009"),
+    rfc=("RFC 9293 3.4.2", "RFC 9293 3.6.1"),
+    remedy="A stack with a shorter 2MSL (--two-msl), tcp_max_tw_buckets, tcp_tw_recycle, or a restart.",
+    example="tw-cut-short",
+    counter="TcpExtTCPTimeWaitOverflow",
+)  # fmt: skip
+
+FIN_WAIT_2_TIMEOUT_RESET = Rule(
+    id="TW008",
+    name="fin-wait-2-timeout-reset",
+    severity=WARNING,
+    summary="The peer closed, or sent, after FIN-WAIT-2 had timed out, and got a RST.",
+    table="resets",
+    predicate=fin_wait_2_timeout_reset,
+    grades=(
+        Grade(lambda r: r.fin_acked_gap_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
+        Grade(always, WARNING, LIKELY, "tcp_fin_timeout is shorter than its default, or the entry was removed"),
+    ),
+    message="{ip}:{port} had left FIN-WAIT-2 when {peer_ip}:{peer_port} answered its FIN {fin_acked_gap_ns} later, and sent RST",
+    frames=("fin_frame", "trigger_frame", "frame"),
+    values=("fin_acked_gap_ns", "trigger_len"),
+    set_when=("the sender's FIN was acknowledged", "a minute and more later a FIN or data gets a bare RST", "or a FIN does, a second and more later"),
+    not_set_when=("data gets a RST sooner: the socket was closed both ways, RS003",),
+    rfc=("RFC 9293 3.6",),
+    remedy="Close promptly when the peer has closed; raise tcp_fin_timeout if the wait is wanted.",
+    example="fin-wait-2-timeout-reset",
+    rival="the host or a device on the path has lost the connection",
+)  # fmt: skip
+
+TW_MISSING = Rule(
+    id="TW009",
+    name="tw-missing",
+    severity=WARNING,
+    summary="A repeated FIN got a RST inside 2MSL: the TIME-WAIT that should have answered it was not there.",
+    table="resets",
+    predicate=tw_missing,
+    grades=(
+        Grade(lambda r: r.is_time_wait_proved != 0, WARNING, CONFIRMED),
+        Grade(always, WARNING, LIKELY, "the ACK of the FIN was not captured"),
+    ),
+    message="{ip}:{port} had no TIME-WAIT left for {peer_ip}:{peer_port} when the FIN came again",
+    frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
+    values=("time_wait_gap_ns", "two_msl_ns"),
+    set_when=("the FIN comes again less than 2MSL after TIME-WAIT began", "a bare RST answers it"),
+    not_set_when=("2MSL has passed",),
+    rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
+    remedy="Raise tcp_max_tw_buckets; look for what removes sockets (ss --kill, a NAT entry that expires).",
+    example="tw-missing",
+    counter="TcpExtTCPTimeWaitOverflow",
+)
+
+HALF_CLOSE_LONG = Rule(
+    id="TW011",
+    name="half-close-long",
+    severity=NOTICE,
+    summary="A connection was half closed for a minute and more: one end in FIN-WAIT-2, the other in CLOSE-WAIT.",
+    table="oddities",
+    predicate=half_close_long,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="{ip}:{port} had closed, and {peer_ip}:{peer_port} stayed in CLOSE-WAIT for {half_closed_ns}",
+    frames=("fin_frame", "peer_fin_frame"),
+    values=("half_closed_ns", "is_left_open"),
+    set_when=("60 s and more between the FINs", "or the second FIN never came, and 60 s and more were captured"),
+    not_set_when=("the first FIN ended the connection by RST",),
+    rfc=("RFC 9293 3.6.1",),
+    remedy="The application forgot close(), or it still sends: that is legal.",
+    example="half-close-long",
+    end_time="end_time",
+)
+
+RULES = (
+    TW_SPAN,
+    SIMULTANEOUS_CLOSE,
+    TW_RESTARTED,
+    TW_ASSASSINATED,
+    TW_EXTENDED_BY_STALE_SYN,
+    TW_CUT_SHORT,
+    FIN_WAIT_2_TIMEOUT_RESET,
+    TW_MISSING,
+    HALF_CLOSE_LONG,
+)

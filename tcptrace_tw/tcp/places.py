@@ -140,8 +140,11 @@ def _set_word(field: str) -> Callable[[], Any]:
     return make
 
 
-def _prefetch(fields: tuple[tuple[str, int], ...]) -> Callable[[], Any]:
-    """How numba asks for cache lines ahead of time: ``records`` of each pool, beginning at ``index * records``."""
+def _prefetch(fields: tuple[tuple[str, int, tuple[int, ...]], ...]) -> Callable[[], Any]:
+    """How numba asks for cache lines ahead of time.
+
+    For each pool: how many records belong to one index, and the offsets of the lines that are wanted.
+    """
 
     def make() -> Any:
         from llvmlite import ir
@@ -153,10 +156,10 @@ def _prefetch(fields: tuple[tuple[str, int], ...]) -> Callable[[], Any]:
                 byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
                 kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
                 prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-                for field, records in fields:
+                for field, records, lines in fields:
                     size = records * (POOLS[field].itemsize if field in POOLS else 4)
                     address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
-                    for line in range(0, size, 64):
+                    for line in lines:
                         place = builder.inttoptr(builder.add(address, ir.IntType(64)(line)), byte)
                         builder.call(prefetch, [place, flag(1), flag(3), flag(1)])
                 return context.get_dummy_value()
@@ -168,12 +171,12 @@ def _prefetch(fields: tuple[tuple[str, int], ...]) -> Callable[[], Any]:
     return make
 
 
-@native(_prefetch((("heads", 1),)))
+@native(_prefetch((("heads", 1, (0,)),)))
 def prefetch_head(st: Any, slot: int) -> None:
     """Soon ``head_of(st, slot)`` will be asked for."""
 
 
-@native(_prefetch((("conns", 1), ("tcbs", 2))))
+@native(_prefetch((("conns", 1, (0, 64)), ("tcbs", 2, (0, 64, TCB.itemsize, TCB.itemsize + 64)))))
 def prefetch_incarnation(st: Any, c: int) -> None:
     """Soon incarnation ``c`` and its endpoints will be asked for."""
 

@@ -13,7 +13,7 @@ from tcptrace_tw.tcp.places import (
     tcb_at,
 )
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, SYN
-from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
+from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     CLOSE_WAIT,
     CLOSED,
@@ -60,6 +60,7 @@ from tcptrace_tw.tcp.state import (
     RST_TAKEN,
     SAW_PLAIN,
     TWO_MSL,
+    WSCALE_ON_SYN,
 )
 from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.time_wait import drop_span, end_span, since
@@ -233,6 +234,8 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.has_ts = 1 if np.int64(seg.options[i]) & HAS_TS else 0
     row.window = seg.window[i]
     row.usual_window = snd.last_window
+    note_windows(row, snd, rcv, seg, i)
+    row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
     row.ttl_delta = np.int64(seg.ttl[i]) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
     row.trigger_frame = rcv.last_frame
     row.trigger_gap_ns = now - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
@@ -258,9 +261,19 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.sent_bytes = snd.payload_bytes
     row.retransmits = snd.unanswered
     row.continued_frame = -1
+    row.continued_data_frame = -1
     row.challenge_frame = -1
     row.repeats = 0
     row.verdict = 255
+
+
+@kernel
+def note_windows(row, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+    """How much of the sender's receive buffer was full: Linux subtracts the unread bytes from the window of its RST."""
+    shift = np.int64(snd.wscale) if np.int64(rcv.bits) & WSCALE_ON_SYN else 0
+    row.window_unit = 1 << shift
+    row.window_missing = np.int64(snd.window_max) - (np.int64(seg.window[i]) << shift)
+    row.receive_window = rcv.window_max
 
 
 @kernel
@@ -286,6 +299,9 @@ def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-
         if np.int64(row.endpoint) == side:
             if is_progress and np.int64(row.continued_frame) < 0 and np.int64(row.is_stale_ack_answer) == 0:
                 row.continued_frame = seg.frame[i]
+            if np.int64(seg.payload_len[i]) > 0 and np.int64(row.continued_data_frame) < 0:
+                if np.int64(row.is_stale_ack_answer) == 0 and seq_ge(np.int64(seg.seq[i]), np.int64(row.seq)):
+                    row.continued_data_frame = seg.frame[i]
         elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
             row.challenge_frame = seg.frame[i]
 

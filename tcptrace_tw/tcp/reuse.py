@@ -172,9 +172,17 @@ def judge_syn(st, c, side, row, seg, i):  # type: ignore[no-untyped-def]
     if verdict == ACCEPT_PAWS_REJECT:
         if st.params[RESTART_STALE_SYN]:
             restart(st, k, st.regs[NOW], seg.frame[i])
-            span_at(st, np.int64(tcb_at(st, k).span)).stale_syns += 1
+            count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame[i])
     elif verdict != 0 and st.params[RESTART_REFUSED_SYN]:
         restart(st, k, st.regs[NOW], seg.frame[i])
+
+
+@kernel
+def count_stale_syn(span, frame):  # type: ignore[no-untyped-def]
+    """A SYN refused for its timestamp restarted TIME-WAIT."""
+    if np.int64(span.stale_syns) == 0:
+        span.first_stale_syn_frame = frame
+    span.stale_syns += 1
 
 
 @kernel
@@ -197,7 +205,7 @@ def note_retry(st, c, seg, i):  # type: ignore[no-untyped-def]
             stale = np.int64(row.acceptance) == ACCEPT_PAWS_REJECT
             if stale and st.params[RESTART_STALE_SYN]:
                 restart(st, 2 * previous + 1 - side, st.regs[NOW], seg.frame[i])
-                span_at(st, np.int64(tcb_at(st, 2 * previous + 1 - side).span)).stale_syns += 1
+                count_stale_syn(span_at(st, np.int64(tcb_at(st, 2 * previous + 1 - side).span)), seg.frame[i])
 
 
 @kernel

@@ -208,6 +208,7 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     row.restart_frame = span.restart_frame
     row.fin_repeats = span.fin_repeats
     row.stale_syns = span.stale_syns
+    row.first_stale_syn_frame = span.first_stale_syn_frame
     row.two_msl_ns = st.params[TWO_MSL]
     row.is_detour = span.is_detour
     row.answered_frame = span.answered_frame

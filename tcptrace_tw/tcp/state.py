@@ -51,53 +51,55 @@ CONNECTION = np.dtype(
 
 TCB = np.dtype(
     [
+        # The first cache line is what every segment touches, the second what most of them touch.
         ("last_time", "i8"),
         ("last_frame", "i8"),
         ("payload_bytes", "i8"),
+        ("snd_nxt", "u4"),
+        ("snd_una", "u4"),
+        ("rcv_nxt", "u4"),
+        ("last_ack", "u4"),
+        ("last_tsval", "u4"),
+        ("ts_recent", "u4"),  # newest TSval that the endpoint may have stored
+        ("ts_echoed", "u4"),  # newest TSval that it has certainly stored: it echoed it
+        ("bits", "u4"),
+        ("window_max", "u4"),
+        ("state", "u1"),
+        ("pending", "u1"),
+        ("unfit", "u1"),
+        ("ts_run", "u1"),
         ("payload_time", "i8"),
+        ("ts_recent_frame", "i8"),
+        ("echo_frame", "i8"),
+        ("segments", "u4"),
+        ("last_len", "i4"),
+        ("last_seq", "u4"),
+        ("ts_echoed_s", "u4"),  # when it echoed, in seconds since the start of the capture
+        ("rtt_us", "u4"),  # least time from a segment towards it to its answer, seen at the tap
+        ("span", "i4"),
+        ("iss", "u4"),
+        ("last_flags", "u2"),
+        ("last_window", "u2"),
+        ("history_seen", "u2"),
+        ("unanswered", "u2"),
+        ("ttl", "u1"),
+        ("wscale", "u1"),
+        ("mss_256", "u1"),  # the largest segment it may send, in units of 256 bytes rounded up; 0: not known
+        ("reset_state", "u1"),
+        # The third is for SYN, FIN, RST and what goes wrong.
         ("syn_frame", "i8"),
         ("fin_frame", "i8"),
         ("fin_acked_time", "i8"),
         ("fin_acked_frame", "i8"),
         ("fin_repeat_frame", "i8"),
-        ("ts_recent_frame", "i8"),
-        ("echo_frame", "i8"),
-        ("iss", "u4"),
-        ("snd_una", "u4"),
-        ("snd_nxt", "u4"),
-        ("rcv_nxt", "u4"),
         ("fin_seq", "u4"),
-        ("last_ack", "u4"),
-        ("last_seq", "u4"),
-        ("ts_recent", "u4"),  # newest TSval that the endpoint may have stored
-        ("ts_echoed", "u4"),  # newest TSval that it has certainly stored: it echoed it
-        ("ts_echoed_s", "u4"),  # when, in seconds since the start of the capture
-        ("last_tsval", "u4"),
         ("first_tsval", "u4"),  # of its SYN
-        ("rtt_us", "u4"),  # least time from a segment towards it to its answer, seen at the tap
-        ("segments", "u4"),
         ("retransmits", "u4"),
         ("stale_segments", "u4"),
-        ("window_max", "u4"),
-        ("last_len", "i4"),
-        ("span", "i4"),
-        ("bits", "u4"),
-        ("last_flags", "u2"),
-        ("last_window", "u2"),
-        ("history_seen", "u2"),
-        ("unanswered", "u2"),
         ("syn_repeats", "u2"),
         ("fin_repeats", "u2"),
-        ("unfit", "u1"),
-        ("state", "u1"),
-        ("reset_state", "u1"),
-        ("wscale", "u1"),
-        ("ttl", "u1"),
-        ("pending", "u1"),
         ("pending_event", "u1", PENDING),
         ("pending_from", "u1", PENDING),
-        ("ts_run", "u1"),
-        ("mss_256", "u1"),  # the largest segment it may send, in units of 256 bytes rounded up; 0: not known
     ]
 )
 

@@ -40,6 +40,7 @@ def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-un
     span.restarts = 0
     span.fin_repeats = 0
     span.stale_syns = 0
+    span.first_stale_syn_frame = -1
     span.end = -1
     span.end_frame = -1
     span.end_reason = END_CAPTURE

@@ -1,0 +1,450 @@
+"""RS: who made a RST, and why (RFC 9293 3.5.2, 3.5.3, 3.10.5; RFC 5961 3.2).
+
+``RESET`` is the decision table; the first row that holds gives the verdict. What the wire cannot tell apart (a zero
+linger from unread data, an unread buffer from a window that had shrunk) stays ``likely`` and names its rival.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
+from tcptrace_tw.rules.rule import Derived, Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
+from tcptrace_tw.spec.columns import SYN
+from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, PREDICTED, WARNING
+
+(
+    PORT_CLOSED,
+    STALE_ACK_ANSWER,
+    NO_SOCKET,
+    INJECTED,
+    AFTER_FIN,
+    UNREAD_DATA,
+    LINGER_0,
+    TIMEOUT,
+    HEALTH_CHECK,
+    NOT_EXACT,
+    UNCLASSIFIED,
+    LAST_ACK_REFUSED,
+) = range(12)
+
+AT_ONCE_NS = 5_000_000
+"""Payload that comes so shortly before an abort had hardly been read."""
+
+HOPS = 2
+"""TTLs that differ by as much come from different hosts."""
+
+KNOWN_SEGMENTS = 3
+"""So many segments make a baseline."""
+
+GIVES_UP = 3
+"""After as many unanswered retransmissions a RST is the end of the sender's patience."""
+
+
+class Case(NamedTuple):
+    """One row of the decision table for a RST: where ``when`` holds, this is the verdict."""
+
+    when: Callable[[Rows], Mask]
+    verdict: int
+    why: str
+
+
+def is_echo(r: Rows) -> Mask:
+    """A bare RST whose sequence number is the ACK field of its trigger: the form of a host without a socket."""
+    return (r.is_bare != 0) & (r.is_echo != 0)
+
+
+def has_closed(r: Rows) -> Mask:
+    """The sender had sent its FIN."""
+    return r.fin_frame >= 0
+
+
+def is_gone(r: Rows) -> Mask:
+    """Nothing of the sender's connection is left, or nothing tells of it."""
+    return ~has_closed(r) | (r.sender_state == CLOSED) | (r.sender_state == TIME_WAIT) | fin_wait_2_timeout_reset(r)
+
+
+def goes_on(r: Rows) -> Mask:
+    """The alleged sender sends new data, or acknowledges more, as if it had never sent the RST."""
+    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
+
+
+def has_other_ttl(r: Rows) -> Mask:
+    """The TTL is not that of the sender's other segments."""
+    return (np.abs(r.ttl_delta) >= HOPS) & (r.sender_segments >= KNOWN_SEGMENTS)
+
+
+def is_too_soon(r: Rows) -> Mask:
+    """It comes sooner than the sender could have answered."""
+    known = (r.rtt_ns >= 0) & (r.sender_segments >= KNOWN_SEGMENTS)
+    return known & (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns < r.rtt_ns // 2)
+
+
+def is_seen_from_the_peer(r: Rows) -> Mask:
+    """It carries the peer's view of the sequence numbers, not the sender's own."""
+    return (r.is_bare == 0) & (r.sender_seq_delta < 0)
+
+
+def is_made_between(r: Rows) -> Mask:
+    """Two signs of a device on the path."""
+    return has_other_ttl(r) & (is_too_soon(r) | is_seen_from_the_peer(r))
+
+
+def is_probe(r: Rows) -> Mask:
+    """No payload in either direction: a handshake, or half of one, and a RST."""
+    empty = (r.received_bytes == 0) & (r.sent_bytes == 0) & ~has_closed(r) & (r.peer_fin_frame < 0)
+    begun = ((r.trigger_flags & SYN) != 0) | (r.receiver_state == SYN_RECEIVED) | (r.receiver_state == ESTABLISHED)
+    return empty & begun & (r.sender_state != CLOSED) & (r.retransmits == 0)
+
+
+def is_soon_after_handshake(r: Rows) -> Mask:
+    """Fewer than a handful of segments had been sent."""
+    return r.sender_segments <= 2
+
+
+def is_challenged(r: Rows) -> Mask:
+    """In the window, but not at RCV.NXT: the receiver owes a challenge ACK (RFC 5961 3.2)."""
+    inside = (r.seq_delta > 0) & (r.seq_delta <= np.maximum(r.receive_window, 65535))
+    return (r.is_accepted == 0) & (r.receiver_state >= ESTABLISHED) & (r.receiver_state != TIME_WAIT) & inside
+
+
+def has_unread(r: Rows) -> Mask:
+    """Received bytes are missing from its window, or had come only just before."""
+    missing = (r.window_missing >= r.window_unit) & (r.window_missing <= r.received_bytes)
+    at_once = (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS)
+    return (r.received_bytes > 0) & (missing | at_once)
+
+
+def gave_up(r: Rows) -> Mask:
+    """Retransmissions or probes went unanswered."""
+    return (r.retransmits >= GIVES_UP) | ((r.bytes_in_flight > 0) & (r.retransmits > 0))
+
+
+def is_abort(r: Rows) -> Mask:
+    """RST+ACK of a synchronised sender that had not sent FIN: ABORT of RFC 9293 3.10.5."""
+    alive = (r.sender_state >= ESTABLISHED) | (r.sender_state == SYN_RECEIVED)
+    return (r.is_bare == 0) & ~has_closed(r) & alive
+
+
+RESET: tuple[Case, ...] = (
+    Case(lambda r: r.is_syn_answer != 0, PORT_CLOSED, "it answers a SYN: RST+ACK with ack = ISN + 1"),
+    Case(
+        lambda r: (r.is_stale_ack_answer != 0) | ((r.is_detour != 0) & is_echo(r)), STALE_ACK_ANSWER,
+        "a step of a SYN's detour: it answers an ACK of older numbers",
+    ),
+    Case(goes_on, INJECTED, "the alleged sender goes on as if nothing had happened"),
+    Case(is_made_between, INJECTED, "another TTL, and too soon or with the peer's numbers"),
+    Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN"),
+    Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake"),
+    Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "the form of a host without a socket"),
+    Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT"),
+    Case(has_closed, AFTER_FIN, "the sender had sent its FIN"),
+    Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a handshake, no payload, RST"),
+    Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions went unanswered"),
+    Case(lambda r: is_abort(r) & has_unread(r), UNREAD_DATA, "received bytes had not been read"),
+    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0), LINGER_0, "nothing unread, nothing in flight"),
+    Case(always, UNCLASSIFIED, "none of these"),
+)  # fmt: skip
+
+
+def verdict(rows: Rows) -> NDArray[np.uint8]:
+    """``RESET`` applied: first match wins."""
+    codes = np.full(rows.size, UNCLASSIFIED, np.uint8)
+    for case in reversed(RESET):
+        codes[case.when(rows)] = case.verdict
+    return codes
+
+
+def abort_linger0(r: Rows) -> Mask:
+    """RS001."""
+    return r.verdict == LINGER_0
+
+
+def abort_unread_data(r: Rows) -> Mask:
+    """RS002."""
+    return r.verdict == UNREAD_DATA
+
+
+def abort_after_fin(r: Rows) -> Mask:
+    """RS003."""
+    named = rst_from_last_ack(r) | fin_then_rst_same_seq(r) | fin_wait_2_timeout_reset(r)
+    return (r.verdict == AFTER_FIN) & ~named & (r.sender_state != CLOSED)
+
+
+def port_closed(r: Rows) -> Mask:
+    """RS004."""
+    return r.verdict == PORT_CLOSED
+
+
+def rst_no_socket(r: Rows) -> Mask:
+    """RS005."""
+    named = fin_wait_2_timeout_reset(r) | is_time_wait_gone(r) | (r.is_repeat != 0)
+    return (r.verdict == NO_SOCKET) & ~named
+
+
+def rst_injected(r: Rows) -> Mask:
+    """RS006."""
+    return r.verdict == INJECTED
+
+
+def abort_timeout(r: Rows) -> Mask:
+    """RS007."""
+    return r.verdict == TIMEOUT
+
+
+def health_check_reset(r: Rows) -> Mask:
+    """RS008."""
+    return r.verdict == HEALTH_CHECK
+
+
+def rst_not_exact(r: Rows) -> Mask:
+    """RS009: whoever sent it, and whatever else is said about it."""
+    return is_challenged(r) & (r.is_detour == 0) & (r.is_stale_ack_answer == 0)
+
+
+def rst_unclassified(r: Rows) -> Mask:
+    """RS010: a RST that meant something to its receiver."""
+    return (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & (r.receiver_state != CLOSED)
+
+
+_FRAMES = ("fin_frame", "peer_fin_frame", "trigger_frame", "frame")
+_VALUES = ("sender_state", "receiver_state", "trigger_gap_ns", "ttl_delta")
+_ABORT_VALUES = ("sender_state", "window", "window_missing", "received_bytes", "received_gap_ns", "bytes_in_flight", "retransmits")
+
+ABORT_LINGER0 = Rule(
+    id="RS001",
+    name="abort-linger0",
+    severity=NOTICE,
+    summary="An endpoint aborted in mid-connection instead of closing: SO_LINGER with zero.",
+    table="resets",
+    predicate=abort_linger0,
+    grades=(
+        Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does it five times and more, and never closes with FIN"),
+        Grade(always, NOTICE, LIKELY),
+    ),
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}: RST instead of FIN, nothing unread and nothing in flight",
+    frames=_FRAMES,
+    values=_ABORT_VALUES,
+    set_when=("RST with ACK, and no FIN of the sender", "nothing in flight, nothing unread as far as the window tells"),
+    not_set_when=("no payload at all: that is RS008", "retransmissions went unanswered: that is RS007"),
+    rfc=("RFC 9293 3.10.5",),
+    remedy="Do not use SO_LINGER 0 against TIME-WAIT: the peer sees an error, and old segments reach the next incarnation.",
+    example="abort-linger0",
+    counter="TcpExtTCPAbortOnData",
+    rival="unread data that the window does not show, or a process that was killed",
+    is_held=True,
+)  # fmt: skip
+
+ABORT_UNREAD_DATA = Rule(
+    id="RS002",
+    name="abort-unread-data",
+    severity=WARNING,
+    summary="An endpoint closed with received data unread: RST, and the peer may lose what it was sent.",
+    table="resets",
+    predicate=abort_unread_data,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="{ip}:{port} closed with unread data of {peer_ip}:{peer_port}: RST instead of FIN",
+    frames=_FRAMES,
+    values=_ABORT_VALUES,
+    set_when=(
+        "RST with ACK, no FIN of the sender, payload received",
+        "its window lacks at most the received bytes, or payload had come within the last 5 ms",
+    ),
+    not_set_when=("the window is whole and the payload came long before: that is RS001",),
+    rfc=("RFC 2525 2.17", "RFC 9293 3.6.1"),
+    remedy="Read to the end of the stream before close(), or shutdown() and drain.",
+    example="abort-unread-data",
+    counter="TcpExtTCPAbortOnClose",
+    rival="a zero linger right after the data was read (RS001)",
+)
+
+ABORT_AFTER_FIN = Rule(
+    id="RS003",
+    name="abort-after-fin",
+    severity=NOTICE,
+    summary="An endpoint reset the connection after its own FIN: data came after close, or it gave up waiting.",
+    table="resets",
+    predicate=abort_after_fin,
+    grades=(
+        Grade(lambda r: is_echo(r) & (r.trigger_len > 0), NOTICE, CONFIRMED, "data met an endpoint that had closed both ways"),
+        Grade(always, NOTICE, LIKELY, "linger expired, an orphan was let go, or the process ended"),
+    ),
+    message="{ip}:{port} had closed in {sender_state} and reset the connection with {peer_ip}:{peer_port}",
+    frames=_FRAMES,
+    values=(*_VALUES, "trigger_len", "fin_acked_gap_ns"),
+    set_when=("the sender had sent FIN, and resets later",),
+    not_set_when=(
+        "the sender was in LAST-ACK: that is LA006", "the RST has the FIN's sequence number: that is LA008",
+        "it had been in FIN-WAIT-2 for a minute and more: that is TW008",
+    ),
+    rfc=("RFC 9293 3.10.7.4",),
+    remedy="shutdown(), then read to the end, then close().",
+    example="abort-after-fin",
+    counter="TcpExtTCPAbortOnData",
+)  # fmt: skip
+
+PORT_CLOSED_RULE = Rule(
+    id="RS004",
+    name="port-closed",
+    severity=INFO,
+    summary="A SYN was refused: nobody listens there.",
+    table="resets",
+    predicate=port_closed,
+    grades=(Grade(always, INFO, CONFIRMED),),
+    message="{ip}:{port} refused the SYN of {peer_ip}:{peer_port}",
+    frames=("trigger_frame", "frame"),
+    values=("trigger_gap_ns", "ttl_delta"),
+    set_when=("RST+ACK, ack = ISN + 1, towards SYN-SENT",),
+    not_set_when=("a SYN+ACK had come",),
+    rfc=("RFC 9293 3.10.7.1",),
+    remedy="Start the listener, or look for a firewall that rejects.",
+    example="port-closed",
+    counter="TcpOutRsts",
+)
+
+RST_NO_SOCKET = Rule(
+    id="RS005",
+    name="rst-no-socket",
+    severity=NOTICE,
+    summary="A segment met a host that knows nothing of the connection: it was half open.",
+    table="resets",
+    predicate=rst_no_socket,
+    grades=(
+        Grade(lambda r: ~has_other_ttl(r), NOTICE, CONFIRMED),
+        Grade(always, NOTICE, LIKELY, "the TTL is another: a device may have answered for the host"),
+    ),
+    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST",
+    frames=("trigger_frame", "frame"),
+    values=_VALUES,
+    set_when=("a bare RST whose sequence number is the ACK field of the segment that it answers",),
+    not_set_when=("the sender had sent FIN and was still closing: RS003, LA005, TW008, TW009", "the sender had sent a RST before"),
+    rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
+    remedy="Keep-alives below the NAT's timeout; look for a restart of the peer.",
+    example="rst-no-socket",
+    counter="TcpOutRsts",
+)
+
+RST_INJECTED = Rule(
+    id="RS006",
+    name="rst-injected",
+    severity=WARNING,
+    summary="A RST was not made by the endpoint in whose name it came.",
+    table="resets",
+    predicate=rst_injected,
+    grades=(
+        Grade(lambda r: r.continued_data_frame >= 0, WARNING, CONFIRMED, "the endpoint sends new data after it"),
+        Grade(always, WARNING, LIKELY),
+    ),
+    message="a RST in the name of {ip}:{port} towards {peer_ip}:{peer_port} was not made by it",
+    frames=("trigger_frame", "frame", "continued_frame", "continued_data_frame"),
+    values=("ttl_delta", "trigger_gap_ns", "rtt_ns", "sender_seq_delta"),
+    set_when=(
+        "the alleged sender goes on in sequence",
+        "or its TTL differs by two and more, and it comes too soon or with the peer's numbers",
+    ),
+    not_set_when=("only one weak sign is there, as a RST without timestamps",),
+    rfc=("RFC 3360", "RFC 5961 3"),
+    remedy="Find the device: compare TTLs hop by hop.",
+    example="rst-injected",
+    rival="segments that the network reordered around the RST",
+)
+
+ABORT_TIMEOUT = Rule(
+    id="RS007",
+    name="abort-timeout",
+    severity=WARNING,
+    summary="An endpoint gave up after retransmissions or probes without an answer.",
+    table="resets",
+    predicate=abort_timeout,
+    grades=(
+        Grade(lambda r: r.retransmits >= GIVES_UP, WARNING, CONFIRMED, "three and more went unanswered"),
+        Grade(always, WARNING, LIKELY),
+    ),
+    message="{ip}:{port} gave up on {peer_ip}:{peer_port} after {retransmits} unanswered retransmissions",
+    frames=_FRAMES,
+    values=_ABORT_VALUES,
+    set_when=("RST with ACK after three unanswered retransmissions, or one with data in flight",),
+    not_set_when=("everything was acknowledged",),
+    rfc=("RFC 1122 4.2.3.5",),
+    remedy="Look at the path, or at the peer that fell silent.",
+    example="abort-timeout",
+    counter="TcpExtTCPAbortOnTimeout",
+    needs_acks=True,
+)
+
+HEALTH_CHECK_RESET = Rule(
+    id="RS008",
+    name="health-check-reset",
+    severity=INFO,
+    summary="A connection was opened and reset at once: a probe.",
+    table="resets",
+    predicate=health_check_reset,
+    grades=(Grade(always, INFO, LIKELY),),
+    message="{ip}:{port} opened a connection with {peer_ip}:{peer_port} and reset it at once: a probe",
+    frames=("trigger_frame", "frame"),
+    values=("trigger_gap_ns", "is_bare"),
+    set_when=("RST right after the handshake, or after SYN+ACK", "no payload in either direction"),
+    not_set_when=("data passed",),
+    rfc=("RFC 9293 3.10.5",),
+    remedy="Nothing; a load balancer's health check looks like that.",
+    example="health-check-reset",
+)
+
+RST_NOT_EXACT = Rule(
+    id="RS009",
+    name="rst-not-exact",
+    severity=NOTICE,
+    summary="A RST lay inside the window, but not at RCV.NXT: the receiver owes a challenge ACK and goes on.",
+    table="resets",
+    predicate=rst_not_exact,
+    grades=(
+        Grade(lambda r: r.challenge_frame >= 0, NOTICE, CONFIRMED, "the challenge ACK was captured"),
+        Grade(always, NOTICE, PREDICTED),
+    ),
+    message="a RST of {ip}:{port} was {seq_delta} bytes above RCV.NXT of {peer_ip}:{peer_port}",
+    frames=("frame", "challenge_frame"),
+    values=("seq_delta", "ttl_delta", "receive_window"),
+    set_when=("the receiver is synchronised", "SEG.SEQ is above RCV.NXT and inside the window"),
+    not_set_when=("SEG.SEQ = RCV.NXT", "SEG.SEQ is what the sender has sent last, as far as the capture shows"),
+    rfc=("RFC 5961 3.2", "RFC 9293 3.5.3"),
+    remedy="A blind attack, or a device that guesses: see RS006.",
+    example="rst-not-exact",
+    counter="TcpExtTCPChallengeACK",
+)
+
+RST_UNCLASSIFIED = Rule(
+    id="RS010",
+    name="rst-unclassified",
+    severity=INFO,
+    summary="A RST fits none of the forms that tell its cause.",
+    table="resets",
+    predicate=rst_unclassified,
+    grades=(Grade(always, INFO, CONFIRMED),),
+    message="{ip}:{port} reset the connection with {peer_ip}:{peer_port}; the wire does not tell why",
+    frames=("trigger_frame", "frame"),
+    values=(*_VALUES, "seq_delta", "ack_delta", "is_bare", "bytes_in_flight"),
+    set_when=("none of the other rules of this family holds",),
+    not_set_when=("the sender had sent a RST before",),
+    rfc=("RFC 9293 3.5.2",),
+    remedy="Look at the segments before it.",
+    example="rst-unclassified",
+)
+
+RULES = (
+    ABORT_LINGER0,
+    ABORT_UNREAD_DATA,
+    ABORT_AFTER_FIN,
+    PORT_CLOSED_RULE,
+    RST_NO_SOCKET,
+    RST_INJECTED,
+    ABORT_TIMEOUT,
+    HEALTH_CHECK_RESET,
+    RST_NOT_EXACT,
+    RST_UNCLASSIFIED,
+)
+
+DERIVED = (Derived("resets", "verdict", verdict),)
