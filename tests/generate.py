@@ -393,7 +393,9 @@ def _give_them_work(wire: Wire, plan: Plan, a: Host, b: Host) -> None:
         second.on_fin = follow
 
 
-def healthy_conversation(seed: int, *, is_lossy: bool = True, port: int = 40000, start_ns: int = START_NS) -> Conversation:
+def healthy_conversation(
+    seed: int, *, is_lossy: bool = True, port: int = 40000, start_ns: int = START_NS
+) -> Conversation:
     """One healthy conversation."""
     random = Random(seed)
     plan = random_plan(random, is_lossy=is_lossy)

@@ -1,4 +1,4 @@
-"""Every folder of fixtures/ with an ``expect.toml`` is a test: what the tool must say about it, and what it must not."""
+"""Every folder of fixtures/ with an ``expect.toml`` is a test: what the tool must say, and what it must not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def test_the_tool_says_what_the_fixture_expects(name: str) -> None:
     expected = expectation(name)
     got = _play(FIXTURES / name, expected.get("settings", {}))
 
-    problems = [*_connections(expected, got), *_spans(expected, got), *_findings(expected, got), *_forbidden(expected, got)]
+    problems = [
+        *_connections(expected, got),
+        *_spans(expected, got),
+        *_findings(expected, got),
+        *_forbidden(expected, got),
+    ]
     assert not problems, "\n".join(["", *problems])
 
 

@@ -239,10 +239,13 @@ class Incarnation:
         elif s.state == "SYN-SENT":
             self.opened = "simultaneous"
             s.move(x.frame, "SYN-RECEIVED", certain=True)
-        elif s.established_ns and x.time_ns - s.established_ns > (s.half_rtt_ns or 0):
-            # The SYN+ACK again, later than a crossing explains: the ACK of it was never received.
-            if s.state in ("ESTABLISHED", "CLOSE-WAIT") and self._is_open_guess(s, "SYN-RECEIVED"):
-                s.back_to("SYN-RECEIVED")
+        elif self._is_handshake_refuted(s, x):
+            s.back_to("SYN-RECEIVED")
+
+    def _is_handshake_refuted(self, s: Endpoint, x: Segment) -> bool:
+        """The SYN+ACK again, later than a crossing explains: the ACK of it was never received."""
+        is_late = s.established_ns and x.time_ns - s.established_ns > (s.half_rtt_ns or 0)
+        return bool(is_late and s.state in ("ESTABLISHED", "CLOSE-WAIT") and self._is_open_guess(s, "SYN-RECEIVED"))
 
     def _sent_ack(self, s: Endpoint, r: Endpoint, x: Segment) -> None:
         """An ACK on the wire proves what its sender has received."""
@@ -307,11 +310,12 @@ class Incarnation:
             self._received_in_time_wait(r, s, x)
         elif r.state == "SYN-SENT":
             self._received_in_syn_sent(r, s, x)
-        elif r.state not in (None, "CLOSED"):
+        elif r.state not in (None, "CLOSED", "LISTEN"):
             self._received_in_order(r, s, x)
 
     def _received_in_syn_sent(self, r: Endpoint, s: Endpoint, x: Segment) -> None:
-        assert r.iss is not None and r.snd_nxt is not None
+        assert r.iss is not None
+        assert r.snd_nxt is not None
         acks_syn = bool(x.flags & ACK) and after(x.ack, r.iss) > 0 and after(x.ack, r.snd_nxt) <= 0
         if x.flags & ACK and not acks_syn:
             return
@@ -348,7 +352,8 @@ class Incarnation:
         """Second check: exactly RCV.NXT; after a FIN also one less, as macOS sends it."""
         distance = 0 if r.rcv_nxt is None else after(x.seq, r.rcv_nxt)
         if distance == 0 or (distance == -1 and r.state in ("CLOSE-WAIT", "LAST-ACK", "CLOSING")):
-            r.move(x.frame, "CLOSED")
+            is_passive = r.state == "SYN-RECEIVED" and r.role == "resp" and self.opened != "simultaneous"
+            r.move(x.frame, "LISTEN" if is_passive else "CLOSED")
 
     def _received_ack(self, r: Endpoint, s: Endpoint, x: Segment) -> None:
         """Fifth check."""
@@ -497,7 +502,7 @@ class Tracker:
             life = lives[-1]
             s, r = life.ends(x)
             is_first_below = life.opened == "midstream" and life.first.src == x.src and life.first.seq == add(x.seq, 1)
-            if s.iss == x.seq or life.syn_acked == add(x.seq, 1) and s.role == "orig" or is_first_below:
+            if s.iss == x.seq or (life.syn_acked == add(x.seq, 1) and s.role == "orig") or is_first_below:
                 life.arrive(x)
                 return
             if s.state is None and r.state == "SYN-SENT":  # simultaneous open

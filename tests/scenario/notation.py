@@ -62,6 +62,9 @@ class Options(NamedTuple):
     """The Fast Open cookie (RFC 7413); empty for a request."""
 
 
+NO_OPTIONS = Options()
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame of a capture, before it is bytes."""
@@ -74,7 +77,7 @@ class Frame:
     payload_len: int = 0
     ack: int = 0
     window: int = 65535
-    options: Options = Options()
+    options: Options = NO_OPTIONS
     ip_id: int = 0
     ttl: int = 64
     vlan: int | None = None

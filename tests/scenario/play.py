@@ -112,11 +112,16 @@ def play_pcap(pcap: bytes | Path, *, compiled: bool = False, **settings: Any) ->
 
 @contextmanager
 def _engine(compiled: bool) -> Iterator[None]:
+    from tcptrace_tw import jit
+
     before = os.environ.get("TCPTRACE_TW_JIT")
     os.environ["TCPTRACE_TW_JIT"] = "1" if compiled else "0"
+    if compiled:  # once for all test processes
+        jit.use_cache(Path(tempfile.gettempdir()) / "tcptrace-tw-tests" / jit.cache_folder().name)
     try:
         yield
     finally:
+        jit.use_cache(None)
         if before is None:
             del os.environ["TCPTRACE_TW_JIT"]
         else:
