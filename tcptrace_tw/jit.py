@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tcptrace_tw import machine_code
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _KERNELS: dict[Callable[..., Any], dict[str, Any]] = {}
@@ -74,7 +76,7 @@ def use_cache(folder: Path | None) -> None:
 def cache_folder() -> Path:
     """The folder for this build of the kernels: named by a digest of every source and version it depends on.
 
-    numba's own cache does not notice an edit in another file, so an edit anywhere changes the folder.
+    An edit anywhere changes the folder: a kernel holds the code of the steps and the numbers of other files.
     """
     base = os.environ.get("TCPTRACE_TW_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tcptrace-tw"
@@ -119,8 +121,13 @@ def _versions() -> Iterator[str]:
 def _twin(function: Callable[..., Any], *, is_entry: bool) -> Any:
     key = (function, is_entry)
     if key not in _TWINS:
-        _TWINS[key] = _compile(function, is_entry=is_entry)
+        _TWINS[key] = _entry(function) if is_entry else _compile(function)
     return _TWINS[key]
+
+
+def _entry(function: Callable[..., Any]) -> machine_code.Entry:
+    """What Python calls: machine code that is stored, or that numba makes now."""
+    return machine_code.Entry(function, lambda: _twin(function, is_entry=False), _cache_folder)
 
 
 def _native(function: Callable[..., Any]) -> Any:
@@ -130,11 +137,8 @@ def _native(function: Callable[..., Any]) -> Any:
     return _TWINS[key]
 
 
-def _compile(function: Callable[..., Any], *, is_entry: bool) -> Any:
-    """Compile one kernel. Only an entry can be called from Python and is stored: its steps are part of it.
-
-    The wrapper for Python takes every array of the state apart; for the steps that was most of the compile time.
-    """
+def _compile(function: Callable[..., Any]) -> Any:
+    """Compile one kernel, without numba's wrappers for Python: they took most of the time (see ``machine_code``)."""
     import numba
 
     assert isinstance(function, types.FunctionType)
@@ -148,14 +152,9 @@ def _compile(function: Callable[..., Any], *, is_entry: bool) -> Any:
     copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__
-    options = _KERNELS[function]
-    if not is_entry:
-        options = {**options, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options = {**_KERNELS[function], "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = numba.njit(**options)(copy)
-    if not is_entry:
-        _compile_once(dispatcher)
-    if is_entry and _cache_folder is not None:
-        _enable_cache(dispatcher, _cache_folder)
+    _compile_once(dispatcher)
     return dispatcher
 
 
@@ -174,17 +173,3 @@ def _compile_once(dispatcher: Any) -> None:
 def _globals_of(function: types.FunctionType) -> set[str]:
     """The global names that a function reads; ``co_names`` alone would take attributes for functions."""
     return {str(i.argval) for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}
-
-
-def _enable_cache(dispatcher: Any, folder: Path) -> None:
-    """Point numba's cache at our folder for this one dispatcher; the process-wide setting is put back."""
-    from numba.core import config
-
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder)
-    try:
-        dispatcher.enable_caching()
-    except RuntimeError:  # no locator: the folder cannot be written; compile in memory
-        pass
-    finally:
-        config.CACHE_DIR = before
