@@ -138,6 +138,12 @@ def test_every_rule_has_a_fixture_that_fires(rule: Any) -> None:
     assert rule.id in {entry["rule"] for entry in expectation(rule.example).get("finding", ())}
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_has_a_near_miss(rule: Any) -> None:
+    """There is a case that nearly fires the rule and must not."""
+    assert rule.id in {expectation(name).get("near_miss_of") for name in NAMES}
+
+
 def test_fixtures_name_only_known_rules() -> None:
     """What a fixture expects can be found: its rules stand in the catalogue."""
     named = {entry["rule"] for name in NAMES for entry in expectation(name).get("finding", ())}
