@@ -18,6 +18,14 @@ def test_a_generated_page_is_current(name):
     assert (pages.DOCS / name).read_text() == PAGES[name](), STALE
 
 
+def test_the_site_has_an_entry_for_every_page():
+    site = pages.site()
+    written = {path.relative_to(pages.DOCS).as_posix() for path in pages.DOCS.rglob("*.md")}
+
+    assert site == pages.SITE.read_text(), STALE
+    assert set(re.findall(r'"([^"]+\.md)"', site)) == written
+
+
 def test_no_page_of_a_rule_family_is_left_over():
     written = {f"rules/{path.name}" for path in (pages.DOCS / "rules").glob("*.md")}
 

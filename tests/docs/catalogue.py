@@ -62,8 +62,7 @@ def section(rule: Rule) -> str:
     if rule.not_set_when:
         text += "\nNot set when:\n\n" + bullets(rule.not_set_when)
     text += "\nGraded by the first row that holds:\n\n" + _grades(rule)
-    text += "\n" + table(("", ""), _facts(rule))
-    return text
+    return text + "\n" + bullets(f"**{label}**: {fact}" for label, fact in _facts(rule))
 
 
 def _grades(rule: Rule) -> str:

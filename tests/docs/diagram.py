@@ -1,7 +1,6 @@
 """The state diagram and the table of transitions, from ``spec/states.py``."""
 
 import tomllib
-from collections import defaultdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -9,11 +8,9 @@ from pathlib import Path
 from tcptrace_tw.spec.states import TRANSITIONS, Event, State, T, state_name
 from tcptrace_tw.spec.words import BASIS, EVENT
 from tests.docs.markdown import table
+from tests.docs.picture import EVERYWHERE
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
-
-_EVERYWHERE = frozenset({Event.SND_RST, Event.RCV_RST, Event.SUPERSEDED})
-"""Events that lead from nearly every state to CLOSED: drawn once."""
 
 _BASIS = {
     "sent": "The endpoint itself sent the segment.",
@@ -33,7 +30,7 @@ def page() -> str:
         "the analysis looks states up in the same table.\n"
         "A RST and a later incarnation lead from every state to CLOSED; these arrows are left out of the picture.\n\n"
     )
-    text += "```mermaid\n" + mermaid() + "```\n\n## Transitions\n\n"
+    text += "![The states of a TCP endpoint and what moves it](states.svg)\n\n## Transitions\n\n"
     text += "A state that has no row for an event stays as it is.\n\n"
     rows = [
         (_from(group), EVENT.words[group[0].event], state_name(group[0].end), _source(group[0]), _example(group))
@@ -46,18 +43,6 @@ def page() -> str:
         "A conclusion that proves wrong is taken back by a later row, whose column `retracts` names it.\n\n"
     )
     return text + table(("basis", "meaning"), [(word, _BASIS[word]) for word in BASIS.words])
-
-
-def mermaid() -> str:
-    """The diagram in Mermaid's notation, one arrow per pair of states."""
-    arrows: dict[tuple[State, State], list[str]] = defaultdict(list)
-    for t in TRANSITIONS:
-        if t.event not in _EVERYWHERE:
-            arrows[t.start, t.end].append(EVENT.words[t.event])
-    lines = ["stateDiagram-v2"]
-    lines += [f'    state "{state_name(state)}" as {state.name}' for state in State]
-    lines += [f"    {start.name} --> {end.name}: {' or '.join(events)}" for (start, end), events in arrows.items()]
-    return "\n".join(lines) + "\n"
 
 
 @cache
@@ -83,7 +68,7 @@ def _example(group: list[T]) -> str:
 def _grouped() -> list[list[T]]:
     groups: dict[tuple[Event, State, str], list[T]] = {}
     for t in TRANSITIONS:
-        key = (t.event, t.end, t.source) if t.event in _EVERYWHERE else (t.event, t.end, f"{t.source}/{t.start}")
+        key = (t.event, t.end, t.source) if t.event in EVERYWHERE else (t.event, t.end, f"{t.source}/{t.start}")
         groups.setdefault(key, []).append(t)
     return list(groups.values())
 

@@ -1,12 +1,14 @@
 """Which pages are generated, and from what."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs import catalogue, coverage, decisions, diagram, tables
+from tests.docs import catalogue, coverage, decisions, diagram, picture, tables
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
+SITE = ROOT / "zensical.toml"
 
 Build = Callable[[], str]
 
@@ -22,6 +24,7 @@ def all_pages() -> dict[str, Build]:
     pages = {
         "rules/index.md": _page("`tcptrace_tw/rules`", catalogue.index),
         "reference/tables.md": _page("`tcptrace_tw/spec/columns.py`", tables.page),
+        "reference/states.svg": picture.svg,
         "reference/states.md": _page("`tcptrace_tw/spec/states.py`", diagram.page),
         "reference/decision-tables.md": _page("`tcptrace_tw/spec` and `tcptrace_tw/rules`", decisions.page),
         "reference/profiles.md": _page("`tcptrace_tw/spec/profiles.py`", decisions.profiles_page),
@@ -32,8 +35,20 @@ def all_pages() -> dict[str, Build]:
     return pages
 
 
+def site() -> str:
+    """The site's settings, with an entry for each family of rules."""
+    entries = [f'    {{ "{catalogue.title(family)}" = "rules/{family}.md" }},\n' for family in catalogue.families()]
+    return re.sub(
+        r"(# rules:begin\n).*?( *# rules:end\n)",
+        lambda match: match[1] + "".join(entries) + match[2],
+        SITE.read_text(),
+        flags=re.DOTALL,
+    )
+
+
 def write() -> None:
     """Write all pages; a page of a family that is gone goes too."""
+    SITE.write_text(site())
     pages = all_pages()
     for path in (DOCS / "rules").glob("*.md"):
         if f"rules/{path.name}" not in pages:
