@@ -12,21 +12,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.memory import Pool
-from tcptrace_tw.spec.segments import Segments
-
-TUPLE = np.dtype(
-    [
-        ("a_hi", "i8"),
-        ("a_lo", "i8"),
-        ("b_hi", "i8"),
-        ("b_lo", "i8"),
-        ("scope", "i8"),
-        ("hash", "u4"),
-        ("a_port", "u2"),
-        ("b_port", "u2"),
-    ]
-)
-"""Endpoint a is the lesser of the two by (address, port): both directions of a tuple have one key."""
+from tcptrace_tw.spec.segments import TUPLE, Segments
 
 USED, FREE, FREE_HEAD, SEED = range(4)
 
@@ -35,12 +21,12 @@ class FlowState(NamedTuple):
     """``index``: open addressing, slot + 1 or 0. ``regs``: counters by the names above."""
 
     tuples: Any
-    index: NDArray[np.int32]
+    index: NDArray[np.int32]  # type: ignore[assignment]
     regs: NDArray[np.int64]
 
 
 @kernel
-def mix(h: int, x: int) -> int:
+def mix(h: Any, x: Any) -> Any:
     """Stir the 64 bits of ``x`` into the 32-bit hash ``h``; products stay below 2**63 in both modes."""
     h = ((h ^ (x & 0xFFFFFFFF)) * 0x45D9F3B) & 0x7FFFFFFFFFFFFFF
     h = (h ^ (h >> 27)) & 0xFFFFFFFF
@@ -49,7 +35,7 @@ def mix(h: int, x: int) -> int:
 
 
 @kernel
-def is_swapped(src_hi: int, src_lo: int, sport: int, dst_hi: int, dst_lo: int, dport: int) -> bool:
+def is_swapped(src_hi: Any, src_lo: Any, sport: Any, dst_hi: Any, dst_lo: Any, dport: Any) -> bool:
     """Whether the source is endpoint b."""
     if src_lo != dst_lo:
         return src_lo > dst_lo

@@ -7,6 +7,7 @@ from the same code object with every kernel it names replaced by that kernel's o
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import hashlib
 import os
@@ -91,10 +92,8 @@ def is_cached(folder: Path) -> bool:
 
 def mark_cached(folder: Path) -> None:
     """Say that every kernel of this build has been stored; silently not, where the folder is read-only."""
-    try:
+    with contextlib.suppress(OSError):
         (folder / "complete").touch()
-    except OSError:
-        pass
 
 
 def _digest() -> str:

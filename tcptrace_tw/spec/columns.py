@@ -51,7 +51,7 @@ class Table(NamedTuple):
     columns: tuple[Column, ...]
 
     @property
-    def dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def dtype(self) -> np.dtype:
         """The record of one kernel row, packed with the widest fields first so that all are aligned."""
         fields = [f for c in self.columns for f in c.fields]
         fields.sort(key=lambda f: -int(f[1][1]))
@@ -310,6 +310,7 @@ STALE_SEGMENTS = Table(
         _frame("retransmit_frame", "The same bytes again with a TSval that is not stale."),
         _frame("acked_frame", "The receiver's ACK that covers the segment."),
         _time("acked_time", "Its time.", null=True),
+        _bool("is_before_syn", "Whether TSval is below that of the SYN, and the tuple had an earlier incarnation."),
         _bool("is_in_order", "Whether SEG.SEQ was RCV.NXT and the bytes were new."),
         _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
             "old-duplicate", "stale-ack", "tolerated", "unsure"), "What the decision table says (rules/paws).", null=True),

@@ -135,7 +135,9 @@ def syn_acceptance_table(p: Profile) -> NDArray[np.uint8]:
         for new_ts in (0, 1):
             for sign in (-1, 0, 1):
                 for isn in (0, 1):
-                    table[old_ts, new_ts, sign + 1, isn] = _first(p.syn_rules, bool(old_ts), bool(new_ts), sign, bool(isn))
+                    table[old_ts, new_ts, sign + 1, isn] = _first(
+                        p.syn_rules, bool(old_ts), bool(new_ts), sign, bool(isn)
+                    )
     return table
 
 

@@ -1,16 +1,31 @@
 """The passing batch: one array per column of ``columns.SEGMENTS``, bundled so that a kernel takes it as one argument."""
 
 from collections import namedtuple
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tcptrace_tw.spec.columns import SEGMENTS
 
 _FIELDS = [field for column in SEGMENTS.columns for field in column.fields]
 
-Segments = namedtuple("Segments", [name for name, _ in _FIELDS])  # type: ignore[misc]
-"""Columns of equal length. A batch is only valid until the next one is read: copy what must outlive it."""
+if TYPE_CHECKING:
+
+    class Segments(tuple[NDArray[Any], ...]):
+        """The same for the type checker, which cannot follow the declaration."""
+
+        _fields: tuple[str, ...]
+
+        def __new__(cls, *columns: NDArray[Any]) -> Self:
+            """One array a column."""
+
+        def __getattr__(self, name: str) -> NDArray[Any]:
+            """A column."""
+
+else:
+    Segments = namedtuple("Segments", [name for name, _ in _FIELDS])
+    """Columns of equal length. A batch is only valid until the next one is read: copy what must outlive it."""
 
 
 MOST = 1 << 14
@@ -41,3 +56,18 @@ def segment_record(batch: Segments) -> Any:
         for name, _ in _FIELDS:
             record[name][0][:size] = getattr(batch, name)
     return record.view(np.recarray)[0]
+
+
+TUPLE = np.dtype(
+    [
+        ("a_hi", "i8"),
+        ("a_lo", "i8"),
+        ("b_hi", "i8"),
+        ("b_lo", "i8"),
+        ("scope", "i8"),
+        ("hash", "u4"),
+        ("a_port", "u2"),
+        ("b_port", "u2"),
+    ]
+)
+"""Endpoint a is the lesser of the two by (address, port): both directions of a tuple have one key."""

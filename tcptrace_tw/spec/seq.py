@@ -4,6 +4,8 @@ Values lie in 0 .. 2**32 - 1; ``seq_diff`` is signed. Every step is taken in int
 int64 would give a float, and numpy's uint32 would wrap on its own.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tcptrace_tw.jit import kernel
@@ -13,36 +15,36 @@ HALF = 0x80000000
 
 
 @kernel
-def seq_add(a: int, n: int) -> int:
+def seq_add(a: Any, n: Any) -> Any:
     """``a + n`` modulo 2**32."""
     return (np.int64(a) + np.int64(n)) & MASK
 
 
 @kernel
-def seq_diff(a: int, b: int) -> int:
+def seq_diff(a: Any, b: Any) -> Any:
     """How far ``a`` is ahead of ``b``: a value in -2**31 .. 2**31 - 1."""
     return ((np.int64(a) - np.int64(b) + HALF) & MASK) - HALF
 
 
 @kernel
-def seq_lt(a: int, b: int) -> bool:
+def seq_lt(a: Any, b: Any) -> Any:
     """Whether ``a`` comes before ``b``."""
     return seq_diff(a, b) < 0
 
 
 @kernel
-def seq_le(a: int, b: int) -> bool:
+def seq_le(a: Any, b: Any) -> Any:
     """Whether ``a`` comes before ``b`` or equals it."""
     return seq_diff(a, b) <= 0
 
 
 @kernel
-def seq_gt(a: int, b: int) -> bool:
+def seq_gt(a: Any, b: Any) -> Any:
     """Whether ``a`` comes after ``b``."""
     return seq_diff(a, b) > 0
 
 
 @kernel
-def seq_ge(a: int, b: int) -> bool:
+def seq_ge(a: Any, b: Any) -> Any:
     """Whether ``a`` comes after ``b`` or equals it."""
     return seq_diff(a, b) >= 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.states import FIN_WAIT_1, RCV_ACK_OF_FIN, RCV_FIN, TIME_WAIT
 from tcptrace_tw.tcp.places import (
     tcb_at,
 )
-from tcptrace_tw.spec.states import FIN_WAIT_1, RCV_ACK_OF_FIN, RCV_FIN, TIME_WAIT
 from tcptrace_tw.tcp.state import FIN_ACKED
 from tcptrace_tw.tcp.time_wait import drop_span
 from tcptrace_tw.tcp.transitions import is_pending, receive, take_back

@@ -5,14 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    conn_at,
-    head_of,
-    reuse_at,
-    set_head,
-    set_released,
-    tcb_at,
-)
 from tcptrace_tw.spec.columns import ACK, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff
 from tcptrace_tw.spec.states import (
@@ -25,7 +17,6 @@ from tcptrace_tw.spec.states import (
     TIME_WAIT,
 )
 from tcptrace_tw.spec.words import (
-    BASIS_ASSUMED,
     BASIS_INFERRED,
     END_REOPENED,
     END_REUSED,
@@ -34,37 +25,32 @@ from tcptrace_tw.spec.words import (
     ORIG,
     RESP,
 )
-from tcptrace_tw.tcp.fin import fin_not_received
-from tcptrace_tw.tcp.oddities import write_oddities
-from tcptrace_tw.tcp.queue import dequeue, enqueue
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    reuse_at,
+    set_head,
+    tcb_at,
+)
+from tcptrace_tw.tcp.queue import enqueue
+from tcptrace_tw.tcp.retirement import forget_slot, is_forgotten, retire
 from tcptrace_tw.tcp.reuse import note_opened, open_reuse
-from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
 from tcptrace_tw.tcp.state import (
     CONNS_FREE,
     CONNS_LIVE,
     CONNS_USED,
     ISS_KNOWN,
     LIVE_PEAK,
-    LONG_CONNECTIONS,
     NEXT_CONNECTION,
     NEXT_TUPLE,
     NOW,
     NXT_KNOWN,
-    ONE_WAY_CONNECTIONS,
-    PENDING,
-    PLAIN_CONNECTIONS,
-    QUEUE_HEAD,
-    RELEASED,
     REMEMBER,
-    SAW_PLAIN,
 )
 from tcptrace_tw.tcp.time_wait import end_span, expire
-from tcptrace_tw.tcp.transitions import commit, first_seen, move
+from tcptrace_tw.tcp.transitions import first_seen, move
 
 NO_CONNECTION = -1
-
-UNANSWERED_FINS = 3
-"""A FIN repeated so often without any ACK was never received: a host in TIME-WAIT answers each of them."""
 
 
 @kernel
@@ -332,95 +318,3 @@ def promote(st, c, seg, i):  # type: ignore[no-untyped-def]
             move(st, k, SUPERSEDED, BASIS_INFERRED, syn_time, syn_frame)
     conn.previous = NO_CONNECTION
     retire(st, previous)
-
-
-@kernel
-def is_over(st, c):  # type: ignore[no-untyped-def]
-    """Whether nothing more is expected of incarnation ``c``: both ends are done, or nobody ever answered."""
-    o = np.int64(tcb_at(st, 2 * c).state)
-    r = np.int64(tcb_at(st, 2 * c + 1).state)
-    o_done = o == CLOSED or o == LISTEN or o == TIME_WAIT
-    r_done = r == CLOSED or r == LISTEN or r == TIME_WAIT
-    return (o_done and r_done) or (o == SYN_SENT and r_done) or (o_done and r == SYN_RECEIVED)
-
-
-@kernel
-def last_time(st, c):  # type: ignore[no-untyped-def]
-    """Time of the last segment of incarnation ``c``."""
-    return max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
-
-
-@kernel
-def is_forgotten(st, c):  # type: ignore[no-untyped-def]
-    """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
-    return is_over(st, c) and st.regs[NOW] - last_time(st, c) >= st.params[REMEMBER]
-
-
-@kernel
-def forget_finished(st):  # type: ignore[no-untyped-def]
-    """Let go of at most two incarnations whose time has come: one is opened at most for every segment."""
-    for _ in range(2):
-        c = st.regs[QUEUE_HEAD]
-        if c < 0 or st.regs[NOW] < np.int64(conn_at(st, c).due):
-            return
-        if is_forgotten(st, c):
-            retire(st, c)
-        else:
-            dequeue(st, c)
-            if is_over(st, c):
-                enqueue(st, c, last_time(st, c) + st.params[REMEMBER])
-
-
-@kernel
-def forget_slot(st, slot):  # type: ignore[no-untyped-def]
-    """Let go of everything that a tuple had."""
-    c = head_of(st, slot)
-    while c >= 0:
-        retire(st, c)
-        c = head_of(st, slot)
-
-
-@kernel
-def retire(st, c):  # type: ignore[no-untyped-def]
-    """Write the rows of incarnation ``c`` and give its records back."""
-    conn = conn_at(st, c)
-    for k in range(2 * c, 2 * c + 2):
-        if np.int64(tcb_at(st, k ^ 1).fin_repeats) >= UNANSWERED_FINS:
-            fin_not_received(st, k)
-        commit(st, k, PENDING, BASIS_ASSUMED)
-        expire(st, k)
-    write_connection(st, c)
-    write_span(st, 2 * c)
-    write_span(st, 2 * c + 1)
-    write_facts(st, c)
-    write_oddities(st, c)
-    count_caveats(st, c)
-    dequeue(st, c)
-    slot = np.int64(conn.slot)
-    previous = np.int64(conn.previous)
-    if head_of(st, slot) == c:
-        set_head(st, slot, previous)
-        if previous < 0:
-            set_released(st, st.regs[RELEASED], slot)
-            st.regs[RELEASED] += 1
-    else:
-        newer = head_of(st, slot)
-        if newer >= 0 and np.int64(conn_at(st, newer).previous) == c:
-            conn_at(st, newer).previous = previous
-    conn.id = 0
-    conn.previous = st.regs[CONNS_FREE]
-    st.regs[CONNS_FREE] = c
-    st.regs[CONNS_LIVE] -= 1
-
-
-@kernel
-def count_caveats(st, c):  # type: ignore[no-untyped-def]
-    """Count what tells a filtered or one-way capture from a whole one (semantics: 9.2, 9.3)."""
-    o = tcb_at(st, 2 * c)
-    r = tcb_at(st, 2 * c + 1)
-    if np.int64(conn_at(st, c).bits) & SAW_PLAIN:
-        st.regs[PLAIN_CONNECTIONS] += 1
-    if np.int64(o.segments) + np.int64(r.segments) > 10:
-        st.regs[LONG_CONNECTIONS] += 1
-        if np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
-            st.regs[ONE_WAY_CONNECTIONS] += 1

@@ -30,7 +30,6 @@ from tcptrace_tw.tcp.state import (
     SWAP_FRAME,
     SWAP_LAG,
     SWAPS,
-    TS_OK,
     UNSEEN_BYTES,
     UNSEEN_FRAME,
 )

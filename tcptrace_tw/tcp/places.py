@@ -7,14 +7,14 @@ bundle of arrays every call would hand over 150 words, which cost ten times what
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.flow import TUPLE
 from tcptrace_tw.jit import native
+from tcptrace_tw.native import int32_at, prefetch, record_at, set_int32
 from tcptrace_tw.spec.columns import CONNECTIONS, ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
+from tcptrace_tw.spec.segments import TUPLE
 from tcptrace_tw.tcp.state import (
     CONNECTION,
     DUPLICATE_PLACES,
@@ -64,232 +64,129 @@ def desk_dtype(next_state: tuple[int, ...], syn_table: tuple[int, ...]) -> np.dt
     )
 
 
-def _address(context: Any, builder: Any, desk: Any, desk_type: Any, field: str, index: Any, size: int) -> Any:
-    """Machine code for: the address in ``desk.<field>_at`` plus ``index`` times ``size``."""
-    from llvmlite import ir
-
-    word = ir.IntType(64)
-    place = builder.add(builder.ptrtoint(desk, word), word(desk_type.offset(f"{field}_at")))
-    base = builder.load(builder.inttoptr(place, word.as_pointer()))
-    return builder.add(base, builder.mul(index, word(size)))
-
-
-def _record(field: str) -> Callable[[], Any]:
-    """How numba reaches a record of a pool: its address is all that a record is."""
-
-    def make() -> Any:
-        from numba import types as numba_types
-        from numba.extending import intrinsic
-        from numba.np.numpy_support import from_dtype
-
-        dtype = POOLS[field]
-        record = from_dtype(dtype)
-
-        def typed(typingctx: Any, st: Any, index: Any) -> Any:
-            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], dtype.itemsize)
-                return builder.inttoptr(address, context.get_value_type(record))
-
-            return record(st, numba_types.int64), code
-
-        return intrinsic(typed)
-
-    return make
-
-
-def _word(field: str) -> Callable[[], Any]:
-    """How numba reads an int32 of an array whose address the desk holds."""
-
-    def make() -> Any:
-        from llvmlite import ir
-        from numba import types as numba_types
-        from numba.extending import intrinsic
-
-        def typed(typingctx: Any, st: Any, index: Any) -> Any:
-            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], 4)
-                value = builder.load(builder.inttoptr(address, ir.IntType(32).as_pointer()))
-                return builder.sext(value, ir.IntType(64))
-
-            return numba_types.int64(st, numba_types.int64), code
-
-        return intrinsic(typed)
-
-    return make
-
-
-def _set_word(field: str) -> Callable[[], Any]:
-    """How numba writes an int32 of an array whose address the desk holds."""
-
-    def make() -> Any:
-        from llvmlite import ir
-        from numba import types as numba_types
-        from numba.extending import intrinsic
-
-        def typed(typingctx: Any, st: Any, index: Any, value: Any) -> Any:
-            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], 4)
-                small = builder.trunc(args[2], ir.IntType(32))
-                builder.store(small, builder.inttoptr(address, ir.IntType(32).as_pointer()))
-                return context.get_dummy_value()
-
-            return numba_types.void(st, numba_types.int64, numba_types.int64), code
-
-        return intrinsic(typed)
-
-    return make
-
-
-def _prefetch(fields: tuple[tuple[str, int, tuple[int, ...]], ...]) -> Callable[[], Any]:
-    """How numba asks for cache lines ahead of time.
-
-    For each pool: how many records belong to one index, and the offsets of the lines that are wanted.
-    """
-
-    def make() -> Any:
-        from llvmlite import ir
-        from numba import types as numba_types
-        from numba.extending import intrinsic
-
-        def typed(typingctx: Any, st: Any, index: Any) -> Any:
-            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-                kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-                prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-                for field, records, lines in fields:
-                    size = records * (POOLS[field].itemsize if field in POOLS else 4)
-                    address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
-                    for line in lines:
-                        place = builder.inttoptr(builder.add(address, ir.IntType(64)(line)), byte)
-                        builder.call(prefetch, [place, flag(1), flag(3), flag(1)])
-                return context.get_dummy_value()
-
-            return numba_types.void(st, numba_types.int64), code
-
-        return intrinsic(typed)
-
-    return make
-
-
-@native(_prefetch((("heads", 1, (0,)),)))
-def prefetch_head(st: Any, slot: int) -> None:
+@native(prefetch((("heads", 4, (0,)),)))
+def prefetch_head(st: Any, slot: Any) -> None:
     """Soon ``head_of(st, slot)`` will be asked for."""
 
 
-@native(_prefetch((("conns", 1, (0, 64)), ("tcbs", 2, (0, 64, TCB.itemsize, TCB.itemsize + 64)))))
-def prefetch_incarnation(st: Any, c: int) -> None:
+_PAIR = (0, 64, TCB.itemsize, TCB.itemsize + 64)
+"""The first two cache lines of each of two endpoints."""
+
+
+@native(prefetch((("conns", CONNECTION.itemsize, (0, 64)), ("tcbs", 2 * TCB.itemsize, _PAIR))))
+def prefetch_incarnation(st: Any, c: Any) -> None:
     """Soon incarnation ``c`` and its endpoints will be asked for."""
 
 
-@native(_record("conns"))
-def conn_at(st: Any, c: int) -> Any:
+@native(record_at("conns", POOLS["conns"]))
+def conn_at(st: Any, c: Any) -> Any:
     """Incarnation ``c``."""
     return st.conns[c]
 
 
-@native(_record("tcbs"))
-def tcb_at(st: Any, k: int) -> Any:
+@native(record_at("tcbs", POOLS["tcbs"]))
+def tcb_at(st: Any, k: Any) -> Any:
     """Endpoint ``k``."""
     return st.tcbs[k]
 
 
-@native(_record("causes"))
-def cause_at(st: Any, k: int) -> Any:
+@native(record_at("causes", POOLS["causes"]))
+def cause_at(st: Any, k: Any) -> Any:
     """The causes of endpoint ``k``'s waiting receipts."""
     return st.causes[k]
 
 
-@native(_record("spans"))
-def span_at(st: Any, s: int) -> Any:
+@native(record_at("spans", POOLS["spans"]))
+def span_at(st: Any, s: Any) -> Any:
     """A TIME-WAIT span."""
     return st.spans[s]
 
 
-@native(_record("reuses"))
-def reuse_at(st: Any, r: int) -> Any:
+@native(record_at("reuses", POOLS["reuses"]))
+def reuse_at(st: Any, r: Any) -> Any:
     """The facts of a reuse."""
     return st.reuses[r]
 
 
-@native(_record("stales"))
-def stale_at(st: Any, s: int) -> Any:
+@native(record_at("stales", POOLS["stales"]))
+def stale_at(st: Any, s: Any) -> Any:
     """The facts of a stale segment."""
     return st.stales[s]
 
 
-@native(_record("resets"))
-def reset_at(st: Any, s: int) -> Any:
+@native(record_at("resets", POOLS["resets"]))
+def reset_at(st: Any, s: Any) -> Any:
     """The facts of a RST."""
     return st.resets[s]
 
 
-@native(_record("oddities"))
-def oddity_at(st: Any, s: int) -> Any:
+@native(record_at("oddities", POOLS["oddities"]))
+def oddity_at(st: Any, s: Any) -> Any:
     """What is rare about an endpoint."""
     return st.oddities[s]
 
 
-@native(_record("tuples"))
-def tuple_at(st: Any, slot: int) -> Any:
+@native(record_at("tuples", POOLS["tuples"]))
+def tuple_at(st: Any, slot: Any) -> Any:
     """The key of a tuple."""
     return st.tuples[slot]
 
 
-@native(_record("out_connections"))
-def out_connection_at(st: Any, n: int) -> Any:
+@native(record_at("out_connections", POOLS["out_connections"]))
+def out_connection_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_connections[n]
 
 
-@native(_record("out_transitions"))
-def out_transition_at(st: Any, n: int) -> Any:
+@native(record_at("out_transitions", POOLS["out_transitions"]))
+def out_transition_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_transitions[n]
 
 
-@native(_record("out_time_wait"))
-def out_time_wait_at(st: Any, n: int) -> Any:
+@native(record_at("out_time_wait", POOLS["out_time_wait"]))
+def out_time_wait_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_time_wait[n]
 
 
-@native(_record("out_reuses"))
-def out_reuse_at(st: Any, n: int) -> Any:
+@native(record_at("out_reuses", POOLS["out_reuses"]))
+def out_reuse_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_reuses[n]
 
 
-@native(_record("out_stale"))
-def out_stale_at(st: Any, n: int) -> Any:
+@native(record_at("out_stale", POOLS["out_stale"]))
+def out_stale_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_stale[n]
 
 
-@native(_record("out_resets"))
-def out_reset_at(st: Any, n: int) -> Any:
+@native(record_at("out_resets", POOLS["out_resets"]))
+def out_reset_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_resets[n]
 
 
-@native(_record("out_oddities"))
-def out_oddity_at(st: Any, n: int) -> Any:
+@native(record_at("out_oddities", POOLS["out_oddities"]))
+def out_oddity_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
     return st.out_oddities[n]
 
 
-@native(_word("heads"))
-def head_of(st: Any, slot: int) -> int:
+@native(int32_at("heads"))
+def head_of(st: Any, slot: Any) -> int:
     """The newest incarnation of a tuple, or -1."""
     return int(st.heads[slot])
 
 
-@native(_set_word("heads"))
-def set_head(st: Any, slot: int, c: int) -> None:
+@native(set_int32("heads"))
+def set_head(st: Any, slot: Any, c: Any) -> None:
     """Make ``c`` the newest incarnation of a tuple."""
     st.heads[slot] = c
 
 
-@native(_set_word("released"))
-def set_released(st: Any, n: int, slot: int) -> None:
+@native(set_int32("released"))
+def set_released(st: Any, n: Any, slot: Any) -> None:
     """Note a slot that nothing lives in any more."""
     st.released[n] = slot

@@ -32,7 +32,7 @@ def _copier(table: Table) -> Callable[[Any, Any], None]:
     name = f"copy_{table.name}"
     lines = [f"def {name}(to, source):", *(f"    to.{field} = source.{field}" for field in table.dtype.names or ())]
     scope: dict[str, Any] = {}
-    exec(compile("\n".join(lines), __file__, "exec"), scope)  # noqa: S102 - the names are our own declarations
+    exec(compile("\n".join(lines), __file__, "exec"), scope)
     function = scope[name]
     function.__module__ = __name__
     return kernel(function)
@@ -88,4 +88,6 @@ def new_reset(st):  # type: ignore[no-untyped-def]
 def new_oddity(st):  # type: ignore[no-untyped-def]
     """A place for what is rare about an endpoint."""
     free = st.regs[ODDITIES_FREE]
-    return take(st.regs, ODDITIES_USED, ODDITIES_FREE, np.int64(oddity_at(st, free).next) if free >= 0 else np.int64(-1))
+    return take(
+        st.regs, ODDITIES_USED, ODDITIES_FREE, np.int64(oddity_at(st, free).next) if free >= 0 else np.int64(-1)
+    )

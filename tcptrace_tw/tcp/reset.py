@@ -5,13 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    conn_at,
-    head_of,
-    reset_at,
-    span_at,
-    tcb_at,
-)
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
@@ -41,9 +34,17 @@ from tcptrace_tw.spec.words import (
 )
 from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.oddities import expect_challenge
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    reset_at,
+    span_at,
+    tcb_at,
+)
 from tcptrace_tw.tcp.pools import new_reset
 from tcptrace_tw.tcp.reuse import note_refused
 from tcptrace_tw.tcp.rows import set_peers
+from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.state import (
     ABORTED,
     FIN_SENT,
@@ -62,7 +63,6 @@ from tcptrace_tw.tcp.state import (
     TWO_MSL,
     WSCALE_ON_SYN,
 )
-from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.time_wait import drop_span, end_span, since
 from tcptrace_tw.tcp.transitions import RETRACT_TIME_WAIT, move, receive, retract
 
@@ -128,7 +128,11 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     if is_echo or denies_fin:
         # The RST of a host without a socket, or one that does not acknowledge the FIN: it was never taken in.
         fin_not_received(st, k)
-    if np.int64(rcv.state) == SYN_RECEIVED and acceptable and seq_gt(np.int64(seg.seq[i]), (np.int64(snd.iss) + 1) & MASK):
+    if (
+        np.int64(rcv.state) == SYN_RECEIVED
+        and acceptable
+        and seq_gt(np.int64(seg.seq[i]), (np.int64(snd.iss) + 1) & MASK)
+    ):
         # The sender had sent data: its third ACK was not captured.
         receive(st, p, RCV_ACK_OF_SYN, now, frame, -1)
     if np.int64(snd.state) == TIME_WAIT and is_echo and np.int64(rcv.last_flags) & FIN:
@@ -304,7 +308,6 @@ def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-
                     row.continued_data_frame = seg.frame[i]
         elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
             row.challenge_frame = seg.frame[i]
-
 
 
 @kernel

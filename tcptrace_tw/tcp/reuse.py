@@ -8,12 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    conn_at,
-    reuse_at,
-    span_at,
-    tcb_at,
-)
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff
 from tcptrace_tw.spec.states import CLOSED, RCV_ACK_OF_FIN, TIME_WAIT
@@ -30,6 +24,12 @@ from tcptrace_tw.spec.words import (
     RESP,
 )
 from tcptrace_tw.tcp.oddities import note_challenged_syn
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    reuse_at,
+    span_at,
+    tcb_at,
+)
 from tcptrace_tw.tcp.pools import new_reuse
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
@@ -210,7 +210,7 @@ def note_retry(st, c, seg, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def note_on_earlier(st, new, c, seg, i, side):  # type: ignore[no-untyped-def]
-    """A segment with the earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
+    """The earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
     row = reuse_at(st, np.int64(conn_at(st, new).reuse))
     flags = np.int64(seg.flags[i])
     sent_by_opener = (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)

@@ -5,20 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    conn_at,
-    out_connection_at,
-    out_reset_at,
-    out_reuse_at,
-    out_stale_at,
-    out_time_wait_at,
-    reset_at,
-    reuse_at,
-    span_at,
-    stale_at,
-    tcb_at,
-    tuple_at,
-)
 from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT
 from tcptrace_tw.spec.words import (
     BOTH,
@@ -33,6 +19,20 @@ from tcptrace_tw.spec.words import (
     OPENED_MIDSTREAM,
     ORIG,
     RESP,
+)
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    out_connection_at,
+    out_reset_at,
+    out_reuse_at,
+    out_stale_at,
+    out_time_wait_at,
+    reset_at,
+    reuse_at,
+    span_at,
+    stale_at,
+    tcb_at,
+    tuple_at,
 )
 from tcptrace_tw.tcp.pools import copy_reset, copy_reuse, copy_stale
 from tcptrace_tw.tcp.state import (
@@ -106,7 +106,11 @@ def how_it_closed(conn, o, r):  # type: ignore[no-untyped-def]
         return CLOSE_ABORT
     if fins == 1:
         return CLOSE_HALF_CLOSED
-    if np.int64(r.segments) == 0 and np.int64(conn.opened) != OPENED_MIDSTREAM and np.int64(o.state) in (SYN_SENT, CLOSED):
+    if (
+        np.int64(r.segments) == 0
+        and np.int64(conn.opened) != OPENED_MIDSTREAM
+        and np.int64(o.state) in (SYN_SENT, CLOSED)
+    ):
         return CLOSE_UNANSWERED
     return CLOSE_OPEN
 
@@ -253,7 +257,7 @@ def write_facts(st, c):  # type: ignore[no-untyped-def]
 def note_established(conn, o, r, time):  # type: ignore[no-untyped-def]
     """Remember when both ends were ESTABLISHED, or beyond, for the first time."""
     if np.int64(conn.established_time) < 0:
-        if ESTABLISHED <= np.int64(o.state) and ESTABLISHED <= np.int64(r.state):
-            conn.established_time = time
-        elif np.int64(o.state) == FIN_WAIT_1 and np.int64(r.state) == SYN_RECEIVED:
+        if (np.int64(o.state) >= ESTABLISHED and np.int64(r.state) >= ESTABLISHED) or (
+            np.int64(o.state) == FIN_WAIT_1 and np.int64(r.state) == SYN_RECEIVED
+        ):
             conn.established_time = time

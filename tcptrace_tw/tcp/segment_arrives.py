@@ -20,32 +20,10 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    conn_at,
-    head_of,
-    prefetch_head,
-    prefetch_incarnation,
-    span_at,
-    tcb_at,
-)
-from tcptrace_tw.spec.columns import ACK, FIN, HAS_MSS, HAS_TS, HAS_WSCALE, RST, SYN, TRUNCATED
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
-    CLOSED,
-    CLOSING,
-    ESTABLISHED,
-    FIN_WAIT_1,
-    LAST_ACK,
-    LISTEN,
-    RCV_ACK_OF_FIN,
     RCV_ACK_OF_SYN,
-    RCV_FIN,
-    RCV_FIN_AND_ACK,
-    RCV_SYN,
-    RCV_SYN_ACK,
-    SND_FIN,
-    SND_SYN,
-    SND_SYN_ACK,
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
@@ -53,47 +31,49 @@ from tcptrace_tw.spec.states import (
 )
 from tcptrace_tw.spec.words import (
     BASIS_INFERRED,
-    BASIS_SENT,
-    END_CAPTURE,
-    OPENED_SIMULTANEOUS,
-    RESP,
-    START_ACK,
-    START_FIN,
 )
-from tcptrace_tw.tcp.fin import fin_not_received
-from tcptrace_tw.tcp.history import count_segment
-from tcptrace_tw.tcp.incarnation import forget_finished, incarnation_of, is_over, retire
+from tcptrace_tw.tcp.aftermath import after_reset
+from tcptrace_tw.tcp.closing import (
+    close_sent,
+    eighth_check_the_fin,
+    fin_acked,
+    fin_again,
+    into_time_wait,
+    time_wait_receives,
+)
 from tcptrace_tw.tcp.duplicate import is_duplicate_frame
+from tcptrace_tw.tcp.evidence import remember_ack, snd_acks
+from tcptrace_tw.tcp.handshake import syn_arrives
+from tcptrace_tw.tcp.history import count_segment
+from tcptrace_tw.tcp.incarnation import incarnation_of
 from tcptrace_tw.tcp.oddities import (
-    expect_challenge,
     follow_oddity,
     look_at_clock,
     note_half_close,
     note_merged,
-    note_syn_retry,
-    note_synack_repeat,
     note_unseen,
 )
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    prefetch_head,
+    prefetch_incarnation,
+    tcb_at,
+)
 from tcptrace_tw.tcp.queue import enqueue
-from tcptrace_tw.tcp.reset import follow_resets, reset_time, rst_arrives
-from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier, note_retry
+from tcptrace_tw.tcp.reset import rst_arrives
+from tcptrace_tw.tcp.retirement import forget_finished, is_over
+from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier
 from tcptrace_tw.tcp.rows import note_established
 from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
 from tcptrace_tw.tcp.state import (
-    ABORTED,
     ACKED,
     BACKWARD_FRAME,
-    CONNS_USED,
-    ECHO_VALID,
-    ENTERED_FIN_WAIT_1,
-    FIN_ACKED,
+    FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
-    IGNORES_RST,
     IN_QUEUE,
     ISS_KNOWN,
-    KEEPS_TS_RECENT,
-    LAST_ACK_LOST,
     MAX_BACKWARD,
     NOW,
     NXT_KNOWN,
@@ -103,38 +83,20 @@ from tcptrace_tw.tcp.state import (
     OUT_ROOM,
     OUT_STALE,
     OUT_TRANSITIONS,
-    PASSES_FIN_WAIT_2,
     RCV_KNOWN,
-    REFUSED,
-    RELEASED,
     REMEMBER,
-    RESTART_EXACT_ACK,
-    RESTART_FIN,
     RESTART_OTHER_ACK,
     RESTART_STALE,
-    RST_SENT,
-    RST_TAKEN,
     SAW_PLAIN,
     START,
     SYN_PAYLOAD,
     TS_OK,
-    TS_ON_SYN,
-    TS_VALID,
-    WSCALE_ON_SYN,
 )
-from tcptrace_tw.tcp.time_wait import enter_time_wait, expire, holder_acks, restart
+from tcptrace_tw.tcp.time_wait import expire
 from tcptrace_tw.tcp.transitions import (
-    RETRACT_RESET,
-    is_pending,
     move,
-    prove,
     receive,
-    retract,
-    take_back,
 )
-
-FARTHEST_JUMP = 1 << 30
-"""Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
 
 
 @kernel
@@ -246,139 +208,6 @@ def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
-    """SYN and SYN+ACK (RFC 9293 3.10.7.2 and 3.10.7.3)."""
-    conn = conn_at(st, c)
-    k = 2 * c + side
-    p = 2 * c + 1 - side
-    snd = tcb_at(st, k)
-    rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags[i])
-    seq = np.int64(seg.seq[i])
-    now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
-    known = np.int64(snd.bits) & ISS_KNOWN != 0
-    again = known and seq == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
-    if known and seq != np.int64(snd.iss):
-        return  # a SYN+ACK of other numbers: an old duplicate; RFC 9293 3.10.7.4 answers it with an ACK
-    if not again:
-        note_syn(st, conn, snd, rcv, seg, i)
-    if flags & ACK == 0:
-        if again:
-            syn_again(st, c, side, seg, i)
-        if np.int64(snd.state) == CLOSED and (np.int64(rcv.state) <= SYN_SENT):
-            move(st, k, SND_SYN, BASIS_SENT, now, frame)
-        if not again and np.int64(rcv.state) == SYN_SENT and side == RESP:
-            conn.opened = OPENED_SIMULTANEOUS
-            receive(st, p, RCV_SYN, now, frame, -1)
-            receive(st, k, RCV_SYN, now, np.int64(rcv.syn_frame), -1)
-        return
-    ack = np.int64(seg.ack[i])
-    if np.int64(rcv.bits) & ISS_KNOWN == 0:
-        infer_syn(st, p, ack, seg, i)
-    prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
-    if again:
-        if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
-            if now - np.int64(rcv.last_time) > 1000 * np.int64(snd.rtt_us):
-                note_synack_repeat(st, c, side, seg, i)
-        snd.syn_repeats += 1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0
-        take_back(st, k, RCV_ACK_OF_SYN)
-    if np.int64(snd.state) == CLOSED and not again:
-        snd.state = LISTEN
-        conn.bits &= ~REFUSED & 0xFFFF
-    if np.int64(snd.state) == LISTEN or np.int64(snd.state) == SYN_SENT:
-        move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
-    acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
-    if acks_syn:
-        if not again and np.int64(rcv.syn_repeats) > 0:
-            note_syn_retry(st, c, 1 - side, seg, i)
-        rcv.snd_una = ack
-        tsval = np.int64(seg.tsval[i]) if np.int64(seg.options[i]) & HAS_TS else -1
-        if np.int64(rcv.state) == SYN_SENT:
-            receive(st, p, RCV_SYN_ACK, now, frame, tsval)
-        elif np.int64(rcv.state) == SYN_RECEIVED:
-            receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
-        rcv.rcv_nxt = (seq + 1) & MASK
-        rcv.bits |= RCV_KNOWN
-    snd.last_ack = ack
-    snd.bits |= ACKED
-
-
-@kernel
-def note_syn(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
-    """What the first SYN of an endpoint says about it."""
-    seq = np.int64(seg.seq[i])
-    flags = np.int64(seg.flags[i])
-    options = np.int64(seg.options[i])
-    late = np.int64(snd.bits) & NXT_KNOWN != 0
-    snd.syn_frame = seg.frame[i]
-    snd.iss = seq
-    end = (seq + 1 + np.int64(seg.payload_len[i])) & MASK
-    if not late:
-        snd.snd_nxt = end
-        snd.snd_una = seq
-    snd.bits |= ISS_KNOWN | NXT_KNOWN
-    if np.int64(seg.payload_len[i]) > 0:
-        snd.bits |= SYN_PAYLOAD
-    if options & HAS_TS and options & TRUNCATED == 0:
-        snd.bits |= TS_ON_SYN
-    if options & HAS_WSCALE:
-        snd.bits |= WSCALE_ON_SYN
-        snd.wscale = min(np.int64(seg.wscale[i]), 14)
-    if np.int64(rcv.bits) & RCV_KNOWN == 0:
-        rcv.rcv_nxt = (seq + 1) & MASK
-        rcv.bits |= RCV_KNOWN
-    if np.int64(rcv.bits) & TS_ON_SYN and np.int64(snd.bits) & TS_ON_SYN:
-        conn.bits |= TS_OK
-    if options & HAS_MSS:
-        rcv.mss_256 = min((np.int64(seg.mss[i]) + 255) >> 8, 255)
-    if options & HAS_TS:
-        snd.first_tsval = seg.tsval[i]
-        snd.last_tsval = seg.tsval[i]
-        rcv.ts_recent = seg.tsval[i]
-        rcv.ts_recent_frame = seg.frame[i]
-        rcv.bits |= TS_VALID
-        if flags & ACK:
-            snd.ts_echoed = seg.tsecr[i]
-            snd.echo_frame = seg.frame[i]
-            snd.bits |= ECHO_VALID
-            snd.ts_echoed_s = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
-
-
-@kernel
-def syn_again(st, c, side, seg, i):  # type: ignore[no-untyped-def]
-    """The SYN once more: its sender has not got the answer, or an old duplicate comes by (RFC 9293 3.5)."""
-    conn = conn_at(st, c)
-    k = 2 * c + side
-    snd = tcb_at(st, k)
-    snd.syn_repeats += 1
-    note_retry(st, c, seg, i)
-    take_back(st, k, RCV_SYN_ACK)
-    if np.int64(snd.state) >= ESTABLISHED:
-        expect_challenge(st, c, 1 - side, seg.frame[i])
-        if np.int64(conn.old_syn_frame) < 0:
-            conn.old_syn_frame = seg.frame[i]
-
-
-@kernel
-def infer_syn(st, p, ack, seg, i):  # type: ignore[no-untyped-def]
-    """A SYN+ACK tells the ISN of a SYN that was not captured."""
-    t = tcb_at(st, p)
-    t.iss = (ack - 1) & MASK
-    t.snd_nxt = ack
-    t.snd_una = ack
-    t.bits |= ISS_KNOWN | NXT_KNOWN
-    if np.int64(seg.options[i]) & HAS_TS:
-        t.bits |= TS_ON_SYN
-        conn_at(st, p >> 1).bits |= TS_OK
-    if np.int64(seg.options[i]) & HAS_WSCALE:
-        t.bits |= WSCALE_ON_SYN
-        t.wscale = 14  # not known: the widest
-    if np.int64(t.state) == CLOSED:
-        move(st, p, SND_SYN, BASIS_INFERRED, st.regs[NOW], seg.frame[i])
-
-
-@kernel
 def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     """ACK, data and FIN (RFC 9293 3.10.7.4)."""
     conn = conn_at(st, c)
@@ -461,9 +290,10 @@ def begin_midstream(st, c, side, seq, ack, flags):  # type: ignore[no-untyped-de
 @kernel
 def fits(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
     """First, check sequence number: near what the sender has sent, or near what the receiver expects."""
-    reach = max(np.int64(rcv.window_max), 65535) + 65535
+    window = np.int64(rcv.window_max)
+    reach = np.int64(65535) + (window if window > 65535 else np.int64(65535))
     if np.int64(snd.bits) & ISS_KNOWN == 0 or np.int64(rcv.bits) & ISS_KNOWN == 0:
-        reach = FARTHEST_JUMP
+        reach = np.int64(FARTHEST_JUMP)
     ahead = seq_diff(seq, np.int64(snd.snd_nxt))
     if -reach <= ahead <= reach:
         return True
@@ -511,121 +341,6 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def close_sent(st, k, p, now, frame):  # type: ignore[no-untyped-def]
-    """The sender's FIN. If it does not acknowledge the peer's FIN, it was sent before that one came: the FINs cross."""
-    snd = tcb_at(st, k)
-    crosses = False
-    if is_pending(st, k, RCV_FIN):
-        crosses = take_back(st, k, RCV_FIN)
-    move(st, k, SND_FIN, BASIS_SENT, now, frame)
-    if crosses:
-        snd.bits |= FIN_RECEIVED
-        receive(st, k, RCV_FIN, now, tcb_at(st, p).fin_frame, -1)
-    peer = tcb_at(st, p)
-    if np.int64(peer.bits) & ACKED and seq_gt(np.int64(peer.last_ack), np.int64(snd.fin_seq)):
-        # The tap shows the ACK before the FIN.
-        snd.bits |= FIN_ACKED
-        snd.fin_acked_frame = peer.last_frame
-        snd.fin_acked_time = now
-        receive(st, k, RCV_ACK_OF_FIN, now, frame, -1)
-
-
-@kernel
-def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
-    """The ACK field as evidence: what its sender had received when it sent this."""
-    k = 2 * c + side
-    p = 2 * c + 1 - side
-    snd = tcb_at(st, k)
-    rcv = tcb_at(st, p)
-    now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
-    if np.int64(snd.state) != SYN_SENT and is_pending(st, k, RCV_SYN):
-        take_back(st, k, RCV_SYN)  # no SYN+ACK of its own: the SYNs did not cross after all
-    if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
-        beyond = seq_gt(ack, (np.int64(rcv.iss) + 1) & MASK) or np.int64(seg.seq[i]) != (np.int64(snd.iss) + 1) & MASK
-        if beyond and np.int64(seg.flags[i]) & SYN == 0:
-            # It has got or sent more than the handshake: the third ACK was not captured.
-            move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
-    if np.int64(snd.state) == SYN_SENT and seq_gt(ack, np.int64(rcv.iss)) and np.int64(rcv.bits) & NXT_KNOWN:
-        # Its SYN+ACK was not captured.
-        if np.int64(rcv.state) == CLOSED and np.int64(rcv.segments) == 0:
-            rcv.state = LISTEN
-            move(st, p, SND_SYN_ACK, BASIS_INFERRED, now, frame)
-        move(st, k, RCV_SYN_ACK, BASIS_INFERRED, now, frame)
-    acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
-    if acks_fin and np.int64(snd.bits) & FIN_RECEIVED == 0:
-        fin_received(st, k, p, np.int64(rcv.fin_frame), now, False, seg, i)
-    if np.int64(snd.pending) > 0:
-        echo = np.int64(seg.tsecr[i]) if np.int64(seg.options[i]) & HAS_TS else -1
-        prove(st, k, seq_gt(ack, np.int64(rcv.iss)), acks_fin, echo)
-    if acks_fin and np.int64(snd.state) == TIME_WAIT and np.int64(snd.span) >= 0:
-        if st.params[KEEPS_TS_RECENT] and np.int64(seg.options[i]) & HAS_TS:
-            # The TSecr is that of the FIN's last copy: the earlier copies were lost.
-            late = np.int64(seg.tsecr[i]) == np.int64(rcv.last_tsval)
-            holder_acks(st, k, now, frame, START_ACK, late)
-        else:
-            holder_acks(st, k, now, frame, START_ACK, False)
-    if np.int64(snd.bits) & RCV_KNOWN == 0 or seq_gt(ack, np.int64(snd.rcv_nxt)):
-        if seq_diff(ack, np.int64(rcv.snd_nxt)) <= FARTHEST_JUMP:
-            snd.rcv_nxt = ack
-            snd.bits |= RCV_KNOWN
-    remember_ack(snd, ack)
-
-
-@kernel
-def remember_ack(snd, ack):  # type: ignore[no-untyped-def]
-    """LAST.ACK of the sender."""
-    snd.last_ack = ack
-    snd.bits |= ACKED
-
-
-@kernel
-def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
-    """The sender repeats its FIN: it has not got an ACK of it that had time to arrive."""
-    t = tcb_at(st, k)
-    t.fin_repeats = min(np.int64(t.fin_repeats) + 1, 65535)
-    if np.int64(tcb_at(st, k ^ 1).bits) & ENTERED_FIN_WAIT_1 and np.int64(t.bits) & ENTERED_FIN_WAIT_1:
-        # Simultaneous close: the peer would have acknowledged the FIN by now.
-        fin_not_received(st, k ^ 1)
-    acked = np.int64(t.fin_acked_time)
-    if acked < 0:
-        return
-    if st.regs[NOW] - acked <= np.int64(t.rtt_us) * 1000:
-        return  # they crossed
-    if np.int64(t.fin_repeat_frame) < 0:
-        t.fin_repeat_frame = seg.frame[i]
-    was_last = np.int64(t.state) == CLOSED
-    if take_back(st, k, RCV_ACK_OF_FIN) and was_last:
-        t.bits |= LAST_ACK_LOST
-    t.fin_acked_time = -1
-
-
-@kernel
-def time_wait_receives(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
-    """A segment that is no RST and no SYN arrives in TIME-WAIT."""
-    rcv = tcb_at(st, 2 * c + 1 - side)
-    seq = np.int64(seg.seq[i])
-    rcv_nxt = np.int64(rcv.rcv_nxt)
-    p = 2 * c + 1 - side
-    if np.int64(seg.flags[i]) & FIN and end == rcv_nxt:
-        if into_time_wait(st, p, seg, i, RESTART_FIN):
-            span_at(st, np.int64(rcv.span)).fin_repeats += 1
-    elif end == seq and seq == rcv_nxt:
-        into_time_wait(st, p, seg, i, RESTART_EXACT_ACK)
-    else:
-        into_time_wait(st, p, seg, i, RESTART_OTHER_ACK)
-
-
-@kernel
-def into_time_wait(st, p, seg, i, kind):  # type: ignore[no-untyped-def]
-    """2MSL begins anew, where the profile's stack does so for this kind of segment."""
-    if st.params[kind] and np.int64(tcb_at(st, p).span) >= 0:
-        restart(st, p, st.regs[NOW], seg.frame[i])
-        return True
-    return False
-
-
-@kernel
 def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
     """The receiver's SYN, data or FIN are acknowledged."""
     k = 2 * c + side
@@ -654,130 +369,7 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
 
 
 @kernel
-def fin_acked(st, c, side, seg, i, tsval):  # type: ignore[no-untyped-def]
-    """Our FIN is acknowledged: FIN-WAIT-1 to FIN-WAIT-2, CLOSING to TIME-WAIT, LAST-ACK to CLOSED."""
-    p = 2 * c + 1 - side
-    snd = tcb_at(st, 2 * c + side)
-    rcv = tcb_at(st, p)
-    now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
-    rcv.bits |= FIN_ACKED
-    if np.int64(rcv.fin_acked_frame) < 0:
-        rcv.fin_acked_frame = frame
-    if np.int64(rcv.fin_acked_time) < 0:
-        rcv.fin_acked_time = now
-    state = np.int64(rcv.state)
-    if state == FIN_WAIT_1:
-        if not st.params[PASSES_FIN_WAIT_2] and is_fin_in_order(snd, rcv, seg, i):
-            return  # both at once, in eighth_check_the_fin
-        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
-    elif state == CLOSING:
-        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
-        enter_time_wait(st, p, now, frame, START_ACK, snd.fin_frame)
-    elif state == LAST_ACK:
-        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
-
-
-@kernel
-def is_fin_in_order(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
-    """Whether the segment's FIN is the next thing that the receiver expects."""
-    return np.int64(seg.flags[i]) & FIN != 0 and seq_le(np.int64(seg.seq[i]), np.int64(rcv.rcv_nxt))
-
-
-@kernel
 def seventh_process_the_text(rcv, seq, text_end):  # type: ignore[no-untyped-def]
     """RCV.NXT moves over text that is in order."""
     if seq_le(seq, np.int64(rcv.rcv_nxt)) and seq_gt(text_end, np.int64(rcv.rcv_nxt)):
         rcv.rcv_nxt = text_end
-
-
-@kernel
-def eighth_check_the_fin(st, c, side, seg, i):  # type: ignore[no-untyped-def]
-    """The FIN is taken in when everything before it has been received."""
-    conn = conn_at(st, c)
-    k = 2 * c + side
-    p = 2 * c + 1 - side
-    snd = tcb_at(st, k)
-    rcv = tcb_at(st, p)
-    missing = seq_diff(np.int64(snd.fin_seq), np.int64(rcv.rcv_nxt))
-    # A capture without data never shows what is before the FIN.
-    unseen = np.int64(conn.bits) & SAW_PLAIN == 0
-    if missing > 0 and not unseen:
-        return
-    fin_received(st, p, k, np.int64(seg.frame[i]), st.regs[NOW], True, seg, i)
-
-
-@kernel
-def fin_received(st, p, k, frame, time, is_now, seg, i):  # type: ignore[no-untyped-def]
-    """Endpoint ``p`` takes in the FIN of ``k``: with this very segment, or earlier, as its own ACK shows."""
-    rcv = tcb_at(st, p)
-    snd = tcb_at(st, k)
-    state = np.int64(rcv.state)
-    if state == CLOSED or state == LISTEN or state == SYN_SENT:
-        return
-    rcv.bits |= FIN_RECEIVED
-    fin_end = (np.int64(snd.fin_seq) + 1) & MASK
-    if seq_gt(fin_end, np.int64(rcv.rcv_nxt)):
-        rcv.rcv_nxt = fin_end
-    event = RCV_FIN
-    if is_now and state == FIN_WAIT_1 and not st.params[PASSES_FIN_WAIT_2]:
-        if np.int64(seg.flags[i]) & ACK and seq_gt(np.int64(seg.ack[i]), np.int64(rcv.fin_seq)):
-            event = RCV_FIN_AND_ACK
-    tsval = np.int64(seg.tsval[i]) if is_now and np.int64(seg.options[i]) & HAS_TS else -1
-    if receive(st, p, event, time, frame, tsval) and np.int64(rcv.state) == TIME_WAIT:
-        if is_now:
-            enter_time_wait(st, p, time, frame, START_FIN, snd.fin_frame)
-        else:
-            enter_time_wait(st, p, time, np.int64(seg.frame[i]), START_ACK, snd.fin_frame)
-
-
-@kernel
-def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
-    """Segments after a RST: an endpoint that goes on in sequence never sent it, or never took it."""
-    k = 2 * c + side
-    p = 2 * c + 1 - side
-    snd = tcb_at(st, k)
-    now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
-    is_new = end != np.int64(seg.seq[i]) and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
-    acks_more = np.int64(seg.flags[i]) & ACK != 0 and seq_gt(np.int64(seg.ack[i]), np.int64(snd.last_ack))
-    goes_on = np.int64(snd.bits) & RST_SENT != 0 and (is_new or acks_more)
-    follow_resets(st, c, side, seg, i, goes_on)
-    if goes_on:
-        for e in range(2 * c, 2 * c + 2):
-            bring_back(st, e, now, frame)
-        snd.bits &= ~RST_SENT & 0xFFFFFFFF
-    elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
-        # A host that had taken the RST would answer with RST, or not at all.
-        if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000:
-            bring_back(st, k, now, frame)
-    if np.int64(tcb_at(st, p).bits) & RST_TAKEN == 0 and np.int64(snd.bits) & RST_SENT == 0:
-        conn_at(st, c).bits &= ~ABORTED & 0xFFFF
-
-
-@kernel
-def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
-    """Endpoint ``k`` lives on after a RST."""
-    t = tcb_at(st, k)
-    t.bits &= ~RST_TAKEN & 0xFFFFFFFF
-    if retract(st, k, CLOSED, np.int64(t.reset_state), time, frame, RETRACT_RESET):
-        if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
-            span = span_at(st, np.int64(t.span))
-            span.end = -1
-            span.end_frame = -1
-            span.end_reason = END_CAPTURE
-            t.bits |= IGNORES_RST
-            peer = tcb_at(st, k ^ 1)
-            restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
-
-
-@kernel
-def finish(st, start):  # type: ignore[no-untyped-def]
-    """The end of the capture: let go of every incarnation from place ``start`` on; returns the place to go on from."""
-    for c in range(start, st.regs[CONNS_USED]):
-        if is_full(st):
-            return c
-        st.regs[RELEASED] = 0
-        if np.int64(conn_at(st, c).id) > 0:
-            retire(st, c)
-    return st.regs[CONNS_USED]

@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_SACK, HAS_TS, TRUNCATED
+from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt
+from tcptrace_tw.spec.states import TIME_WAIT
 from tcptrace_tw.tcp.places import (
     conn_at,
     stale_at,
     tcb_at,
 )
-from tcptrace_tw.spec.columns import ACK, FIN, HAS_SACK, HAS_TS, TRUNCATED
-from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt
-from tcptrace_tw.spec.states import TIME_WAIT
 from tcptrace_tw.tcp.pools import new_stale
 from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
@@ -27,6 +27,7 @@ from tcptrace_tw.tcp.state import (
     PAWS_TOLERANCE,
     START,
     TS_OK,
+    TS_ON_SYN,
     TS_VALID,
 )
 
@@ -119,6 +120,8 @@ def open_stale(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     row.echo_frame = rcv.echo_frame
     row.seq_delta = seq_diff(seq, np.int64(rcv.rcv_nxt))
     row.is_copy = 1 if seq_ge(np.int64(snd.snd_nxt), np.int64(row.end)) and np.int64(row.end) != seq else 0
+    before = np.int64(conn.reuse) >= 0 and np.int64(snd.bits) & TS_ON_SYN != 0
+    row.is_before_syn = 1 if before and seq_diff(np.int64(seg.tsval[i]), np.int64(snd.first_tsval)) < 0 else 0
     row.is_in_order = 1 if np.int64(row.seq_delta) == 0 and np.int64(row.end) != seq else 0
     row.answer_frame = -1
     row.answer_time = -1

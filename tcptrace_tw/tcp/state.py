@@ -135,8 +135,15 @@ TCB = np.dtype(
     OLD_ALIVE,
 ) = (1 << i for i in range(7))
 
-PENDING_CAUSE = np.dtype([("time", "i8", PENDING), ("frame", "i8", PENDING), ("tsval", "i8", PENDING), ("reset_id", "i8"),
-     ("time_wait_id", "i8")])
+PENDING_CAUSE = np.dtype(
+    [
+        ("time", "i8", PENDING),
+        ("frame", "i8", PENDING),
+        ("tsval", "i8", PENDING),
+        ("reset_id", "i8"),
+        ("time_wait_id", "i8"),
+    ]
+)
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
 
 
@@ -269,6 +276,9 @@ ODDITY = np.dtype(
 ) = range(16)
 
 DUPLICATE_PLACES = 1 << 14
+
+FARTHEST_JUMP = 1 << 30
+"""Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
 
 OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 13, 1 << 13, 1 << 13)
 """Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities."""

@@ -5,10 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    span_at,
-    tcb_at,
-)
 from tcptrace_tw.spec.states import CLOSED, TIME_WAIT, TIMEOUT
 from tcptrace_tw.spec.words import (
     BASIS_TIMER,
@@ -16,6 +12,10 @@ from tcptrace_tw.spec.words import (
     END_EXPIRED,
     END_UNKNOWN,
     START_FIN,
+)
+from tcptrace_tw.tcp.places import (
+    span_at,
+    tcb_at,
 )
 from tcptrace_tw.tcp.pools import new_span
 from tcptrace_tw.tcp.state import NOW, SPANS_FREE, TWO_MSL

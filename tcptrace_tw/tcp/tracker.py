@@ -25,7 +25,8 @@ from tcptrace_tw.spec.segments import Segments, segment_record
 from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
-from tcptrace_tw.tcp.segment_arrives import finish, segments_arrive
+from tcptrace_tw.tcp.ending import finish
+from tcptrace_tw.tcp.segment_arrives import segments_arrive
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -68,7 +69,9 @@ class Tracker:
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
         desk["seen_time"][:] = -_NS
-        self._out = [np.zeros(size, table.dtype).view(np.recarray) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
+        self._out = [
+            np.zeros(size, table.dtype).view(np.recarray) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)
+        ]
 
     @property
     def live(self) -> int:

@@ -13,13 +13,6 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.tcp.places import (
-    cause_at,
-    conn_at,
-    out_transition_at,
-    tcb_at,
-    tuple_at,
-)
 from tcptrace_tw.spec.states import (
     FIN_WAIT_1,
     RCV_ACK_OF_FIN,
@@ -39,6 +32,13 @@ from tcptrace_tw.spec.words import (
     BASIS_MIDSTREAM,
     EVENT_FIRST_SEEN,
     EVENT_RETRACTION,
+)
+from tcptrace_tw.tcp.places import (
+    cause_at,
+    conn_at,
+    out_transition_at,
+    tcb_at,
+    tuple_at,
 )
 from tcptrace_tw.tcp.state import (
     ENTERED_FIN_WAIT_1,
@@ -143,10 +143,12 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
 
 @kernel
 def take_back(st, k, event):  # type: ignore[no-untyped-def]
-    """Endpoint ``k`` shows that it never got a segment: drop that receipt and those after it. Returns whether one fell."""
+    """Endpoint ``k`` never got a segment: drop that receipt and those after it. Returns whether one fell."""
     t = tcb_at(st, k)
     for j in range(np.int64(t.pending)):
-        if np.int64(t.pending_event[j]) == event or (event == RCV_ACK_OF_FIN and np.int64(t.pending_event[j]) == RCV_FIN_AND_ACK):
+        if np.int64(t.pending_event[j]) == event or (
+            event == RCV_ACK_OF_FIN and np.int64(t.pending_event[j]) == RCV_FIN_AND_ACK
+        ):
             for later in range(j, np.int64(t.pending)):
                 gone = np.int64(t.pending_event[later])
                 if gone == RCV_FIN or gone == RCV_FIN_AND_ACK:

@@ -1,0 +1,116 @@
+"""How compiled kernels reach records by their addresses: what numba calls in the place of a Python function.
+
+The desk is a record with an int64 field ``<field>_at`` for every array that it knows the address of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def _address(context: Any, builder: Any, desk: Any, desk_type: Any, field: str, index: Any, size: int) -> Any:
+    """Machine code for: the address in ``desk.<field>_at`` plus ``index`` times ``size``."""
+    from llvmlite import ir
+
+    word = ir.IntType(64)
+    place = builder.add(builder.ptrtoint(desk, word), word(desk_type.offset(f"{field}_at")))
+    base = builder.load(builder.inttoptr(place, word.as_pointer()))
+    return builder.add(base, builder.mul(index, word(size)))
+
+
+def record_at(field: str, dtype: np.dtype[Any]) -> Callable[[], Any]:
+    """How numba reaches a record of a pool: its address is all that a record is."""
+
+    def make() -> Any:
+        from numba import types as numba_types
+        from numba.extending import intrinsic
+        from numba.np.numpy_support import from_dtype
+
+        record = from_dtype(dtype)
+
+        def typed(typingctx: Any, st: Any, index: Any) -> Any:
+            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                address = _address(context, builder, args[0], signature.args[0], field, args[1], dtype.itemsize)
+                return builder.inttoptr(address, context.get_value_type(record))
+
+            return record(st, numba_types.int64), code
+
+        return intrinsic(typed)
+
+    return make
+
+
+def int32_at(field: str) -> Callable[[], Any]:
+    """How numba reads an int32 of an array whose address the desk holds."""
+
+    def make() -> Any:
+        from llvmlite import ir
+        from numba import types as numba_types
+        from numba.extending import intrinsic
+
+        def typed(typingctx: Any, st: Any, index: Any) -> Any:
+            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                address = _address(context, builder, args[0], signature.args[0], field, args[1], 4)
+                value = builder.load(builder.inttoptr(address, ir.IntType(32).as_pointer()))
+                return builder.sext(value, ir.IntType(64))
+
+            return numba_types.int64(st, numba_types.int64), code
+
+        return intrinsic(typed)
+
+    return make
+
+
+def set_int32(field: str) -> Callable[[], Any]:
+    """How numba writes an int32 of an array whose address the desk holds."""
+
+    def make() -> Any:
+        from llvmlite import ir
+        from numba import types as numba_types
+        from numba.extending import intrinsic
+
+        def typed(typingctx: Any, st: Any, index: Any, value: Any) -> Any:
+            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                address = _address(context, builder, args[0], signature.args[0], field, args[1], 4)
+                small = builder.trunc(args[2], ir.IntType(32))
+                builder.store(small, builder.inttoptr(address, ir.IntType(32).as_pointer()))
+                return context.get_dummy_value()
+
+            return numba_types.void(st, numba_types.int64, numba_types.int64), code
+
+        return intrinsic(typed)
+
+    return make
+
+
+def prefetch(fields: tuple[tuple[str, int, tuple[int, ...]], ...]) -> Callable[[], Any]:
+    """How numba asks for cache lines ahead of time.
+
+    For each array: how many bytes belong to one index, and the offsets of the lines that are wanted.
+    """
+
+    def make() -> Any:
+        from llvmlite import ir
+        from numba import types as numba_types
+        from numba.extending import intrinsic
+
+        def typed(typingctx: Any, st: Any, index: Any) -> Any:
+            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+                kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+                ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+                for field, size, lines in fields:
+                    address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
+                    for line in lines:
+                        place = builder.inttoptr(builder.add(address, ir.IntType(64)(line)), byte)
+                        builder.call(ask, [place, flag(1), flag(3), flag(1)])
+                return context.get_dummy_value()
+
+            return numba_types.void(st, numba_types.int64), code
+
+        return intrinsic(typed)
+
+    return make

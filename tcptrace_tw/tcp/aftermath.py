@@ -1,0 +1,56 @@
+"""What follows a RST: an endpoint that goes on never sent it, or never took it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import ACK
+from tcptrace_tw.spec.seq import seq_gt
+from tcptrace_tw.spec.states import CLOSED, TIME_WAIT
+from tcptrace_tw.spec.words import END_CAPTURE
+from tcptrace_tw.tcp.places import conn_at, span_at, tcb_at
+from tcptrace_tw.tcp.reset import follow_resets, reset_time
+from tcptrace_tw.tcp.state import ABORTED, IGNORES_RST, NOW, RST_SENT, RST_TAKEN
+from tcptrace_tw.tcp.time_wait import restart
+from tcptrace_tw.tcp.transitions import RETRACT_RESET, retract
+
+
+@kernel
+def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
+    """Segments after a RST: an endpoint that goes on in sequence never sent it, or never took it."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = tcb_at(st, k)
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    is_new = end != np.int64(seg.seq[i]) and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
+    acks_more = np.int64(seg.flags[i]) & ACK != 0 and seq_gt(np.int64(seg.ack[i]), np.int64(snd.last_ack))
+    goes_on = np.int64(snd.bits) & RST_SENT != 0 and (is_new or acks_more)
+    follow_resets(st, c, side, seg, i, goes_on)
+    if goes_on:
+        for e in range(2 * c, 2 * c + 2):
+            bring_back(st, e, now, frame)
+        snd.bits &= ~RST_SENT & 0xFFFFFFFF
+    elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
+        # A host that had taken the RST would answer with RST, or not at all.
+        if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000:
+            bring_back(st, k, now, frame)
+    if np.int64(tcb_at(st, p).bits) & RST_TAKEN == 0 and np.int64(snd.bits) & RST_SENT == 0:
+        conn_at(st, c).bits &= ~ABORTED & 0xFFFF
+
+
+@kernel
+def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` lives on after a RST."""
+    t = tcb_at(st, k)
+    t.bits &= ~RST_TAKEN & 0xFFFFFFFF
+    if retract(st, k, CLOSED, np.int64(t.reset_state), time, frame, RETRACT_RESET):
+        if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
+            span = span_at(st, np.int64(t.span))
+            span.end = -1
+            span.end_frame = -1
+            span.end_reason = END_CAPTURE
+            t.bits |= IGNORES_RST
+            peer = tcb_at(st, k ^ 1)
+            restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
