@@ -18,7 +18,9 @@ from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.select import Filter
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.report.ladder import Step
+from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import HAS_TS, Table
@@ -87,12 +89,22 @@ def analyze(
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
     run = _Run(captures, settings, notice, transitions="transitions" in wanted)
     desk = RuleDesk(settings.select, settings.ignore, run.profile)
-    for table, rows in run.rows(progress):
+    overview = Overview()
+
+    def pass_on(table: Table, rows: NDArray[Any]) -> None:
         rows = desk.classify(table, rows)
         for sink in sinks:
             if table.name in sink.tables:
                 sink.rows(table.name, rows)
+        desk.caveats = run.caveats()
         _hand_out(desk.state(table, rows), sinks)
+
+    for table, rows in run.rows(progress):
+        overview.see(table.name, rows)
+        pass_on(table, rows)
+    if run.facts.last_time is not None:
+        for table, rows in overview.close(run.figures()):
+            pass_on(table, rows)
     _hand_out(desk.close(), sinks)
     return run.summary()
 
@@ -148,6 +160,27 @@ class _Run:
             yield from self._count(self._tracker.finish(end, self._flow.tuples))
         if self._compiled:
             engine.remember()
+
+    def figures(self) -> dict[str, int]:
+        """What is known about the capture itself at its end."""
+        files = self.facts.files
+        return {
+            **self._tracker.figures(),
+            "time": self.facts.first_time or 0,
+            "end_time": self.facts.last_time or 0,
+            "segments": self.facts.tcp_segments,
+            "connections": self._counts["connections"],
+            "truncated_options": sum(f.truncated_options for f in files),
+            "lost_frames": sum(f.lost_frames for f in files),
+            "damaged_files": sum(f.damage is not None for f in files),
+        }
+
+    def caveats(self) -> Caveats:
+        """What is known about the capture so far that lowers a grade."""
+        return caveats(
+            {**self._tracker.figures(), "connections": self._counts["connections"]},
+            keeps_duplicates=self.settings.keep_duplicates,
+        )
 
     def summary(self) -> Summary:
         """What is left of the run."""

@@ -1,6 +1,6 @@
 """The catalogue: one module per family, every rule listed once, in the order of the docs."""
 
-from tcptrace_tw.rules import handshake, last_ack, paws, resets, reuse, time_wait
+from tcptrace_tw.rules import capture, handshake, last_ack, paws, ports, resets, reuse, time_wait
 from tcptrace_tw.rules.rule import Derived, Findings, Grade, Rule
 
 RULES: tuple[Rule, ...] = (
@@ -10,6 +10,8 @@ RULES: tuple[Rule, ...] = (
     *last_ack.RULES,
     *resets.RULES,
     *handshake.RULES,
+    *ports.RULES,
+    *capture.RULES,
 )
 
 DERIVED: tuple[Derived, ...] = (*paws.DERIVED, *resets.DERIVED)

@@ -14,7 +14,8 @@ clock step          9.9                         all but CP    likely
 A grade states what is known when its rows leave: a caveat that shows later does not change it.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,41 @@ class Caveats(NamedTuple):
 
 
 NO_CAVEATS = Caveats()
+
+
+CONTROL_ONLY_CONNECTIONS = 20
+"""So many connections without a pure ACK or payload make a filter certain (semantics: 9.2)."""
+
+SWAPS = 3
+"""Data after its own ACK, so often: the tap does it, not chance."""
+
+CLOCK_STEP_NS = 1_000_000_000
+
+
+def is_control_only(connections: Any, plain_connections: Any) -> Any:
+    """9.2: a filter on SYN, FIN and RST."""
+    return (connections >= CONTROL_ONLY_CONNECTIONS) & (plain_connections == 0)
+
+
+def is_one_way(long_connections: Any, one_way_connections: Any) -> Any:
+    """9.3: more than four fifths of the longer connections show one direction only."""
+    return (one_way_connections > 0) & (one_way_connections * 5 > long_connections * 4)
+
+
+def is_clock_stepped(backward_ns: Any, forward_ns: Any) -> Any:
+    """9.9: the clock was set back by a second, or ahead by an hour."""
+    return (backward_ns >= CLOCK_STEP_NS) | (forward_ns >= 0)
+
+
+def caveats(figures: Mapping[str, int], *, keeps_duplicates: bool) -> Caveats:
+    """The caveats that hold for what has been counted so far."""
+    return Caveats(
+        is_control_only=bool(is_control_only(figures["connections"], figures["plain_connections"])),
+        is_one_way=bool(is_one_way(figures["long_connections"], figures["one_way_connections"])),
+        is_unclean=keeps_duplicates,
+        is_reordered=figures["swaps"] >= SWAPS,
+        is_clock_unsure=bool(is_clock_stepped(figures["backward_ns"], figures["forward_ns"])),
+    )
 
 
 def capped(findings: Findings, caveats: Caveats) -> Findings:

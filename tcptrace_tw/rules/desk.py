@@ -64,7 +64,9 @@ def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:
     for word in (*select, *ignore):
         if not any(rule.id.startswith(word.upper()) for rule in RULES):
             families = sorted({rule.id[:2] for rule in RULES})
-            raise UsageError(f"no rule is called {word!r}; rules begin with {', '.join(families)}: see tcptrace-tw rules")
+            raise UsageError(
+                f"no rule is called {word!r}; rules begin with {', '.join(families)}: see tcptrace-tw rules"
+            )
     for rule in RULES:
         wanted = not select or any(rule.id.startswith(word.upper()) for word in select)
         if wanted and not any(rule.id.startswith(word.upper()) for word in ignore):
@@ -85,7 +87,16 @@ def apply(rule: Rule, rows: Any) -> Findings | None:
     first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
     count = np.diff(np.append(first, key.size))
     if first.size != key.size:
-        worst = np.lexsort((np.arange(key.size), -confidence.astype(np.int8), -severity.astype(np.int8), np.repeat(np.arange(first.size), count)))
+        # Of equals the earliest stands for all.
+        worst = np.lexsort(
+            (
+                hits[rule.frames[-1]],
+                hits[rule.time],
+                -confidence.astype(np.int8),
+                -severity.astype(np.int8),
+                np.repeat(np.arange(first.size), count),
+            )
+        )
         lead = worst[first]
         hits, severity, confidence = hits[lead], severity[lead], confidence[lead]
     return Findings(rule, hits, severity, confidence, count)

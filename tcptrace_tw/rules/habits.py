@@ -37,7 +37,9 @@ class Held:
             for side, name in enumerate(("orig", "resp")):
                 closed = rows[rows[f"{name}_fin_frame"] >= 0]
                 if len(self._closes) < MOST_HELD and closed.size:
-                    self._closes.update(_distinct(closed[f"{name}_ip_hi"], closed[f"{name}_ip_lo"], closed["resp_port"], side))
+                    self._closes.update(
+                        _distinct(closed[f"{name}_ip_hi"], closed[f"{name}_ip_lo"], closed["resp_port"], side)
+                    )
 
     def keep(self, findings: Findings) -> None:
         """Let findings wait."""

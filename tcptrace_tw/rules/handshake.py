@@ -101,7 +101,10 @@ CHALLENGE_ACK_SEEN = Rule(
     message="{ip}:{port} answered a SYN or RST in the name of {peer_ip}:{peer_port} with a challenge ACK",
     frames=("challenge_trigger_frame", "challenge_frame"),
     values=("challenges",),
-    set_when=("a synchronised endpoint gets a SYN, or a RST that is not at RCV.NXT", "its bare ACK follows within a round trip"),
+    set_when=(
+        "a synchronised endpoint gets a SYN, or a RST that is not at RCV.NXT",
+        "its bare ACK follows within a round trip",
+    ),
     not_set_when=("the ACK answers a keep-alive",),
     rfc=("RFC 5961 4.2", "RFC 5961 3.2"),
     remedy="Nothing by itself; see RU011, RS009 and LA001.",

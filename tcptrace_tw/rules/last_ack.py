@@ -61,7 +61,9 @@ def rst_on_last_ack(resets: Rows) -> Mask:
 
 def fin_then_rst_same_seq(resets: Rows) -> Mask:
     """LA008: Linux takes a RST one below RCV.NXT in these states (tcp_reset_check)."""
-    waiting = (resets.receiver_state == CLOSE_WAIT) | (resets.receiver_state == LAST_ACK) | (resets.receiver_state == CLOSING)
+    waiting = (
+        (resets.receiver_state == CLOSE_WAIT) | (resets.receiver_state == LAST_ACK) | (resets.receiver_state == CLOSING)
+    )
     return waiting & (resets.fin_frame >= 0) & (resets.seq_delta == -1)
 
 
@@ -93,7 +95,10 @@ SYN_HITS_LAST_ACK = Rule(
     message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in LAST-ACK: stale ACK, RST, SYN again; it cost {cost_ns}",
     frames=_EVIDENCE,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries"),
-    set_when=("the receiver has sent its FIN and has no ACK of it", "it answers the SYN with an ACK of the old numbers"),
+    set_when=(
+        "the receiver has sent its FIN and has no ACK of it",
+        "it answers the SYN with an ACK of the old numbers",
+    ),
     not_set_when=("the receiver had reached CLOSED", "the SYN is one of the same incarnation"),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
     remedy="Find the loss of the last ACK; reuse ports later (tcp_tw_reuse_delay).",

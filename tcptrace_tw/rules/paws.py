@@ -48,6 +48,7 @@ def was_repeated(r: Rows) -> Mask:
 
 
 STALE_SEGMENT: tuple[Case, ...] = (
+    Case(lambda r: has_text(r) & (r.is_before_syn != 0), OLD_DUPLICATE, "sent before this incarnation's SYN"),
     Case(lambda r: ~has_text(r), STALE_ACK, "no text: what becomes of it is not visible"),
     Case(lambda r: (r.is_copy != 0) & (r.seq_delta < 0), OLD_DUPLICATE, "bytes that the receiver had: PAWS did its work"),
     Case(lambda r: (r.is_copy != 0) & (r.is_in_order == 0), UNSURE, "a copy of bytes on their way: it is not missed"),
@@ -204,7 +205,10 @@ SYN_TS_REGRESSED = Rule(
     message="the SYN of {ip}:{port} carries a TSval {tsval_delta} ticks from the earlier incarnation's: other host, or other clock",
     frames=("time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "opened_frame"),
     values=("tsval_delta", "isn_delta", "gap_ns", "cost_ns", "answer"),
-    set_when=("the receiver is in TIME-WAIT or LAST-ACK", "both incarnations use timestamps, and the new TSval is lower"),
+    set_when=(
+        "the receiver is in TIME-WAIT or LAST-ACK",
+        "both incarnations use timestamps, and the new TSval is lower",
+    ),
     not_set_when=("the holder of TIME-WAIT sends the SYN itself",),
     rfc=("RFC 6191", "RFC 7323 5.3"),
     remedy=(
@@ -286,7 +290,10 @@ SENDER_TS_BROKEN = Rule(
     message="the timestamp clock of {ip}:{port} went back by {ts_back_ticks} ticks towards {peer_ip}:{peer_port}",
     frames=("ts_back_frame",),
     values=("ts_back_ticks", "ts_back_segments"),
-    set_when=("new data has a TSval a second and more below the one before", "two and more segments after it are below too"),
+    set_when=(
+        "new data has a TSval a second and more below the one before",
+        "two and more segments after it are below too",
+    ),
     not_set_when=("only retransmissions carry old timestamps", "the next segment is above again"),
     rfc=("RFC 7323 5.4",),
     remedy="A clock that is set back, or a virtual machine that moved to another host.",
@@ -331,6 +338,67 @@ TS_WRAP_NEAR = Rule(
     example="ts-wrap-near",
 )
 
+SURE, ENOUGH = 3, 2
+"""So many SYNs of each kind are compared (semantics: 5.6)."""
+
+
+def tw_recycle_drop(clocks: Rows) -> Mask:
+    """PA008: every ignored SYN is stale, no answered one is."""
+    separated = (clocks.ignored_stale == clocks.ignored) & (clocks.answered_stale == 0)
+    return separated & (clocks.ignored >= ENOUGH) & (clocks.answered >= ENOUGH)
+
+
+def nat_many_clocks(clocks: Rows) -> Mask:
+    """PA009."""
+    return clocks.clocks >= 2
+
+
+TW_RECYCLE_DROP = Rule(
+    id="PA008",
+    name="tw-recycle-drop",
+    severity=ERROR,
+    summary="A server ignores SYNs of one address for their timestamps: tcp_tw_recycle behind NAT.",
+    table="clocks",
+    predicate=tw_recycle_drop,
+    grades=(
+        Grade(lambda r: (r.ignored >= SURE) & (r.answered >= SURE) & (r.clocks >= 2), ERROR, CONFIRMED, "three and more of each kind, perfectly separated"),
+        Grade(always, ERROR, LIKELY),
+    ),
+    message="{peer_ip} ignored {ignored} SYNs of {ip} whose timestamps were below one answered in the minute before, and no other",
+    frames=("first_ignored_frame", "last_ignored_frame"),
+    values=("ignored", "answered", "clocks", "offset_ms"),
+    set_when=(
+        "two SYNs and more with timestamps are never answered, and all lie below one answered in the minute before",
+        "no answered SYN does",
+    ),
+    not_set_when=("SYNs with newer timestamps are ignored too: a full queue, a firewall, loss", "the tuple is in TIME-WAIT: that is PA004"),
+    rfc=("RFC 6191", "RFC 7323 7"),
+    remedy="Turn tcp_tw_recycle off on the server, or upgrade to Linux 4.12 and later.",
+    example="tw-recycle-drop",
+    counter="TcpExtPAWSPassive",
+    rival="a full accept queue or a firewall that happens to hit these SYNs",
+    end_time="end_time",
+)  # fmt: skip
+
+NAT_MANY_CLOCKS = Rule(
+    id="PA009",
+    name="nat-many-clocks",
+    severity=INFO,
+    summary="Several timestamp clocks send from one address: several hosts behind NAT.",
+    table="clocks",
+    predicate=nat_many_clocks,
+    grades=(Grade(always, INFO, LIKELY),),
+    message="{clocks} timestamp clocks send from {ip} to {peer_ip}, {offset_ms} ms apart",
+    frames=("syn_frame",),
+    values=("clocks", "syns", "rate_hz", "offset_ms"),
+    set_when=("the SYNs fall into two clocks and more, each seen on three ports and more",),
+    not_set_when=("every connection has an offset of its own: Linux randomises them by tuple",),
+    rfc=("RFC 7323 7", "RFC 6191"),
+    remedy="Nothing by itself; it explains PA004 and PA008.",
+    example="nat-many-clocks",
+    end_time="end_time",
+)
+
 RULES = (
     PAWS_DROP,
     PAWS_NOT_ENFORCED,
@@ -339,6 +407,8 @@ RULES = (
     STALE_ACK_RULE,
     TS_MISSING,
     SENDER_TS_BROKEN,
+    TW_RECYCLE_DROP,
+    NAT_MANY_CLOCKS,
     TS_CLOCK_STEP,
     TS_WRAP_NEAR,
 )

@@ -208,12 +208,22 @@ def rst_not_exact(r: Rows) -> Mask:
 
 def rst_unclassified(r: Rows) -> Mask:
     """RS010: a RST that meant something to its receiver."""
-    return (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & (r.receiver_state != CLOSED)
+    return (
+        (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & (r.receiver_state != CLOSED)
+    )
 
 
 _FRAMES = ("fin_frame", "peer_fin_frame", "trigger_frame", "frame")
 _VALUES = ("sender_state", "receiver_state", "trigger_gap_ns", "ttl_delta")
-_ABORT_VALUES = ("sender_state", "window", "window_missing", "received_bytes", "received_gap_ns", "bytes_in_flight", "retransmits")
+_ABORT_VALUES = (
+    "sender_state",
+    "window",
+    "window_missing",
+    "received_bytes",
+    "received_gap_ns",
+    "bytes_in_flight",
+    "retransmits",
+)
 
 ABORT_LINGER0 = Rule(
     id="RS001",
@@ -321,7 +331,10 @@ RST_NO_SOCKET = Rule(
     frames=("trigger_frame", "frame"),
     values=_VALUES,
     set_when=("a bare RST whose sequence number is the ACK field of the segment that it answers",),
-    not_set_when=("the sender had sent FIN and was still closing: RS003, LA005, TW008, TW009", "the sender had sent a RST before"),
+    not_set_when=(
+        "the sender had sent FIN and was still closing: RS003, LA005, TW008, TW009",
+        "the sender had sent a RST before",
+    ),
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
     remedy="Keep-alives below the NAT's timeout; look for a restart of the peer.",
     example="rst-no-socket",

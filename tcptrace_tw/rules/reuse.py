@@ -118,20 +118,32 @@ def old_duplicate_in_new_incarnation(reuses: Rows) -> Mask:
 def syn_into_established(reuses: Rows) -> Mask:
     """RU011: the answer shows that the receiver still had the old connection."""
     state = reuses.receiver_state
-    alive = (state == ESTABLISHED) | (state == FIN_WAIT_1) | (state == CLOSE_WAIT) | (state == CLOSING) | (state == FIN_WAIT_2)
+    alive = (
+        (state == ESTABLISHED)
+        | (state == FIN_WAIT_1)
+        | (state == CLOSE_WAIT)
+        | (state == CLOSING)
+        | (state == FIN_WAIT_2)
+    )
     silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
-    return alive & ((reuses.answer == ANSWER_CHALLENGE) | ((reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)) | silent)
+    return alive & (
+        (reuses.answer == ANSWER_CHALLENGE) | ((reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)) | silent
+    )
 
 
 def isn_not_above_last(reuses: Rows) -> Mask:
     """RU012."""
     saved = (reuses.has_ts != 0) & (reuses.previous_ts_ok != 0) & (reuses.tsval_delta > 0)
-    return met_time_wait(reuses) & is_inside(reuses) & (reuses.isn_delta <= 0) & saved & (reuses.answer == ANSWER_SYN_ACK)
+    return (
+        met_time_wait(reuses) & is_inside(reuses) & (reuses.isn_delta <= 0) & saved & (reuses.answer == ANSWER_SYN_ACK)
+    )
 
 
 def went_whole_way(reuses: Rows) -> Mask:
     """All steps of the detour were captured: answer, RST, SYN again, SYN+ACK."""
-    return (reuses.answer_frame >= 0) & (reuses.reset_frame >= 0) & (reuses.syn_retries > 0) & (reuses.opened_frame >= 0)
+    return (
+        (reuses.answer_frame >= 0) & (reuses.reset_frame >= 0) & (reuses.syn_retries > 0) & (reuses.opened_frame >= 0)
+    )
 
 
 def stalls(reuses: Rows) -> Mask:
@@ -377,8 +389,14 @@ SYN_INTO_ESTABLISHED = Rule(
     message="a new SYN of {ip}:{port} met {peer_ip}:{peer_port} in {receiver_state}",
     frames=_EVIDENCE,
     values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
-    set_when=("the receiver is synchronised and has not sent its last FIN", "it answers with its old numbers, or not at all"),
-    not_set_when=("the SYN is one of the same incarnation", "a SYN+ACK comes at once: the receiver had forgotten the old connection"),
+    set_when=(
+        "the receiver is synchronised and has not sent its last FIN",
+        "it answers with its old numbers, or not at all",
+    ),
+    not_set_when=(
+        "the SYN is one of the same incarnation",
+        "a SYN+ACK comes at once: the receiver had forgotten the old connection",
+    ),
     rfc=("RFC 9293 3.5.1", "RFC 5961 4.2"),
     remedy="A restart of the client, a NAT that forgets too soon, or a forged SYN; keep-alives find half-open connections.",
     example="syn-into-established",

@@ -90,5 +90,5 @@ class Findings(NamedTuple):
     rows: Rows
     severity: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]
     caveats: tuple[str, ...] = ()

@@ -55,17 +55,24 @@ def tw_cut_short(resets: Rows) -> Mask:
 
 def tw_missing(resets: Rows) -> Mask:
     """TW009."""
-    return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) != 0)
+    again = (resets.trigger_frame != resets.peer_fin_frame) | (resets.time_wait_gap_ns > resets.trigger_gap_ns)
+    return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) != 0) & again
 
 
 def is_time_wait_gone(resets: Rows) -> Mask:
     """Either of the two."""
-    return is_answered_as_closed(resets)
+    return tw_cut_short(resets) | tw_missing(resets)
 
 
 def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
     """TW008: a FIN is refused only where the timer has ended FIN-WAIT-2; data also where the socket was closed."""
-    echo = (resets.is_bare != 0) & (resets.is_echo != 0) & (resets.sender_state == FIN_WAIT_2)
+    bare = (resets.is_bare != 0) & (resets.is_echo != 0)
+    first = (
+        (resets.sender_state == TIME_WAIT_STATE)
+        & (resets.time_wait_gap_ns == resets.trigger_gap_ns)
+        & ~tw_missing(resets)
+    )
+    echo = bare & ((resets.sender_state == FIN_WAIT_2) | first)
     is_fin = ((resets.trigger_flags & FIN) != 0) & (resets.trigger_len == 0)
     is_late = resets.fin_acked_gap_ns >= FIN_WAIT_2_NS
     waited = resets.fin_acked_gap_ns >= SHORTEST_FIN_WAIT_2_NS
@@ -278,8 +285,90 @@ HALF_CLOSE_LONG = Rule(
     end_time="end_time",
 )
 
+SERVER_CLOSES = 20
+"""So many closes make a habit."""
+
+LEFT_OPEN = 10
+"""So many connections left in CLOSE-WAIT are no forgotten one."""
+
+
+def tw_on_server(services: Rows) -> Mask:
+    """TW002: half and more of its closes."""
+    return (services.closed_by_server >= SERVER_CLOSES) & (services.closed_by_server * 2 >= services.closed)
+
+
+def tw_census_peak(holders: Rows) -> Mask:
+    """TW010."""
+    return holders.most_time_wait > 1
+
+
+def close_wait_leak(services: Rows) -> Mask:
+    """TW012."""
+    return services.left_in_close_wait >= LEFT_OPEN
+
+
+TW_ON_SERVER = Rule(
+    id="TW002",
+    name="tw-on-server",
+    severity=NOTICE,
+    summary="The listening side closes first, and collects the TIME-WAITs.",
+    table="services",
+    predicate=tw_on_server,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="{ip}:{port} closed {closed_by_server} of {closed} connections first and holds their TIME-WAIT",
+    frames=(),
+    values=("connections", "closed", "closed_by_server"),
+    set_when=("the server is the active closer of 20 connections and more, and of half of all that closed",),
+    not_set_when=("the clients close first",),
+    rfc=("RFC 9293 3.6",),
+    remedy="Let clients close; raise the limits of keep-alive requests and idle time.",
+    example="tw-on-server",
+    counter="TcpExtTW",
+    end_time="end_time",
+)
+
+TW_CENSUS_PEAK = Rule(
+    id="TW010",
+    name="tw-census-peak",
+    severity=INFO,
+    summary="The most TIME-WAITs that one address held at once.",
+    table="holders",
+    predicate=tw_census_peak,
+    grades=(Grade(always, INFO, CONFIRMED),),
+    message="{ip} held {most_time_wait} TIME-WAITs at once, {spans} in all",
+    frames=(),
+    values=("most_time_wait", "spans"),
+    set_when=("two TIME-WAIT spans and more of one address overlap",),
+    not_set_when=("connections ended by RST: they have none",),
+    rfc=("RFC 9293 3.6",),
+    remedy="Pool connections.",
+    example="tw-census-peak",
+    counter="TcpExtTW",
+)
+
+CLOSE_WAIT_LEAK = Rule(
+    id="TW012",
+    name="close-wait-leak",
+    severity=WARNING,
+    summary="A server leaves many connections in CLOSE-WAIT: its application never closes them.",
+    table="services",
+    predicate=close_wait_leak,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="{ip}:{port} left {left_in_close_wait} connections in CLOSE-WAIT for a minute and more",
+    frames=("fin_frame",),
+    values=("left_in_close_wait", "connections"),
+    set_when=("ten connections and more that the client closed a minute ago, and on which the server sent nothing since",),
+    not_set_when=("the server closes, or still sends",),
+    rfc=("RFC 9293 3.6",),
+    remedy="A bug of the application: close() what has been read to its end.",
+    example="close-wait-leak",
+    end_time="end_time",
+    needs_acks=True,
+)
+
 RULES = (
     TW_SPAN,
+    TW_ON_SERVER,
     SIMULTANEOUS_CLOSE,
     TW_RESTARTED,
     TW_ASSASSINATED,
@@ -287,5 +376,7 @@ RULES = (
     TW_CUT_SHORT,
     FIN_WAIT_2_TIMEOUT_RESET,
     TW_MISSING,
+    TW_CENSUS_PEAK,
     HALF_CLOSE_LONG,
+    CLOSE_WAIT_LEAK,
 )

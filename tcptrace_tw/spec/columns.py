@@ -427,6 +427,114 @@ CENSUS = Table(
     ),
 )
 
+HOLDERS = Table(
+    "holders",
+    "address that held TIME-WAIT",
+    (
+        _id("connection_id", "The first incarnation that it held TIME-WAIT in."),
+        Column("ip", "ip", "The address."),
+        _time("time", "The second of its peak."),
+        Column("most_time_wait", "u4", "Most TIME-WAIT spans open at once."),
+        Column("spans", "u4", "TIME-WAIT spans in all."),
+    ),
+)
+
+PORTS = Table(
+    "ports",
+    "source of connections: an address towards one service",
+    (
+        _id("connection_id", "Its first incarnation."),
+        Column("ip", "ip", "The source's address."),
+        Column("peer_ip", "ip", "The address that it connects to."),
+        Column("peer_port", "u2", "The port that it connects to."),
+        _time("time", "The second in which most of its ports were in use."),
+        Column("most_used", "u4", "Most ports in use at once: open connections and TIME-WAIT of its own."),
+        Column("range_size", "u4", "Ports of the first known ephemeral range that holds all ports seen."),
+        Column("lowest_port", "u4", "Lowest source port seen."),
+        Column("highest_port", "u4", "Highest source port seen."),
+        Column("connections", "u4", "Connections begun."),
+        _ns("fastest_reuse_ns", "Shortest time from its TIME-WAIT to the SYN over it; null if there was none."),
+        Column("reuses_at_floor", "u4", "Reuses by Linux after 1.0 to 1.2 s: the least that tcp_tw_reuse allows."),
+        Column("reuses_at_expiry", "u4", "Reuses between 2MSL and 1.2 times 2MSL: as soon as the port was free."),
+        Column("even_before_odd", "u4", "Connections from even ports before the first odd one; 0 if no odd one came."),
+    ),
+)
+
+SERVICES = Table(
+    "services",
+    "server and port",
+    (
+        _id("connection_id", "An incarnation to look at: one that the server closed, or left in CLOSE-WAIT.", null=True),
+        Column("ip", "ip", "The server's address."),
+        Column("port", "u2", "The server's port."),
+        _time("time", "First connection."),
+        _time("end_time", "Last segment."),
+        Column("connections", "u4", "Connections whose handshake was captured whole."),
+        Column("closed", "u4", "How many of them were closed by FIN."),
+        Column("closed_by_server", "u4", "How many the server closed first."),
+        Column("left_in_close_wait", "u4", "How many the client closed a minute ago and more, and the server never did."),
+        _frame("fin_frame", "The client's FIN of one of those."),
+    ),
+)
+
+CLOCKS = Table(
+    "clocks",
+    "client address towards a server address, whose timestamps tell something",
+    (
+        _id("connection_id", "An incarnation to look at."),
+        Column("ip", "ip", "The client's address."),
+        Column("peer_ip", "ip", "The server's address."),
+        _time("time", "First SYN."),
+        _time("end_time", "Last SYN."),
+        _frame("syn_frame", "First SYN."),
+        Column("syns", "u4", "SYNs with timestamps that were compared."),
+        Column("clocks", "u4", "How many clocks they come from; 0 where every connection has an offset of its own."),
+        Column("rate_hz", "u4", "Ticks of the clocks in a second."),
+        Column("offset_ms", "i8", "Between the lowest and the highest clock."),
+        Column("answered", "u4", "How many were answered."),
+        Column("ignored", "u4", "How many were sent again in vain."),
+        Column("ignored_stale", "u4", "Ignored ones below a timestamp that had been answered in the minute before."),
+        Column("answered_stale", "u4", "Answered ones below such a timestamp."),
+        _frame("first_ignored_frame", "The first of the ignored SYNs."),
+        _frame("last_ignored_frame", "The last of them."),
+    ),
+)
+
+CAPTURE = Table(
+    "capture",
+    "capture: what lowers or limits what can be concluded from it",
+    (
+        _id("connection_id", "Null.", null=True),
+        _time("time", "First frame."),
+        _time("end_time", "Last frame."),
+        Column("segments", "i8", "TCP segments."),
+        Column("connections", "i8", "Incarnations."),
+        Column("plain_connections", "i8", "Incarnations with a segment that is neither SYN, FIN nor RST."),
+        Column("long_connections", "i8", "Incarnations with more than ten segments."),
+        Column("one_way_connections", "i8", "Those of which one direction was captured."),
+        Column("midstream_connections", "i8", "Incarnations whose opening was not captured."),
+        _frame("midstream_frame", "The first segment of one of them."),
+        Column("duplicates", "i8", "Frames that were the same segment captured again."),
+        _frame("duplicate_frame", "The first of them."),
+        Column("swaps", "i8", "Data that stands after its own ACK."),
+        _frame("swap_frame", "The first of them."),
+        _ns("swap_lag_ns", "The longest lag."),
+        Column("truncated_options", "i8", "Segments whose options the snap length cut."),
+        Column("merged", "i8", "Segments larger than the peer's MSS."),
+        _frame("merged_frame", "The first of them."),
+        Column("unseen_bytes", "i8", "Bytes that were acknowledged and never captured."),
+        _frame("unseen_frame", "The first ACK of such bytes."),
+        Column("lost_frames", "i8", "Frames that the capturing host reports as dropped."),
+        Column("damaged_files", "i8", "Files that end or break off in the middle."),
+        _ns("backward_ns", "The farthest step back of the clock."),
+        _frame("backward_frame", "Where that was."),
+        _ns("forward_ns", "The farthest step ahead: an hour and more in which a sender's clock did not move."),
+        _frame("forward_frame", "Where that was."),
+        Column("censored_spans", "i8", "TIME-WAIT spans that were open at the end."),
+        _frame("censored_frame", "The start of one of them."),
+    ),
+)
+
 FINDINGS = Table(
     "findings",
     "rule statement about one connection",
@@ -451,7 +559,8 @@ FINDINGS = Table(
     ),
 )
 
-TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ODDITIES, CENSUS, FINDINGS)
+TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ODDITIES, CENSUS, HOLDERS, PORTS, SERVICES,
+          CLOCKS, CAPTURE, FINDINGS)  # fmt: skip
 """The tables of the contract, in the order of the docs."""
 
 BY_NAME = {table.name: table for table in TABLES}

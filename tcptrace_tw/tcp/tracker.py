@@ -108,6 +108,29 @@ class Tracker:
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
 
+    def figures(self) -> dict[str, int]:
+        """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
+        regs = self.regs
+        steps = {
+            "backward_ns": (s.MAX_BACKWARD, s.BACKWARD_FRAME),
+            "forward_ns": (s.FORWARD_STEP, s.FORWARD_FRAME),
+            "swap_lag_ns": (s.SWAP_LAG, s.SWAP_FRAME),
+        }
+        return {
+            "plain_connections": int(regs[s.PLAIN_CONNECTIONS]),
+            "long_connections": int(regs[s.LONG_CONNECTIONS]),
+            "one_way_connections": int(regs[s.ONE_WAY_CONNECTIONS]),
+            "duplicates": int(regs[s.DUPLICATES]),
+            "duplicate_frame": int(regs[s.DUPLICATE_FRAME]),
+            "swaps": int(regs[s.SWAPS]),
+            "merged": int(regs[s.MERGED]),
+            "merged_frame": int(regs[s.MERGED_FRAME]),
+            "unseen_bytes": int(regs[s.UNSEEN_BYTES]),
+            "unseen_frame": int(regs[s.UNSEEN_FRAME]),
+            **{name: int(regs[value]) if regs[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
+            **{f"{name.split('_')[0]}_frame": int(regs[frame]) for name, (_, frame) in steps.items()},
+        }
+
     def take_released(self) -> int:
         """How many entries of ``released`` there are; they count as taken."""
         count = int(self.regs[s.RELEASED])
