@@ -59,6 +59,11 @@ def is_ignored_at_first(reuses: Rows) -> Mask:
     return ignored
 
 
+def refused_at_first(reuses: Rows) -> Mask:
+    """The SYN was sent again, and not because it was lost: the stack would not take it, or nothing ever came."""
+    return (reuses.syn_retries > 0) & ((reuses.acceptance != ACCEPT) | (reuses.opened_frame < 0))
+
+
 def tw_reuse_by_holder(reuses: Rows) -> Mask:
     """RU001."""
     return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse != 0)
@@ -71,7 +76,7 @@ def reuse_inside_2msl(reuses: Rows) -> Mask:
 
 def tw_syn_accepted(reuses: Rows) -> Mask:
     """RU003."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & (reuses.syn_retries == 0)
+    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & ~refused_at_first(reuses)
 
 
 def tw_syn_challenged(reuses: Rows) -> Mask:
@@ -81,7 +86,7 @@ def tw_syn_challenged(reuses: Rows) -> Mask:
 
 def tw_syn_dropped(reuses: Rows) -> Mask:
     """RU005."""
-    return met_time_wait(reuses) & is_ignored_at_first(reuses)
+    return met_time_wait(reuses) & is_ignored_at_first(reuses) & refused_at_first(reuses)
 
 
 def tw_syn_refused(reuses: Rows) -> Mask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.columns import ACK
+from tcptrace_tw.spec.columns import ACK, FIN
 from tcptrace_tw.spec.seq import seq_gt
 from tcptrace_tw.spec.states import CLOSED, TIME_WAIT
 from tcptrace_tw.spec.words import END_CAPTURE
@@ -54,3 +54,5 @@ def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
             t.bits |= IGNORES_RST
             peer = tcb_at(st, k ^ 1)
             restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
+            if np.int64(peer.last_flags) & FIN:
+                span.fin_repeats += 1

@@ -60,7 +60,8 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
         move(st, k, RCV_SYN_ACK, BASIS_INFERRED, now, frame)
     acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
     if acks_fin and np.int64(snd.bits) & FIN_RECEIVED == 0:
-        fin_received(st, k, p, np.int64(rcv.fin_frame), now, False, seg, i)
+        # It was queued behind a hole until the sender's last segment filled that.
+        fin_received(st, k, p, np.int64(rcv.last_frame), np.int64(rcv.last_time), False, seg, i)
     if np.int64(snd.pending) > 0:
         echo = np.int64(seg.tsecr[i]) if np.int64(seg.options[i]) & HAS_TS else -1
         prove(st, k, seq_gt(ack, np.int64(rcv.iss)), acks_fin, echo)

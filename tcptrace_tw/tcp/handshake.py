@@ -18,8 +18,10 @@ from tcptrace_tw.spec.states import (
     SND_SYN_ACK,
     SYN_RECEIVED,
     SYN_SENT,
+    TIME_WAIT,
 )
 from tcptrace_tw.spec.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
+from tcptrace_tw.tcp.closing import into_time_wait
 from tcptrace_tw.tcp.oddities import expect_challenge, note_syn_retry, note_synack_repeat
 from tcptrace_tw.tcp.places import conn_at, tcb_at
 from tcptrace_tw.tcp.reuse import note_retry
@@ -32,6 +34,7 @@ from tcptrace_tw.tcp.state import (
     NXT_KNOWN,
     RCV_KNOWN,
     REFUSED,
+    RESTART_OTHER_ACK,
     START,
     SYN_PAYLOAD,
     TS_OK,
@@ -54,6 +57,8 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     seq = np.int64(seg.seq[i])
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
+    if flags & ACK and np.int64(rcv.state) == TIME_WAIT:
+        into_time_wait(st, p, seg, i, RESTART_OTHER_ACK)
     known = np.int64(snd.bits) & ISS_KNOWN != 0
     again = known and seq == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
     if known and seq != np.int64(snd.iss):

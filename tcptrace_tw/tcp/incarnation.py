@@ -120,7 +120,7 @@ def fits_attempt(st, c, seg, i, side):  # type: ignore[no-untyped-def]
     if side == ORIG:
         ahead = seq_diff(np.int64(seg.seq[i]), np.int64(o.snd_nxt))
         if flags & RST:
-            return ahead == 0 or np.int64(seg.seq[i]) == np.int64(o.iss)
+            return ahead == 0 and not (flags & ACK == 0 and answers_earlier(st, c, seg, i))
         return ahead == 0
     if flags & ACK == 0:
         return False
@@ -128,6 +128,14 @@ def fits_attempt(st, c, seg, i, side):  # type: ignore[no-untyped-def]
         return False
     behind = seq_diff(np.int64(seg.ack[i]), np.int64(o.iss))
     return 0 < behind <= seq_diff(np.int64(o.snd_nxt), np.int64(o.iss))
+
+
+@kernel
+def answers_earlier(st, c, seg, i):  # type: ignore[no-untyped-def]
+    """Whether a bare RST of the opener carries the ACK field of the earlier incarnation's last segment towards it."""
+    previous = np.int64(conn_at(st, c).previous)
+    side = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b) ^ 1
+    return np.int64(seg.seq[i]) == np.int64(tcb_at(st, 2 * previous + side).last_ack)
 
 
 @kernel

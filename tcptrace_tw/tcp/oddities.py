@@ -187,8 +187,9 @@ def follow_oddity(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         length = np.int64(seg.payload_len[i])
         if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
             note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame[i])
-        if np.int64(row.is_unseen_open) and length > 0:
-            fill_unseen(st, row, np.int64(seg.seq[i]), (np.int64(seg.seq[i]) + length) & MASK, seg.frame[i])
+        if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
+            end = (np.int64(seg.seq[i]) + length + (1 if flags & FIN else 0)) & MASK
+            fill_unseen(st, row, np.int64(seg.seq[i]), end, seg.frame[i])
         if np.int64(row.is_ts_back) and np.int64(seg.options[i]) & HAS_TS:
             if seq_ge(np.int64(seg.tsval[i]), np.int64(row.ts_top)):
                 row.is_ts_back = 0

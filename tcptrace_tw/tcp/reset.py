@@ -47,6 +47,7 @@ from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.state import (
     ABORTED,
+    ACKED,
     FIN_SENT,
     HAS_RST,
     IGNORES_RST,
@@ -90,6 +91,8 @@ def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-de
         return not (st.params[PAWS_IN_TIME_WAIT] and is_stale(st, conn, snd, rcv, seg, i))
     if exact or seq == np.int64(snd.snd_nxt):
         return True
+    if np.int64(snd.unanswered) > 0 and np.int64(rcv.bits) & ACKED and seq == np.int64(rcv.last_ack):
+        return True  # what was repeated in vain never arrived: RCV.NXT is what the receiver says
     if seq == (np.int64(rcv.rcv_nxt) - 1) & MASK:
         return state in (CLOSE_WAIT, LAST_ACK, CLOSING)
     # A capture without data shows the RST ahead of what it has seen.

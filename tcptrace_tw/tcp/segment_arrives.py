@@ -353,7 +353,7 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
         reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
             return
-        if np.int64(seg.flags[i]) & FIN == 0 and np.int64(rcv.segments) > 0:
+        if np.int64(seg.flags[i]) & FIN == 0 and np.int64(rcv.segments) > 0 and np.int64(conn_at(st, c).stale) < 0:
             note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
         rcv.snd_nxt = ack
     if seq_gt(ack, np.int64(rcv.snd_una)):

@@ -68,7 +68,7 @@ def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-un
     span = span_at(st, np.int64(tcb_at(st, k).span))
     if np.int64(span.start_basis) != START_FIN:
         return
-    if np.int64(span.restart) < 0 or is_first_copy:
+    if np.int64(span.restart) < 0 or (is_first_copy and np.int64(span.fin_repeats) > 0):
         span.start = time
         span.start_frame = frame
         span.restarts = 0

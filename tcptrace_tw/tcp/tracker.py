@@ -210,7 +210,7 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
 def _parameters(p: Profile, keep_duplicates: bool) -> NDArray[np.int64]:
     params = np.zeros(s.PARAMETERS, np.int64)
     params[s.TWO_MSL] = p.two_msl_ns
-    params[s.REMEMBER] = p.two_msl_ns * 3 // 2
+    params[s.REMEMBER] = 2 * p.two_msl_ns
     params[s.PASSES_FIN_WAIT_2] = p.passes_fin_wait_2
     params[s.RST_FATAL] = p.is_rst_fatal
     params[s.PAWS_IN_TIME_WAIT] = p.is_paws_in_time_wait
