@@ -90,7 +90,7 @@ def apply(rule: Rule, rows: Any) -> Findings | None:
         # Of equals the earliest stands for all.
         worst = np.lexsort(
             (
-                hits[rule.frames[-1]],
+                hits[rule.frames[-1]] if rule.frames else key,
                 hits[rule.time],
                 -confidence.astype(np.int8),
                 -severity.astype(np.int8),

@@ -113,15 +113,15 @@ def is_challenged(r: Rows) -> Mask:
 
 
 def has_unread(r: Rows) -> Mask:
-    """Received bytes are missing from its window, or had come only just before."""
-    missing = (r.window_missing >= r.window_unit) & (r.window_missing <= r.received_bytes)
-    at_once = (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS)
+    """Received bytes are missing from its window, or had come only just before. Windows sends RSTs with window 0."""
+    missing = (r.window > 0) & (r.window_missing >= r.window_unit) & (r.window_missing <= r.received_bytes)
+    at_once = (r.trigger_len > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS)
     return (r.received_bytes > 0) & (missing | at_once)
 
 
 def gave_up(r: Rows) -> Mask:
     """Retransmissions or probes went unanswered."""
-    return (r.retransmits >= GIVES_UP) | ((r.bytes_in_flight > 0) & (r.retransmits > 0))
+    return (r.retransmits >= GIVES_UP) | ((r.bytes_in_flight > 0) & (r.retransmits >= GIVES_UP - 1))
 
 
 def is_abort(r: Rows) -> Mask:
@@ -262,7 +262,7 @@ ABORT_UNREAD_DATA = Rule(
     values=_ABORT_VALUES,
     set_when=(
         "RST with ACK, no FIN of the sender, payload received",
-        "its window lacks at most the received bytes, or payload had come within the last 5 ms",
+        "its window lacks at most the received bytes, or its trigger is payload that had come within the last 5 ms",
     ),
     not_set_when=("the window is whole and the payload came long before: that is RS001",),
     rfc=("RFC 2525 2.17", "RFC 9293 3.6.1"),
@@ -380,7 +380,7 @@ ABORT_TIMEOUT = Rule(
     message="{ip}:{port} gave up on {peer_ip}:{peer_port} after {retransmits} unanswered retransmissions",
     frames=_FRAMES,
     values=_ABORT_VALUES,
-    set_when=("RST with ACK after three unanswered retransmissions, or one with data in flight",),
+    set_when=("RST with ACK after three unanswered retransmissions, or two with data in flight",),
     not_set_when=("everything was acknowledged",),
     rfc=("RFC 1122 4.2.3.5",),
     remedy="Look at the path, or at the peer that fell silent.",

@@ -81,6 +81,7 @@ def oddity_of(st, c, side):  # type: ignore[no-untyped-def]
     row.unseen_start = 0
     row.unseen_end = 0
     row.ts_top = 0
+    row.ts_back_time = -1
     row.is_unseen_open = 0
     row.is_ts_back = 0
     return s
@@ -192,7 +193,7 @@ def follow_oddity(st, c, side, seg, i):  # type: ignore[no-untyped-def]
             fill_unseen(st, row, np.int64(seg.seq[i]), end, seg.frame[i])
         if np.int64(row.is_ts_back) and np.int64(seg.options[i]) & HAS_TS:
             if seq_ge(np.int64(seg.tsval[i]), np.int64(row.ts_top)):
-                row.is_ts_back = 0
+                clock_is_above(st, c, side, row)
             else:
                 row.ts_back_segments += 1
 
@@ -300,9 +301,25 @@ def note_clock_back(st, c, side, seg, i, ticks, top):  # type: ignore[no-untyped
         return
     row.is_ts_back = 1
     row.ts_top = top
+    row.ts_back_time = st.regs[NOW]
     row.ts_back_frame = seg.frame[i]
     row.ts_back_ticks = ticks
     row.ts_back_segments = 1
+
+
+@kernel
+def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
+    """The TSval is above the old ones again: in its own time, or because the others were strays."""
+    conn = conn_at(st, c)
+    t = tcb_at(st, 2 * c + side)
+    base_ns = np.int64(row.ts_back_time) - np.int64(conn.first_time)
+    base_ticks = seq_diff(np.int64(row.ts_top), np.int64(t.first_tsval))
+    since_ms = (st.regs[NOW] - np.int64(row.ts_back_time)) // 1_000_000
+    if base_ticks <= 0 or since_ms * base_ticks < np.int64(row.ts_back_ticks) * (base_ns // 1_000_000) * 9 // 10:
+        row.ts_back_frame = -1
+        row.ts_back_ticks = 0
+        row.ts_back_segments = 0
+    row.is_ts_back = 0
 
 
 @kernel

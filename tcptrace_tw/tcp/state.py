@@ -192,6 +192,7 @@ ODDITY = np.dtype(
         *((name, ODDITIES.dtype[name].str[1:]) for name in ODDITIES.dtype.names or ()),
         ("challenge_time", "i8"),
         ("unseen_time", "i8"),
+        ("ts_back_time", "i8"),
         ("unseen_start", "u4"),
         ("unseen_end", "u4"),
         ("ts_top", "u4"),
