@@ -68,7 +68,7 @@ class Clocks:
                 room = MOST_SAMPLES - len(kept)
                 if room > 0:
                     some = places[ignored[places] == bool(which)][:room]
-                    kept += [_sample(r[i], bool(which)) for i in some.tolist()]
+                    kept += _samples(r[some], bool(which))
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -96,10 +96,9 @@ def _groups(key: Ints, order: Ints) -> Iterator[tuple[int, Ints]]:
             yield int(sorted_key[begin]), order[begin:end]
 
 
-def _sample(r: Any, ignored: bool) -> Sample:
-    return Sample(
-        int(r.first_time), int(r.orig_syn_tsval), int(r.orig_port), int(r.orig_syn_frame), int(r.connection_id), ignored
-    )
+def _samples(r: Any, ignored: bool) -> list[Sample]:
+    columns = (r.first_time, r.orig_syn_tsval, r.orig_port, r.orig_syn_frame, r.connection_id)
+    return [Sample._make((*values, ignored)) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def describe(row: Any, answered: list[Sample], ignored: list[Sample]) -> None:
@@ -117,7 +116,8 @@ def describe(row: Any, answered: list[Sample], ignored: list[Sample]) -> None:
     if ignored:
         row["connection_id"] = ignored[0].connection_id
     row["ignored_stale"] = sum(is_stale(one, answered) for one in ignored)
-    row["answered_stale"] = sum(is_stale(one, answered) for one in answered)
+    # Only beside ignored SYNs does it matter, and every pair of SYNs is looked at.
+    row["answered_stale"] = sum(is_stale(one, answered) for one in answered) if ignored else 0
 
 
 def is_stale(one: Sample, answered: list[Sample]) -> bool:
@@ -127,7 +127,7 @@ def is_stale(one: Sample, answered: list[Sample]) -> bool:
     )
 
 
-def _behind(tsval: int, earlier: int) -> int:
+def _behind(tsval: Any, earlier: Any) -> Any:
     return ((tsval - earlier + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
@@ -145,16 +145,15 @@ def clocks(samples: list[Sample]) -> tuple[int, int, int]:
 
 def clusters(samples: list[Sample], rate: int) -> list[int] | None:
     """The offsets (ms) of the clocks at this rate; None unless every clock is seen on several ports."""
-    start = samples[0].time
-    first = samples[0].tsval
-    points = sorted(
-        (_behind(one.tsval, first) * 1000 // rate - (one.time - start) // 1_000_000, one.port) for one in samples
-    )
-    groups: list[list[tuple[int, int]]] = [[points[0]]]
-    for before, point in zip(points, points[1:], strict=False):
-        if point[0] - before[0] > SLACK_MS:
-            groups.append([])
-        groups[-1].append(point)
-    if any(len({port for _, port in group}) < MEMBERS for group in groups):
+    time = np.array([one.time for one in samples], np.int64)
+    tsval = np.array([one.tsval for one in samples], np.int64)
+    port = np.array([one.port for one in samples], np.int64)
+    offset = _behind(tsval, tsval[0]) * 1000 // rate - (time - time[0]) // 1_000_000
+    order = np.argsort(offset, kind="stable")
+    offset = offset[order]
+    group = np.concatenate(([0], np.cumsum(np.diff(offset) > SLACK_MS)))
+    ports = np.unique(np.stack((group, port[order])), axis=1)
+    if np.bincount(ports[0]).min() < MEMBERS:
         return None
-    return [group[0][0] for group in groups]
+    offsets: list[int] = offset[np.flatnonzero(np.diff(group, prepend=-1))].tolist()
+    return offsets
