@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -23,6 +23,18 @@ def is_named(when: Callable[..., Any]) -> bool:
 def meaning(when: Callable[..., Any]) -> str:
     """The docstring of a named condition."""
     return (inspect.getdoc(when) or "").split("\n\n")[0].rstrip(".") if is_named(when) else ""
+
+
+def helpers(whens: Iterable[Callable[..., Any]]) -> list[tuple[str, str]]:
+    """The named conditions that these ones use, with what their docstrings say."""
+    found: dict[str, str] = {}
+    for when in whens:
+        for name in re.findall(r"\b[a-z]\w+\b", text(when)):
+            function = when if is_named(when) and name == when.__name__ else when.__globals__.get(name)
+            if name not in found and inspect.isfunction(function) and inspect.getdoc(function):
+                said = meaning(function)
+                found[name] = f"what {said} finds" if re.fullmatch(r"[A-Z]{2}\d{3}", said) else said
+    return list(found.items())
 
 
 def body(predicate: Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ from tcptrace_tw.spec.profiles import NS, PROFILES, Profile, Restart, syn_accept
 from tcptrace_tw.spec.words import ACCEPTANCE
 from tcptrace_tw.spec.zeek import CONN_STATES
 from tests.docs import conditions
-from tests.docs.markdown import code, table, yes
+from tests.docs.markdown import bullets, code, table, yes
 
 _RESTARTS = {
     "repeated_fin": "the peer's FIN again",
@@ -53,6 +53,7 @@ def page() -> str:
     for title, intro, cases, words in case_tables():
         rows = [(_when(case), code(words[case.verdict]), getattr(case, "why", "")) for case in cases]
         text += f"\n## {title}\n\n{intro}\n\n" + table(("where", "verdict", "because"), rows)
+        text += "\n" + bullets(f"`{name}`: {meaning}" for name, meaning in conditions.helpers([c.when for c in cases]))
     return text + "\n## Zeek's conn_state\n\n" + _conn_states()
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs import catalogue, coverage, decisions, diagram, picture, tables
+from tests.docs import catalogue, coverage, decisions, diagram, kernel, picture, tables
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -30,6 +30,7 @@ def all_pages() -> dict[str, Build]:
         "reference/profiles.md": _page("`tcptrace_tw/spec/profiles.py`", decisions.profiles_page),
         "reference/rfc-coverage.md": _page("the comments that cite a clause", coverage.page),
     }
+    pages["kernel-record.md"] = _page("`tests/test_kernel_truth.py`", kernel.page)
     for family in catalogue.families():
         pages[f"rules/{family}.md"] = _page("`tcptrace_tw/rules`", lambda family=family: catalogue.family_page(family))
     return pages
