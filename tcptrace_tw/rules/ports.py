@@ -8,7 +8,7 @@ PINNED_REUSES = 20
 
 FLOOR_REUSES = 5
 
-EVEN_FIRST = 1000
+EVEN_FIRST = 100
 """connect() of Linux takes the parity of the range's lower end first; so many of it before the other are no chance."""
 
 
@@ -98,7 +98,10 @@ PORT_EXHAUSTION = Rule(
     summary="A source had no port left towards one service: connect() fails with EADDRNOTAVAIL, or waits.",
     table="ports",
     predicate=port_exhaustion,
-    grades=(Grade(always, ERROR, LIKELY),),
+    grades=(
+        Grade(lambda r: share(r) >= 0.95, ERROR, LIKELY, "the range is full"),
+        Grade(always, WARNING, LIKELY, "a narrow range is full; how narrow it is meant to be is not known"),
+    ),
     message=_MESSAGE,
     frames=(),
     values=_VALUES,
@@ -143,7 +146,7 @@ EVEN_HALF_USED = Rule(
     message="{ip} used {even_before_odd} even ports towards {peer_ip}:{peer_port} before the first odd one",
     frames=(),
     values=("even_before_odd", "connections", "most_used"),
-    set_when=("1000 connections and more from even ports, none from odd ones, and then odd ones",),
+    set_when=("100 connections and more from even ports, none from odd ones, and then odd ones",),
     not_set_when=("both parities are used from the start: a bound port, or another stack",),
     rfc=("RFC 6056",),
     remedy="Nothing yet; connect() becomes slower from here on.",

@@ -16,7 +16,8 @@ ones on the wire, modulo 2**32, and ``first:last(length)`` says the same thing t
 identification), ``ttl N``, ``vlan N`` and ``cut N`` (captured bytes); ``dup`` takes ``ttl`` and ``vlan`` too.
 
 ``repeat 20 every 0.05 A`` and ``end`` enclose a block that happens twenty times, one beginning 0.05 s after the
-other, each time from the next port of A and with the timestamp clocks so much later.
+other, each time from the next port of A and with the timestamp clocks so much later; ``repeat 20 every 0.05 A by 2``
+takes every second port.
 """
 
 from __future__ import annotations
@@ -129,9 +130,11 @@ class _Reader:
         self.block: list[str] | None = None
         self.block_head: tuple[int, int, str] = (1, 0, "")
         self.turn = 0
+        self.stride = 1
 
     def take(self, line: str) -> None:
-        if match := re.fullmatch(r"repeat\s+(\d+)\s+every\s+(\d+(?:\.\d+)?)\s+(\w+)", line):
+        if match := re.fullmatch(r"repeat\s+(\d+)\s+every\s+(\d+(?:\.\d+)?)\s+(\w+)(?:\s+by\s+(\d+))?", line):
+            self.stride = int(match[4] or 1)
             self.block, self.block_head = [], (int(match[1]), _nanoseconds(match[2]), match[3])
         elif line == "end" and self.block is not None:
             self._play_block(self.block)
@@ -215,7 +218,7 @@ class _Reader:
 
     def _nth(self, name: str) -> Peer:
         peer = self.names[name]
-        return peer._replace(port=peer.port + self.turn) if name == self.block_head[2] else peer
+        return peer._replace(port=peer.port + self.turn * self.stride) if name == self.block_head[2] else peer
 
     def _later(self, options: Options) -> Options:
         ticks = self.turn * self.block_head[1] // 10**6
