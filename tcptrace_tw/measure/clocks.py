@@ -62,13 +62,14 @@ class Clocks:
             self._samples.append(([], []))
         order = np.argsort(key, kind="stable")
         ignored = is_ignored(r)
+        columns = [np.array(r[name]) for name in _TAKEN]
         for number, places in _groups(key, order):
             for which in (0, 1):
                 kept = self._samples[number][which]
                 room = MOST_SAMPLES - len(kept)
                 if room > 0:
                     some = places[ignored[places] == bool(which)][:room]
-                    kept += _samples(r[some], bool(which))
+                    kept += _samples(columns, some, bool(which))
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -96,9 +97,12 @@ def _groups(key: Ints, order: Ints) -> Iterator[tuple[int, Ints]]:
             yield int(sorted_key[begin]), order[begin:end]
 
 
-def _samples(r: Any, ignored: bool) -> list[Sample]:
-    columns = (r.first_time, r.orig_syn_tsval, r.orig_port, r.orig_syn_frame, r.connection_id)
-    return [Sample._make((*values, ignored)) for values in zip(*(column.tolist() for column in columns), strict=True)]
+_TAKEN = ("first_time", "orig_syn_tsval", "orig_port", "orig_syn_frame", "connection_id")
+
+
+def _samples(columns: list[NDArray[Any]], places: Ints, ignored: bool) -> list[Sample]:
+    values = zip(*(column[places].tolist() for column in columns), strict=True)
+    return [Sample._make((*some, ignored)) for some in values]
 
 
 def describe(row: Any, answered: list[Sample], ignored: list[Sample]) -> None:
@@ -140,6 +144,8 @@ def clocks(samples: list[Sample]) -> tuple[int, int, int]:
             continue
         if best[0] == 0 or len(found) < best[0]:
             best = (len(found), rate, int(max(found) - min(found)))
+        if best[0] == 1:
+            break
     return best
 
 
@@ -152,8 +158,8 @@ def clusters(samples: list[Sample], rate: int) -> list[int] | None:
     order = np.argsort(offset, kind="stable")
     offset = offset[order]
     group = np.concatenate(([0], np.cumsum(np.diff(offset) > SLACK_MS)))
-    ports = np.unique(np.stack((group, port[order])), axis=1)
-    if np.bincount(ports[0]).min() < MEMBERS:
+    ports = np.unique(group << 16 | port[order])
+    if np.bincount(ports >> 16).min() < MEMBERS:
         return None
     offsets: list[int] = offset[np.flatnonzero(np.diff(group, prepend=-1))].tolist()
     return offsets
