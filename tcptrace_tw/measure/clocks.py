@@ -16,7 +16,7 @@ from tcptrace_tw.spec.columns import CLOCKS, Table
 from tcptrace_tw.spec.words import CLOSE_UNANSWERED
 
 MOST_KEYS = 1 << 12
-MOST_SAMPLES = 128
+MOST_SAMPLES = 48
 """So many SYNs of each pair are looked at, answered and ignored ones apart."""
 
 RATES_HZ = (1000, 100, 250, 10, 1)
@@ -64,6 +64,8 @@ class Clocks:
         ignored = is_ignored(r)
         columns = [np.array(r[name]) for name in _TAKEN]
         for number, places in _groups(key, order):
+            if all(len(kept) == MOST_SAMPLES for kept in self._samples[number]):
+                continue
             for which in (0, 1):
                 kept = self._samples[number][which]
                 room = MOST_SAMPLES - len(kept)
