@@ -19,15 +19,18 @@ def page() -> str:
         rows.append((f"`{name.removeprefix('kernel-')}`", truth["description"], *counts, is_equal))
     text = "# The tool against the kernel's record\n\n"
     text += (
-        "Each recording in `fixtures/kernel-*` was made between two Linux network namespaces, and beside the capture lies "
-        "what the kernel itself recorded: every state change of every socket, every TIME-WAIT entry with its restarts and "
-        "its end.\n"
+        "Each recording in `fixtures/kernel-*` was made between two Linux network namespaces.\n"
+        "Beside the capture lies what the kernel itself recorded: every state change of every socket, and every "
+        "TIME-WAIT entry with its restarts and its end.\n"
         "The tool sees only the capture.\n"
-        "A test compares the histories of both endpoints change by change, and each span's holder, start (within a round "
-        "trip), end reason and restarts.\n"
-        "What no capture can show is left out by rule: changes after the last captured segment, lives whose opening came "
-        "before the capture, directions and segments that the filter hid, addresses behind a NAT, and hand-made peers "
-        "that no kernel recorded; a 0 in a row means that nothing was left to compare.\n\n"
+        "A test compares the histories of both endpoints change by change, and the holder, start (within a round "
+        "trip), end reason and restarts of each span.\n"
+        "What no capture can show is left out by rule: changes after the last captured segment, lives whose opening "
+        "came before the capture, directions and segments that the filter hid, addresses behind a NAT, and hand-made "
+        "peers that no kernel recorded.\n"
+        "A 0 means that nothing was left to compare.\n\n"
     )
-    text += f"{totals[0]} histories with {totals[1]} changes of state, and {totals[2]} spans, in {len(NAMES)} recordings.\n\n"
+    text += (
+        f"{totals[0]} histories with {totals[1]} changes of state, and {totals[2]} spans: {len(NAMES)} recordings.\n\n"
+    )
     return text + table(("recording", "what happens", "histories", "changes", "spans", "equal"), rows)
