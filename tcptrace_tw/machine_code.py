@@ -178,7 +178,7 @@ def _bind(code: Code) -> Callable[[list[Any]], Any]:
 
 def _load(code: Code) -> Any:
     """An engine with nothing in it but this object file."""
-    from llvmlite import binding as llvm  # type: ignore[import-untyped]
+    from llvmlite import binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

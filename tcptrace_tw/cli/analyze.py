@@ -20,6 +20,7 @@ def analyze(
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
+    filter_: o.Filter = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
@@ -31,7 +32,7 @@ def analyze(
     from tcptrace_tw.report.summary import SummarySink
     from tcptrace_tw.report.tables import ParquetSink
 
-    settings = run.settings(profile, two_msl, select, ignore)
+    settings = run.settings(profile, two_msl, select, ignore, filter_)
     several = run.has_several_files(captures)
     with Folder(output, force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)

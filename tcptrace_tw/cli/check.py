@@ -32,6 +32,7 @@ def check(
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
+    filter_: o.Filter = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
@@ -43,7 +44,7 @@ def check(
     if show not in SEVERITY.words:
         raise UsageError(f"--show {show}: write one of {', '.join(SEVERITY.words)}")
     tally, least = Tally(Bar.parse(fail_on)), SEVERITY.code(show)
-    settings = run.settings(profile, two_msl, select, ignore)
+    settings = run.settings(profile, two_msl, select, ignore, filter_)
     folder = run.written_folder(captures)
     if folder is not None:
         from tcptrace_tw.report.stored import stored_lines

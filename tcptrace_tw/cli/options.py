@@ -53,6 +53,12 @@ Ignore = Annotated[
     list[str] | None,
     typer.Option(metavar="RULES", help="Not these rules.", rich_help_panel=SETTINGS),
 ]
+Filter = Annotated[
+    str,
+    typer.Option(
+        "--filter", metavar="EXPRESSION", help="Only these connections, in pcap-filter words.", rich_help_panel=SETTINGS
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=OUTPUT)]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress on stderr.", rich_help_panel=OUTPUT)]
 ColorOption = Annotated[

@@ -23,13 +23,14 @@ def report(
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
+    filter_: o.Filter = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
     """What the capture is, how connections ended, who sat in TIME-WAIT, and what was found."""
-    settings = run.settings(profile, two_msl, select, ignore)
+    settings = run.settings(profile, two_msl, select, ignore, filter_)
     digest = _digest(captures, settings, quiet, no_progress)
     if as_json:
         print(json.dumps(digest.to_json(), indent=1))

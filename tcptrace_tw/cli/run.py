@@ -64,13 +64,19 @@ def complain(text: str) -> None:
     print(f"tcptrace-tw: {text}", file=sys.stderr)
 
 
-def settings(profile: str, two_msl: float | None, select: list[str] | None, ignore: list[str] | None) -> "Settings":
+def settings(
+    profile: str,
+    two_msl: float | None,
+    select: list[str] | None,
+    ignore: list[str] | None,
+    connections: str = "",
+) -> "Settings":
     """The settings that the common options say."""
     from tcptrace_tw.pipeline import Settings
 
     if two_msl is not None and not 0 < two_msl <= 3600:
         raise UsageError(f"--two-msl {two_msl:g}: 2MSL is between 0 and 3600 seconds")
-    return Settings(profile, two_msl, names(select), names(ignore))
+    return Settings(profile, two_msl, names(select), names(ignore), connections)
 
 
 def analyze(
