@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 
 class Census:
-    """Fed with rows of ``connections``, ``time_wait`` and ``reuses``; gives rows of ``census``, ``ports``, ``holders``."""
+    """Fed with ``connections``, ``time_wait`` and ``reuses``; gives rows of ``census``, ``ports`` and ``holders``."""
 
     def __init__(self) -> None:
         self._keys = Keys(MOST_KEYS)

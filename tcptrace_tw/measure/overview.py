@@ -31,7 +31,8 @@ class Overview:
         for part in self._parts:
             part.see(table, records)
         if table == "connections":
-            self._count("midstream_connections", "midstream_frame", records[records.opened == OPENED_MIDSTREAM].first_frame)
+            midstream = records[records.opened == OPENED_MIDSTREAM]
+            self._count("midstream_connections", "midstream_frame", midstream.first_frame)
         elif table == "time_wait":
             self._count("censored_spans", "censored_frame", records[records.end_reason == END_CAPTURE].start_frame)
 

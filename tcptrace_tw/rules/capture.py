@@ -219,7 +219,10 @@ CLOCK_STEP = Rule(
     message="the capturing clock went back by {backward_ns} at most, and leapt ahead by {forward_ns}",
     frames=("backward_frame", "forward_frame"),
     values=("backward_ns", "forward_ns"),
-    set_when=("a frame is a second and more older than one before it", "or an hour passes and a sender's clock stands still"),
+    set_when=(
+        "a frame is a second and more older than one before it",
+        "or an hour passes and a sender's clock stands still",
+    ),
     not_set_when=("neighbours are swapped by less",),
     rfc=(),
     remedy="Let NTP slew instead of step; do not join captures of different hosts.",

@@ -2,6 +2,7 @@
 
 from tcptrace_tw.rules.reuse import is_ignored_at_first, went_whole_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.spec.columns import FIN
 from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSING, LAST_ACK
 from tcptrace_tw.spec.words import (
     ANSWER_CHALLENGE,
@@ -53,7 +54,8 @@ def rst_on_last_ack(resets: Rows) -> Mask:
         (resets.receiver_state == LAST_ACK)
         & (resets.is_bare != 0)
         & (resets.is_echo != 0)
-        & ((resets.trigger_flags & 1) != 0)
+        & ((resets.trigger_flags & FIN) != 0)
+        & (resets.trigger_len == 0)
         & (resets.is_stale_ack_answer == 0)
         & (resets.is_detour == 0)
     )
@@ -184,7 +186,7 @@ RST_ON_LAST_ACK = Rule(
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("sender_state", "trigger_gap_ns"),
     set_when=("the passive closer is in LAST-ACK", "the RST carries the FIN's ACK field as its sequence number"),
-    not_set_when=("the RST answers a challenge ACK after a SYN",),
+    not_set_when=("the RST answers a challenge ACK after a SYN", "the FIN carries data, which came after close: RS003"),
     rfc=("RFC 9293 3.5.2",),
     remedy="Close sooner than the peer's FIN-WAIT-2 timeout (tcp_fin_timeout), or look for what removed its TIME-WAIT.",
     example="rst-on-last-ack",

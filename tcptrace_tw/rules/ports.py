@@ -48,9 +48,19 @@ def even_half_used(r: Rows) -> Mask:
     return r.even_before_odd >= EVEN_FIRST
 
 
-_VALUES = ("most_used", "range_size", "lowest_port", "highest_port", "connections", "fastest_reuse_ns", "reuses_at_expiry")
+_VALUES = (
+    "most_used",
+    "range_size",
+    "lowest_port",
+    "highest_port",
+    "connections",
+    "fastest_reuse_ns",
+    "reuses_at_expiry",
+)
 _MESSAGE = "{ip} had {most_used} of {range_size} ports in use towards {peer_ip}:{peer_port} at once"
-_REMEDY = "Pool connections, let the server close first, add source or destination addresses, widen ip_local_port_range."
+_REMEDY = (
+    "Pool connections, let the server close first, add source or destination addresses, widen ip_local_port_range."
+)
 _FALSE = "the capture may hold only part of the clients: the number is a lower bound"
 
 PORT_PRESSURE = Rule(

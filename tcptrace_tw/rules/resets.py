@@ -65,7 +65,9 @@ def has_closed(r: Rows) -> Mask:
 
 def is_gone(r: Rows) -> Mask:
     """Nothing of the sender's connection is left, or nothing tells of it."""
-    return ~has_closed(r) | (r.sender_state == CLOSED) | (r.sender_state == TIME_WAIT) | fin_wait_2_timeout_reset(r)
+    just_entered = (r.trigger_len > 0) & (r.time_wait_gap_ns == r.trigger_gap_ns)
+    waiting = (r.sender_state == TIME_WAIT) & ~just_entered
+    return ~has_closed(r) | (r.sender_state == CLOSED) | waiting | fin_wait_2_timeout_reset(r)
 
 
 def goes_on(r: Rows) -> Mask:
@@ -115,7 +117,8 @@ def is_challenged(r: Rows) -> Mask:
 def has_unread(r: Rows) -> Mask:
     """Received bytes are missing from its window, or had come only just before. Windows sends RSTs with window 0."""
     missing = (r.window > 0) & (r.window_missing >= r.window_unit) & (r.window_missing <= r.received_bytes)
-    at_once = (r.trigger_len > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS)
+    is_blurred = (r.window > 0) & (r.trigger_len < 2 * r.window_unit)
+    at_once = (r.trigger_len > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS) & is_blurred
     return (r.received_bytes > 0) & (missing | at_once)
 
 
@@ -262,7 +265,8 @@ ABORT_UNREAD_DATA = Rule(
     values=_ABORT_VALUES,
     set_when=(
         "RST with ACK, no FIN of the sender, payload received",
-        "its window lacks at most the received bytes, or its trigger is payload that had come within the last 5 ms",
+        "its window lacks at most the received bytes",
+        "or payload had come within the last 5 ms, too little of it to show in a scaled window",
     ),
     not_set_when=("the window is whole and the payload came long before: that is RS001",),
     rfc=("RFC 2525 2.17", "RFC 9293 3.6.1"),

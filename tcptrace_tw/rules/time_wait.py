@@ -55,6 +55,7 @@ def tw_cut_short(resets: Rows) -> Mask:
 
 def tw_missing(resets: Rows) -> Mask:
     """TW009."""
+    # Not the FIN that began TIME-WAIT itself.
     again = (resets.trigger_frame != resets.peer_fin_frame) | (resets.time_wait_gap_ns > resets.trigger_gap_ns)
     return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) != 0) & again
 
@@ -357,7 +358,9 @@ CLOSE_WAIT_LEAK = Rule(
     message="{ip}:{port} left {left_in_close_wait} connections in CLOSE-WAIT for a minute and more",
     frames=("fin_frame",),
     values=("left_in_close_wait", "connections"),
-    set_when=("ten connections and more that the client closed a minute ago, and on which the server sent nothing since",),
+    set_when=(
+        "ten connections and more that the client closed a minute ago, and on which the server sent nothing since",
+    ),
     not_set_when=("the server closes, or still sends",),
     rfc=("RFC 9293 3.6",),
     remedy="A bug of the application: close() what has been read to its end.",

@@ -464,7 +464,9 @@ SERVICES = Table(
     "services",
     "server and port",
     (
-        _id("connection_id", "An incarnation to look at: one that the server closed, or left in CLOSE-WAIT.", null=True),
+        _id(
+            "connection_id", "An incarnation to look at: one that the server closed, or left in CLOSE-WAIT.", null=True
+        ),
         Column("ip", "ip", "The server's address."),
         Column("port", "u2", "The server's port."),
         _time("time", "First connection."),
@@ -472,7 +474,9 @@ SERVICES = Table(
         Column("connections", "u4", "Connections whose handshake was captured whole."),
         Column("closed", "u4", "How many of them were closed by FIN."),
         Column("closed_by_server", "u4", "How many the server closed first."),
-        Column("left_in_close_wait", "u4", "How many the client closed a minute ago and more, and the server never did."),
+        Column(
+            "left_in_close_wait", "u4", "How many the client closed a minute ago and more, and the server never did."
+        ),
         _frame("fin_frame", "The client's FIN of one of those."),
     ),
 )

@@ -98,6 +98,9 @@ from tcptrace_tw.tcp.transitions import (
     receive,
 )
 
+MOST_LOST_MIDSTREAM = 1 << 24
+"""Mid-stream more than this is not bytes that were lost, but numbers that are not believed."""
+
 
 @kernel
 def segments_arrive(seg, size, slots, directions, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
@@ -353,8 +356,9 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
         reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
             return
-        if np.int64(seg.flags[i]) & FIN == 0 and np.int64(rcv.segments) > 0 and np.int64(conn_at(st, c).stale) < 0:
-            note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
+        if np.int64(seg.flags[i]) & FIN == 0 and is_lost_text(rcv, seq_diff(ack, np.int64(rcv.snd_nxt))):
+            if np.int64(conn_at(st, c).stale) < 0:
+                note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
         rcv.snd_nxt = ack
     if seq_gt(ack, np.int64(rcv.snd_una)):
         rcv.snd_una = ack
