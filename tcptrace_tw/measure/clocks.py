@@ -49,6 +49,7 @@ class Clocks:
     def __init__(self) -> None:
         self._keys = Keys(MOST_KEYS)
         self._samples: list[tuple[list[Sample], list[Sample]]] = []
+        self._taken = np.zeros((2, MOST_KEYS), np.int64)
 
     def see(self, table: str, rows: Any) -> None:
         """Take finished rows."""
@@ -60,18 +61,19 @@ class Clocks:
         key = self._keys.number(r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo)
         while len(self._samples) < len(self._keys):
             self._samples.append(([], []))
-        order = np.argsort(key, kind="stable")
         ignored = is_ignored(r)
-        columns = [np.array(r[name]) for name in _TAKEN]
-        for number, places in _groups(key, order):
-            if all(len(kept) == MOST_SAMPLES for kept in self._samples[number]):
-                continue
+        open_key = (key >= 0) & (self._taken[ignored.astype(np.int64), key] < MOST_SAMPLES)
+        if not open_key.any():
+            return
+        columns = [r[name][open_key] for name in _TAKEN]
+        key, ignored = key[open_key], ignored[open_key]
+        for number, places in _groups(key, np.argsort(key, kind="stable")):
             for which in (0, 1):
                 kept = self._samples[number][which]
-                room = MOST_SAMPLES - len(kept)
-                if room > 0:
-                    some = places[ignored[places] == bool(which)][:room]
+                some = places[ignored[places] == bool(which)][: MOST_SAMPLES - len(kept)]
+                if some.size:
                     kept += _samples(columns, some, bool(which))
+                    self._taken[which, number] = len(kept)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -144,6 +146,8 @@ def clocks(samples: list[Sample]) -> tuple[int, int, int]:
         found = clusters(samples, rate)
         if found is None:
             continue
+        if len(found) == 1:
+            return 1, rate, 0
         if best[0] == 0 or len(found) < best[0]:
             best = (len(found), rate, int(max(found) - min(found)))
         if best[0] == 1:
