@@ -49,8 +49,8 @@ def remember() -> None:
 def _is_large(files: Sequence[str]) -> bool:
     total = 0
     for name in files:
-        try:
-            total += os.path.getsize(name)
-        except OSError:
+        if name == "-" or "://" in name:
             return True  # a pipe or a remote file: nobody knows
+        if os.path.exists(name):
+            total += os.path.getsize(name)
     return total >= WORTH_COMPILING_BYTES

@@ -33,6 +33,7 @@ from tcptrace_tw.spec.words import (
     BASIS_INFERRED,
 )
 from tcptrace_tw.tcp.aftermath import after_reset
+from tcptrace_tw.tcp.clock import look_at_clock
 from tcptrace_tw.tcp.closing import (
     close_sent,
     eighth_check_the_fin,
@@ -48,7 +49,6 @@ from tcptrace_tw.tcp.history import count_segment
 from tcptrace_tw.tcp.incarnation import incarnation_of
 from tcptrace_tw.tcp.oddities import (
     follow_oddity,
-    look_at_clock,
     note_half_close,
     note_merged,
     note_unseen,

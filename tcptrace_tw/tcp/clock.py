@@ -1,0 +1,68 @@
+"""A sender's timestamp clock that goes back in its own new data (RFC 7323 5.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.spec.columns import HAS_TS, MALFORMED, TRUNCATED
+from tcptrace_tw.spec.seq import seq_diff
+from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, NS, STEP_MS, oddity_of
+from tcptrace_tw.tcp.places import conn_at, oddity_at, tcb_at
+from tcptrace_tw.tcp.state import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S
+
+
+@kernel
+def look_at_clock(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """The timestamps of a connection that has negotiated them: missing, gone back, leapt ahead, or long silent."""
+    conn = conn_at(st, c)
+    t = tcb_at(st, 2 * c + side)
+    options = np.int64(seg.options[i])
+    if options & HAS_TS == 0:
+        if options & (TRUNCATED | MALFORMED) == 0:
+            row = oddity_at(st, oddity_of(st, c, side))
+            row.ts_missing += 1
+            if np.int64(row.ts_missing_frame) < 0:
+                row.ts_missing_frame = seg.frame[i]
+        return
+    step = seq_diff(np.int64(seg.tsval[i]), np.int64(t.last_tsval))
+    silent = st.regs[NOW] - np.int64(t.last_time)
+    if (0 <= step <= CALM_TICKS and silent <= CALM_NS) or np.int64(t.last_frame) < 0:
+        return
+    if silent >= st.params[PAWS_IDLE_S] * NS:
+        row = oddity_at(st, oddity_of(st, c, side))
+        if silent > np.int64(row.idle_ns):
+            row.idle_ns = silent
+            row.idle_frame = seg.frame[i]
+    base_ms = (np.int64(t.last_time) - np.int64(conn.first_time)) // 1_000_000
+    base_ticks = seq_diff(np.int64(t.last_tsval), np.int64(t.first_tsval))
+    if step < 0:
+        is_new = np.int64(seg.payload_len[i]) > 0 and np.int64(seg.seq[i]) == np.int64(t.snd_nxt)
+        back_ms = -step * base_ms // base_ticks if base_ticks > 0 and base_ms > 0 else -step
+        if is_new and back_ms >= BACK_MS:
+            note_clock_back(st, c, side, seg, i, -step, np.int64(t.last_tsval))
+    elif base_ms >= 500 and base_ticks > 0:
+        silent_ms = silent // 1_000_000
+        ahead_ms = (step - base_ticks * silent_ms // base_ms) * base_ms // base_ticks
+        if ahead_ms > STEP_MS and ahead_ms > silent_ms:
+            row = oddity_at(st, oddity_of(st, c, side))
+            if np.int64(row.ts_step_frame) < 0:
+                row.ts_step_frame = seg.frame[i]
+                row.ts_step_ms = ahead_ms
+        elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent > st.regs[FORWARD_STEP]:
+            st.regs[FORWARD_STEP] = silent
+            st.regs[FORWARD_FRAME] = seg.frame[i]
+
+
+@kernel
+def note_clock_back(st, c, side, seg, i, ticks, top):  # type: ignore[no-untyped-def]
+    """The sender's clock goes back; whether it stays there, the following segments tell."""
+    row = oddity_at(st, oddity_of(st, c, side))
+    if np.int64(row.is_ts_back) or np.int64(row.ts_back_segments) >= 3:
+        return
+    row.is_ts_back = 1
+    row.ts_top = top
+    row.ts_back_time = st.regs[NOW]
+    row.ts_back_frame = seg.frame[i]
+    row.ts_back_ticks = ticks
+    row.ts_back_segments = 1
