@@ -89,6 +89,12 @@ class Trace:
         """One row per holder and second."""
         return self.frame("census")
 
+    def __getattr__(self, name: str) -> "pd.DataFrame":
+        """Every other table by its name: ``trace.holders``, ``trace.ports``, ``trace.clocks`` ..."""
+        if name in BY_NAME:
+            return self.frame(name)
+        raise AttributeError(f"a trace has no {name!r}; its tables are {', '.join(BY_NAME)}")
+
     @property
     def findings(self) -> "pd.DataFrame":
         """One row per finding."""
