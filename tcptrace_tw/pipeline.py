@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
+from tcptrace_tw.capture.export import copy_frames
 from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.select import Filter
 from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.errors import UsageError
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.report.ladder import Step
@@ -120,6 +122,17 @@ def ladder(
             hit = rows[rows["connection_id"] == connection_id]
             row = hit if hit.size else row
     return row, run.watched
+
+
+def export(
+    captures: Sequence[str], settings: Settings, connection_id: int, out: str, notice: Notice | None = None
+) -> int:
+    """Copy the original frames of one incarnation to ``out``; return how many, ``UsageError`` if there is no such one."""
+    _, steps = ladder(captures, settings, connection_id, notice)
+    if not steps:
+        raise UsageError(f"no connection {connection_id}; tcptrace-tw analyze lists them")
+    frames = np.unique(np.array([step.frame for step in steps], np.int64))
+    return copy_frames(ring.find(captures).files, frames, out)
 
 
 class _Run:

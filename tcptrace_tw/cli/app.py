@@ -9,6 +9,7 @@ import typer
 
 from tcptrace_tw.cli.analyze import analyze
 from tcptrace_tw.cli.check import check
+from tcptrace_tw.cli.export import export
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (report, analyze, check, show, rules):
+for command in (report, analyze, check, show, export, rules):
     app.command()(command)
 
 
