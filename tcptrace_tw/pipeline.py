@@ -127,7 +127,7 @@ def ladder(
 def export(
     captures: Sequence[str], settings: Settings, connection_id: int, out: str, notice: Notice | None = None
 ) -> int:
-    """Copy the original frames of one incarnation to ``out``; return how many, ``UsageError`` if there is no such one."""
+    """Copy the original frames of one incarnation to ``out`` and count them; ``UsageError`` if it has none."""
     _, steps = ladder(captures, settings, connection_id, notice)
     if not steps:
         raise UsageError(f"no connection {connection_id}; tcptrace-tw analyze lists them")
