@@ -15,21 +15,9 @@ HALF = 0x80000000
 
 
 @kernel
-def seq_add(a: Any, n: Any) -> Any:
-    """``a + n`` modulo 2**32."""
-    return (np.int64(a) + np.int64(n)) & MASK
-
-
-@kernel
 def seq_diff(a: Any, b: Any) -> Any:
     """How far ``a`` is ahead of ``b``: a value in -2**31 .. 2**31 - 1."""
     return ((np.int64(a) - np.int64(b) + HALF) & MASK) - HALF
-
-
-@kernel
-def seq_lt(a: Any, b: Any) -> Any:
-    """Whether ``a`` comes before ``b``."""
-    return seq_diff(a, b) < 0
 
 
 @kernel

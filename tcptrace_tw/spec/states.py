@@ -142,7 +142,3 @@ def next_state_table() -> NDArray[np.uint8]:
 def state_name(state: int) -> str:
     """The RFC's spelling, as in ``FIN-WAIT-1``."""
     return State(state).name.replace("_", "-")
-
-
-SYNCHRONIZED = frozenset(s for s in State if s >= S.ESTABLISHED)
-"""The synchronized states (RFC 9293 3.5.1, group 3)."""

@@ -132,8 +132,7 @@ TCB = np.dtype(
     ABORTED,
     TS_OK,
     HAS_RST,
-    OLD_ALIVE,
-) = (1 << i for i in range(7))
+) = (1 << i for i in range(6))
 
 PENDING_CAUSE = np.dtype(
     [

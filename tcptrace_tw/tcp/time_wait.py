@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.states import CLOSED, TIME_WAIT, TIMEOUT
+from tcptrace_tw.spec.states import TIME_WAIT, TIMEOUT
 from tcptrace_tw.spec.words import (
     BASIS_TIMER,
     END_CAPTURE,
     END_EXPIRED,
-    END_UNKNOWN,
     START_FIN,
 )
 from tcptrace_tw.tcp.places import (
@@ -115,10 +114,3 @@ def expire(st, k):  # type: ignore[no-untyped-def]
     if st.regs[NOW] >= due:
         move(st, k, TIMEOUT, BASIS_TIMER, due, -1)
         end_span(st, k, due, -1, END_EXPIRED)
-
-
-@kernel
-def leave(st, k, time, frame):  # type: ignore[no-untyped-def]
-    """The endpoint is no longer in TIME-WAIT and nothing says why."""
-    if np.int64(tcb_at(st, k).state) == CLOSED:
-        end_span(st, k, time, frame, END_UNKNOWN)
