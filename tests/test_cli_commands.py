@@ -83,7 +83,11 @@ def test_a_folder_with_other_things_is_exit_2(tmp_path):
 def test_report_of_a_written_folder_says_the_same():
     run("analyze", "lab.pcap", "-o", "out")
 
-    assert run("report", "out").stdout == run("report", "lab.pcap").stdout.replace("show lab.pcap", "show out")
+    said = run("report", "lab.pcap").stdout
+    for verb in ("show", "check"):
+        said = said.replace(f"{verb} lab.pcap", f"{verb} out")
+
+    assert run("report", "out").stdout == said
     assert "Findings  none" in run("report", "out", "--ignore", "RU").stdout
 
 

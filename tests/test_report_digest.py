@@ -2,8 +2,10 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -14,12 +16,15 @@ from tcptrace_tw.report import curve
 from tcptrace_tw.report.codec import parse_time
 from tcptrace_tw.report.digest import Digest
 from tcptrace_tw.report.grouping import group
-from tcptrace_tw.report.occupancy import Occupancy
+from tcptrace_tw.report.occupancy import Occupancy, Pool
 from tcptrace_tw.report.phrases import counted, size, span
+from tcptrace_tw.report.pressure import uses
+from tcptrace_tw.report.sentences import cost_text, port_use_text
 from tcptrace_tw.report.summary import SummarySink
 from tcptrace_tw.report.terminal import draw
 from tcptrace_tw.report.text import time_text
 from tcptrace_tw.spec import words as w
+from tcptrace_tw.spec.columns import PORTS
 from tests.report_pipeline import DAMAGE, facts
 from tests.report_rows import SECOND, START, blank, connections, findings, put_ip, reuses, time_wait
 
@@ -62,13 +67,15 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
         "total", "opened", "close", "active_closer", "segments", "payload_bytes", "retransmits",
     ]  # fmt: skip
     assert list(found["time_wait"]) == [
-        "spans", "restarts", "end_reason", "curve", "pool_count", "pools",
+        "spans", "restarts", "end_reason", "curve", "pool_count", "pools", "ports",
     ]  # fmt: skip
     assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time"]
-    assert list(found["time_wait"]["pools"][0]) == ["ip", "role", "service", "spans", "peak", "span_seconds"]
+    assert list(found["time_wait"]["pools"][0]) == [
+        "ip", "role", "service", "spans", "peak", "span_seconds", "first_start", "last_start",
+    ]  # fmt: skip
     assert list(found["findings"][0]) == [
         "rule", "name", "summary", "remedy", "severity", "confidence", "count", "severities", "confidences",
-        "first_time", "last_time", "examples",
+        "first_time", "last_time", "examples", "cost_ns", "cost_most_ns", "cost_known",
     ]  # fmt: skip
     assert list(found["findings"][0]["examples"][0]) == [
         "finding_id", "rule", "name", "severity", "confidence", "connection_id", "endpoints", "time", "file", "frame",
@@ -89,6 +96,57 @@ def test_the_page_says_what_to_do_next():
     assert "tcptrace-tw show lab.pcap --finding 11403" in text
     assert "frame.number in {7, 8, 9}" in text
     assert "Widen the port range" in text
+
+
+def test_the_page_begins_with_the_worst():
+    lines = page(digest()).splitlines()
+
+    assert lines[0].startswith("40 connections, at most ")
+    assert [line.split()[:3] for line in lines[2:4]] == [["error", "LA003", "1x"], ["notice", "RU002", "2x"]]
+
+
+def ports(lowest, highest, used):
+    rows = blank(PORTS, 1)
+    put_ip(rows, "ip", "192.0.2.1")
+    put_ip(rows, "peer_ip", "198.51.100.7")
+    rows.peer_port, rows.lowest_port, rows.highest_port, rows.most_used = 80, lowest, highest, used
+    return np.asarray(rows)
+
+
+def pool(spans, seconds):
+    return Pool("192.0.2.1", "client", "198.51.100.7:80", spans, spans, 0.0, START, START + seconds * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("row", "held", "text"),
+    [
+        (ports(40000, 40000, 1), pool(1, 0), "its one port 40000 in use at once; 28,231 of 28,232 left"),
+        (ports(32768, 60998, 900), pool(1001, 100), "; 10 closes a second keep 600 busy"),
+        (ports(32768, 60998, 900), pool(100_001, 100), ", and 1,000 closes a second use it up in 28.2 s"),
+        (ports(50000, 65000, 900), pool(2, 100), "15,484 of 16,384 left if its range is 49152 to 65535"),
+        (ports(1, 65000, 9), pool(2, 100), "65,527 of 65,536 left if its range is 0 to 65535"),
+    ],
+)
+def test_ports_are_held_against_their_range(row, held, text):
+    assert text in port_use_text(uses(row, [held], 60.0, 5)[0])
+
+
+def test_a_port_that_was_used_twice_in_a_second_is_one_port():
+    assert uses(ports(41000, 41059, 120), [pool(1100, 18)], 60.0, 5)[0].used == 60
+
+
+def test_a_server_has_no_ports_to_run_out_of():
+    assert uses(ports(40000, 40000, 1), [replace(pool(1, 0), role="server")], 60.0, 5) == ()
+
+
+def test_what_findings_cost_is_added_up():
+    rows = reuses(3)
+    rows.cost_ns = 5_000_000, -1, 1_204_000_000
+    sink = SummarySink()
+    sink.findings(findings(rows, values=("cost_ns",)))
+    found = sink.digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings())).findings[0]
+
+    assert cost_text(found) == "1.209 s together, 1.204 s at most, known of 2 of 3"
 
 
 def test_the_page_says_what_is_damaged():

@@ -10,6 +10,7 @@ from typing import Any
 from tcptrace_tw.report.codec import Time, from_json, to_json
 from tcptrace_tw.report.findings import Finding
 from tcptrace_tw.report.occupancy import Curve, Pool
+from tcptrace_tw.report.pressure import PortUse
 from tcptrace_tw.spec.columns import SCHEMA_VERSION
 
 Counts = dict[str, int]
@@ -79,6 +80,7 @@ class TimeWaitDigest:
     curve: Curve = field(default_factory=Curve)
     pool_count: int = 0
     pools: tuple[Pool, ...] = ()
+    ports: tuple[PortUse, ...] = ()
 
 
 @dataclass
@@ -97,6 +99,12 @@ class RuleDigest:
     first_time: Time | None
     last_time: Time | None
     examples: tuple[Finding, ...]
+    cost_ns: int | None = None
+    """What all of them cost together; null where nothing is known."""
+    cost_most_ns: int | None = None
+    """What the dearest one cost."""
+    cost_known: int = 0
+    """Of how many of them the cost is known."""
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What a finding is about: its number, its connection, its endpoints and its evidence, from the rows of its rule."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,9 +124,15 @@ def main_frames(findings: Findings) -> Ints:
 
 def tuple_filter(ip: str, port: int, peer_ip: str, peer_port: int) -> str:
     """A Wireshark display filter for everything between two endpoints."""
-    version = "ipv6" if ":" in ip else "ip"
-    sides = f"{version}.addr == {ip} && {version}.addr == {peer_ip}"
-    return f"{sides} && tcp.port == {port} && tcp.port == {peer_port}"
+    return side_filter([(ip, port), (peer_ip, peer_port)])
+
+
+def side_filter(sides: Sequence[tuple[str, int | None]]) -> str:
+    """The same for one or two endpoints, of which a port may not be known."""
+    version = "ipv6" if sides and ":" in sides[0][0] else "ip"
+    parts = [f"{version}.addr == {ip}" for ip, _ in sides]
+    parts += [f"tcp.port == {port}" for _, port in sides if port is not None]
+    return " && ".join(parts) or "tcp"
 
 
 def frame_filter(frames: list[int]) -> str:
@@ -171,7 +178,7 @@ def finding(findings: Findings, index: int, several_files: bool = False) -> Find
         SEVERITY.words[one.severity[0]],
         CONFIDENCE.words[one.confidence[0]],
         None if connection == -1 else connection,
-        " > ".join(endpoint_text(*side) for side in sides),
+        " > ".join(ip if port is None else endpoint_text(ip, port) for ip, port in sides),
         Time(int(times(one)[0])),
         0 if main == -1 else main >> FRAME_BITS,
         None if main == -1 else main & FRAME_MASK,
@@ -195,16 +202,16 @@ def values(findings: Findings, index: int) -> dict[str, str]:
     return found
 
 
-def _display_filter(frames: list[int], sides: list[tuple[str, int]], several_files: bool) -> str:
+def _display_filter(frames: list[int], sides: list[tuple[str, int | None]], several_files: bool) -> str:
     if frames and not several_files:
         return frame_filter(frames)
-    return tuple_filter(*sides[0], *sides[1]) if len(sides) == 2 else "tcp"
+    return side_filter(sides)
 
 
-def _endpoints(findings: Findings) -> list[tuple[str, int]]:
+def _endpoints(findings: Findings) -> list[tuple[str, int | None]]:
     row, (ip, port, peer_ip, peer_port) = row_of(findings.rows, 0), peer_fields(findings)
     return [
-        (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), row[number] if number else 0)
+        (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), row[number] if number else None)
         for address, number in ((ip, port), (peer_ip, peer_port))
         if address
     ]

@@ -130,12 +130,16 @@ def _display_filters(
 
 
 def _tuple_filters(peers: list[pa.Array], size: int) -> pa.Array:
-    ip, port, peer_ip, peer_port = (p.cast(pa.string()) for p in peers)
-    if peer_ip.null_count == size:
+    """``about.side_filter`` column by column: a part that the rows do not have is left out."""
+    known = [p.cast(pa.string()) if p.null_count < size else None for p in peers]
+    ip, port, peer_ip, peer_port = known
+    if ip is None:
         return pa.array(["tcp"] * size)
-    is_v6 = pc.match_substring(ip, ":")
-    side = pc.if_else(is_v6, "ipv6.addr == ", "ip.addr == ")
-    return pc.binary_join_element_wise(
-        side, ip, " && ", side, peer_ip, " && tcp.port == ", port.fill_null("0"),
-        " && tcp.port == ", peer_port.fill_null("0"), "",
-    )  # fmt: skip
+    address = pc.if_else(pc.match_substring(ip, ":"), "ipv6.addr == ", "ip.addr == ")
+    parts = [address, ip]
+    if peer_ip is not None:
+        parts += [" && ", address, peer_ip]
+    for number in (port, peer_port):
+        if number is not None:
+            parts += [" && tcp.port == ", number]
+    return pc.binary_join_element_wise(*parts, "")

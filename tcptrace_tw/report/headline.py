@@ -5,17 +5,18 @@ from tcptrace_tw.report.phrases import counted
 from tcptrace_tw.spec.words import SEVERITY
 
 
-def severities(digest: Digest) -> str:
-    """``1 error, 3 warnings``: all findings by severity, the worst first."""
-    totals = dict.fromkeys(reversed(SEVERITY.words), 0)
+def severities(digest: Digest, least: str = "info") -> str:
+    """``1 error, 3 warnings``: all findings of ``least`` severity and worse, the worst first."""
+    totals = dict.fromkeys(reversed(SEVERITY.words[SEVERITY.code(least) :]), 0)
     for rule in digest.findings:
         for name, count in rule.severities.items():
-            totals[name] += count
+            if name in totals:
+                totals[name] += count
     return ", ".join(counted(n, name, "info" if name == "info" else "") for name, n in totals.items() if n)
 
 
-def headline(digest: Digest) -> str:
+def headline(digest: Digest, least: str = "info") -> str:
     """``100,000 connections, at most 84,703 in TIME-WAIT at once; 1 error, 3 warnings``."""
     connections = counted(digest.connections.total, "connection")
     held = f"at most {digest.time_wait.curve.peak:,} in TIME-WAIT at once"
-    return f"{connections}, {held}; {severities(digest) or 'no findings'}"
+    return f"{connections}, {held}; {severities(digest, least) or 'no findings'}"

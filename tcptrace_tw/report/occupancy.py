@@ -37,6 +37,15 @@ class Pool:
     peak: int = 0
     span_seconds: float = 0.0
     """Sum of the spans whose end was seen."""
+    first_start: Time | None = None
+    last_start: Time | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the first span's beginning to the last one's."""
+        return (
+            0.0 if self.first_start is None or self.last_start is None else (self.last_start - self.first_start) / 1e9
+        )
 
 
 @dataclass
@@ -59,6 +68,7 @@ class Occupancy:
         self._pools: dict[tuple[int, ...], int] = {}
         self._pool_spans = np.zeros(0, np.int64)
         self._pool_ns = np.zeros(0, np.float64)
+        self._pool_first, self._pool_last = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def add(self, rows: NDArray[Any]) -> None:
         """Take rows of ``time_wait``."""
@@ -71,6 +81,8 @@ class Occupancy:
         size = self._pool_spans.size
         self._pool_spans += np.bincount(pool, minlength=size)
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
+        np.minimum.at(self._pool_first, pool, start)
+        np.maximum.at(self._pool_last, pool, start)
         self._starts.add(pool, start)
         self._ends.add(pool[ended], end[ended])
 
@@ -104,10 +116,17 @@ class Occupancy:
         peaks = np.maximum.reduceat(level, firsts) - before
         best = np.lexsort((-self._pool_spans, -peaks))[:most]
         names = list(self._pools)
-        return [
-            Pool(*_describe(names[n]), int(self._pool_spans[n]), int(peaks[n]), round(float(self._pool_ns[n]) / 1e9, 3))
-            for n in best.tolist()
-        ]
+        return [self._pool(n, names[n], int(peaks[n])) for n in best.tolist()]
+
+    def _pool(self, number: int, key: tuple[int, ...], peak: int) -> Pool:
+        return Pool(
+            *_describe(key),
+            int(self._pool_spans[number]),
+            peak,
+            round(float(self._pool_ns[number]) / 1e9, 3),
+            Time(int(self._pool_first[number])),
+            Time(int(self._pool_last[number])),
+        )
 
     @property
     def pool_count(self) -> int:
@@ -149,6 +168,8 @@ class Occupancy:
         if more:
             self._pool_spans = np.concatenate((self._pool_spans, np.zeros(more, np.int64)))
             self._pool_ns = np.concatenate((self._pool_ns, np.zeros(more)))
+            self._pool_first = np.concatenate((self._pool_first, np.full(more, np.iinfo(np.int64).max)))
+            self._pool_last = np.concatenate((self._pool_last, np.zeros(more, np.int64)))
 
 
 class _Steps:

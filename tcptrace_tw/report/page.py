@@ -1,7 +1,7 @@
 """Lines on a terminal: headings, labels with a hanging indent, columns, and lines to paste."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -34,17 +34,30 @@ class Page:
         """A line to copy."""
         self.console.print(Text.assemble("  ", (label.ljust(LABEL_WIDTH + 1), LABEL), (text, PASTE)), soft_wrap=True)
 
-    def columns(self, rows: Sequence[Sequence[str]], right: Collection[int], head: bool = False) -> None:
-        """Rows in columns as wide as they need to be; the last column is folded where the line is full."""
+    def columns(
+        self,
+        rows: Sequence[Sequence[str]],
+        right: Collection[int],
+        head: bool = False,
+        styles: Mapping[int, Sequence[str]] | None = None,
+    ) -> None:
+        """Rows in columns as wide as they need to be; the last column is folded where the line is full.
+
+        ``styles`` has the style of each cell of some columns.
+        """
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for number, row in enumerate(rows):
             cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
             margin = sum(widths[:-1]) + 2 * len(widths)
             style = LABEL if head and number == 0 else ""
-            lead = "  " + "".join(f"{cell}  " for cell in cells[:-1])
+            lead = Text("  ", style)
+            for i, cell in enumerate(cells[:-1]):
+                lead.append(f"{cell}  ", styles[i][number] if styles and i in styles else None)
             for piece in self._folded(cells[-1], margin, is_number=len(row) - 1 in right):
-                self.console.print(Text(f"{lead}{piece}".rstrip(), style), soft_wrap=True)
-                lead = " " * margin
+                lead.append(piece)
+                lead.rstrip()
+                self.console.print(lead, soft_wrap=True)
+                lead = Text(" " * margin, style)
 
     def _folded(self, cell: str, margin: int, is_number: bool) -> list[str]:
         if is_number:

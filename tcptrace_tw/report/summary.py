@@ -19,12 +19,18 @@ from tcptrace_tw.report.digest import (
 )
 from tcptrace_tw.report.findings import Finding, finding, finding_ids, times
 from tcptrace_tw.report.occupancy import Occupancy
+from tcptrace_tw.report.pressure import uses
 from tcptrace_tw.rules.rule import Findings, Rule
 from tcptrace_tw.spec import words as w
+from tcptrace_tw.spec.columns import PORTS
+from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.spec.words import Vocabulary
 from tcptrace_tw.version import __version__
 
 _EXAMPLES = 3
+_PORT_USES = 5
+_COSTS = ("cost_ns", "handshake_ns")
+"""Values of a finding that say how long somebody had to wait."""
 
 
 class Run(Protocol):
@@ -42,10 +48,11 @@ class Run(Protocol):
 class SummarySink:
     """Adds up connections, TIME-WAIT and findings; its memory does not grow with the capture."""
 
-    tables = frozenset({"connections", "time_wait"})
+    tables = frozenset({"connections", "time_wait", "ports"})
 
     def __init__(self, several_files: bool = False) -> None:
         self.several_files = several_files
+        self._ports = np.zeros(0, PORTS.dtype)
         self.connections = ConnectionsDigest()
         self.time_wait = TimeWaitDigest()
         self._occupancy = Occupancy()
@@ -57,6 +64,8 @@ class SummarySink:
             self._count_connections(rows)
         elif table == "time_wait":
             self._count_time_wait(rows)
+        elif table == "ports":
+            self._ports = np.concatenate((self._ports, np.asarray(rows)))
 
     def findings(self, findings: Findings) -> None:
         """Take what one rule says."""
@@ -70,6 +79,8 @@ class SummarySink:
         self.time_wait.curve = self._occupancy.curve(run.capture.last_time)
         self.time_wait.pool_count = self._occupancy.pool_count
         self.time_wait.pools = tuple(self._occupancy.pools())
+        assumed = profile(run.settings.profile, run.settings.two_msl_s)
+        self.time_wait.ports = uses(self._ports, self.time_wait.pools, assumed.two_msl_ns / 1e9, _PORT_USES)
         return Digest(
             tool_version=__version__,
             settings=to_json(run.settings),
@@ -105,6 +116,7 @@ class _Tally:
         self.grades = np.zeros((len(w.SEVERITY.words), len(w.CONFIDENCE.words)), np.int64)
         self.first = self.last = -1
         self.examples: list[tuple[int, Finding]] = []
+        self.cost = self.cost_most = self.cost_known = 0
 
     def add(self, findings: Findings, several_files: bool) -> None:
         grade = findings.severity.astype(np.int64) * self.grades.shape[1] + findings.confidence
@@ -114,7 +126,16 @@ class _Tally:
         if known.size:
             self.first = int(known.min()) if self.first == -1 else min(self.first, int(known.min()))
             self.last = max(self.last, int(known.max()))
+        for name in _COSTS:
+            if name in findings.rule.values:
+                self._count_cost(findings.rows[name])
         self._keep_best(findings, grade, several_files)
+
+    def _count_cost(self, cost: NDArray[np.int64]) -> None:
+        known = cost[cost != -1]
+        self.cost += int(known.sum())
+        self.cost_most = max(self.cost_most, int(known.max(initial=0)))
+        self.cost_known += known.size
 
     def _keep_best(self, findings: Findings, grade: NDArray[np.int64], several_files: bool) -> None:
         """The worst and surest ones, of these the first ones."""
@@ -142,6 +163,9 @@ class _Tally:
             None if self.first == -1 else Time(self.first),
             None if self.last == -1 else Time(self.last),
             tuple(example for _, example in self.examples),
+            self.cost if self.cost_known else None,
+            self.cost_most if self.cost_known else None,
+            self.cost_known,
         )
 
 

@@ -8,22 +8,27 @@ from rich.text import Text
 
 from tcptrace_tw.report import curve
 from tcptrace_tw.report.digest import CaptureDigest, ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
-from tcptrace_tw.report.findings import Finding
-from tcptrace_tw.report.headline import severities
+from tcptrace_tw.report.findings import Finding, connection_of
+from tcptrace_tw.report.headline import headline, severities
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import clock, command, counted, moment, size, span, tally
+from tcptrace_tw.report.sentences import cost_text, grades_text, port_use_text
 from tcptrace_tw.report.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
 from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.profiles import profile
 
 _MOST_FILES = 8
 _MOST_POOLS = 6
+_MOST_PORT_USES = 3
+_MOST_RULES = 6
 _CURVE_STEPS, _CURVE_HEIGHT = 96, 3
+_DAY_NS = 86_400_000_000_000
 
 
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
     report = _Report(console, captures)
+    report.headline(digest)
     report.capture(digest.capture, digest.settings)
     report.connections(digest.connections)
     report.time_wait(digest.time_wait)
@@ -36,6 +41,18 @@ class _Report(Page):
     def __init__(self, console: Console, captures: Sequence[str]) -> None:
         super().__init__(console)
         self.captures = captures
+
+    def headline(self, digest: Digest) -> None:
+        """The whole report in one line, and the rules that matter in a line each."""
+        self.console.print(Text(headline(digest, "notice"), "bold"))
+        rules = [rule for rule in digest.findings if rule.severity != "info"]
+        if not rules:
+            return
+        self.console.print()
+        rows = [(rule.severity, rule.rule, f"{rule.count:,}x", rule.summary) for rule in rules[:_MOST_RULES]]
+        self.columns(rows, right={2}, styles={0: [SEVERITY_STYLES[row[0]] for row in rows]})
+        if len(rules) > _MOST_RULES:
+            self.console.print(Text(f"  and {counted(len(rules) - _MOST_RULES, 'more rule')} below", LABEL))
 
     def capture(self, capture: CaptureDigest, settings: dict[str, Any]) -> None:
         files = capture.files
@@ -96,7 +113,8 @@ class _Report(Page):
             scale = f"{data.peak:,}" if number == 0 else "0" if number == len(lines) - 1 else ""
             label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", LABEL), (line.rstrip(), CURVE))
             self.console.print(label, no_wrap=True, overflow="crop")
-        first, last = clock(data.start), f"+{span(data.step_ns * len(data.open))}"
+        length = data.step_ns * len(data.open)
+        first, last = (clock if length < _DAY_NS else moment)(data.start), f"+{span(length)}"
         gap = " " * max(1, width - len(first) - len(last))
         self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
 
@@ -109,6 +127,8 @@ class _Report(Page):
         left_out = digest.pool_count - min(_MOST_POOLS, len(digest.pools))
         if left_out > 0:
             self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", LABEL))
+        for use in digest.ports[:_MOST_PORT_USES]:
+            self.line("ports", port_use_text(use))
 
     def findings(self, digest: Digest) -> None:
         self.heading("Findings", severities(digest) or "none")
@@ -121,25 +141,41 @@ class _Report(Page):
                 continue
             self._finding(rule, files if several else [])
         self._mechanisms([rule for rule in digest.findings if rule.severity == "info"])
+        if digest.findings:
+            self.console.print()
+            self.paste("explain", command("rules", [digest.findings[0].rule]))
 
     def _finding(self, rule: RuleDigest, files: list[str]) -> None:
         self.console.print()
         head = Text.assemble(
             "  ", (rule.severity, SEVERITY_STYLES[rule.severity]), "  ", (f"{rule.rule} {rule.name}", "bold")
         )
-        head.append(f"  {rule.count:,} times, {rule.confidence}" if rule.count > 1 else f"  {rule.confidence}")
-        self.console.print(head)
+        graded = grades_text(rule)
+        is_long = len(head) + len(graded) + 2 > self.console.width
+        self.console.print(head if is_long else head.append(f"  {graded}"))
+        if is_long:
+            self.line("graded", graded)
         if not rule.examples:
             return
         example = rule.examples[0]
         self.line("for example" if rule.count > 1 else "what", example.message)
-        self.line("frames", _frames_text(example, files))
+        if example.frames:
+            self.line("frames", _frames_text(example, files))
+        if rule.count > 1 and rule.cost_ns is not None:
+            self.line("cost", cost_text(rule))
         if example.rival:
             self.line("or else", example.rival)
         for caveat in example.caveats:
             self.line("caveat", caveat)
         self.line("remedy", rule.remedy)
-        self.paste("look", command("show", self.captures, "--finding", str(example.finding_id)))
+        self._pastes(rule, example)
+
+    def _pastes(self, rule: RuleDigest, example: Finding) -> None:
+        """How to see more: one connection, all findings of the rule, and the frames in Wireshark."""
+        if example.connection_id is not None or connection_of(example.finding_id):
+            self.paste("look", command("show", self.captures, "--finding", str(example.finding_id)))
+        if rule.count > 1:
+            self.paste("list them", command("check", self.captures, "--select", rule.rule, "--show", "info"))
         self.paste("Wireshark", example.display_filter)
 
     def _mechanisms(self, rules: list[RuleDigest]) -> None:
