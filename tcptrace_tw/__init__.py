@@ -30,10 +30,15 @@ def analyze(
     two_msl: float | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    filter: str = "",
+    since: str = "",
+    until: str = "",
+    ignore_vlan: bool = False,
 ) -> "Trace":
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
-    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes.
+    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes; ``filter``, ``since``, ``until`` and
+    ``ignore_vlan`` are as on the command line.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a setting that is not known.
     """
     from tcptrace_tw import pipeline
@@ -45,7 +50,7 @@ def analyze(
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
     several = len(paths) > 1 or any(os.path.isdir(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore))
+    settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
     return Trace(digest, tables.finish(metadata(digest)))
 

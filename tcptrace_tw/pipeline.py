@@ -15,9 +15,11 @@ from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.export import copy_frames
 from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.capture.merge import Source, merge
+from tcptrace_tw.capture.moment import parse_span
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.select import Filter
 from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.capture.whole import WholeConnections
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.measure.overview import Overview
@@ -42,6 +44,11 @@ class Settings:
     ignore: tuple[str, ...] = ()
     filter: str = ""
     """Which connections to look at, in pcap-filter words; empty: all."""
+    since: str = ""
+    until: str = ""
+    """Only connections with a segment in this span, whole; as ``capture.moment`` reads it. Empty: open."""
+    ignore_vlan: bool = False
+    """Leave VLAN ids and ids of tunnels out of the tuple."""
     keep_duplicates: bool = False
     """Take frames that are copies of a segment for segments of their own."""
 
@@ -72,6 +79,9 @@ class Summary:
 
 Progress = Callable[[int, int | None], None]
 """Called now and then with bytes read so far and bytes in all (None where that is not known)."""
+
+Pick = Callable[[Segments, NDArray[np.int64], NDArray[np.uint8]], None]
+"""Called with each batch, the incarnation of each segment, and (sender, receiver, side) after it."""
 
 Notice = Callable[[str], None]
 """Called with a remark for the person who waits, as when the kernels are compiled for the first time."""
@@ -115,31 +125,47 @@ def ladder(
     captures: Sequence[str], settings: Settings, connection_id: int, notice: Notice | None = None
 ) -> tuple[NDArray[Any] | None, list[Step]]:
     """The row of one incarnation and all its segments with the states after them: a pass for one connection."""
-    run = _Run(captures, settings, notice, transitions=False, watch=connection_id)
+    run = _Run(captures, settings, notice, transitions=False)
     row = None
-    for table, rows in run.rows(None):
+    steps: list[Step] = []
+
+    def pick(batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
+        steps.extend(_steps(batch, np.flatnonzero(ids == connection_id), states))
+
+    for table, rows in run.rows(None, pick):
         if table.name == "connections":
             hit = rows[rows["connection_id"] == connection_id]
             row = hit if hit.size else row
-    return row, run.watched
+    return row, steps
 
 
 def export(
-    captures: Sequence[str], settings: Settings, connection_id: int, out: str, notice: Notice | None = None
+    captures: Sequence[str], settings: Settings, connections: Sequence[int], out: str, notice: Notice | None = None
 ) -> int:
-    """Copy the original frames of one incarnation to ``out`` and count them; ``UsageError`` if it has none."""
-    _, steps = ladder(captures, settings, connection_id, notice)
-    if not steps:
-        raise UsageError(f"no connection {connection_id}; tcptrace-tw analyze lists them")
-    frames = np.unique(np.array([step.frame for step in steps], np.int64))
-    return copy_frames(ring.find(captures).files, frames, out)
+    """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none."""
+    run = _Run(captures, settings, notice, transitions=False)
+    picked: list[NDArray[np.int64]] = []
+    seen: set[int] = set()
+
+    def pick(batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
+        hits = np.isin(ids, connections)
+        if hits.any():
+            picked.append(batch.frame[hits])
+            seen.update(ids[hits].tolist())
+
+    for _ in run.rows(None, pick):
+        pass
+    for number in connections:
+        if number not in seen:
+            raise UsageError(f"no connection {number}; tcptrace-tw analyze lists them")
+    return copy_frames(ring.find(captures).files, np.unique(np.concatenate(picked)), out)
 
 
 class _Run:
     """One pass over the captures: capture, flow, tcp, in this order, batch by batch."""
 
     def __init__(
-        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool, watch: int = 0
+        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool
     ) -> None:
         self.settings = settings
         self.profile = profile(settings.profile, settings.two_msl_s)
@@ -147,17 +173,25 @@ class _Run:
         self.facts = CaptureFacts(remarks=found.remarks)
         self._files = found
         self._filter = Filter(settings.filter) if settings.filter else None
+        span = parse_span(settings.since, settings.until)
+        self._span = WholeConnections(span) if any(span) else None
         self._compiled = engine.choose(found.files, notice)
         self._flow = FlowTable(compiled=self._compiled)
         self._tracker = Tracker(
             self.profile, compiled=self._compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
         )
-        self._watch = watch
-        self.watched: list[Step] = []
         self._counts = {"connections": 0, "transitions": 0}
 
-    def rows(self, progress: Progress | None) -> Iterator[tuple[Table, NDArray[Any]]]:
-        """All finished rows, table by table, as the pass goes on."""
+    def rows(self, progress: Progress | None, pick: Pick | None = None) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """All finished rows of the connections that are wanted, table by table, as the pass goes on."""
+        if self._span is None:
+            yield from self._every_row(progress, pick)
+            return
+        for chunk in self._every_row(progress, pick):
+            yield from self._span.choose([chunk], self.facts.first_time or 0)
+        yield from self._span.settle()
+
+    def _every_row(self, progress: Progress | None, pick: Pick | None) -> Iterator[tuple[Table, NDArray[Any]]]:
         slots = np.zeros(BATCH_SIZE, np.int32)
         directions = np.zeros(BATCH_SIZE, np.uint8)
         ids = np.zeros(BATCH_SIZE, np.int64)
@@ -166,8 +200,8 @@ class _Run:
             self._flow.assign(batch, slots, directions)
             yield from self._count(self._tracker.arrive(batch, slots, directions, self._flow.tuples, ids, states))
             self._flow.release(self._tracker.released, self._tracker.take_released(), self._tracker.heads)
-            if self._watch:
-                self._pick(batch, ids, states)
+            if pick is not None:
+                pick(batch, ids[: batch.seq.size], states)
         end = self.facts.last_time
         if end is not None:
             yield from self._count(self._tracker.finish(end, self._flow.tuples))
@@ -215,12 +249,14 @@ class _Run:
         ]
         batches = sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
         for batch in batches:
-            if self._filter is None:
-                yield batch
-            else:
+            if self._filter is not None:
                 kept = self._filter.keeps(batch)
-                if kept.any():
-                    yield Segments(*(column[kept] for column in batch))
+                if not kept.any():
+                    continue
+                batch = Segments(*(column[kept] for column in batch))
+            if self.settings.ignore_vlan:
+                batch.scope[:] = 0
+            yield batch
 
     def _file(self, index: int, name: str, progress: Progress | None) -> Iterator[Segments]:
         with open_stream(name) as stream:
@@ -237,25 +273,25 @@ class _Run:
                 self._counts[table.name] += chunk.size
             yield table, chunk
 
-    def _pick(self, batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
-        for i in np.flatnonzero(ids[: batch.seq.size] == self._watch).tolist():
-            sender, receiver, side = states[i].tolist()
-            has_ts = bool(batch.options[i] & HAS_TS)
-            self.watched.append(
-                Step(
-                    time=int(batch.time[i]),
-                    frame=int(batch.frame[i]),
-                    is_orig=side == ORIG,
-                    flags=int(batch.flags[i]),
-                    seq=int(batch.seq[i]),
-                    ack=int(batch.ack[i]),
-                    payload_len=int(batch.payload_len[i]),
-                    tsval=int(batch.tsval[i]) if has_ts else None,
-                    tsecr=int(batch.tsecr[i]) if has_ts else None,
-                    orig_state=sender if side == ORIG else receiver,
-                    resp_state=receiver if side == ORIG else sender,
-                )
-            )
+
+def _steps(batch: Segments, places: NDArray[np.int64], states: NDArray[np.uint8]) -> Iterator[Step]:
+    """The segments at these places of a batch, as a ladder shows them."""
+    for i in places.tolist():
+        sender, receiver, side = states[i].tolist()
+        has_ts = bool(batch.options[i] & HAS_TS)
+        yield Step(
+            time=int(batch.time[i]),
+            frame=int(batch.frame[i]),
+            is_orig=side == ORIG,
+            flags=int(batch.flags[i]),
+            seq=int(batch.seq[i]),
+            ack=int(batch.ack[i]),
+            payload_len=int(batch.payload_len[i]),
+            tsval=int(batch.tsval[i]) if has_ts else None,
+            tsecr=int(batch.tsecr[i]) if has_ts else None,
+            orig_state=sender if side == ORIG else receiver,
+            resp_state=receiver if side == ORIG else sender,
+        )
 
 
 def _hand_out(findings: Iterable[Findings], sinks: Sequence[Sink]) -> None:

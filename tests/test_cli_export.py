@@ -35,3 +35,30 @@ def test_a_connection_that_is_not_there_is_a_wrong_use(tmp_path):
     assert done.returncode == 2
     assert "no connection 99" in done.stderr
     assert not (tmp_path / "out.pcap").exists()
+
+
+def test_a_finding_brings_the_connection_that_it_met(tmp_path):
+    """LA001 is about the SYN of connection 2 that met connection 1: all frames of both."""
+    done = run(str(CAPTURE), "--finding", "2401", "-o", str(tmp_path / "out.pcap"))
+
+    assert done.returncode == 0, done.stderr
+    assert frames(tmp_path / "out.pcap") == frames(CAPTURE)
+
+
+def test_several_connections_are_copied_in_the_order_of_their_frames(tmp_path):
+    done = run(str(CAPTURE), "-c", "2", "-c", "1", "-o", str(tmp_path / "out.pcap"))
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.pcap").read_bytes() == CAPTURE.read_bytes()
+
+
+def test_stdout_takes_nothing_but_the_capture():
+    command = [sys.executable, "-m", "tcptrace_tw", "export", str(CAPTURE), "-c", "1", "-c", "2", "-o", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+
+    assert done.stdout == CAPTURE.read_bytes()
+
+
+def test_the_name_decides_between_pcap_and_pcapng(tmp_path):
+    assert run(str(CAPTURE), "-c", "1", "-o", str(tmp_path / "out.pcapng")).returncode == 0
+    assert (tmp_path / "out.pcapng").read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"

@@ -202,3 +202,40 @@ def test_the_python_api_gives_the_same_findings_as_the_command():
     assert len(trace.transitions) == trace.table("transitions").num_rows > 10
     with pytest.raises(tw.CaptureError):
         tw.analyze("no-such-file.pcap")
+
+
+@pytest.mark.parametrize("separator", ["\n", "\0"])
+def test_captures_are_named_by_a_list_on_stdin(separator):
+    named = separator.join([str(CAPTURE), ""]).encode()
+    done = run("report", "--files-from", "-", "--json", input=named)
+
+    assert json.loads(done.stdout)["capture"]["files"][0]["name"] == str(CAPTURE)
+
+
+def test_a_span_is_said_and_the_commands_to_paste_keep_what_numbers_depend_on():
+    done = run("report", CAPTURE, "--until", "+0.01s", "--two-msl", "30", "--ignore-vlan")
+
+    assert "only          until +0.01s" in done.stdout.decode()
+    assert "Connections  1" in done.stdout.decode()
+    assert "--finding 1404 --two-msl 30 --ignore-vlan" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("report",), "no capture is named"),
+        (("report", CAPTURE, "--since", "noon"), "--since noon: is no time"),
+        (("check", "--files-from", "nowhere"), "--files-from nowhere: No such file"),
+        (("analyze", "-", "--files-from", "-", "-o", "out"), "not both"),
+        (("export", CAPTURE, "-o", "out.pcap"), "--connection N or --finding N"),
+        (("export", CAPTURE, "--finding", "7", "-o", "out.pcap"), "no finding 7"),
+        (("export", CAPTURE, "--finding", "810", "-o", "out.pcap"), "about the capture"),
+        (("export", CAPTURE, "-c", "1", "-o", "nowhere/out.pcap"), "cannot be written"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_use_is_one_line_that_says_what_to_do(arguments, words):
+    done = run(*arguments, stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 2
+    assert words in lines(done)[0]

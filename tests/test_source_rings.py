@@ -92,7 +92,7 @@ def test_a_wrapped_ring_is_read_in_the_order_of_its_first_frames(
     assert found.files == ["x", "x2", "x10", "x3", "x1", "x9"]
     assert found.first_times == [10 * S + 5000, 20 * S + 5000, 30 * S + 5000, 40 * S + 5000, 50 * S + 5000, None]
     assert found.remarks == []
-    assert ring.expand(["x*"]) == found.files
+    assert ring.find(["x*"]).files == found.files
 
 
 def test_a_directory_gives_its_captures_and_says_what_it_left_out(
@@ -116,7 +116,7 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     Path("a").write_bytes(pcap(1))
     Path("b").write_bytes(pcap(2))
-    assert ring.expand([".", "a", "./b", "b"]) == ["./a", "./b"]
+    assert ring.find([".", "a", "./b", "b"]).files == ["./a", "./b"]
 
 
 @pytest.mark.parametrize("separator", ["\n", "\0"])
@@ -125,13 +125,13 @@ def test_names_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     Path("b c").write_bytes(pcap(1))
     Path("a").write_bytes(pcap(2))
     Path("list").write_text(separator.join(["a", "b c", ""]))
-    assert ring.expand([], "list") == ["b c", "a"]
+    assert ring.read_list("list") == ["a", "b c"]
 
 
 def test_a_single_file_is_not_looked_at() -> None:
     """It may be a pipe; and what is wrong with it is said when it is opened."""
-    assert ring.expand(["-"]) == ["-"]
-    assert ring.expand(["missing"]) == ["missing"]
+    assert ring.find(["-"]).files == ["-"]
+    assert ring.find(["missing"]).files == ["missing"]
 
 
 def test_a_pipe_among_files_keeps_the_order_of_the_command_line(tmp_path: Path) -> None:

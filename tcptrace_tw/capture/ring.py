@@ -34,24 +34,17 @@ class Found(NamedTuple):
     remarks: list[str]
 
 
-def expand(args: Sequence[str], files_from: str | None = None) -> list[str]:
-    """The files to read, in order; see ``find``."""
-    return find(args, files_from).files
-
-
-def find(args: Sequence[str], files_from: str | None = None) -> Found:
+def find(named: Sequence[str]) -> Found:
     """Search directories, expand globs, and order the files by their first frames.
 
-    ``files_from`` names a file (``-``: stdin) with one argument a line, or separated by NUL as ``find -print0`` has it.
     Files that a directory or a glob brought in and that are no captures are left out and named in a remark; a file
     named by the user must be one. Raises ``CaptureError`` where nothing is left.
     """
     remarks: list[str] = []
-    named = [*args, *(_read_list(files_from) if files_from else ())]
     if not named:
         raise UsageError("no capture is named; give a file, a directory, or - for stdin")
-    if len(named) == 1 and not _is_search(named[0]):
-        return Found(named, [None], remarks)
+    if len(named) == 1 and not is_search(named[0]):
+        return Found(list(named), [None], remarks)
     return _order(_look(named, remarks), remarks)
 
 
@@ -61,18 +54,18 @@ class _Candidate(NamedTuple):
     """None for a pipe, which cannot be looked at."""
 
 
-def _look(named: list[str], remarks: list[str]) -> list[_Candidate]:
+def _look(named: Sequence[str], remarks: list[str]) -> list[_Candidate]:
     """Every capture among what is named, each file looked at once."""
     looked: dict[str, _Candidate | None] = {}
     for arg in named:
-        is_search = _is_search(arg)
+        searches = is_search(arg)
         keys: list[str] = []
         left_out: list[str] = []
-        for path in _search(arg) if is_search else [arg]:
+        for path in _search(arg) if searches else [arg]:
             keys.append(path if "://" in path else os.path.realpath(path))
             if keys[-1] not in looked:
-                looked[keys[-1]] = _candidate(path, is_search, left_out)
-        if is_search and not any(looked[key] for key in keys):
+                looked[keys[-1]] = _candidate(path, searches, left_out)
+        if searches and not any(looked[key] for key in keys):
             outcome = f"none of the {len(keys)} files there is one" if keys else "there is no file"
             raise CaptureError(f"{arg}: no capture found, {outcome}; record with tcpdump -w")
         if left_out:
@@ -126,7 +119,8 @@ def _natural(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path)]
 
 
-def _is_search(arg: str) -> bool:
+def is_search(arg: str) -> bool:
+    """Whether an argument may stand for several files: a directory or a glob."""
     return "://" not in arg and arg != STDIN and (os.path.isdir(arg) or (not os.path.exists(arg) and _is_glob(arg)))
 
 
@@ -160,7 +154,8 @@ def _walk(folder: str) -> Iterator[str]:
                 yield path
 
 
-def _read_list(files_from: str) -> list[str]:
+def read_list(files_from: str) -> list[str]:
+    """The names in a file (``-``: stdin), one a line, or separated by NUL as ``find -print0`` has it."""
     try:
         if files_from == STDIN:
             data = sys.stdin.buffer.read()

@@ -11,16 +11,20 @@ from tcptrace_tw.cli import run
 
 @run.command
 def analyze(
-    captures: o.Captures,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write the tables.", show_default=False)
     ],
+    captures: o.Captures = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that holds other files.")] = False,
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    since: o.Since = "",
+    until: o.Until = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
@@ -32,7 +36,10 @@ def analyze(
     from tcptrace_tw.report.summary import SummarySink
     from tcptrace_tw.report.tables import ParquetSink
 
-    settings = run.settings(profile, two_msl, select, ignore, filter_)
+    captures = run.sources(captures, files_from)
+    settings = run.settings(
+        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+    )
     several = run.has_several_files(captures)
     with Folder(output, force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @run.command
 def check(
-    captures: o.CapturesOrFolder,
+    captures: o.CapturesOrFolder = None,
     fail_on: Annotated[
         str,
         typer.Option(
@@ -33,6 +33,10 @@ def check(
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    since: o.Since = "",
+    until: o.Until = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
@@ -44,7 +48,10 @@ def check(
     if show not in SEVERITY.words:
         raise UsageError(f"--show {show}: write one of {', '.join(SEVERITY.words)}")
     tally, least = Tally(Bar.parse(fail_on)), SEVERITY.code(show)
-    settings = run.settings(profile, two_msl, select, ignore, filter_)
+    captures = run.sources(captures, files_from)
+    settings = run.settings(
+        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+    )
     folder = run.written_folder(captures)
     if folder is not None:
         from tcptrace_tw.report.stored import stored_lines

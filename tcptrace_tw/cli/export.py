@@ -1,6 +1,6 @@
-"""``tcptrace-tw export``: the original frames of one connection."""
+"""``tcptrace-tw export``: the original frames of connections and findings."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,24 +8,76 @@ from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
 from tcptrace_tw.errors import UsageError
 
+if TYPE_CHECKING:
+    from tcptrace_tw.pipeline import Settings
+
 
 @run.command
 def export(
-    captures: o.Captures,
-    out: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for stdout.")],
-    connection: Annotated[int, typer.Option("--connection", "-c", metavar="N", help="The number of the connection.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="A .pcap or .pcapng file to write, or -.",
+            show_default=False,
+        ),
+    ],
+    captures: o.Captures = None,
+    connection: Annotated[
+        list[int] | None,
+        typer.Option("--connection", "-c", metavar="N", help="The number of a connection; may be given again."),
+    ] = None,
+    finding: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--finding",
+            "-f",
+            metavar="N",
+            help="The number of a finding: its connection, and the one that it met; may be given again.",
+        ),
+    ] = None,
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
+    filter_: o.Filter = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
+    no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Copy the frames of one connection, byte for byte."""
-    from tcptrace_tw import engine, pipeline
+    """Copy the original frames of connections and findings, byte for byte."""
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.report.phrases import counted
 
+    if not connection and not finding:
+        raise UsageError("export: give --connection N or --finding N")
+    captures = run.sources(captures, files_from)
     if "-" in captures:
         raise UsageError("export: stdin cannot be read twice; save the capture to a file")
-    engine.use_disk_cache()
-    settings = run.settings(profile, two_msl, None, None)
-    count = pipeline.export(captures, settings, connection, out, None if quiet else run.complain)
+    settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
+    found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
+    numbers = sorted({*(connection or ()), *found})
+    run.use_disk_cache()
+    count = pipeline.export(captures, settings, numbers, out, None if quiet else run.complain)
     if not quiet:
-        run.complain(f"{out}: {count} frames of connection {connection}")
+        of = "connection" if len(numbers) == 1 else "connections"
+        run.complain(
+            f"{out if out != '-' else 'stdout'}: {counted(count, 'frame')} of {of} {', '.join(map(str, numbers))}"
+        )
+
+
+def _connections_of(
+    numbers: list[int], captures: list[str], settings: "Settings", quiet: bool, no_progress: bool
+) -> set[int]:
+    from tcptrace_tw.report.findings import Involved
+
+    sink = Involved(numbers)
+    run.analyze(captures, settings, [sink], quiet, no_progress)
+    for number in numbers:
+        if number not in sink.connections:
+            raise UsageError(f"no finding {number}; tcptrace-tw report says their numbers")
+        if not sink.connections[number]:
+            raise UsageError(f"finding {number} is about the capture, not about a connection; there is nothing to copy")
+    return {connection for involved in sink.connections.values() for connection in involved}

@@ -17,7 +17,7 @@ class Color(StrEnum):
 
 
 Captures = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="CAPTURE",
         help="A capture file, - for stdin, or the files or the directory of one rotated capture; compressed or not.",
@@ -25,7 +25,7 @@ Captures = Annotated[
     ),
 ]
 CapturesOrFolder = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="CAPTURE",
         help="A capture file, - for stdin, or the files or the directory of one rotated capture; compressed or not."
@@ -57,6 +57,35 @@ Filter = Annotated[
     str,
     typer.Option(
         "--filter", metavar="EXPRESSION", help="Only these connections, in pcap-filter words.", rich_help_panel=SETTINGS
+    ),
+]
+Since = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME",
+        help="Only connections with a segment at or after this: 2026-11-21T04:16:26Z, or +30s from the begin.",
+        rich_help_panel=SETTINGS,
+    ),
+]
+Until = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="Only connections with a segment at or before this.", rich_help_panel=SETTINGS),
+]
+IgnoreVlan = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-vlan",
+        help="Equal addresses are one tuple, whatever their VLAN, VNI or GRE key.",
+        rich_help_panel=SETTINGS,
+    ),
+]
+FilesFrom = Annotated[
+    str,
+    typer.Option(
+        "--files-from",
+        metavar="FILE",
+        help="More captures: one a line, or separated by NUL; - for stdin.",
+        rich_help_panel=SETTINGS,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=OUTPUT)]

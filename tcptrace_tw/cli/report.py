@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @run.command
 def report(
-    captures: o.CapturesOrFolder,
+    captures: o.CapturesOrFolder = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object.", rich_help_panel=o.OUTPUT)
     ] = False,
@@ -24,13 +24,20 @@ def report(
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    since: o.Since = "",
+    until: o.Until = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
     """What the capture is, how connections ended, who sat in TIME-WAIT, and what was found."""
-    settings = run.settings(profile, two_msl, select, ignore, filter_)
+    captures = run.sources(captures, files_from)
+    settings = run.settings(
+        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+    )
     digest = _digest(captures, settings, quiet, no_progress)
     if as_json:
         print(json.dumps(digest.to_json(), indent=1))

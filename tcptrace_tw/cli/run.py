@@ -69,24 +69,47 @@ def settings(
     two_msl: float | None,
     select: list[str] | None,
     ignore: list[str] | None,
-    connections: str = "",
+    **others: Any,
 ) -> "Settings":
-    """The settings that the common options say."""
+    """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
     if two_msl is not None and not 0 < two_msl <= 3600:
         raise UsageError(f"--two-msl {two_msl:g}: 2MSL is between 0 and 3600 seconds")
-    return Settings(profile, two_msl, names(select), names(ignore), connections)
+    return Settings(profile, two_msl, names(select), names(ignore), **others)
+
+
+def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
+    """What is to be read: the arguments, and those that the list of ``--files-from`` adds."""
+    named = list(captures or ())
+    if files_from:
+        from tcptrace_tw.capture.ring import read_list
+
+        if files_from == "-" and "-" in named:
+            raise UsageError("--files-from -: stdin can be the list or a capture, not both")
+        named += read_list(files_from)
+        if not named:
+            raise UsageError(f"--files-from {files_from}: names no capture; write one path a line")
+    if not named:
+        raise UsageError("no capture is named; give a file, a directory, - for stdin, or --files-from FILE")
+    return named
+
+
+def use_disk_cache() -> None:
+    """The command line keeps its machine code for the next run."""
+    from tcptrace_tw import engine
+
+    engine.use_disk_cache()
 
 
 def analyze(
     captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]", quiet: bool, no_progress: bool
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged."""
-    from tcptrace_tw import engine, pipeline
+    from tcptrace_tw import pipeline
     from tcptrace_tw.cli.progress import Progress
 
-    engine.use_disk_cache()
+    use_disk_cache()
     with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
     if not quiet:
@@ -98,7 +121,9 @@ def analyze(
 
 def has_several_files(captures: Sequence[str]) -> bool:
     """Whether a frame number needs its file beside it."""
-    return len(captures) > 1 or any(Path(capture).is_dir() for capture in captures)
+    from tcptrace_tw.capture.ring import is_search
+
+    return len(captures) > 1 or any(is_search(capture) for capture in captures)
 
 
 def written_folder(captures: Sequence[str]) -> Path | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @run.command
 def show(
-    captures: o.CapturesOrFolder,
+    captures: o.CapturesOrFolder = None,
     connection: Annotated[
         int | None, typer.Option("--connection", "-c", metavar="N", help="The number of the connection.")
     ] = None,
@@ -34,6 +34,9 @@ def show(
     ] = "rel",
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
+    filter_: o.Filter = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -47,7 +50,8 @@ def show(
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
     number = _number(connection, finding)
-    settings = run.settings(profile, two_msl, None, None)
+    captures = run.sources(captures, files_from)
+    settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
     trace = _look_up(captures, settings, number, quiet, no_progress)
     try:
         found = trace.connection(number)

@@ -35,8 +35,7 @@ class Services:
             by_server = r.active_closer == RESP
             known = by_server & (key >= 0)
             np.minimum.at(self._rows["connection_id"], key[known], r.connection_id[known])
-            np.minimum.at(self._rows["time"], key[key >= 0], r.first_time[key >= 0])
-            np.maximum.at(self._rows["end_time"], key[key >= 0], r.last_time[key >= 0])
+            self._widen(key, r.first_time, r.last_time)
         elif table == "oddities":
             r = rows[(rows.is_left_open != 0) & (rows.endpoint == ORIG)]
             key = self._number(r.peer_ip_hi, r.peer_ip_lo, r.peer_port, r)
@@ -44,6 +43,12 @@ class Services:
             known = key >= 0
             np.minimum.at(self._rows["connection_id"], key[known], r.connection_id[known])
             self._rows["fin_frame"][key[known]] = r.fin_frame[known]
+            self._widen(key, r.time, r.end_time)  # it may have been left open by a connection from mid-stream
+
+    def _widen(self, key: NDArray[np.int64], first_time: Any, last_time: Any) -> None:
+        known = key >= 0
+        np.minimum.at(self._rows["time"], key[known], first_time[known])
+        np.maximum.at(self._rows["end_time"], key[known], last_time[known])
 
     def _number(self, hi: Any, lo: Any, port: Any, rows: Any) -> NDArray[np.int64]:
         if not rows.size:

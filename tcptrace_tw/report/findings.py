@@ -59,6 +59,26 @@ def previous_connection_ids(findings: Findings) -> Ints:
     return _column(findings, "previous_connection_id")
 
 
+class Involved:
+    """A sink that looks findings up by their numbers. ``connections``: the incarnations that each is about."""
+
+    tables: frozenset[str] = frozenset()
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+        self.connections: dict[int, set[int]] = {}
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """No table is asked for."""
+
+    def findings(self, findings: Findings) -> None:
+        """Note what one rule says, if it is asked for."""
+        ids = finding_ids(findings)
+        for place in np.flatnonzero(np.isin(ids, self._numbers)).tolist():
+            own, met = connection_ids(findings)[place], previous_connection_ids(findings)[place]
+            self.connections[int(ids[place])] = {int(number) for number in (own, met) if number > 0}
+
+
 def times(findings: Findings) -> Ints:
     """When each finding began."""
     return _column(findings, findings.rule.time)

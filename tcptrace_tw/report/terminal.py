@@ -27,7 +27,7 @@ _DAY_NS = 86_400_000_000_000
 
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
-    report = _Report(console, captures)
+    report = _Report(console, captures, _options(digest.settings))
     report.headline(digest)
     report.capture(digest.capture, digest.settings)
     report.connections(digest.connections)
@@ -36,11 +36,12 @@ def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
 
 
 class _Report(Page):
-    """The parts of the report, and what to call the capture in a command."""
+    """The parts of the report, and what to call the capture and the settings in a command."""
 
-    def __init__(self, console: Console, captures: Sequence[str]) -> None:
+    def __init__(self, console: Console, captures: Sequence[str], options: Sequence[str] = ()) -> None:
         super().__init__(console)
         self.captures = captures
+        self.options = options
 
     def headline(self, digest: Digest) -> None:
         """The whole report in one line, and the rules that matter in a line each."""
@@ -70,6 +71,8 @@ class _Report(Page):
         if capture.skipped:
             self.line("left out", tally(capture.skipped))
         self.line("profile", _profile_text(settings))
+        if chosen := _choice_text(settings):
+            self.line("only", chosen)
         for file in files:
             if file.damage:
                 self.line("damaged", file.damage if len(files) == 1 else f"{file.name}: {file.damage}", DAMAGE)
@@ -173,9 +176,11 @@ class _Report(Page):
     def _pastes(self, rule: RuleDigest, example: Finding) -> None:
         """How to see more: one connection, all findings of the rule, and the frames in Wireshark."""
         if example.connection_id is not None or connection_of(example.finding_id):
-            self.paste("look", command("show", self.captures, "--finding", str(example.finding_id)))
+            self.paste("look", command("show", self.captures, "--finding", str(example.finding_id), *self.options))
         if rule.count > 1:
-            self.paste("list them", command("check", self.captures, "--select", rule.rule, "--show", "info"))
+            self.paste(
+                "list them", command("check", self.captures, "--select", rule.rule, "--show", "info", *self.options)
+            )
         self.paste("Wireshark", example.display_filter)
 
     def _mechanisms(self, rules: list[RuleDigest]) -> None:
@@ -200,6 +205,24 @@ def _file_text(file: FileDigest) -> str:
 def _profile_text(settings: dict[str, Any]) -> str:
     assumed = profile(settings["profile"], settings.get("two_msl_s"))
     return f"{assumed.name}, 2MSL is {assumed.two_msl_ns / 1e9:g} s"
+
+
+def _choice_text(settings: dict[str, Any]) -> str:
+    """Which connections were looked at, if not all."""
+    words = {"filter": "{}", "since": "since {}", "until": "until {}"}
+    return ", ".join(text.format(settings[name]) for name, text in words.items() if settings.get(name))
+
+
+def _options(settings: dict[str, Any]) -> list[str]:
+    """What another command needs to number the connections and findings as this report does."""
+    options = []
+    if settings.get("profile", "linux") != "linux":
+        options += ["--profile", settings["profile"]]
+    if settings.get("two_msl_s") is not None:
+        options += ["--two-msl", f"{settings['two_msl_s']:g}"]
+    if settings.get("filter"):
+        options += ["--filter", settings["filter"]]
+    return [*options, "--ignore-vlan"] if settings.get("ignore_vlan") else options
 
 
 def _frames_text(example: Finding, files: list[str]) -> str:
