@@ -68,10 +68,43 @@ def test_a_findings_number_is_its_incarnation_and_its_rule():
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(120, "120 ns"), (45_999, "45 us"), (12_399_999, "12.3 ms"), (60_280_000_000, "60.280 s"), (-5, "-5 ns")],
+    [
+        (120, "120 ns"),
+        (45_999, "45 us"),
+        (12_399_999, "12.3 ms"),
+        (60_280_000_000, "60.280 s"),
+        (-5, "-5 ns"),
+        (2_400_999_000_000, "40 min"),
+        (86_000_000_000_000, "23 h 53 min"),
+    ],
 )
 def test_a_span_is_cut_off_and_never_rounded_up(ns, text):
     assert text == duration_text(ns)
+
+
+SENTENCES = [
+    ({"syn_retries": 0}, "{syn_retries:SYN}", "no SYNs"),
+    ({"syn_retries": 1}, "{syn_retries:SYN}, {syn_retries:time}", "1 SYN, once"),
+    ({"syn_retries": 2000}, "{syn_retries:copy|copies}, {syn_retries:time}", "2,000 copies, 2,000 times"),
+    ({"isn_delta": -70000}, "{isn_delta:#} below", "70,000 below"),
+    ({"isn_delta": 1500}, "after {isn_delta:ms}", "after 1.500 s"),
+    ({"cost_ns": -1}, "SYN again[; it cost {cost_ns}]", "SYN again"),
+    ({"cost_ns": 5000}, "SYN again[; it cost {cost_ns}]", "SYN again; it cost 5 us"),
+    ({"reset_frame": -1}, "ACK[, RST{reset_frame:?}]", "ACK"),
+    ({"reset_frame": 7}, "ACK[, RST{reset_frame:?}]", "ACK, RST"),
+    ({"answer": w.ANSWER_RST}, "SYN[, refused{answer:=rst}][, ignored{answer:=none}]", "SYN, refused"),
+]
+
+
+@pytest.mark.parametrize(("values", "template", "text"), SENTENCES)
+def test_a_sentence_says_only_what_is_known(values, template, text):
+    rows = reuses(1)
+    for name, value in values.items():
+        rows[name] = value
+    chunk = findings(rows, message=template)
+
+    assert message(chunk, 0) == text
+    assert findings_batch(chunk).column("message").to_pylist() == [text]
 
 
 @given(st.lists(st.integers(-(10**13), 10**13).filter(lambda n: n != -1), max_size=20))
@@ -81,8 +114,9 @@ def test_spans_read_the_same_one_by_one_and_by_the_column(spans):
 
 TEMPLATES = {
     "reuses": "{ip}:{port}, {peer_ip}: {gap_ns}/{cost_ns} {holder} {answer} {syn_frame} {answer_frame} "
-    "{is_by_holder} {time} {answer_time} {isn_delta} {connection_id} {count}",
-    "time_wait": "{peer_ip}:{peer_port} {end_reason} {end} {restarts} {two_msl_ns}",
+    "{is_by_holder} {time} {answer_time} {isn_delta} {connection_id} {count} {syn_retries:copy|copies}"
+    "[; {reset_frame:?}RST][; {answer:=rst}refused][; again {syn_retries:time}][; after {cost_ns}] {isn_delta:#}",
+    "time_wait": "[{is_detour:?}detour ]{peer_ip}:{peer_port} {end_reason} {end} {restarts:restart} {two_msl_ns}",
 }
 VALUES = {
     "reuses": ("gap_ns", "answer", "is_by_holder", "ip", "syn_frame", "answer_time", "tsecr", "count"),
@@ -105,6 +139,8 @@ def chunks(draw):
                 rows[column.name][i] = draw(st.sampled_from([*range(len(column.words.words)), w.NULL_WORD]))
             elif column.kind == "bool":
                 rows[column.name][i] = draw(st.booleans())
+            elif column.kind == "u4":
+                rows[column.name][i] = draw(st.integers(0, 3))
             elif column.kind in ("id", "frame", "time", "ns", "i8"):
                 rows[column.name][i] = draw(NUMBERS)
     return findings(

@@ -61,11 +61,11 @@ def ips(hi: NDArray[np.int64], lo: NDArray[np.int64]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(indices), _ip_texts(his, los))
 
 
-def words(codes: NDArray[np.uint8], vocabulary: Vocabulary) -> pa.DictionaryArray:
-    """Codes of words as a dictionary of the whole vocabulary."""
+def words(codes: NDArray[np.uint8], vocabulary: Vocabulary, texts: tuple[str, ...] = ()) -> pa.DictionaryArray:
+    """Codes of words as a dictionary of the whole vocabulary, or of the ``texts`` that stand for its words."""
     mask = codes == NULL_WORD
     indices = pa.array(codes.astype(np.int32), mask=mask if mask.any() else None)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(vocabulary.words))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(texts or vocabulary.words))
 
 
 def numbers(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:

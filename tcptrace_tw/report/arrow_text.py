@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.arrow import frames, ips, numbers, words
-from tcptrace_tw.report.text import UNKNOWN, time_text
+from tcptrace_tw.report.text import LONG_NS, UNKNOWN, duration_text, time_text
 from tcptrace_tw.spec.columns import FRAME_BITS, Column, Table
 
 Rows = NDArray[Any]
@@ -40,7 +40,7 @@ def bracketed(texts: pa.Array) -> pa.Array:
 
 
 def durations(ns: NDArray[np.int64]) -> pa.Array:
-    """``1.204 s``, ``12.3 ms``, ``45 us`` or ``120 ns``; -1 is null."""
+    """``40 min 5 s``, ``1.204 s``, ``12.3 ms``, ``45 us`` or ``120 ns``; -1 is null."""
     if not (ns == -1).any() and ns.size and ns.min() >= 0:
         return _spans(ns)
     text = pc.binary_join_element_wise(_plain_text(np.where(ns < 0, "-", "")), _spans(np.abs(ns)), "")
@@ -55,8 +55,8 @@ def times(ns: NDArray[np.int64]) -> pa.Array:
 
 
 def _spans(ns: NDArray[np.int64]) -> pa.Array:
-    kind = np.searchsorted(np.array([1_000, 1_000_000, 1_000_000_000]), ns, side="right")
-    found = [_UNITS[k](ns if (kind == k).all() else ns[kind == k]) for k in range(4) if (kind == k).any()]
+    kind = np.searchsorted(np.array([1_000, 1_000_000, 1_000_000_000, LONG_NS]), ns, side="right")
+    found = [_UNITS[k](ns if (kind == k).all() else ns[kind == k]) for k in range(5) if (kind == k).any()]
     if len(found) < 2:
         return found[0] if found else pa.array([], pa.string())
     order = np.argsort(kind, kind="stable")
@@ -77,6 +77,7 @@ _UNITS: tuple[Callable[[NDArray[np.int64]], pa.Array], ...] = (
     lambda ns: pc.binary_join_element_wise(pa.array(ns // 1_000).cast(pa.string()), " us", ""),
     lambda ns: _fraction(ns, 1_000_000, 1, " ms"),
     lambda ns: _fraction(ns, 1_000_000_000, 3, " s"),
+    lambda ns: pa.array([duration_text(span) for span in ns.tolist()], pa.string()),
 )
 
 
@@ -104,19 +105,25 @@ def _words(column: Column, rows: Rows) -> pa.Array:
     return words(rows[column.name], column.words).dictionary_decode()
 
 
+def _prose(column: Column, rows: Rows) -> pa.Array:
+    assert column.words is not None
+    return words(rows[column.name], column.words, column.words.prose).dictionary_decode()
+
+
 def _choice(yes: str, no: str) -> Callable[[Column, Rows], pa.Array]:
     return lambda column, rows: pa.array([no, yes]).take(pa.array((rows[column.name] != 0).astype(np.int32)))
 
 
 _SAID: dict[str, Callable[[Column, Rows], pa.Array]] = {
     "ip": _addresses,
-    "word": _words,
+    "word": _prose,
     "ns": lambda column, rows: durations(np.ascontiguousarray(rows[column.name])),
     "time": lambda column, rows: times(rows[column.name]),
     "frame": lambda column, rows: frames(rows[column.name]).cast(pa.string()),
     "bool": _choice("yes", "no"),
 }
 _RAW: dict[str, Callable[[Column, Rows], pa.Array]] = {
+    "word": _words,
     "ns": lambda column, rows: numbers(np.ascontiguousarray(rows[column.name])).cast(pa.string()),
     "bool": _choice("true", "false"),
 }

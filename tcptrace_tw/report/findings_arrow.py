@@ -1,5 +1,7 @@
 """Findings to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,12 +12,12 @@ from tcptrace_tw.report.arrow import files as files_of
 from tcptrace_tw.report.arrow import frames as frames_of
 from tcptrace_tw.report.arrow import ips, numbers, words
 from tcptrace_tw.report.arrow_text import bracketed, raw, said
-from tcptrace_tw.report.messages import COUNT, parse
+from tcptrace_tw.report.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
 from tcptrace_tw.report.schema import CAVEATS, FILE, FRAMES, TIME, WORD, schema
 from tcptrace_tw.report.text import FRAME_MASK
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME, FINDINGS, FRAME_BITS
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+from tcptrace_tw.spec.words import CONFIDENCE, NULL_WORD, SEVERITY
 
 
 def findings_batch(findings: Findings, several_files: bool = False) -> pa.RecordBatch:
@@ -50,17 +52,54 @@ def findings_batch(findings: Findings, several_files: bool = False) -> pa.Record
 
 def messages(findings: Findings, several_files: bool = False) -> pa.Array:
     """The sentence of every finding."""
-    table, parts = BY_NAME[findings.rule.table], []
-    for part in parse(findings.rule.message):
-        parts.append(pa.scalar(part.literal))
-        if part.column == COUNT:
-            parts.append(pa.array(findings.count).cast(pa.string()))
-        elif part.column:
-            texts = said(table, part.column, findings.rows, several_files)
-            parts.append(bracketed(texts) if part.is_address else texts)
-    if not any(isinstance(part, pa.Array) for part in parts):
-        return pa.array([findings.rule.message] * findings.rows.size, pa.string())
-    return pc.binary_join_element_wise(*parts, "")
+    # The empty column gives the sentence its length where nothing else does.
+    texts: list[Any] = [pa.repeat("", findings.rows.size)]
+    for clause in parse(findings.rule.message):
+        told = _told(findings, clause)
+        if told is None or told.all():
+            texts += _texts(findings, clause, several_files)
+        elif told.any():
+            whole = pc.binary_join_element_wise(texts[0], *_texts(findings, clause, several_files), "")
+            texts.append(pc.if_else(pa.array(told), whole, ""))
+    return pc.binary_join_element_wise(*texts, "")
+
+
+def _told(findings: Findings, clause: Clause) -> NDArray[np.bool_] | None:
+    """Where the clause is said; None for always."""
+    if not clause.is_optional:
+        return None
+    table, told = BY_NAME[findings.rule.table], np.ones(findings.rows.size, np.bool_)
+    for part in clause.parts:
+        if not part.column or part.column == COUNT or part.column.endswith("ip"):
+            continue
+        column, values = table.column(part.column), findings.rows[part.column]
+        if part.spec.startswith("=") and column.words is not None:
+            told &= values == column.words.code(part.spec[1:])
+        elif is_zero_absent(column):
+            told &= values != 0
+        else:
+            told &= values != (NULL_WORD if column.words else -1)
+    return told
+
+
+def _texts(findings: Findings, clause: Clause, several_files: bool) -> list[Any]:
+    """Literals and columns of a clause, in order."""
+    texts: list[Any] = []
+    for part in clause.parts:
+        texts.append(pa.scalar(part.literal))
+        if part.column and not part.is_silent:
+            texts.append(_values_said(findings, part, several_files))
+    return texts
+
+
+def _values_said(findings: Findings, part: Part, several_files: bool) -> pa.Array:
+    if part.column == COUNT or not part.is_plain:
+        numbers = findings.count if part.column == COUNT else findings.rows[part.column]
+        distinct, where = np.unique(numbers, return_inverse=True)
+        texts = [str(n) if part.is_plain else number_text(part.spec, n) for n in distinct.tolist()]
+        return pa.array(texts, pa.string()).take(pa.array(where))
+    texts = said(BY_NAME[findings.rule.table], part.column, findings.rows, several_files)
+    return bracketed(texts) if part.is_address else texts
 
 
 def _always(text: str, size: int) -> pa.DictionaryArray:

@@ -1,20 +1,24 @@
 """Small pieces of prose: counts, sizes, spans and commands as a person writes them."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from tcptrace_tw.report.digest import Counts
-from tcptrace_tw.report.text import duration_text, time_text
+from tcptrace_tw.report.text import duration_text, long_text, time_text
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+_TIMES = {0: "never", 1: "once", 2: "twice"}
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """``1 frame``, ``1,204 frames``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    """``1 frame``, ``1,204 frames``, ``no frames``; times are ``once``, ``twice``, ``3 times``, ``never``."""
+    if noun == "time" and number in _TIMES:
+        return _TIMES[number]
+    return f"{number:,} {noun}" if number == 1 else f"{f'{number:,}' if number else 'no'} {plural or noun + 's'}"
 
 
-def tally(counts: Counts, order: Iterable[str] = ()) -> str:
+def tally(counts: Mapping[str, int], order: Iterable[str] = ()) -> str:
     """``normal 10, abort 1``: in the order given, else the most frequent first."""
     names = [name for name in order if name in counts] or sorted(counts, key=lambda name: -counts[name])
     return ", ".join(f"{name} {counts[name]:,}" for name in names)
@@ -35,11 +39,7 @@ def span(ns: int) -> str:
         return duration_text(ns)
     if seconds < 120:
         return f"{seconds}.{ns // 100_000_000 % 10} s"
-    for big, small, names in ((60, 1, "min s"), (3600, 60, "h min"), (86400, 3600, "d h")):
-        if seconds < big * (120 if big == 60 else 48) or big == 86400:
-            one, two = names.split()
-            return f"{seconds // big} {one} {seconds % big // small} {two}"
-    raise AssertionError("the last unit takes everything")
+    return long_text(seconds)
 
 
 def moment(ns: int) -> str:

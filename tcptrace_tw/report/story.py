@@ -11,7 +11,7 @@ from tcptrace_tw.report.ladder_page import draw
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import counted, span
 from tcptrace_tw.report.trace import Connection
-from tcptrace_tw.spec.words import ENDPOINT
+from tcptrace_tw.spec.words import END_REASON, ENDPOINT
 
 
 def tell(
@@ -43,7 +43,6 @@ def _note(row: dict[str, Any]) -> Note:
 
 
 def _held(row: dict[str, Any]) -> str:
-    if row["end"] is None:
-        return f"{row['holder']} ({row['ip']}), open at the end of the capture"
-    length, restarts = span(row["end"] - row["start"]), counted(row["restarts"], "restart")
-    return f"{row['holder']} ({row['ip']}) for {length}, {restarts}, ended: {row['end_reason']}"
+    length = "" if row["end"] is None else f" for {span(row['end'] - row['start'])}"
+    restarted = f", restarted {counted(row['restarts'], 'time')}" if row["restarts"] else ""
+    return f"{row['holder']} ({row['ip']}){length}{restarted}; {END_REASON.prose[END_REASON.code(row['end_reason'])]}"

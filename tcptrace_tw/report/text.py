@@ -14,6 +14,9 @@ from tcptrace_tw.spec.words import NULL_WORD
 UNKNOWN = "unknown"
 """What stands for null."""
 
+LONG_NS = 600_000_000_000
+"""From ten minutes on, thousandths of a second say nothing."""
+
 FRAME_MASK = (1 << FRAME_BITS) - 1
 MAPPED = 0xFFFF
 """The upper half of ``lo`` where an address is ``::ffff:a.b.c.d``, that is IPv4."""
@@ -33,7 +36,7 @@ def endpoint_text(ip: str, port: int) -> str:
 
 
 def duration_text(ns: int) -> str:
-    """``1.204 s``, ``12.3 ms``, ``45 us`` or ``120 ns``: cut off, never rounded up."""
+    """``23 h 53 min``, ``40 min 5 s``, ``1.204 s``, ``12.3 ms``, ``45 us`` or ``120 ns``: cut off, never rounded up."""
     sign, size = ("-", -ns) if ns < 0 else ("", ns)
     if size < 1_000:
         return f"{sign}{size} ns"
@@ -41,7 +44,19 @@ def duration_text(ns: int) -> str:
         return f"{sign}{size // 1_000} us"
     if size < 1_000_000_000:
         return f"{sign}{size // 1_000_000}.{size // 100_000 % 10} ms"
-    return f"{sign}{size // 1_000_000_000}.{size // 1_000_000 % 1_000:03} s"
+    if size < LONG_NS:
+        return f"{sign}{size // 1_000_000_000}.{size // 1_000_000 % 1_000:03} s"
+    return sign + long_text(size // 1_000_000_000)
+
+
+def long_text(seconds: int) -> str:
+    """``12 min 5 s``, ``3 h 2 min``, ``2 d 4 h``."""
+    for limit, big, small, names in ((7200, 60, 1, "min s"), (172800, 3600, 60, "h min"), (0, 86400, 3600, "d h")):
+        if seconds < limit or not limit:
+            one, two = names.split()
+            rest = f" {seconds % big // small} {two}" if seconds % big // small else ""
+            return f"{seconds // big} {one}{rest}"
+    raise AssertionError("the last unit takes everything")
 
 
 def time_text(ns: int) -> str:
@@ -66,7 +81,7 @@ Row = Mapping[str, int]
 """One kernel row as plain integers, by field."""
 
 
-def row_of(rows: Any, index: int) -> Row:
+def row_of(rows: Any, index: int) -> dict[str, int]:
     """Row ``index``: reading a field of a dictionary is ten times as fast as reading one of a numpy record."""
     return dict(zip(rows.dtype.names, rows[index].item(), strict=True))
 
@@ -79,12 +94,13 @@ def value_text(table: Table, name: str, row: Row, several_files: bool = False) -
     value = row[name]
     if is_null(column, value):
         return UNKNOWN
+    if column.words is not None:
+        return column.words.prose[value]
     return _say(column, value, several_files)
 
 
 def _say(column: Column, value: int, several_files: bool) -> str:
-    if column.kind == "word":
-        assert column.words is not None
+    if column.words is not None:
         return column.words.words[value]
     if column.kind == "ns":
         return duration_text(value)

@@ -1,5 +1,7 @@
 """PE: source ports run out (semantics: 8). EADDRNOTAVAIL itself is never on the wire."""
 
+from typing import Any
+
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
 from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, WARNING
 
@@ -57,72 +59,72 @@ _VALUES = (
     "fastest_reuse_ns",
     "reuses_at_expiry",
 )
-_MESSAGE = "{ip} had {most_used} of {range_size} ports in use towards {peer_ip}:{peer_port} at once"
+_RANGE = "{ip} had {most_used:#} of {range_size:port} in use towards {peer_ip}:{peer_port} at once"
+_SQUEEZED = (
+    "{ip} had {most_used:port} between {lowest_port} and {highest_port} in use towards {peer_ip}:{peer_port} at once"
+    "[; {reuses_at_expiry:time} a port was taken again as soon as it was free]"
+)
 _REMEDY = (
     "Pool connections, let the server close first, add source or destination addresses, widen ip_local_port_range."
 )
 _FALSE = "the capture may hold only part of the clients: the number is a lower bound"
 
-PORT_PRESSURE = Rule(
-    id="PE001",
-    name="port-pressure",
-    severity=NOTICE,
+
+def _use_of_ports(rule_id: str, name: str, severity: int, **fields: Any) -> Rule:
+    """One of the three rules about the share of the ports that are in use: what they do not have in common is given."""
+    common: dict[str, Any] = {
+        "id": rule_id,
+        "name": name,
+        "severity": severity,
+        "example": name,
+        "table": "ports",
+        "grades": (Grade(always, severity, LIKELY),),
+        "message": _RANGE,
+        "frames": (),
+        "values": _VALUES,
+        "rfc": ("RFC 6056",),
+        "remedy": _REMEDY,
+        "rival": "another port range than the known ones",
+    }
+    return Rule(**(common | fields))
+
+
+PORT_PRESSURE = _use_of_ports(
+    "PE001",
+    "port-pressure",
+    NOTICE,
     summary="Half of a source's ports towards one service were in use at once.",
-    table="ports",
     predicate=port_pressure,
-    grades=(Grade(always, NOTICE, LIKELY),),
-    message=_MESSAGE,
-    frames=(),
-    values=_VALUES,
     set_when=("open connections and the source's own TIME-WAIT take 50 % of the range",),
     not_set_when=("80 % and more: that is PE002", _FALSE),
-    rfc=("RFC 6056",),
-    remedy=_REMEDY,
-    example="port-pressure",
-    rival="another port range than the known ones",
 )
 
-PORT_NEAR_EXHAUSTION = Rule(
-    id="PE002",
-    name="port-near-exhaustion",
-    severity=WARNING,
+PORT_NEAR_EXHAUSTION = _use_of_ports(
+    "PE002",
+    "port-near-exhaustion",
+    WARNING,
     summary="Four fifths of a source's ports towards one service were in use at once.",
-    table="ports",
     predicate=port_near_exhaustion,
-    grades=(Grade(always, WARNING, LIKELY),),
-    message=_MESSAGE,
-    frames=(),
-    values=_VALUES,
     set_when=("open connections and the source's own TIME-WAIT take 80 % of the range",),
     not_set_when=("95 % and more: that is PE003", _FALSE),
-    rfc=("RFC 6056",),
-    remedy=_REMEDY,
-    example="port-near-exhaustion",
-    rival="another port range than the known ones",
 )
 
-PORT_EXHAUSTION = Rule(
-    id="PE003",
-    name="port-exhaustion",
-    severity=ERROR,
+PORT_EXHAUSTION = _use_of_ports(
+    "PE003",
+    "port-exhaustion",
+    ERROR,
     summary="A source had no port left towards one service: connect() fails with EADDRNOTAVAIL, or waits.",
-    table="ports",
     predicate=port_exhaustion,
     grades=(
         Grade(lambda r: share(r) >= 0.95, ERROR, LIKELY, "the range is full"),
         Grade(always, WARNING, LIKELY, "a narrow range is full; how narrow it is meant to be is not known"),
     ),
-    message=_MESSAGE,
-    frames=(),
-    values=_VALUES,
+    message=_SQUEEZED,
     set_when=(
         "open connections and the source's own TIME-WAIT take 95 % of the range",
         "or all ports ever seen are in use at once, and 20 and more were taken again within 1.2 times 2MSL",
     ),
     not_set_when=(_FALSE,),
-    rfc=("RFC 6056",),
-    remedy=_REMEDY,
-    example="port-exhaustion",
     rival="a client that is bound to few ports on purpose",
 )
 
@@ -134,7 +136,7 @@ LIVING_ON_TW_REUSE = Rule(
     table="ports",
     predicate=living_on_tw_reuse,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="{ip} took {reuses_at_floor} ports towards {peer_ip}:{peer_port} out of TIME-WAIT after 1.0 to 1.2 s",
+    message="{ip} took its ports towards {peer_ip}:{peer_port} out of TIME-WAIT after 1.0 to 1.2 s, {reuses_at_floor:time}",
     frames=(),
     values=("reuses_at_floor", "connections", "fastest_reuse_ns", "lowest_port", "highest_port"),
     set_when=("five and more reuses by Linux (RU001) 1.0 to 1.2 s after TIME-WAIT began",),
@@ -153,7 +155,7 @@ EVEN_HALF_USED = Rule(
     table="ports",
     predicate=even_half_used,
     grades=(Grade(always, INFO, LIKELY),),
-    message="{ip} used {even_before_odd} even ports towards {peer_ip}:{peer_port} before the first odd one",
+    message="{ip} opened {even_before_odd:connection} to {peer_ip}:{peer_port} from even ports before the first from an odd one",
     frames=(),
     values=("even_before_odd", "connections", "most_used"),
     set_when=("100 connections and more from even ports, none from odd ones, and then odd ones",),

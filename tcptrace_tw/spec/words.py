@@ -6,9 +6,11 @@ from tcptrace_tw.spec.states import State
 class Vocabulary:
     """An ordered set of words. Code 255 stands for null."""
 
-    def __init__(self, name: str, *words: str) -> None:
+    def __init__(self, name: str, *words: str, prose: tuple[str, ...] = ()) -> None:
         self.name = name
         self.words = words
+        self.prose = prose or words
+        """How a sentence puts it, word by word."""
 
     def code(self, word: str) -> int:
         """The code of ``word``; ``ValueError`` if there is no such word."""
@@ -28,8 +30,12 @@ ACTIVE_CLOSER = Vocabulary("active_closer", "orig", "resp", "both", "none")
 CLOSE = Vocabulary("close", "normal", "simultaneous", "abort", "half-closed", "refused", "unanswered", "open")
 START_BASIS = Vocabulary("start_basis", "ack", "fin", "inferred")
 END_REASON = Vocabulary(
-    "end_reason", "expired", "reopened-by-peer", "reused-by-holder", "assassinated", "capture-end", "unknown"
-)
+    "end_reason", "expired", "reopened-by-peer", "reused-by-holder", "assassinated", "capture-end", "unknown",
+    prose=(
+        "it expired", "a SYN of the peer reopened the connection", "its holder used the port again",
+        "a RST ended it", "it was open when the capture ended", "how it ended is not known",
+    ),
+)  # fmt: skip
 ANSWER = Vocabulary("answer", "none", "syn-ack", "challenge-ack", "rst")
 ACCEPTANCE = Vocabulary("acceptance", "accept", "challenge", "paws-reject", "drop", "not-in-time-wait")
 SEVERITY = Vocabulary("severity", "info", "notice", "warning", "error")

@@ -105,13 +105,13 @@ def play_pcap(pcap: bytes | Path, *, compiled: bool = False, **settings: Any) ->
     from tcptrace_tw import pipeline
 
     sink = _Collector()
-    with _engine(compiled):
+    with engine(compiled):
         summary = pipeline.analyze([str(pcap)], pipeline.Settings(**settings), [sink])
     return sink.result(summary)
 
 
 @contextmanager
-def _engine(compiled: bool) -> Iterator[None]:
+def engine(compiled: bool) -> Iterator[None]:
     from tcptrace_tw import jit
 
     before = os.environ.get("TCPTRACE_TW_JIT")
