@@ -15,6 +15,9 @@ from tcptrace_tw.tcp.state import ABORTED, IGNORES_RST, NOW, RST_SENT, RST_TAKEN
 from tcptrace_tw.tcp.time_wait import restart
 from tcptrace_tw.tcp.transitions import RETRACT_RESET, retract
 
+SCHEDULING_NS = 1_000_000
+"""How much longer than its fastest answer a host may take for another one."""
+
 
 @kernel
 def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
@@ -34,9 +37,9 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.bits &= ~RST_SENT & 0xFFFFFFFF
     elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
         # A host that had taken the RST would answer with RST, or not at all.
-        if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000:
+        if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000 + SCHEDULING_NS:
             bring_back(st, k, now, frame)
-    if np.int64(tcb_at(st, p).bits) & RST_TAKEN == 0 and np.int64(snd.bits) & RST_SENT == 0:
+    if (np.int64(tcb_at(st, p).bits) | np.int64(snd.bits)) & (RST_SENT | RST_TAKEN) == 0:
         conn_at(st, c).bits &= ~ABORTED & 0xFFFF
 
 

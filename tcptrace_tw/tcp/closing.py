@@ -21,6 +21,17 @@ from tcptrace_tw.spec.states import (
     TIME_WAIT,
 )
 from tcptrace_tw.spec.words import BASIS_SENT, START_ACK, START_FIN
+from tcptrace_tw.tcp.crossing import (
+    close_after_all,
+    is_before_own_answer,
+    is_before_peers_fin,
+    note_unseen_ack,
+    receive_answering_fin,
+    receive_crossed_fin,
+    receive_reset_again,
+    without_peers_fin,
+    without_reset,
+)
 from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.places import conn_at, span_at, tcb_at
 from tcptrace_tw.tcp.state import (
@@ -37,27 +48,46 @@ from tcptrace_tw.tcp.state import (
     SAW_PLAIN,
 )
 from tcptrace_tw.tcp.time_wait import enter_time_wait, restart
-from tcptrace_tw.tcp.transitions import is_pending, move, receive, take_back
+from tcptrace_tw.tcp.transitions import move, receive, take_back
 
 
 @kernel
-def close_sent(st, k, p, now, frame):  # type: ignore[no-untyped-def]
-    """The sender's FIN. If it does not acknowledge the peer's FIN, it was sent before that one came: the FINs cross."""
-    snd = tcb_at(st, k)
-    crosses = False
-    if is_pending(st, k, RCV_FIN):
-        crosses = take_back(st, k, RCV_FIN)
+def close_sent(st, c, side, seg, i, ahead):  # type: ignore[no-untyped-def]
+    """The sender's first FIN. Its ACK field says what the sender knew; the order of the tap does not (see crossing)."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame[i])
+    note_unseen_ack(tcb_at(st, k), tcb_at(st, p), seg, i)
+    was_reset = without_reset(st, k, now, frame)
+    is_answered = is_before_own_answer(st, p, ahead)
+    crosses = is_before_peers_fin(st, k, p, seg, i)
+    is_proved = crosses and without_peers_fin(st, k, now, frame) and not was_reset
     move(st, k, SND_FIN, BASIS_SENT, now, frame)
-    if crosses:
-        snd.bits |= FIN_RECEIVED
-        receive(st, k, RCV_FIN, now, tcb_at(st, p).fin_frame, -1)
+    if is_answered:
+        close_after_all(st, p, frame)
+    elif crosses:
+        receive_crossed_fin(st, k, p, is_proved)
+    acked_before(st, k, p, seg, i)
+    if is_answered:
+        receive_answering_fin(st, k, p)
+    if was_reset:
+        receive_reset_again(st, k, p)
+
+
+@kernel
+def acked_before(st, k, p, seg, i):  # type: ignore[no-untyped-def]
+    """The tap shows the ACK of a FIN before the FIN."""
+    snd = tcb_at(st, k)
     peer = tcb_at(st, p)
-    if np.int64(peer.bits) & ACKED and seq_gt(np.int64(peer.last_ack), np.int64(snd.fin_seq)):
-        # The tap shows the ACK before the FIN.
-        snd.bits |= FIN_ACKED
-        snd.fin_acked_frame = peer.last_frame
-        snd.fin_acked_time = now
-        receive(st, k, RCV_ACK_OF_FIN, now, frame, -1)
+    now = st.regs[NOW]
+    if np.int64(peer.bits) & ACKED == 0 or not seq_gt(np.int64(peer.last_ack), np.int64(snd.fin_seq)):
+        return
+    snd.bits |= FIN_ACKED
+    snd.fin_acked_frame = peer.last_frame
+    snd.fin_acked_time = now
+    if receive(st, k, RCV_ACK_OF_FIN, now, np.int64(seg.frame[i]), -1) and np.int64(snd.state) == TIME_WAIT:
+        enter_time_wait(st, k, now, np.int64(seg.frame[i]), START_ACK, np.int64(peer.fin_frame))
 
 
 @kernel

@@ -26,10 +26,13 @@ from tcptrace_tw.tcp.state import (
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
+    ISS_KNOWN,
     KEEPS_TS_RECENT,
     NOW,
     NXT_KNOWN,
     RCV_KNOWN,
+    RST_SENT,
+    RST_TAKEN,
     SYN_PAYLOAD,
 )
 from tcptrace_tw.tcp.time_wait import holder_acks
@@ -53,11 +56,11 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
             # It has got or sent more than the handshake: the third ACK was not captured.
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     if np.int64(snd.state) == SYN_SENT and seq_gt(ack, np.int64(rcv.iss)) and np.int64(rcv.bits) & NXT_KNOWN:
-        # Its SYN+ACK was not captured.
-        if np.int64(rcv.state) == CLOSED and np.int64(rcv.segments) == 0:
-            rcv.state = LISTEN
-            move(st, p, SND_SYN_ACK, BASIS_INFERRED, now, frame)
+        infer_syn_ack(st, p, now, frame)
         move(st, k, RCV_SYN_ACK, BASIS_INFERRED, now, frame)
+    if np.int64(rcv.state) == SYN_SENT and np.int64(seg.payload_len[i]) > 0:
+        if 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss)):
+            infer_syn_ack(st, k, now, frame)  # whether the receiver got it, its own next segment tells
     acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
     if acks_fin and np.int64(snd.bits) & FIN_RECEIVED == 0:
         # It was queued behind a hole until the sender's last segment filled that.
@@ -77,6 +80,15 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
             snd.rcv_nxt = ack
             snd.bits |= RCV_KNOWN
     remember_ack(snd, ack)
+
+
+@kernel
+def infer_syn_ack(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` has answered a SYN, and its SYN+ACK was not captured."""
+    t = tcb_at(st, k)
+    if np.int64(t.state) == CLOSED and np.int64(t.bits) & (ISS_KNOWN | RST_SENT | RST_TAKEN) == 0:
+        t.state = LISTEN
+        move(st, k, SND_SYN_ACK, BASIS_INFERRED, time, frame)
 
 
 @kernel

@@ -314,12 +314,19 @@ def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-
 
 
 @kernel
-def reset_time(st, c, side):  # type: ignore[no-untyped-def]
-    """When endpoint ``side`` sent its last RST that was acceptable."""
+def last_reset(st, c, side):  # type: ignore[no-untyped-def]
+    """The row of the last RST of endpoint ``side`` that was acceptable, or -1."""
     s = np.int64(conn_at(st, c).reset)
     while s >= 0:
         row = reset_at(st, s)
         if np.int64(row.endpoint) == side and np.int64(row.is_accepted):
-            return np.int64(row.time)
+            return s
         s = np.int64(row.next)
-    return st.regs[NOW]
+    return np.int64(-1)
+
+
+@kernel
+def reset_time(st, c, side):  # type: ignore[no-untyped-def]
+    """When endpoint ``side`` sent its last RST that was acceptable."""
+    s = last_reset(st, c, side)
+    return np.int64(reset_at(st, s).time) if s >= 0 else st.regs[NOW]

@@ -340,7 +340,7 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.fin_frame = frame
         snd.bits |= FIN_SENT
         note_half_close(st, c, k)
-        close_sent(st, k, p, now, frame)
+        close_sent(st, c, side, seg, i, ahead)
 
 
 @kernel

@@ -122,7 +122,8 @@ TCB = np.dtype(
     LAST_ACK_LOST,
     ACKED,  # it has sent an ACK: last_ack means something
     IGNORES_RST,  # it has answered from TIME-WAIT after a RST that should have ended it (tcp_rfc1337 = 1)
-) = (1 << i for i in range(17))
+    FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
+) = (1 << i for i in range(18))
 
 # CONNECTION.bits.
 (
@@ -141,6 +142,7 @@ PENDING_CAUSE = np.dtype(
         ("tsval", "i8", PENDING),
         ("reset_id", "i8"),
         ("time_wait_id", "i8"),
+        ("close_id", "i8"),
     ]
 )
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""

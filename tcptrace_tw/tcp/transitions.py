@@ -14,6 +14,7 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.states import (
+    CLOSE_WAIT,
     FIN_WAIT_1,
     RCV_ACK_OF_FIN,
     RCV_FIN,
@@ -49,7 +50,7 @@ from tcptrace_tw.tcp.state import (
     WANT_TRANSITIONS,
 )
 
-RETRACT_RESET, RETRACT_TIME_WAIT = range(2)
+RETRACT_RESET, RETRACT_TIME_WAIT, RETRACT_CLOSE = range(3)
 
 
 @kernel
@@ -181,7 +182,7 @@ def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
 def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` never went from ``right`` to ``wrong``: a row takes the earlier one back.
 
-    ``which`` says what is taken back: its last RST, or its entry into TIME-WAIT.
+    ``which`` says what is taken back: its last RST, its entry into TIME-WAIT, or that into FIN-WAIT-1 or CLOSE-WAIT.
     """
     t = tcb_at(st, k)
     if np.int64(t.state) != wrong or wrong == right:
@@ -191,6 +192,8 @@ def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped
     if st.regs[WANT_TRANSITIONS]:
         cause = cause_at(st, k)
         row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
+        if which == RETRACT_CLOSE:
+            row = np.int64(cause.close_id)
         write_transition(st, k, wrong, right, EVENT_RETRACTION, BASIS_INFERRED, time, frame, row)
     return True
 
@@ -223,8 +226,17 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
         row.ip_hi = key.b_hi
         row.ip_lo = key.b_lo
         row.port = key.b_port
-    if event == SND_RST or event == RCV_RST:
-        cause_at(st, k).reset_id = regs[NEXT_TRANSITION]
-    if new == TIME_WAIT:
-        cause_at(st, k).time_wait_id = regs[NEXT_TRANSITION]
+    if retracts < 0:
+        remember_cause(cause_at(st, k), event, new, regs[NEXT_TRANSITION])
     regs[NEXT_TRANSITION] += 1
+
+
+@kernel
+def remember_cause(cause, event, new, transition_id):  # type: ignore[no-untyped-def]
+    """Keep the ids of the rows that may be taken back: a RST, TIME-WAIT, and the step from ESTABLISHED to a close."""
+    if event == SND_RST or event == RCV_RST:
+        cause.reset_id = transition_id
+    if new == TIME_WAIT:
+        cause.time_wait_id = transition_id
+    if new == FIN_WAIT_1 or new == CLOSE_WAIT:
+        cause.close_id = transition_id
