@@ -16,6 +16,9 @@ from tcptrace_tw.spec.segments import TUPLE, Segments
 
 USED, FREE, FREE_HEAD, SEED = range(4)
 
+GIVEN_BACK = -(1 << 31)
+"""In ``heads`` while slots are given back: the same slot may be named twice."""
+
 
 class FlowState(NamedTuple):
     """``index``: open addressing, slot + 1 or 0. ``regs``: counters by the names above."""
@@ -108,14 +111,14 @@ def release_slots(released, count, heads, state):  # type: ignore[no-untyped-def
     for i in range(count):
         slot = np.int64(released[i])
         if heads[slot] == -1:
-            heads[slot] = -2
+            heads[slot] = GIVEN_BACK
             _remove(tuples, index, slot)
             tuples[slot].a_hi = regs[FREE_HEAD]
             regs[FREE_HEAD] = slot
             regs[FREE] += 1
     for i in range(count):
         slot = np.int64(released[i])
-        if heads[slot] == -2:
+        if heads[slot] == GIVEN_BACK:
             heads[slot] = -1
 
 

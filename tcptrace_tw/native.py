@@ -43,8 +43,8 @@ def record_at(field: str, dtype: np.dtype[Any]) -> Callable[[], Any]:
     return make
 
 
-def int32_at(field: str) -> Callable[[], Any]:
-    """How numba reads an int32 of an array whose address the desk holds."""
+def number_at(field: str, bits: int, size: int) -> Callable[[], Any]:
+    """How numba reads a signed number of ``bits`` bits; ``size`` bytes belong to one index, which it may overlap."""
 
     def make() -> Any:
         from llvmlite import ir
@@ -53,9 +53,9 @@ def int32_at(field: str) -> Callable[[], Any]:
 
         def typed(typingctx: Any, st: Any, index: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], 4)
-                value = builder.load(builder.inttoptr(address, ir.IntType(32).as_pointer()))
-                return builder.sext(value, ir.IntType(64))
+                address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
+                value = builder.load(builder.inttoptr(address, ir.IntType(bits).as_pointer()), align=size)
+                return builder.sext(value, ir.IntType(64)) if bits < 64 else value
 
             return numba_types.int64(st, numba_types.int64), code
 
@@ -64,8 +64,8 @@ def int32_at(field: str) -> Callable[[], Any]:
     return make
 
 
-def set_int32(field: str) -> Callable[[], Any]:
-    """How numba writes an int32 of an array whose address the desk holds."""
+def set_number(field: str, bits: int, size: int) -> Callable[[], Any]:
+    """How numba writes the lowest ``bits`` bits of a number; see ``number_at``."""
 
     def make() -> Any:
         from llvmlite import ir
@@ -74,9 +74,9 @@ def set_int32(field: str) -> Callable[[], Any]:
 
         def typed(typingctx: Any, st: Any, index: Any, value: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], 4)
-                small = builder.trunc(args[2], ir.IntType(32))
-                builder.store(small, builder.inttoptr(address, ir.IntType(32).as_pointer()))
+                address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
+                small = builder.trunc(args[2], ir.IntType(bits)) if bits < 64 else args[2]
+                builder.store(small, builder.inttoptr(address, ir.IntType(bits).as_pointer()), align=size)
                 return context.get_dummy_value()
 
             return numba_types.void(st, numba_types.int64, numba_types.int64), code

@@ -9,11 +9,19 @@ from tcptrace_tw.tcp.places import conn_at
 from tcptrace_tw.tcp.retirement import retire
 from tcptrace_tw.tcp.segment_arrives import is_full
 from tcptrace_tw.tcp.state import CONNS_USED, RELEASED
+from tcptrace_tw.tcp.tombstone import oldest, unpack
 
 
 @kernel
 def finish(st, start):  # type: ignore[no-untyped-def]
-    """The end of the capture: let go of every incarnation from place ``start`` on; returns the place to go on from."""
+    """The end of the capture: let go of the buried, and of those from place ``start`` on; returns where to go on."""
+    at = oldest(st)
+    while at >= 0:
+        if is_full(st):
+            return start
+        st.regs[RELEASED] = 0
+        retire(st, unpack(st, at))
+        at = oldest(st)
     for c in range(start, st.regs[CONNS_USED]):
         if is_full(st):
             return c

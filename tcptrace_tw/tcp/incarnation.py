@@ -39,13 +39,13 @@ from tcptrace_tw.tcp.state import (
     CONNS_FREE,
     CONNS_LIVE,
     CONNS_USED,
+    COOLS,
     ISS_KNOWN,
     LIVE_PEAK,
     NEXT_CONNECTION,
     NEXT_TUPLE,
     NOW,
     NXT_KNOWN,
-    REMEMBER,
 )
 from tcptrace_tw.tcp.time_wait import end_span, expire
 from tcptrace_tw.tcp.transitions import first_seen, move
@@ -183,7 +183,7 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
         regs[NEXT_TUPLE] += 1
         conn.incarnation = 1
     set_head(st, slot, c)
-    enqueue(st, c, regs[NOW] + st.params[REMEMBER])
+    enqueue(st, c, regs[NOW] + st.params[COOLS], True)
     if flags & (SYN | RST) == 0:
         first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame[i])
         first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame[i])

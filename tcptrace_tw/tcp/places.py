@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcptrace_tw.jit import native
-from tcptrace_tw.native import int32_at, prefetch, record_at, set_int32
+from tcptrace_tw.native import number_at, prefetch, record_at, set_number
 from tcptrace_tw.spec.columns import CONNECTIONS, ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
 from tcptrace_tw.spec.segments import TUPLE
 from tcptrace_tw.tcp.state import (
@@ -53,7 +53,7 @@ def desk_dtype(next_state: tuple[int, ...], syn_table: tuple[int, ...]) -> np.dt
     """The record that stands for the state in compiled kernels."""
     return np.dtype(
         [
-            *((f"{name}_at", "i8") for name in (*POOLS, "heads", "released")),
+            *((f"{name}_at", "i8") for name in (*POOLS, "heads", "released", "graves")),
             ("regs", "i8", REGISTERS),
             ("params", "i8", PARAMETERS),
             ("seen", "i8", DUPLICATE_PLACES),
@@ -174,19 +174,38 @@ def out_oddity_at(st: Any, n: Any) -> Any:
     return st.out_oddities[n]
 
 
-@native(int32_at("heads"))
+@native(number_at("heads", 32, 4))
 def head_of(st: Any, slot: Any) -> int:
-    """The newest incarnation of a tuple, or -1."""
+    """The newest incarnation of a tuple, -1 for none, or less where it lies under a tombstone."""
     return int(st.heads[slot])
 
 
-@native(set_int32("heads"))
+@native(set_number("heads", 32, 4))
 def set_head(st: Any, slot: Any, c: Any) -> None:
     """Make ``c`` the newest incarnation of a tuple."""
     st.heads[slot] = c
 
 
-@native(set_int32("released"))
+@native(set_number("released", 32, 4))
 def set_released(st: Any, n: Any, slot: Any) -> None:
     """Note a slot that nothing lives in any more."""
     st.released[n] = slot
+
+
+@native(number_at("graves", 64, 2))
+def word_at(st: Any, at: Any) -> int:
+    """The 64-bit number that begins at unit ``at`` of the graves."""
+    return int.from_bytes(st.graves[at : at + 4].astype("<u2").tobytes(), "little", signed=True)
+
+
+@native(set_number("graves", 64, 2))
+def set_word(st: Any, at: Any, value: Any) -> None:
+    """Write the 64-bit number that begins at unit ``at`` of the graves."""
+    for i in range(4):
+        st.graves[at + i] = (int(value) >> (16 * i)) & 0xFFFF
+
+
+@native(set_number("graves", 16, 2))
+def set_unit(st: Any, at: Any, value: Any) -> None:
+    """Write unit ``at`` of the graves."""
+    st.graves[at] = value

@@ -1,4 +1,7 @@
-"""The queue of incarnations that may soon be forgotten, oldest first, as a chain through their records."""
+"""Two queues of incarnations, as chains through their records: those that may be forgotten, and those that cool.
+
+An incarnation is first in the second one, for a short time; if it is over by then, it may be buried.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +9,44 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.tcp.places import conn_at
-from tcptrace_tw.tcp.state import IN_QUEUE, QUEUE_HEAD, QUEUE_TAIL
+from tcptrace_tw.tcp.state import COOLING, COOLING_HEAD, COOLING_TAIL, IN_QUEUE, QUEUE_HEAD, QUEUE_TAIL
 
 
 @kernel
-def enqueue(st, c, due):  # type: ignore[no-untyped-def]
-    """Put incarnation ``c`` at the end of the queue, to be looked at again at time ``due``."""
+def enqueue(st, c, due, cools):  # type: ignore[no-untyped-def]
+    """Put incarnation ``c`` at the end of a queue, to be looked at again at time ``due``."""
     regs = st.regs
     conn = conn_at(st, c)
+    first, last = (COOLING_HEAD, COOLING_TAIL) if cools else (QUEUE_HEAD, QUEUE_TAIL)
     conn.due = due
-    tail = regs[QUEUE_TAIL]
+    tail = regs[last]
     conn.queue_previous = tail
     conn.queue_next = -1
-    conn.bits |= IN_QUEUE
+    conn.bits |= COOLING if cools else IN_QUEUE
     if tail >= 0:
         conn_at(st, tail).queue_next = c
     else:
-        regs[QUEUE_HEAD] = c
-    regs[QUEUE_TAIL] = c
+        regs[first] = c
+    regs[last] = c
 
 
 @kernel
 def dequeue(st, c):  # type: ignore[no-untyped-def]
-    """Take incarnation ``c`` out of the queue, if it is there."""
+    """Take incarnation ``c`` out of the queue that it is in, if any."""
     regs = st.regs
     conn = conn_at(st, c)
-    if np.int64(conn.bits) & IN_QUEUE == 0:
+    bits = np.int64(conn.bits)
+    if bits & (IN_QUEUE | COOLING) == 0:
         return
-    conn.bits &= ~IN_QUEUE & 0xFFFF
+    first, last = (COOLING_HEAD, COOLING_TAIL) if bits & COOLING else (QUEUE_HEAD, QUEUE_TAIL)
+    conn.bits &= ~(IN_QUEUE | COOLING) & 0xFFFF
     before = np.int64(conn.queue_previous)
     after = np.int64(conn.queue_next)
     if before >= 0:
         conn_at(st, before).queue_next = after
     else:
-        regs[QUEUE_HEAD] = after
+        regs[first] = after
     if after >= 0:
         conn_at(st, after).queue_previous = before
     else:
-        regs[QUEUE_TAIL] = before
+        regs[last] = before

@@ -13,8 +13,11 @@ from tcptrace_tw.tcp.places import conn_at, head_of, set_head, set_released, tcb
 from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
 from tcptrace_tw.tcp.state import (
+    BURIED,
     CONNS_FREE,
     CONNS_LIVE,
+    COOLING_HEAD,
+    COOLS,
     LONG_CONNECTIONS,
     NOW,
     ONE_WAY_CONNECTIONS,
@@ -26,6 +29,7 @@ from tcptrace_tw.tcp.state import (
     SAW_PLAIN,
 )
 from tcptrace_tw.tcp.time_wait import expire
+from tcptrace_tw.tcp.tombstone import bury, can_be_buried, is_due, oldest, unpack
 from tcptrace_tw.tcp.transitions import commit
 
 UNANSWERED_FINS = 3
@@ -56,17 +60,54 @@ def is_forgotten(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def forget_finished(st):  # type: ignore[no-untyped-def]
-    """Let go of at most two incarnations whose time has come: one is opened at most for every segment."""
+    """Let go of at most two incarnations of each kind whose time has come: at most one is opened for every segment."""
     for _ in range(2):
-        c = st.regs[QUEUE_HEAD]
-        if c < 0 or st.regs[NOW] < np.int64(conn_at(st, c).due):
-            return
-        if is_forgotten(st, c):
-            retire(st, c)
-        else:
-            dequeue(st, c)
-            if is_over(st, c):
-                enqueue(st, c, last_time(st, c) + st.params[REMEMBER])
+        forget_oldest(st)
+        forget_buried(st)
+        look_at_cooled(st)
+
+
+@kernel
+def forget_oldest(st):  # type: ignore[no-untyped-def]
+    """Look at the first of the queue, if its time has come."""
+    c = st.regs[QUEUE_HEAD]
+    if c < 0 or st.regs[NOW] < np.int64(conn_at(st, c).due):
+        return
+    if is_forgotten(st, c):
+        retire(st, c)
+    else:
+        dequeue(st, c)
+        if is_over(st, c):
+            enqueue(st, c, last_time(st, c) + st.params[REMEMBER], False)
+
+
+@kernel
+def forget_buried(st):  # type: ignore[no-untyped-def]
+    """Let go of the oldest tombstone, if its time has come."""
+    if st.regs[BURIED] == 0:
+        return
+    at = oldest(st)
+    if at >= 0 and is_due(st, at):
+        retire(st, unpack(st, at))
+
+
+@kernel
+def look_at_cooled(st):  # type: ignore[no-untyped-def]
+    """Bury the first of those that cool, if its time has come and it is over; otherwise it waits in the other queue."""
+    c = st.regs[COOLING_HEAD]
+    now = st.regs[NOW]
+    if c < 0 or now < np.int64(conn_at(st, c).due):
+        return
+    dequeue(st, c)
+    last = last_time(st, c)
+    if not is_over(st, c):
+        enqueue(st, c, now + st.params[REMEMBER], False)
+    elif last + st.params[COOLS] > now:
+        enqueue(st, c, now + st.params[COOLS], True)
+    elif can_be_buried(st, c):
+        bury(st, c, last + st.params[REMEMBER])
+    else:
+        enqueue(st, c, now + st.params[REMEMBER], False)
 
 
 @kernel

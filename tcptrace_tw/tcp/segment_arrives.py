@@ -60,7 +60,7 @@ from tcptrace_tw.tcp.places import (
     prefetch_incarnation,
     tcb_at,
 )
-from tcptrace_tw.tcp.queue import enqueue
+from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.reset import rst_arrives
 from tcptrace_tw.tcp.retirement import forget_finished, is_over
 from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier
@@ -69,10 +69,11 @@ from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_st
 from tcptrace_tw.tcp.state import (
     ACKED,
     BACKWARD_FRAME,
+    COOLING,
+    COOLS,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
-    IN_QUEUE,
     ISS_KNOWN,
     MAX_BACKWARD,
     NOW,
@@ -84,7 +85,6 @@ from tcptrace_tw.tcp.state import (
     OUT_STALE,
     OUT_TRANSITIONS,
     RCV_KNOWN,
-    REMEMBER,
     RESTART_OTHER_ACK,
     RESTART_STALE,
     SAW_PLAIN,
@@ -93,6 +93,7 @@ from tcptrace_tw.tcp.state import (
     TS_OK,
 )
 from tcptrace_tw.tcp.time_wait import expire
+from tcptrace_tw.tcp.tombstone import is_buried, unearth
 from tcptrace_tw.tcp.transitions import (
     move,
     receive,
@@ -118,6 +119,8 @@ def segments_arrive(seg, size, slots, directions, start, st, connection_ids, sta
         forget_finished(st)
         direction = np.int64(directions[i])
         slot = np.int64(slots[i])
+        if is_buried(head_of(st, slot)):
+            unearth(st, slot)
         if is_duplicate_frame(st, seg, i, slot, direction):
             c = head_of(st, slot)
             if c >= 0:
@@ -157,7 +160,7 @@ def is_full(st):  # type: ignore[no-untyped-def]
     regs = st.regs
     return (
         regs[OUT_TRANSITIONS] + 64 > OUT_ROOM[1]
-        or regs[OUT_CONNECTIONS] + 8 > OUT_ROOM[0]
+        or regs[OUT_CONNECTIONS] + 16 > OUT_ROOM[0]
         or regs[OUT_STALE] + 2048 > OUT_ROOM[4]
         or regs[OUT_RESETS] + 256 > OUT_ROOM[5]
         or regs[OUT_ODDITIES] + 16 > OUT_ROOM[6]
@@ -206,8 +209,9 @@ def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
     if np.int64(conn.established_time) < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
     count_segment(conn, snd, rcv, side, seg, i, now)
-    if np.int64(conn.bits) & IN_QUEUE == 0 and is_over(st, c):
-        enqueue(st, c, now + st.params[REMEMBER])
+    if np.int64(conn.bits) & COOLING == 0 and is_over(st, c):
+        dequeue(st, c)
+        enqueue(st, c, now + st.params[COOLS], True)
 
 
 @kernel

@@ -133,7 +133,8 @@ TCB = np.dtype(
     ABORTED,
     TS_OK,
     HAS_RST,
-) = (1 << i for i in range(6))
+    COOLING,  # it is in the queue of those that may soon be buried
+) = (1 << i for i in range(7))
 
 PENDING_CAUSE = np.dtype(
     [
@@ -148,12 +149,20 @@ PENDING_CAUSE = np.dtype(
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
 
 
-def _chained(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    fields = [(name, dtype[name].str[1:]) for name in dtype.names or ()]
-    return np.dtype([*fields, ("next", "i4")], align=True)
-
-
-SPAN = _chained(TIME_WAIT.dtype)
+_KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
+    "peer_ip_lo", "peer_port")  # fmt: skip
+SPAN = np.dtype(
+    [
+        *(
+            (name, TIME_WAIT.dtype[name].str[1:])
+            for name in TIME_WAIT.dtype.names or ()
+            if name not in _KNOWN_AT_THE_END
+        ),
+        ("next", "i4"),
+    ],
+    align=True,
+)
+"""A TIME-WAIT span; whose it is and how long 2MSL is are only written into its row."""
 REUSE = np.dtype(
     [
         *((name, REUSES.dtype[name].str[1:]) for name in REUSES.dtype.names or ()),
@@ -254,8 +263,15 @@ ODDITY = np.dtype(
     UNSEEN_BYTES,
     UNSEEN_FRAME,
     DUPLICATE_FRAME,
+    COOLING_HEAD,
+    COOLING_TAIL,
+    GRAVES_USED,
+    GRAVES_FREE,
+    GRAVES_OLDEST,
+    GRAVES_NEXT,
+    BURIED,
     REGISTERS,
-) = range(49)
+) = range(56)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -274,8 +290,10 @@ ODDITY = np.dtype(
     RESTART_STALE_SYN,
     KEEP_DUPLICATES,
     KEEPS_TS_RECENT,
+    BURY_FROM,
+    COOLS,
     PARAMETERS,
-) = range(16)
+) = range(18)
 
 DUPLICATE_PLACES = 1 << 14
 
@@ -303,6 +321,7 @@ class State(NamedTuple):
     next_state: NDArray[np.uint8]
     syn_table: NDArray[np.uint8]
     released: NDArray[np.int32]
+    graves: NDArray[np.uint16]
     seen: NDArray[np.int64]
     seen_time: NDArray[np.int64]
     tuples: Any

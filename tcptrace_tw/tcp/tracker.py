@@ -26,7 +26,9 @@ from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp.ending import finish
+from tcptrace_tw.tcp.packing import MOST_UNITS
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
+from tcptrace_tw.tcp.tombstone import BLOCK
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -40,11 +42,24 @@ _OUT = (
 
 _NS = 1_000_000_000
 
+BURY_FROM = 4096
+"""So many living incarnations lie in the cache as they are; from there on those that are over are buried."""
+
+COOLS_NS = 100_000_000
+"""So long after its last segment an incarnation that is over stays at hand: an answer to a repeat may follow."""
+
 
 class Tracker:
     """Rebuilds the state history of every endpoint. ``transitions``: whether anybody wants that table."""
 
-    def __init__(self, profile: Profile, *, compiled: bool, transitions: bool, keep_duplicates: bool = False) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        compiled: bool,
+        transitions: bool,
+        keep_duplicates: bool = False,
+    ) -> None:
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
         self._wants_transitions = transitions
@@ -56,6 +71,7 @@ class Tracker:
         self._stales = Pool(s.STALE, 1 << 10)
         self._resets = Pool(s.RESET, 1 << 10)
         self._oddities = Pool(s.ODDITY, 1 << 10)
+        self._graves = Pool(np.dtype(np.uint16), 2 * BLOCK)
         self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
         self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
         self._compiled = compiled
@@ -66,6 +82,7 @@ class Tracker:
         self.regs[:] = _registers(transitions)
         self._params: NDArray[np.int64] = desk["params"]
         self._params[:] = _parameters(profile, keep_duplicates)
+        self._params[[s.BURY_FROM, s.COOLS]] = BURY_FROM, COOLS_NS
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
         desk["seen_time"][:] = -_NS
@@ -76,7 +93,7 @@ class Tracker:
     @property
     def live(self) -> int:
         """Incarnations that are remembered now."""
-        return int(self.regs[s.CONNS_LIVE])
+        return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED])
 
     def arrive(
         self,
@@ -146,7 +163,8 @@ class Tracker:
 
     def _reserve(self, new: int, slots: int) -> None:
         """Room for what a batch can bring at the most: one incarnation, two spans, one of each fact a segment."""
-        used = int(self.regs[s.CONNS_USED]) + new
+        used = int(self.regs[s.CONNS_USED]) + 2 * new
+        self._graves.reserve(int(self.regs[s.GRAVES_USED]) + 2 * new * MOST_UNITS + 2 * BLOCK)
         self._conns.reserve(used)
         self._tcbs.reserve(2 * used)
         if self._wants_transitions:
@@ -182,6 +200,7 @@ class Tracker:
             "stales": self._stales.records,
             "resets": self._resets.records,
             "oddities": self._oddities.records,
+            "graves": self._graves.records,
             "tuples": tuples,
             **{f"out_{table.name}": rows for (table, _), rows in zip(_OUT, self._out, strict=True)},
         }
@@ -198,7 +217,8 @@ class Tracker:
 def _registers(transitions: bool) -> NDArray[np.int64]:
     regs = np.zeros(s.REGISTERS, np.int64)
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
-                     s.QUEUE_TAIL, s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME, s.MERGED_FRAME, s.SWAP_FRAME,
+                     s.QUEUE_TAIL, s.COOLING_HEAD, s.COOLING_TAIL, s.GRAVES_FREE, s.GRAVES_OLDEST, s.GRAVES_NEXT,
+                     s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME, s.MERGED_FRAME, s.SWAP_FRAME,
                      s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         regs[register] = -1
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):

@@ -1,0 +1,208 @@
+"""How the records of an incarnation that is over are packed, lossless, into a third of their room.
+
+Every field is written as its distance from what it most likely is: a frame from the incarnation's first frame, RCV.NXT
+from the peer's SND.NXT. Nearly all distances are 0 or small, and take 0, 1, 2 or 4 units of 16 bits; two bits a field
+say how many. The table says what a field is measured from; a field that it does not name is measured from 0, or, by
+its name, from the first time or frame. The kernels are made from the tables, so a new field needs no line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.tcp.places import set_unit, set_word, word_at  # noqa: F401 -- the kernels made here use them
+from tcptrace_tw.tcp.state import CONNECTION, PENDING_CAUSE, SPAN, TCB
+
+SIGN = 1 << 31
+
+PEERS = "np.int64(peer.{}) * is_second"
+"""What the peer has; the peer of the endpoint that is packed first is not there yet when it is unpacked."""
+
+BASES = {
+    "tuple_id": "np.int64(conn.id)",
+    "iss": "np.int64(record.snd_nxt)",
+    "snd_una": "np.int64(record.snd_nxt)",
+    "snd_nxt": PEERS.format("rcv_nxt"),
+    "rcv_nxt": PEERS.format("snd_nxt"),
+    "last_ack": "np.int64(record.rcv_nxt)",
+    "last_seq": "np.int64(record.snd_nxt)",
+    "fin_seq": "np.int64(record.snd_nxt)",
+    "last_tsval": PEERS.format("ts_recent"),
+    "ts_recent": PEERS.format("last_tsval"),
+    "ts_echoed": "np.int64(record.ts_recent)",
+    "first_tsval": "np.int64(record.last_tsval)",
+    "ts_echoed_s": PEERS.format("ts_echoed_s"),
+}
+"""Fields that are near another one. Those of 32 bits are numbers modulo 2**32."""
+
+FIRST = ("id", "first_time", "first_frame", "snd_nxt", "rcv_nxt", "last_tsval", "ts_recent", "pending")
+"""Fields that others are measured from come before them."""
+
+NOT_KEPT = {
+    "CONNECTION": ("due", "previous", "queue_previous", "queue_next"),
+    "TCB": ("span",),
+    "SPAN": ("next",),
+    "PENDING_CAUSE": (),
+}
+"""What has no meaning while an incarnation lies packed."""
+
+
+class Field(NamedTuple):
+    """One number of a record: where it stands, and how its distance is taken and turned back (Python expressions)."""
+
+    place: str
+    distance: str
+    value: str
+
+
+def fields(name: str, dtype: np.dtype[Any]) -> list[Field]:
+    """The numbers of a record in the order in which they are packed."""
+    kept = [each for each in dtype.names or () if each not in NOT_KEPT[name]]
+    kept.sort(key=lambda each: FIRST.index(each) if each in FIRST else len(FIRST))
+    return [field for each in kept for field in _fields(name, each, dtype[each])]
+
+
+def _fields(record: str, name: str, dtype: np.dtype[Any]) -> list[Field]:
+    if dtype.subdtype is not None:
+        base, (count,) = dtype.subdtype
+        places = [f"record.{name}[{j}]" for j in range(count)]
+        near = _near(record, name, base)
+        return [
+            Field(at, f"{near.distance.format(at=at)} if {j} < pending else 0", near.value)
+            for j, at in enumerate(places)
+        ]
+    at = f"record.{name}"
+    near = _near(record, name, dtype)
+    return [Field(at, near.distance.format(at=at), near.value)]
+
+
+def _near(record: str, name: str, dtype: np.dtype[Any]) -> Field:
+    if name in BASES and dtype == np.uint32:
+        return Field(name, f"around(np.int64({{at}}) - {BASES[name]})", f"({BASES[name]} + d) & 0xFFFFFFFF")
+    if name in BASES:
+        return Field(name, f"np.int64({{at}}) - {BASES[name]}", f"{BASES[name]} + d")
+    if name in ("first_time", "first_frame", "id"):
+        return Field(name, "np.int64({at})", "d")
+    if dtype == np.int64 and name.endswith("frame"):
+        return Field(name, "since(np.int64({at}), np.int64(conn.first_frame))", "later(d, np.int64(conn.first_frame))")
+    if dtype == np.int64 and (name.endswith("time") or record == "SPAN"):
+        return Field(name, "since(np.int64({at}), np.int64(conn.first_time))", "later(d, np.int64(conn.first_time))")
+    if dtype == np.int32:  # a place in a pool, or -1
+        return Field(name, "np.int64({at}) + 1", "d - 1")
+    return Field(name, "np.int64({at})", "d")
+
+
+@inlined
+def around(x):  # type: ignore[no-untyped-def]
+    """A distance modulo 2**32 with its sign."""
+    return ((x + SIGN) & 0xFFFFFFFF) - SIGN
+
+
+@inlined
+def since(value, base):  # type: ignore[no-untyped-def]
+    """A time or frame as its distance from ``base``, moved by one: 0 is "none" (-1)."""
+    if value < 0:
+        return np.int64(0)
+    return value - base + 1 if value >= base else value - base
+
+
+@inlined
+def later(distance, base):  # type: ignore[no-untyped-def]
+    """``since`` turned back."""
+    if distance == 0:
+        return np.int64(-1)
+    return base + distance - 1 if distance > 0 else base + distance
+
+
+@inlined
+def width(distance):  # type: ignore[no-untyped-def]
+    """How many units a distance takes, as two bits: 0, 1, 2, and 3 for four."""
+    if distance == 0:
+        return 0
+    if -0x8000 <= distance < 0x8000:
+        return 1
+    return 2 if -SIGN <= distance < SIGN else 3
+
+
+@inlined
+def taken(st, at, bits):  # type: ignore[no-untyped-def]
+    """The distance at unit ``at`` that takes as many units as the two bits say."""
+    if bits == 0:
+        return np.int64(0)
+    word = word_at(st, at)
+    if bits == 1:
+        return ((word & 0xFFFF) ^ 0x8000) - 0x8000
+    return around(word & 0xFFFFFFFF) if bits == 2 else word
+
+
+_HEAD = "{name}(st, record, peer, conn, is_second, pending, at)"
+
+
+def _packer(name: str, found: list[Field]) -> Callable[..., Any]:
+    """A kernel that packs one record at unit ``at`` and returns the unit behind it."""
+    lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}", "    tag = 0"]
+    for j, field in enumerate(found):
+        lines += [
+            f"    d = {field.distance}",
+            "    bits = width(d)",
+            "    set_word(st, end, d)",
+            "    end += bits + (bits >> 1 & bits)",
+            f"    tag |= bits << {2 * (j % 8)}",
+        ]
+        if j % 8 == 7 or j == len(found) - 1:
+            lines += [f"    set_unit(st, at + {j // 8}, tag)", "    tag = 0"]
+    return _made(name, [*lines, "    return end"])
+
+
+def _unpacker(name: str, found: list[Field]) -> Callable[..., Any]:
+    """The kernel that does the opposite."""
+    lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}", "    tag = 0"]
+    for j, field in enumerate(found):
+        if j % 8 == 0:
+            lines.append(f"    tag = word_at(st, at + {j // 8})")
+        lines += [
+            f"    bits = tag >> {2 * (j % 8)} & 3",
+            "    d = taken(st, end, bits)",
+            "    end += bits + (bits >> 1 & bits)",
+            f"    {field.place} = {field.value}",
+        ]
+    return _made(name, [*lines, "    return end"])
+
+
+def _made(name: str, lines: list[str]) -> Callable[..., Any]:
+    scope: dict[str, Any] = dict(globals())
+    exec(compile("\n".join(lines), __file__, "exec"), scope)
+    function = scope[name]
+    function.__module__ = __name__
+    return kernel(function)
+
+
+def tag_units(found: list[Field]) -> int:
+    """Units that the widths of so many fields take."""
+    return -(-len(found) // 8)
+
+
+def most_units(found: list[Field]) -> int:
+    """Units that a record takes at the most."""
+    return tag_units(found) + 4 * len(found)
+
+
+CONNECTION_FIELDS = fields("CONNECTION", CONNECTION)
+TCB_FIELDS = fields("TCB", TCB)
+SPAN_FIELDS = fields("SPAN", SPAN)
+CAUSE_FIELDS = fields("PENDING_CAUSE", PENDING_CAUSE)
+
+pack_connection, unpack_connection = (make("connection", CONNECTION_FIELDS) for make in (_packer, _unpacker))
+pack_tcb, unpack_tcb = (make("tcb", TCB_FIELDS) for make in (_packer, _unpacker))
+pack_span, unpack_span = (make("span", SPAN_FIELDS) for make in (_packer, _unpacker))
+pack_cause, unpack_cause = (make("cause", CAUSE_FIELDS) for make in (_packer, _unpacker))
+
+MOST_UNITS = sum(
+    count * most_units(found)
+    for count, found in ((1, CONNECTION_FIELDS), (2, TCB_FIELDS), (2, SPAN_FIELDS), (2, CAUSE_FIELDS))
+)
+"""Units that an incarnation takes at the most."""

@@ -1,0 +1,187 @@
+"""Tombstones: an incarnation that is over is remembered packed, and its records serve the next one.
+
+They lie in blocks, one behind the other in the order of burial, which is nearly the order in which they are forgotten:
+so the oldest are read in the order of memory, and a block is free as soon as the oldest has left it. A segment for a
+buried incarnation digs it out again, as if nothing had happened; nothing is lost by burial, and nobody else knows.
+The records of the living stay few and lie in the cache; with everything that is remembered they would not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.packing import (
+    MOST_UNITS,
+    pack_cause,
+    pack_connection,
+    pack_span,
+    pack_tcb,
+    unpack_cause,
+    unpack_connection,
+    unpack_span,
+    unpack_tcb,
+)
+from tcptrace_tw.tcp.places import cause_at, conn_at, head_of, set_head, set_word, span_at, tcb_at, word_at
+from tcptrace_tw.tcp.pools import new_span
+from tcptrace_tw.tcp.state import (
+    BURIED,
+    BURY_FROM,
+    CONNS_FREE,
+    CONNS_LIVE,
+    CONNS_USED,
+    GRAVES_FREE,
+    GRAVES_NEXT,
+    GRAVES_OLDEST,
+    GRAVES_USED,
+    NOW,
+    SPANS_FREE,
+    WANT_TRANSITIONS,
+)
+
+BLOCK = 1 << 15
+"""Units of 16 bits in a block. Its first word is the block that follows, or -1."""
+
+HEADER = 8
+"""A tombstone begins with two words: its length in units (0: the block ends here; negative: dug out), and its due."""
+
+WORD = 4
+NOTHING = -1
+
+
+@kernel
+def is_buried(head):  # type: ignore[no-untyped-def]
+    """Whether the head of a tuple is a tombstone."""
+    return head < NOTHING
+
+
+@kernel
+def can_be_buried(st, c):  # type: ignore[no-untyped-def]
+    """Whether incarnation ``c`` is the only one of its tuple, among so many that room is worth something."""
+    conn = conn_at(st, c)
+    return (
+        np.int64(conn.previous) < 0
+        and head_of(st, np.int64(conn.slot)) == c
+        and st.regs[CONNS_LIVE] >= st.params[BURY_FROM]
+    )
+
+
+@kernel
+def bury(st, c, due):  # type: ignore[no-untyped-def]
+    """Pack incarnation ``c``, which is in no queue, until ``due``, and give its records back."""
+    regs = st.regs
+    at = dig(st)
+    conn = conn_at(st, c)
+    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    spans = (1 if np.int64(o.span) >= 0 else 0) | (2 if np.int64(r.span) >= 0 else 0)
+    set_word(st, at + HEADER, spans)
+    end = pack_connection(st, conn, conn, conn, 0, 0, at + HEADER + WORD)
+    for side in range(2):
+        t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
+        pending = np.int64(t.pending)
+        end = pack_tcb(st, t, peer, conn, side, pending, end)
+        s = np.int64(t.span)
+        if s >= 0:
+            end = pack_span(st, span_at(st, s), o, conn, 0, 0, end)
+            span_at(st, s).next = regs[SPANS_FREE]
+            regs[SPANS_FREE] = s
+        if regs[WANT_TRANSITIONS]:
+            end = pack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, pending, end)
+    end = (end + WORD - 1) // WORD * WORD
+    set_word(st, at, end - at)
+    set_word(st, at + WORD, due)
+    set_word(st, end, 0)
+    regs[GRAVES_NEXT] = end
+    set_head(st, np.int64(conn.slot), -2 - at // WORD)
+    conn.id = 0
+    conn.previous = regs[CONNS_FREE]
+    regs[CONNS_FREE] = c
+    regs[CONNS_LIVE] -= 1
+    regs[BURIED] += 1
+
+
+@kernel
+def unearth(st, slot):  # type: ignore[no-untyped-def]
+    """Dig out the incarnation of a tuple whose head is a tombstone; returns where its records are, in no queue."""
+    return unpack(st, (-2 - head_of(st, slot)) * WORD)
+
+
+@kernel
+def unpack(st, at):  # type: ignore[no-untyped-def]
+    """Make records of the tombstone at unit ``at``, which is one no more; they are in no queue."""
+    regs = st.regs
+    c = regs[CONNS_FREE]
+    if c >= 0:
+        regs[CONNS_FREE] = np.int64(conn_at(st, c).previous)
+    else:
+        c = regs[CONNS_USED]
+        regs[CONNS_USED] = c + 1
+    conn = conn_at(st, c)
+    conn.previous = NOTHING
+    spans = word_at(st, at + HEADER)
+    end = unpack_connection(st, conn, conn, conn, 0, 0, at + HEADER + WORD)
+    o = tcb_at(st, 2 * c)
+    for side in range(2):
+        t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
+        end = unpack_tcb(st, t, peer, conn, side, 3, end)
+        t.span = NOTHING
+        if spans >> side & 1:
+            s = new_span(st)
+            t.span = s
+            end = unpack_span(st, span_at(st, s), o, conn, 0, 0, end)
+        if regs[WANT_TRANSITIONS]:
+            end = unpack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, 3, end)
+    set_word(st, at, -word_at(st, at))
+    set_head(st, np.int64(conn.slot), c)
+    regs[CONNS_LIVE] += 1
+    regs[BURIED] -= 1
+    return c
+
+
+@kernel
+def dig(st):  # type: ignore[no-untyped-def]
+    """The unit at which there is room for one more tombstone."""
+    regs = st.regs
+    at = regs[GRAVES_NEXT]
+    if at >= 0 and at % BLOCK + HEADER + MOST_UNITS + 2 * WORD < BLOCK:
+        return at
+    block = regs[GRAVES_FREE]
+    if block >= 0:
+        regs[GRAVES_FREE] = word_at(st, block)
+    else:
+        block = regs[GRAVES_USED]
+        regs[GRAVES_USED] += BLOCK
+    set_word(st, block, NOTHING)
+    if at >= 0:
+        set_word(st, at - at % BLOCK, block)
+    else:
+        regs[GRAVES_OLDEST] = block + WORD
+    set_word(st, block + WORD, 0)
+    return block + WORD
+
+
+@kernel
+def oldest(st):  # type: ignore[no-untyped-def]
+    """The unit of the oldest tombstone, or -1; lets go of blocks that it has left."""
+    regs = st.regs
+    at = regs[GRAVES_OLDEST]
+    while at >= 0 and at != regs[GRAVES_NEXT]:
+        length = word_at(st, at)
+        if length > 0:
+            regs[GRAVES_OLDEST] = at
+            return at
+        if length < 0:
+            at -= length
+        else:
+            block = at - at % BLOCK
+            at = word_at(st, block) + WORD
+            set_word(st, block, regs[GRAVES_FREE])
+            regs[GRAVES_FREE] = block
+    regs[GRAVES_OLDEST] = at
+    return np.int64(NOTHING)
+
+
+@kernel
+def is_due(st, at):  # type: ignore[no-untyped-def]
+    """Whether the time of the tombstone at unit ``at`` has come."""
+    return st.regs[NOW] >= word_at(st, at + WORD)

@@ -1,0 +1,137 @@
+"""Burial loses nothing, and keeps few records in hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
+from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.spec.profiles import profile
+from tcptrace_tw.tcp import packing, tracker
+from tcptrace_tw.tcp import state as s
+from tests.bench.workloads import generate
+from tests.generate import conversations_on_one_tuple, healthy_traffic, merged
+from tests.scenario import Result, play_frames, play_pcap
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+RECORDS = {"CONNECTION": s.CONNECTION, "TCB": s.TCB, "SPAN": s.SPAN, "PENDING_CAUSE": s.PENDING_CAUSE}
+
+
+def said(result: Result) -> dict[str, Counter[str]]:
+    """All rows without what depends on the order in which the last ones are let go."""
+    loose = {"transition_id": None, "retracts": None}
+    tables = {name: Counter(str({**row, **loose}) for row in rows) for name, rows in result.tables.items()}
+    tables.pop("capture")
+    tables["findings"] = Counter(str(f) for f in result.findings if not f.rule.startswith("CP"))
+    return tables
+
+
+def buried(monkeypatch: pytest.MonkeyPatch, cools_ns: int = 0) -> None:
+    """From now on whatever is over is buried."""
+    monkeypatch.setattr(tracker, "BURY_FROM", 0)
+    monkeypatch.setattr(tracker, "COOLS_NS", cools_ns)
+
+
+RECORDED = sorted(p.parent.name for p in FIXTURES.glob("kernel-*/capture.pcap") if p.stat().st_size < 40_000)
+"""The larger ones have the same kinds of segments, only more of them."""
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_burial_does_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded captures: an incarnation that is over is buried at once and dug out for every later segment."""
+    capture = FIXTURES / name / "capture.pcap"
+    plain = said(play_pcap(capture))
+    buried(monkeypatch)
+
+    assert said(play_pcap(capture)) == plain
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_burial_does_not_matter_under_loss(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random conversations on one tuple with losses and repeats."""
+    frames = merged(conversations_on_one_tuple(seed, 3, is_lossy=True))
+    plain = said(play_frames(frames))
+    buried(monkeypatch)
+
+    assert said(play_frames(frames)) == plain
+
+
+def test_burial_does_not_matter_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for machine code, which reads and writes the tombstones with other instructions."""
+    frames = list(healthy_traffic(7, 200))
+    plain = said(play_frames(frames))
+    buried(monkeypatch, 1_000_000)
+
+    assert said(play_frames(frames, compiled=True)) == plain
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_field_is_packed(name: str) -> None:
+    """A new field is kept without anybody thinking of it; what is not kept is named."""
+    kept = {field.place.split(".")[1].split("[")[0] for field in packing.fields(name, RECORDS[name])}
+
+    assert kept | set(packing.NOT_KEPT[name]) == set(RECORDS[name].names or ())
+    assert not kept & set(packing.NOT_KEPT[name])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_packing_turns_back(seed: int) -> None:
+    """Records of any content, small and extreme, come back as they were."""
+    rng = np.random.default_rng(seed)
+    state: Any = _State()
+    conn, twin = (np.zeros(1, s.CONNECTION).view(np.recarray) for _ in range(2))
+    ends, twins = (np.zeros(2, s.TCB).view(np.recarray) for _ in range(2))
+    for records in (conn, ends):
+        for name in records.dtype.names:
+            records[name] = _values(rng, records.dtype[name], records.size)
+    conn.first_time, conn.first_frame = 10**18, 5000
+    ends.pending = 3
+    at = packing.pack_connection(state, conn[0], conn[0], conn[0], 0, 0, 0)
+    for side in range(2):
+        at = packing.pack_tcb(state, ends[side], ends[1 - side], conn[0], side, 3, at)
+    back = packing.unpack_connection(state, twin[0], twin[0], twin[0], 0, 0, 0)
+    for side in range(2):
+        back = packing.unpack_tcb(state, twins[side], twins[1 - side], twin[0], side, 3, back)
+
+    assert back == at <= packing.MOST_UNITS
+    for name, records, others in (("CONNECTION", conn, twin), ("TCB", ends, twins)):
+        for field in set(records.dtype.names) - set(packing.NOT_KEPT[name]):
+            assert records[field].tolist() == others[field].tolist(), field
+
+
+class _State:
+    graves = np.zeros(4096, np.uint16)
+
+
+def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
+    base = dtype.base
+    low, high = (-1, 1 << 62) if base.kind == "i" else (0, np.iinfo(base).max)
+    high = min(high, np.iinfo(base).max)
+    small = rng.integers(max(low, -1), min(high, 40000), (count, *dtype.shape))
+    wild = rng.integers(low, high, (count, *dtype.shape), endpoint=True, dtype=np.uint64 if low == 0 else np.int64)
+    return np.where(rng.random(small.shape) < 0.5, small, wild.astype(small.dtype)).astype(base)
+
+
+def test_few_records_are_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2000 remembered connections most take less than 300 bytes, and have no record any more."""
+    monkeypatch.setattr(tracker, "BURY_FROM", 100)
+    written = generate("short-100k", tmp_path, 0.02, say=lambda text: None)
+    slots, directions = np.zeros(BATCH_SIZE, np.int32), np.zeros(BATCH_SIZE, np.uint8)
+    ids, states = np.zeros(BATCH_SIZE, np.int64), np.zeros((BATCH_SIZE, 3), np.uint8)
+    flow = FlowTable(compiled=False)
+    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False)
+    for batch in Reader(open_stream(written.path), compiled=False).batches():
+        flow.assign(batch, slots, directions)
+        for _ in hands.arrive(batch, slots, directions, flow.tuples, ids, states):
+            raise AssertionError("nothing is forgotten within 2MSL")
+
+    assert hands.live == written.connections
+    in_hand = int(hands.regs[s.CONNS_USED])
+    assert in_hand < 1500
+    assert 2 * int(hands.regs[s.GRAVES_USED]) < 300 * hands.regs[s.BURIED] + (1 << 16)
