@@ -10,13 +10,15 @@ Nothing heavy is imported before it is used.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
 from tcptrace_tw.version import __version__
 
 if TYPE_CHECKING:
+    from tcptrace_tw.report.ladder import Step
     from tcptrace_tw.report.trace import Trace as Trace
     from tcptrace_tw.rules import RULES as RULES
 
@@ -40,6 +42,12 @@ def analyze(
     ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes; ``filter``, ``since``, ``until`` and
     ``ignore_vlan`` are as on the command line.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a setting that is not known.
+
+        >>> import tcptrace_tw as tw
+        >>> trace = tw.analyze("fixtures/kernel-active-close-server/capture.pcap", ignore=["CP"])
+        >>> trace.time_wait[["ip", "port", "end_reason", "restarts"]]
+                    ip  port end_reason  restarts
+        0  198.19.2.20  5000    expired         0
     """
     from tcptrace_tw import pipeline
     from tcptrace_tw.report.manifest import metadata
@@ -52,16 +60,37 @@ def analyze(
     tables, totals = ArrowSink(several), SummarySink(several)
     settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
-    return Trace(digest, tables.finish(metadata(digest)))
+    segments = None if "-" in paths else partial(_segments, paths, settings)
+    return Trace(digest, tables.finish(metadata(digest)), segments=segments)
 
 
 def load(folder: str | os.PathLike[str]) -> "Trace":
-    """What ``tcptrace-tw analyze -o FOLDER`` wrote."""
+    """What ``tcptrace-tw analyze -o FOLDER`` wrote; ladders have segments while the captures are where they were.
+
+    Raises ``CaptureError`` where the folder is none, or of another schema version.
+
+        >>> import tcptrace_tw as tw
+        >>> tw.load("fixtures")
+        Traceback (most recent call last):
+        tcptrace_tw.errors.CaptureError: fixtures: was not written by tcptrace-tw analyze
+    """
     from pathlib import Path
 
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.report.stored import captures_of
     from tcptrace_tw.report.trace import Trace
 
-    return Trace.load(Path(folder))
+    captures, settings = captures_of(Path(folder))
+    is_at_hand = bool(captures) and all(os.path.exists(capture) for capture in captures)
+    segments = partial(_segments, captures, pipeline.Settings(**settings)) if is_at_hand else None
+    return Trace.load(Path(folder), segments)
+
+
+def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> "dict[int, list[Step]]":
+    """The segments of some connections, read out of the capture again."""
+    from tcptrace_tw import pipeline
+
+    return pipeline.ladders(captures, settings, connection_ids)
 
 
 def __getattr__(name: str) -> Any:

@@ -125,18 +125,39 @@ def ladder(
     captures: Sequence[str], settings: Settings, connection_id: int, notice: Notice | None = None
 ) -> tuple[NDArray[Any] | None, list[Step]]:
     """The row of one incarnation and all its segments with the states after them: a pass for one connection."""
+    found: list[NDArray[Any]] = []
+
+    def keep(rows: NDArray[Any]) -> None:
+        found.extend(hit for hit in [rows[rows["connection_id"] == connection_id]] if hit.size)
+
+    steps = ladders(captures, settings, [connection_id], keep, notice)[connection_id]
+    return (found[-1] if found else None), steps
+
+
+def ladders(
+    captures: Sequence[str],
+    settings: Settings,
+    connection_ids: Iterable[int],
+    connections: Callable[[NDArray[Any]], None] | None = None,
+    notice: Notice | None = None,
+) -> dict[int, list[Step]]:
+    """The segments of some incarnations with the states after them, in one pass.
+
+    ``connections`` is called with every chunk of rows of that table.
+    """
     run = _Run(captures, settings, notice, transitions=False)
-    row = None
-    steps: list[Step] = []
+    steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
+    wanted = np.array(list(steps), np.int64)
 
     def pick(batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
-        steps.extend(_steps(batch, np.flatnonzero(ids == connection_id), states))
+        places = np.flatnonzero(np.isin(ids, wanted))
+        for number, step in zip(ids[places].tolist(), _steps(batch, places, states), strict=True):
+            steps[number].append(step)
 
     for table, rows in run.rows(None, pick):
-        if table.name == "connections":
-            hit = rows[rows["connection_id"] == connection_id]
-            row = hit if hit.size else row
-    return row, steps
+        if table.name == "connections" and connections is not None:
+            connections(rows)
+    return steps
 
 
 def export(

@@ -90,3 +90,8 @@ def ladder(captures, settings, connection_id, notice=None):
         time = START + (i + 1) * 1_000_000
         steps.append(Step(time, i + 1, is_orig, flags, seq, number, length, 5000 + i, 700, *codes))
     return np.asarray(connections(1)), steps
+
+
+def ladders(captures, settings, connection_ids, connections=None, notice=None):
+    """The same for several connections, all of them alike."""
+    return {number: ladder(captures, settings, number)[1] for number in connection_ids}

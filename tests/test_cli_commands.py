@@ -15,7 +15,7 @@ from tests import report_pipeline
 @pytest.fixture(autouse=True)
 def synthetic_rows(monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline, "analyze", report_pipeline.analyze)
-    monkeypatch.setattr(pipeline, "ladder", report_pipeline.ladder)
+    monkeypatch.setattr(pipeline, "ladders", report_pipeline.ladders)
     monkeypatch.chdir(tmp_path)
 
 
@@ -189,7 +189,7 @@ def test_a_written_folder_loads_into_pandas():
     assert str(trace.connections.rst_frame.dtype) == "Int64"
     assert str(trace.connections.close.dtype) == "category"
     assert trace.findings["values"][0]["gap_ns"] == "1204000000"
-    assert trace.connection(1).findings[0]["rule"] == "RU002"
+    assert trace.connection(1).findings.rule.tolist() == ["RU002"]
     for table in TABLES:
         assert getattr(trace, table.name) is trace.frame(table.name)
     with pytest.raises(KeyError, match="no such table"):

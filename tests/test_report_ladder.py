@@ -1,11 +1,12 @@
 """The ladder: segments, timers and notes in order of time, states where they change."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from tcptrace_tw.report.ladder import Head, Note, Step, Style, Turn, flags_text, rungs_of, segment_text, stamp
+from tcptrace_tw.report.ladder import Head, Ladder, Note, Step, Style, Turn, flags_text, rungs_of, segment_text, stamp
 from tcptrace_tw.report.ladder_page import draw
 from tcptrace_tw.spec import columns as c
 from tcptrace_tw.spec.words import STATE
@@ -17,7 +18,7 @@ STEPS = ladder([], None, 1)[1]
 
 def drawn(steps, turns=(), notes=(), width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    draw(console, HEAD, steps, turns, notes, Style())
+    draw(console, Ladder(HEAD, steps, turns, notes), Style())
     return console.file.getvalue().splitlines()
 
 
@@ -91,6 +92,56 @@ def test_no_line_is_wider_than_the_terminal_or_ends_with_blanks(width):
 )
 def test_a_time_can_be_written_in_several_ways(time_format, text):
     assert text == stamp(1_500_000_000, 0, 1_000_000_000, time_format)
+
+
+def long(size):
+    """A handshake, a long quiet transfer, and a close."""
+    quiet = [replace(STEPS[3], frame=10 + i, seq=101 + 10 * i, time=STEPS[3].time + i) for i in range(size)]
+    return [*STEPS[:3], *quiet, *STEPS[4:]]
+
+
+def test_the_quiet_middle_of_a_long_ladder_is_left_out_and_counted():
+    lines = drawn(long(1000))
+
+    assert len(lines) < 30
+    assert sum("994 segments left out" in line for line in lines) == 1
+    assert any("FIN-WAIT-1" in line for line in lines)
+
+
+def test_a_noted_segment_is_never_left_out():
+    lines = drawn(long(1000), notes=[Note(500, "warning", "PA001 paws-drop: it was dropped")])
+
+    assert any("PA001" in line for line in lines)
+    assert any(" 500  " in line for line in lines)
+    assert sum("left out" in line for line in lines) == 2
+
+
+def test_all_segments_can_be_drawn():
+    ladder_ = Ladder(HEAD, long(1000))
+
+    assert len(ladder_.rungs(Style(most=None))) == 1006
+
+
+def test_arrows_stay_in_their_columns_with_raw_numbers_on_a_narrow_page():
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    high = [replace(step, seq=step.seq + 4_000_000_000, ack=step.ack + 3_000_000_000) for step in STEPS]
+    draw(console, Ladder(HEAD, high), Style(is_relative=False))
+    lines = console.file.getvalue().splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert len({line.rindex("▶") for line in lines if "▶" in line}) == 1
+
+
+def test_segments_of_another_incarnation_stand_where_they_belong():
+    late = [Step(STEPS[2].time, 99, False, c.ACK, 50, 60, 0, orig_state=1, resp_state=1)]
+    before = [replace(late[0], time=STEPS[0].time - 1, frame=98)]
+    after = [replace(late[0], time=STEPS[-1].time + 1, frame=97)]
+    earlier = rungs_of(replace(HEAD, connection_id=2), STEPS, [], Style(), {1: [*before, *late, *after]})
+    later = rungs_of(HEAD, STEPS, [], Style(), {2: [*late, *after]})
+
+    assert [rung.frame for rung in earlier if rung.is_other] == [99, 97]
+    assert [rung.frame for rung in later if rung.is_other] == [99]
+    assert "(connection 2)" in next(rung.label for rung in later if rung.is_other)
 
 
 def test_every_state_has_a_name():

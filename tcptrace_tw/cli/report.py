@@ -1,16 +1,23 @@
-"""``tcptrace-tw report``: the report on the terminal, or as one JSON object."""
+"""``tcptrace-tw report``: the report on the terminal, as one JSON object, or as one HTML page."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
+from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
     from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.digest import Digest
+    from tcptrace_tw.report.html_report import Stories
+    from tcptrace_tw.report.trace import Trace
+
+_MOST_LADDERS = 40
+"""A page with more of them is slow to open."""
 
 
 @run.command
@@ -19,6 +26,15 @@ def report(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object.", rich_help_panel=o.OUTPUT)
     ] = False,
+    html: Annotated[
+        str,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write the report as one HTML page, with ladders; - for stdout.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "",
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
@@ -34,6 +50,8 @@ def report(
     debug: o.Debug = False,
 ) -> None:
     """What the capture is, how connections ended, who sat in TIME-WAIT, and what was found."""
+    if as_json and html:
+        raise UsageError("report: give either --json or --html FILE")
     captures = run.sources(captures, files_from)
     settings = run.settings(
         profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
@@ -41,10 +59,12 @@ def report(
     digest = _digest(captures, settings, quiet, no_progress)
     if as_json:
         print(json.dumps(digest.to_json(), indent=1))
-        return
-    from tcptrace_tw.report.terminal import draw
+    elif html:
+        _write_page(html, digest, captures, settings, quiet)
+    else:
+        from tcptrace_tw.report.terminal import draw
 
-    draw(digest, run.console(color), captures)
+        draw(digest, run.console(color), captures)
 
 
 def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
@@ -56,3 +76,42 @@ def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress:
         return stored_digest(folder, settings.select, settings.ignore)
     sink = SummarySink(run.has_several_files(captures))
     return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress))
+
+
+def _write_page(html: str, digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:
+    from tcptrace_tw.report.headline import headline
+    from tcptrace_tw.report.html_report import document
+
+    page = document(digest, captures, _stories(digest, captures, settings))
+    if html == "-":
+        print(page, end="")
+        return
+    Path(html).write_text(page, encoding="utf-8")
+    if not quiet:
+        run.complain(f"{html}: {headline(digest, 'notice')}")
+
+
+def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":
+    """The connections that the examples are about: one pass for their rows, and one for their segments."""
+    from tcptrace_tw import load, pipeline
+    from tcptrace_tw.report.html_report import wanted
+    from tcptrace_tw.report.tables import ConnectionSink
+    from tcptrace_tw.report.trace import Trace
+
+    numbers = wanted(digest, _MOST_LADDERS)
+    folder = run.written_folder(captures)
+    if folder is not None:
+        return _told(load(folder), numbers)
+    if "-" in captures or not numbers:
+        return {}  # stdin cannot be read twice
+    sink = ConnectionSink(numbers, run.has_several_files(captures))
+    pipeline.analyze(captures, settings, [sink])
+    found = _told(Trace(digest, sink.finish({})), numbers)
+    met = {other for story, _ in found.values() for other in story.met}
+    steps = pipeline.ladders(captures, settings, {*numbers, *met}, sink.neighbours)
+    return _told(Trace(digest, sink.finish({}), segments=lambda ids: {n: steps.get(n, []) for n in ids}), numbers)
+
+
+def _told(trace: "Trace", numbers: list[int]) -> "Stories":
+    connections = [trace.connection(number) for number in numbers]
+    return {one.connection_id: (one.story, one.ladder.ladder) for one in connections}

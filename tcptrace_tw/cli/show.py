@@ -1,5 +1,6 @@
 """``tcptrace-tw show``: the ladder of one connection."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +11,8 @@ from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
     from tcptrace_tw.pipeline import Settings
-    from tcptrace_tw.report.ladder import Step
-    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.report.ladder import Ladder
+    from tcptrace_tw.report.story import Story
 
 
 @run.command
@@ -32,6 +33,9 @@ def show(
             "--time-format", metavar="FORMAT", help="rel, delta, utc, local or epoch.", rich_help_panel=o.OUTPUT
         ),
     ] = "rel",
+    all_segments: Annotated[
+        bool, typer.Option("--all", help="All segments of a long connection.", rich_help_panel=o.OUTPUT)
+    ] = False,
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
@@ -43,7 +47,6 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """The ladder of one connection: both endpoints' states beside the segments."""
-    from tcptrace_tw import pipeline
     from tcptrace_tw.report.ladder import TIME_FORMATS, Style
     from tcptrace_tw.report.story import tell
 
@@ -52,17 +55,12 @@ def show(
     number = _number(connection, finding)
     captures = run.sources(captures, files_from)
     settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
-    trace = _look_up(captures, settings, number, quiet, no_progress)
-    try:
-        found = trace.connection(number)
-    except KeyError as error:
-        raise UsageError(str(error.args[0])) from error
-    steps: list[Step] = []
-    others: dict[int, list[Step]] = {}
-    if run.written_folder(captures) is None:
-        steps = pipeline.ladder(captures, settings, number)[1]
-        others = {met: pipeline.ladder(captures, settings, met)[1] for met in found.met if met != number}
-    tell(run.console(color), found, steps, Style(not raw, time_format), others)
+    folder = run.written_folder(captures)
+    if folder is not None:
+        story, ladder = _stored(folder, number)
+    else:
+        story, ladder = _read(captures, settings, number, quiet, no_progress)
+    tell(run.console(color), story, ladder, Style(not raw, time_format, None if all_segments else Style.most))
 
 
 def _number(connection: int | None, finding: int | None) -> int:
@@ -76,18 +74,34 @@ def _number(connection: int | None, finding: int | None) -> int:
     return number
 
 
-def _look_up(captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool) -> "Trace":
-    """The tables of the connection: from the folder, or by a pass over the capture."""
-    from tcptrace_tw.report.summary import SummarySink
-    from tcptrace_tw.report.tables import ConnectionSink
-    from tcptrace_tw.report.trace import Trace
+def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
+    """From the tables; the segments from the captures, while they are where they were."""
+    from tcptrace_tw import load
 
-    folder = run.written_folder(captures)
-    if folder is not None:
-        return Trace.load(folder)
+    try:
+        found = load(folder).connection(number)
+    except KeyError as error:
+        raise UsageError(str(error.args[0])) from error
+    return found.story, found.ladder.ladder
+
+
+def _read(
+    captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool
+) -> "tuple[Story, Ladder]":
+    """By a pass over the capture for the rows, and another one for the segments."""
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.report.connection import Connection
+    from tcptrace_tw.report.tables import ConnectionSink
+
     if "-" in captures:
         raise UsageError("show: stdin cannot be read twice; save the capture to a file")
-    several = run.has_several_files(captures)
-    tables, totals = ConnectionSink(number, several), SummarySink(several)
-    digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
-    return Trace(digest, tables.finish({}))
+    sink = ConnectionSink([number], run.has_several_files(captures))
+    summary = run.analyze(captures, settings, [sink], quiet, no_progress)
+    if not sink.counts["connections"]:
+        there = f"there are 1 to {summary.connections:,}" if summary.connections else "the capture has none"
+        raise UsageError(f"no connection {number}; {there}")
+    met = Connection(number, sink.finish({}).__getitem__).story.met
+    steps = pipeline.ladders(captures, settings, [number, *met], sink.neighbours)
+    story = Connection(number, sink.finish({}).__getitem__).story
+    own = steps.pop(number)
+    return story, story.ladder(own, steps)

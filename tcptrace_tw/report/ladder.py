@@ -5,7 +5,7 @@ join the segments as timers and notes; ``ladder_page`` draws what comes of it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -89,15 +89,60 @@ class Rung:
     resp_state: str = ""
     stamps: str = ""
     """TSval and TSecr, drawn where there is room."""
+    short: str = ""
+    """The label without what can be done without, for a narrow page."""
+    is_other: bool = False
+    """Whether it belongs to another incarnation of the tuple."""
     notes: list[Note] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How numbers and times are written."""
+    """How numbers and times are written, and how many lines are drawn at most (None: all)."""
 
     is_relative: bool = True
     time_format: str = "rel"
+    most: int | None = 200
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What is drawn of one incarnation; without ``steps`` it is its state changes alone."""
+
+    head: Head
+    steps: Sequence[Step]
+    turns: Sequence[Turn] = ()
+    notes: Sequence[Note] = ()
+    others: Others = field(default_factory=dict)
+
+    def rungs(self, style: Style) -> list[Rung]:
+        """The lines, with the notes under them; quiet stretches of a long one are left out, and counted."""
+        rungs = rungs_of(self.head, self.steps, self.turns, style, self.others)
+        attach(rungs, self.notes)
+        return rungs if style.most is None else shortened(rungs, style.most)
+
+
+_AROUND = 3
+"""How many lines stand before and after what was left out."""
+
+
+def shortened(rungs: list[Rung], most: int) -> list[Rung]:
+    """At most about ``most`` lines: where nothing changes and nothing is noted, the middle is left out."""
+    if len(rungs) <= most:
+        return rungs
+    kept: list[Rung] = []
+    quiet: list[Rung] = []
+    for rung in [*rungs, None]:
+        if rung is not None and not (rung.notes or rung.orig_state or rung.resp_state or rung.is_other):
+            quiet.append(rung)
+            continue
+        left_out = quiet[_AROUND:-_AROUND]
+        if len(left_out) > 1:
+            gap = Rung(left_out[0].time, None, 0, f"{len(left_out):,} segments left out")
+            quiet = [*quiet[:_AROUND], gap, *quiet[-_AROUND:]]
+        kept += quiet if rung is None else [*quiet, rung]
+        quiet = []
+    return kept
 
 
 def rungs_of(
@@ -105,15 +150,18 @@ def rungs_of(
 ) -> list[Rung]:
     """The lines in order of time: segments with the states after them, and what moved without a segment.
 
-    Segments of ``others`` are shown where they crossed the tap during this incarnation.
+    Segments of an earlier incarnation are shown from the first one of this on, those of a later one up to its last.
     """
     shown = [turn for turn in turns if turn.frame is None or not steps]
     rungs = _segments(_bases(head, steps), steps, style) + [_turn(turn) for turn in shown]
     for number, segments in (others or {}).items():
         late = _segments(_bases(None, segments), segments, style)
-        for rung in (rung for rung in late if steps and rung.time >= steps[0].time):
+        for rung in late:
+            if not steps or rung.time < steps[0].time or (number > head.connection_id and rung.time > steps[-1].time):
+                continue
+            said = f" (connection {number})"
             rungs.append(
-                replace(rung, label=f"{rung.label} (connection {number})", orig_state="", resp_state="", stamps="")
+                Rung(rung.time, rung.frame, rung.direction, rung.label + said, short=rung.short + said, is_other=True)
             )
     return sorted(rungs, key=lambda rung: rung.time)
 
@@ -129,6 +177,13 @@ def segment_text(step: Step, seq_base: int, ack_base: int) -> str:
     end = (seq + step.payload_len) & 0xFFFFFFFF
     has_length = step.payload_len or step.flags & (SYN | FIN)
     text = f"{flags_text(step.flags)} " + (f"{seq}:{end}({step.payload_len})" if has_length else f"{seq}")
+    return text + (f" ack {(step.ack - ack_base) & 0xFFFFFFFF}" if step.flags & ACK else "")
+
+
+def short_text(step: Step, seq_base: int, ack_base: int) -> str:
+    """The same without the end, and with a length only where there is payload: ``P. 1(100) ack 1``."""
+    length = f"({step.payload_len})" if step.payload_len else ""
+    text = f"{flags_text(step.flags)} {(step.seq - seq_base) & 0xFFFFFFFF}{length}"
     return text + (f" ack {(step.ack - ack_base) & 0xFFFFFFFF}" if step.flags & ACK else "")
 
 
@@ -155,15 +210,18 @@ def _segments(bases: tuple[int, int], steps: Sequence[Step], style: Style) -> li
     rungs, before = [], (NULL_WORD, NULL_WORD)
     for step in steps:
         own, other = bases if step.is_orig else bases[::-1]
-        label, stamps = segment_text(step, own, other), ""
+        label, short = segment_text(step, own, other), short_text(step, own, other)
+        rung = Rung(step.time, step.frame, 1 if step.is_orig else -1, label, short=short)
+        rungs.append(rung)
         if step.orig_state == NULL_WORD and step.resp_state == NULL_WORD:
-            rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, f"{label}  (copy)"))
+            rung.label, rung.short = f"{label}  (copy)", f"{short} (copy)"
             continue
         if step.tsval is not None:
-            stamps = f"TS {step.tsval}/{step.tsecr}"
+            rung.stamps = f"TS {step.tsval}/{step.tsecr}"
         now = (step.orig_state, step.resp_state)
-        states = [_state(new) if new != old else "" for new, old in zip(now, before, strict=True)]
-        rungs.append(Rung(step.time, step.frame, 1 if step.is_orig else -1, label, states[0], states[1], stamps))
+        rung.orig_state, rung.resp_state = (
+            _state(new) if new != old else "" for new, old in zip(now, before, strict=True)
+        )
         before = now
     return rungs
 

@@ -1,63 +1,78 @@
 """The ladder of one connection on a terminal."""
 
 import textwrap
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
-from tcptrace_tw.report.ladder import Head, Note, Others, Rung, Step, Style, Turn, attach, rungs_of, stamp
-from tcptrace_tw.report.page import Page
+from tcptrace_tw.report.ladder import Ladder, Note, Rung, Style, stamp
 from tcptrace_tw.report.styles import LABEL, SEVERITY_STYLES
 from tcptrace_tw.report.text import FRAME_MASK
 
 _STATE_WIDTH = 12
 _LEAST_ARROW = 26
+_DASHES = 4
+"""A dash and a blank on each side of a label, at the least."""
 
 
-def draw(
-    console: Console,
-    head: Head,
-    steps: Sequence[Step],
-    turns: Sequence[Turn],
-    notes: Sequence[Note],
-    style: Style,
-    others: Others | None = None,
-) -> None:
-    """Print the ladder; without ``steps`` it shows the state changes alone."""
-    page = Page(console)
-    page.heading(f"Connection {head.connection_id}", f"{head.orig} (orig)  {head.resp} (resp)")
-    page.line("closed", f"{head.close}, first by {head.active_closer}")
-    page.line("history", head.history)
-    console.print()
-    rungs = rungs_of(head, steps, turns, style, others)
-    attach(rungs, notes)
-    _print_rungs(console, rungs, style)
+class Layout(NamedTuple):
+    """How wide the columns are, what stands between them, and what each arrow says."""
+
+    time: int
+    frame: int
+    arrow: int
+    gap: str
+    labels: list[str]
 
 
-def _print_rungs(console: Console, rungs: list[Rung], style: Style) -> None:
+def draw(console: Console, ladder: Ladder, style: Style) -> None:
+    """Print the ladder; without segments it shows the state changes alone."""
+    rungs = ladder.rungs(style)
     if not rungs:
         return
-    first = rungs[0].time
-    times = [stamp(r.time, first, b.time, style.time_format) for r, b in zip(rungs, [rungs[0], *rungs], strict=False)]
-    frames = [f"{r.frame & FRAME_MASK}" if r.frame is not None else "" for r in rungs]
-    time_width, frame_width = max(map(len, times)), max(5, *map(len, frames))
-    room = console.width - time_width - frame_width - 2 * _STATE_WIDTH - 10
-    has_room = max(len(r.label) + len(r.stamps) for r in rungs) + 6 <= room
-    labels = [f"{r.label}  {r.stamps}" if has_room and r.stamps else r.label for r in rungs]
-    room = max(_LEAST_ARROW, min(room, max(map(len, labels)) + 10))
-    is_ascii = console.options.ascii_only
-    header = f"  {'time':>{time_width}}  {'frame':>{frame_width}}  {'orig':>{_STATE_WIDTH}}  {'':{room}}  resp"
-    console.print(Text(header, LABEL), soft_wrap=True)
-    for rung, label, time, frame in zip(rungs, labels, times, frames, strict=True):
-        line = Text(f"  {time:>{time_width}}  {frame:>{frame_width}}  ")
-        line.append(f"{rung.orig_state:>{_STATE_WIDTH}}  ", "bold" if rung.orig_state else LABEL)
-        line.append(_arrow(rung.direction, label, room, is_ascii), "" if rung.direction else LABEL)
-        line.append(f"  {rung.resp_state}".rstrip(), "bold")
+    times, frames = times_of(rungs, style), [frame_of(rung) for rung in rungs]
+    layout = _layout(console.width, rungs, times, frames)
+    is_ascii, gap = console.options.ascii_only, layout.gap
+    header = f"{gap}{'time':>{layout.time}}{gap}{'frame':>{layout.frame}}{gap}{'orig':>{_STATE_WIDTH}}"
+    console.print(Text(f"{header}{gap}{'':{layout.arrow}}{gap}resp", LABEL), soft_wrap=True)
+    for rung, label, time, frame in zip(rungs, layout.labels, times, frames, strict=True):
+        line = Text(f"{gap}{time:>{layout.time}}{gap}{frame:>{layout.frame}}{gap}")
+        line.append(f"{rung.orig_state:>{_STATE_WIDTH}}{gap}", "bold" if rung.orig_state else LABEL)
+        is_dim = rung.is_other or not rung.direction
+        line.append(_arrow(rung.direction, label, layout.arrow, is_ascii), LABEL if is_dim else "")
+        line.append(f"{gap}{rung.resp_state}".rstrip(), "bold")
         line.rstrip()
         console.print(line, soft_wrap=True)
         for note in rung.notes:
-            _print_note(console, note, time_width + frame_width + 6)
+            _print_note(console, note, layout.time + layout.frame + 3 * len(gap))
+
+
+def times_of(rungs: list[Rung], style: Style) -> list[str]:
+    """The time of each line, as the style wants it."""
+    first = rungs[0].time
+    before = [rungs[0], *rungs]
+    return [stamp(r.time, first, b.time, style.time_format) for r, b in zip(rungs, before, strict=False)]
+
+
+def frame_of(rung: Rung) -> str:
+    """The number of the frame in its file."""
+    return "" if rung.frame is None else f"{rung.frame & FRAME_MASK}"
+
+
+def _layout(width: int, rungs: list[Rung], times: list[str], frames: list[str]) -> Layout:
+    """With timestamps where there is room; where there is little, closer together and with short labels."""
+    time, frame = max(map(len, times)), max(5, *map(len, frames))
+    room = width - time - frame - 2 * _STATE_WIDTH - 10
+    labels = [f"{r.label}  {r.stamps}" if r.stamps else r.label for r in rungs]
+    if max(map(len, labels)) + 6 > room:
+        labels = [rung.label for rung in rungs]
+    if max(map(len, labels)) + _DASHES <= room:
+        return Layout(time, frame, max(_LEAST_ARROW, min(room, max(map(len, labels)) + 10)), "  ", labels)
+    labels = [rung.short or rung.label for rung in rungs]
+    room = width - time - frame - 2 * _STATE_WIDTH - 5
+    longest = max(map(len, labels)) + _DASHES
+    return Layout(time, frame, max(longest, min(room, longest + 6)), " ", labels)
 
 
 def _arrow(direction: int, label: str, room: int, is_ascii: bool) -> str:
@@ -69,8 +84,11 @@ def _arrow(direction: int, label: str, room: int, is_ascii: bool) -> str:
 
 
 def _print_note(console: Console, note: Note, margin: int) -> None:
+    """The rule in the colour of its severity, the sentence in plain type."""
     mark = "^" if console.options.ascii_only else "▲"
     pieces = textwrap.wrap(note.text, max(30, console.width - margin - 2), break_on_hyphens=False)
     for number, piece in enumerate(pieces):
-        lead = f"{' ' * margin}{mark if number == 0 else ' '} "
-        console.print(Text.assemble(lead, (piece, SEVERITY_STYLES[note.severity])), soft_wrap=True)
+        line = Text(f"{' ' * margin}{mark if number == 0 else ' '} ", SEVERITY_STYLES[note.severity])
+        name, colon, rest = piece.partition(":") if number == 0 else ("", "", piece)
+        line.append(f"{name}{colon}").append(rest, LABEL if note.severity == "info" else "not bold default")
+        console.print(line, soft_wrap=True)

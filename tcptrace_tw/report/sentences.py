@@ -1,19 +1,73 @@
-"""What the pages for people say alike: how sure and how often, what it cost, and how many ports are left."""
+"""What the pages for people say alike, on a terminal and in HTML."""
 
-from tcptrace_tw.report.digest import RuleDigest
-from tcptrace_tw.report.phrases import counted, span, tally
+from typing import Any
+
+from tcptrace_tw.report.digest import ConnectionsDigest, Digest, FileDigest, RuleDigest
+from tcptrace_tw.report.findings import Finding
+from tcptrace_tw.report.phrases import counted, moment, size, span, tally
 from tcptrace_tw.report.pressure import PortUse
 from tcptrace_tw.report.text import duration_text
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+from tcptrace_tw.spec import words as w
+from tcptrace_tw.spec.profiles import profile
+
+_MOST_FILES = 8
+
+Facts = list[tuple[str, str]]
+"""Labels and what they say, in order."""
+
+
+def capture_facts(digest: Digest) -> tuple[str, Facts]:
+    """What to call the capture, and what it is."""
+    capture = digest.capture
+    files, facts = capture.files, Facts()
+    if len(files) == 1:
+        facts.append(("format", _file_text(files[0])))
+    for file in files[:_MOST_FILES] if len(files) > 1 else ():
+        facts.append(("file", f"{file.name}: {counted(file.frames, 'frame')}, {_file_text(file)}"))
+    if len(files) > _MOST_FILES:
+        facts.append(("", f"and {len(files) - _MOST_FILES} more"))
+    frames, segments = counted(capture.frames, "frame"), counted(capture.tcp_segments, "TCP segment")
+    facts.append(("frames", f"{frames}, {segments}, {size(sum(f.wire_bytes for f in files))} on the wire"))
+    if capture.first_time is not None:
+        facts.append(("time", f"{moment(capture.first_time)}, {span(capture.duration_ns)}"))
+    if capture.skipped:
+        facts.append(("left out", tally(capture.skipped)))
+    facts.append(("profile", _profile_text(digest.settings)))
+    if chosen := _choice_text(digest.settings):
+        facts.append(("only", chosen))
+    damaged = [file for file in files if file.damage]
+    facts += [("damaged", f.damage or "" if len(files) == 1 else f"{f.name}: {f.damage}") for f in damaged]
+    facts += [("remark", remark) for remark in capture.remarks]
+    return files[0].name if len(files) == 1 else counted(len(files), "file"), facts
+
+
+def connection_facts(digest: ConnectionsDigest) -> Facts:
+    """How connections began and ended, and what they carried."""
+    if not digest.total:
+        return []
+    again = f", {counted(digest.retransmits, 'retransmission')}" if digest.retransmits else ""
+    return [
+        ("began", tally(digest.opened, w.OPENED.words)),
+        ("ended", tally(digest.close, w.CLOSE.words)),
+        ("closed first", tally(digest.active_closer, w.ACTIVE_CLOSER.words)),
+        ("carried", f"{counted(digest.segments, 'segment')}, {size(digest.payload_bytes)} of payload{again}"),
+    ]
+
+
+def frames_text(example: Finding, files: list[str]) -> str:
+    """The evidence: frames, the file where there are several, and the connection."""
+    frames = ", ".join(str(frame) for frame in example.frames) or "none"
+    of_file = f" of {files[example.file]}" if files and example.frames else ""
+    return frames + of_file + (f" (connection {example.connection_id})" if example.connection_id is not None else "")
 
 
 def grades_text(rule: RuleDigest) -> str:
     """``7 times: error 5, warning 2; confirmed 6, likely 1``, or just ``confirmed``."""
     if rule.count == 1:
         return rule.confidence
-    severities = f": {tally(rule.severities, reversed(SEVERITY.words))}" if len(rule.severities) > 1 else ""
+    severities = f": {tally(rule.severities, reversed(w.SEVERITY.words))}" if len(rule.severities) > 1 else ""
     mixed = len(rule.confidences) > 1
-    sure = tally(rule.confidences, reversed(CONFIDENCE.words)) if mixed else rule.confidence
+    sure = tally(rule.confidences, reversed(w.CONFIDENCE.words)) if mixed else rule.confidence
     return f"{rule.count:,} times{severities}{';' if severities else ','} {sure}"
 
 
@@ -39,3 +93,35 @@ def port_use_text(use: PortUse) -> str:
     if use.full_after_s is not None:
         return f"{text}, and {pace} use it up in {span(round(use.full_after_s * 1e9))}"
     return f"{text}; {pace} keep {use.levels_off_at:,} busy"
+
+
+def _file_text(file: FileDigest) -> str:
+    parts = [file.format, file.compression, " + ".join(file.links)]
+    if file.snaplen:
+        parts.append(f"snap length {file.snaplen:,}")
+    if file.size is not None:
+        parts.append(size(file.size))
+    return ", ".join(part for part in parts if part)
+
+
+def _profile_text(settings: dict[str, Any]) -> str:
+    assumed = profile(settings["profile"], settings.get("two_msl_s"))
+    return f"{assumed.name}, 2MSL is {assumed.two_msl_ns / 1e9:g} s"
+
+
+def _choice_text(settings: dict[str, Any]) -> str:
+    """Which connections were looked at, if not all."""
+    words = {"filter": "{}", "since": "since {}", "until": "until {}"}
+    return ", ".join(text.format(settings[name]) for name, text in words.items() if settings.get(name))
+
+
+def options(settings: dict[str, Any]) -> list[str]:
+    """What another command needs to number the connections and findings as this report does."""
+    found = []
+    if settings.get("profile", "linux") != "linux":
+        found += ["--profile", settings["profile"]]
+    if settings.get("two_msl_s") is not None:
+        found += ["--two-msl", f"{settings['two_msl_s']:g}"]
+    if settings.get("filter"):
+        found += ["--filter", settings["filter"]]
+    return [*found, "--ignore-vlan"] if settings.get("ignore_vlan") else found

@@ -28,6 +28,13 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def captures_of(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """The captures that were analysed, as they were given, and the settings: fields of ``pipeline.Settings``."""
+    manifest = manifest_of(folder)
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in manifest["settings"].items()}
+    return list(manifest["captures"]), settings
+
+
 def stored_digest(folder: Path, select: Names = (), ignore: Names = ()) -> Digest:
     """The report that was written, without the rules that are not selected."""
     digest = Digest.from_json(manifest_of(folder)["report"])

@@ -1,6 +1,7 @@
 """Rows to tables: ``ParquetSink`` writes the folder of the contract, ``ArrowSink`` keeps tables in memory."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -101,25 +102,51 @@ class ArrowSink(TableSink):
 
 
 class ConnectionSink(ArrowSink):
-    """Keeps only the rows and findings of one incarnation."""
+    """Keeps only the rows and findings of some incarnations, and of connections on the same tuples when told to."""
 
     tables = frozenset({"connections", "transitions", "time_wait"})
 
-    def __init__(self, connection_id: int, several_files: bool = False) -> None:
+    def __init__(self, connection_ids: Iterable[int], several_files: bool = False) -> None:
         super().__init__(several_files)
-        self.connection_id = connection_id
+        self.connection_ids = np.array(sorted(connection_ids), np.int64)
+        self._own: list[NDArray[Any]] = []
 
     def rows(self, table: str, rows: NDArray[Any]) -> None:
-        """Take what belongs to the incarnation."""
-        mine = rows["connection_id"] == self.connection_id
+        """Take what belongs to the incarnations."""
+        mine = np.isin(rows["connection_id"], self.connection_ids)
         if mine.any():
             super().rows(table, rows[mine])
+            if table == "connections":
+                self._own.append(rows[mine])
 
     def findings(self, findings: Findings) -> None:
-        """Take what is about the incarnation."""
-        mine = is_about(findings, self.connection_id)
+        """Take what is about the incarnations."""
+        mine = np.zeros(findings.rows.size, np.bool_)
+        for connection_id in self.connection_ids.tolist():
+            mine |= is_about(findings, connection_id)
         if mine.any():
             super().findings(kept(findings, mine))
+
+    def neighbours(self, rows: NDArray[Any]) -> None:
+        """Of rows of ``connections`` take the other incarnations of the same tuples."""
+        found = np.zeros(rows.size, np.bool_)
+        for own in (row for chunk in self._own for row in chunk):
+            found |= is_same_tuple(rows, own)
+        found &= ~np.isin(rows["connection_id"], self.connection_ids)
+        if found.any():
+            super().rows("connections", rows[found])
+
+
+def is_same_tuple(rows: NDArray[Any], own: Any) -> NDArray[np.bool_]:
+    """Which rows of ``connections`` have the endpoints of ``own``, whoever opened them."""
+    same = np.zeros(rows.size, np.bool_)
+    for here, there in (("orig", "resp"), ("resp", "orig")):
+        match = rows["scope"] == own["scope"]
+        for name in ("ip_hi", "ip_lo", "port"):
+            match &= rows[f"{here}_{name}"] == own[f"orig_{name}"]
+            match &= rows[f"{there}_{name}"] == own[f"resp_{name}"]
+        same |= match
+    return same
 
 
 class ParquetSink(TableSink):

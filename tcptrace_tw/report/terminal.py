@@ -1,23 +1,28 @@
 """The report on a terminal: what the capture is, how connections ended, who sat in TIME-WAIT, what was found."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from tcptrace_tw.report import curve
-from tcptrace_tw.report.digest import CaptureDigest, ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
+from tcptrace_tw.report.digest import ConnectionsDigest, Digest, RuleDigest, TimeWaitDigest
 from tcptrace_tw.report.findings import Finding, connection_of
 from tcptrace_tw.report.headline import headline, severities
 from tcptrace_tw.report.page import Page
-from tcptrace_tw.report.phrases import clock, command, counted, moment, size, span, tally
-from tcptrace_tw.report.sentences import cost_text, grades_text, port_use_text
+from tcptrace_tw.report.phrases import clock, command, counted, moment, span, tally
+from tcptrace_tw.report.sentences import (
+    capture_facts,
+    connection_facts,
+    cost_text,
+    frames_text,
+    grades_text,
+    options,
+    port_use_text,
+)
 from tcptrace_tw.report.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
 from tcptrace_tw.spec import words as w
-from tcptrace_tw.spec.profiles import profile
 
-_MOST_FILES = 8
 _MOST_POOLS = 6
 _MOST_PORT_USES = 3
 _MOST_RULES = 6
@@ -27,9 +32,9 @@ _DAY_NS = 86_400_000_000_000
 
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
-    report = _Report(console, captures, _options(digest.settings))
+    report = _Report(console, captures, options(digest.settings))
     report.headline(digest)
-    report.capture(digest.capture, digest.settings)
+    report.capture(digest)
     report.connections(digest.connections)
     report.time_wait(digest.time_wait)
     report.findings(digest)
@@ -55,39 +60,16 @@ class _Report(Page):
         if len(rules) > _MOST_RULES:
             self.console.print(Text(f"  and {counted(len(rules) - _MOST_RULES, 'more rule')} below", LABEL))
 
-    def capture(self, capture: CaptureDigest, settings: dict[str, Any]) -> None:
-        files = capture.files
-        self.heading("Capture", files[0].name if len(files) == 1 else counted(len(files), "file"))
-        if len(files) == 1:
-            self.line("format", _file_text(files[0]))
-        for file in files[:_MOST_FILES] if len(files) > 1 else ():
-            self.line("file", f"{file.name}: {counted(file.frames, 'frame')}, {_file_text(file)}")
-        if len(files) > _MOST_FILES:
-            self.line("", f"and {len(files) - _MOST_FILES} more")
-        frames, segments = counted(capture.frames, "frame"), counted(capture.tcp_segments, "TCP segment")
-        self.line("frames", f"{frames}, {segments}, {size(sum(f.wire_bytes for f in files))} on the wire")
-        if capture.first_time is not None:
-            self.line("time", f"{moment(capture.first_time)}, {span(capture.duration_ns)}")
-        if capture.skipped:
-            self.line("left out", tally(capture.skipped))
-        self.line("profile", _profile_text(settings))
-        if chosen := _choice_text(settings):
-            self.line("only", chosen)
-        for file in files:
-            if file.damage:
-                self.line("damaged", file.damage if len(files) == 1 else f"{file.name}: {file.damage}", DAMAGE)
-        for remark in capture.remarks:
-            self.line("remark", remark)
+    def capture(self, digest: Digest) -> None:
+        label, facts = capture_facts(digest)
+        self.heading("Capture", label)
+        for name, said in facts:
+            self.line(name, said, DAMAGE if name == "damaged" else "")
 
     def connections(self, digest: ConnectionsDigest) -> None:
         self.heading("Connections", f"{digest.total:,}")
-        if not digest.total:
-            return
-        self.line("began", tally(digest.opened, w.OPENED.words))
-        self.line("ended", tally(digest.close, w.CLOSE.words))
-        self.line("closed first", tally(digest.active_closer, w.ACTIVE_CLOSER.words))
-        again = f", {counted(digest.retransmits, 'retransmission')}" if digest.retransmits else ""
-        self.line("carried", f"{counted(digest.segments, 'segment')}, {size(digest.payload_bytes)} of payload{again}")
+        for name, said in connection_facts(digest):
+            self.line(name, said)
 
     def time_wait(self, digest: TimeWaitDigest) -> None:
         if not digest.spans:
@@ -163,7 +145,7 @@ class _Report(Page):
         example = rule.examples[0]
         self.line("for example" if rule.count > 1 else "what", example.message)
         if example.frames:
-            self.line("frames", _frames_text(example, files))
+            self.line("frames", frames_text(example, files))
         if rule.count > 1 and rule.cost_ns is not None:
             self.line("cost", cost_text(rule))
         if example.rival:
@@ -191,41 +173,3 @@ class _Report(Page):
         self.console.print(Text.assemble("  ", ("info", SEVERITY_STYLES["info"]), "  ordinary mechanisms, counted"))
         rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
         self.columns(rows, right={1})
-
-
-def _file_text(file: FileDigest) -> str:
-    parts = [file.format, file.compression, " + ".join(file.links)]
-    if file.snaplen:
-        parts.append(f"snap length {file.snaplen:,}")
-    if file.size is not None:
-        parts.append(size(file.size))
-    return ", ".join(part for part in parts if part)
-
-
-def _profile_text(settings: dict[str, Any]) -> str:
-    assumed = profile(settings["profile"], settings.get("two_msl_s"))
-    return f"{assumed.name}, 2MSL is {assumed.two_msl_ns / 1e9:g} s"
-
-
-def _choice_text(settings: dict[str, Any]) -> str:
-    """Which connections were looked at, if not all."""
-    words = {"filter": "{}", "since": "since {}", "until": "until {}"}
-    return ", ".join(text.format(settings[name]) for name, text in words.items() if settings.get(name))
-
-
-def _options(settings: dict[str, Any]) -> list[str]:
-    """What another command needs to number the connections and findings as this report does."""
-    options = []
-    if settings.get("profile", "linux") != "linux":
-        options += ["--profile", settings["profile"]]
-    if settings.get("two_msl_s") is not None:
-        options += ["--two-msl", f"{settings['two_msl_s']:g}"]
-    if settings.get("filter"):
-        options += ["--filter", settings["filter"]]
-    return [*options, "--ignore-vlan"] if settings.get("ignore_vlan") else options
-
-
-def _frames_text(example: Finding, files: list[str]) -> str:
-    frames = ", ".join(str(frame) for frame in example.frames) or "none"
-    of_file = f" of {files[example.file]}" if files and example.frames else ""
-    return frames + of_file + (f" (connection {example.connection_id})" if example.connection_id is not None else "")

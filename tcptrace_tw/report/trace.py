@@ -1,11 +1,16 @@
 """The result of an analysis in Python: tables as Arrow and as pandas, in memory or in a folder."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from tcptrace_tw.report import terminal
+from tcptrace_tw.report.connection import Connection, Segments
 from tcptrace_tw.report.digest import Digest
-from tcptrace_tw.report.findings import RULES_PER_CONNECTION
+from tcptrace_tw.report.frames import to_pandas
+from tcptrace_tw.report.headline import headline
+from tcptrace_tw.report.shown import Shown
 from tcptrace_tw.report.stored import manifest_of
 from tcptrace_tw.spec.columns import BY_NAME
 
@@ -14,23 +19,40 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Trace:
-    """An analysed capture: ``trace.findings`` is a DataFrame, ``trace.table("findings")`` an Arrow table."""
+class Trace(Shown):
+    """An analysed capture: ``trace.findings`` is a DataFrame, ``trace.table("findings")`` an Arrow table.
+
+    ``print(trace)`` prints the report, and a notebook shows it.
+
+        >>> import tcptrace_tw as tw
+        >>> trace = tw.analyze("fixtures/kernel-syn-into-last-ack/capture.pcap")
+        >>> trace
+        <Trace: 2 connections, at most 1 in TIME-WAIT at once; 1 warning, 1 notice, 6 info>
+        >>> trace.findings[trace.findings.severity == "warning"].rule.tolist()
+        ['LA001']
+        >>> trace.time_wait.dtypes[["start", "holder", "end_frame"]].astype(str).tolist()
+        ['datetime64[ns, UTC]', 'category', 'Int64']
+    """
 
     def __init__(
-        self, summary: Digest, tables: "dict[str, pa.Table] | None" = None, folder: Path | None = None
+        self,
+        summary: Digest,
+        tables: "dict[str, pa.Table] | None" = None,
+        folder: Path | None = None,
+        segments: Segments | None = None,
     ) -> None:
         self.summary = summary
         """The report as data, with ``to_json()``."""
+        self._segments = segments
         self._tables = dict(tables or {})
         self._frames: dict[str, pd.DataFrame] = {}
         self._folder = folder
 
     @staticmethod
-    def load(folder: str | Path) -> "Trace":
+    def load(folder: str | Path, segments: Segments | None = None) -> "Trace":
         """What ``tcptrace-tw analyze`` wrote; a table is read when it is asked for."""
         manifest = manifest_of(Path(folder))
-        return Trace(Digest.from_json(manifest["report"]), folder=Path(folder))
+        return Trace(Digest.from_json(manifest["report"]), folder=Path(folder), segments=segments)
 
     def table(self, name: str) -> "pa.Table":
         """One table of the contract; ``KeyError`` if there is none of that name."""
@@ -100,77 +122,29 @@ class Trace:
         """One row per finding."""
         return self.frame("findings")
 
-    def connection(self, connection_id: int) -> "Connection":
-        """Everything about one incarnation; ``KeyError`` if there is none of that number."""
-        return connection_of(self, connection_id)
+    def connection(self, connection_id: int) -> Connection:
+        """Everything about one incarnation; ``KeyError`` if there is none of that number.
+
+        >>> import tcptrace_tw as tw
+        >>> connection = tw.analyze("fixtures/kernel-active-close-client/capture.pcap").connection(2)
+        >>> connection
+        <Connection 2: 198.18.1.10:40000 to 198.19.1.20:5000, normal>
+        >>> connection.transitions[connection.transitions.endpoint == "orig"].to_state.tolist()
+        ['SYN-SENT', 'ESTABLISHED', 'FIN-WAIT-1', 'FIN-WAIT-2', 'TIME-WAIT', 'CLOSED']
+        >>> connection.ladder
+        <Ladder of connection 2: 11 segments>
+        """
+        return Connection(connection_id, self.table, self._segments)
+
+    def draw(self, console: Console) -> None:
+        """Print the report."""
+        terminal.draw(self.summary, console, [file.name for file in self.summary.capture.files])
 
     def __repr__(self) -> str:
-        found = sum(rule.count for rule in self.summary.findings)
-        return f"<Trace: {self.summary.connections.total} connections, {found} findings>"
+        return f"<Trace: {headline(self.summary)}>"
 
+    def _repr_html_(self) -> str:
+        from tcptrace_tw.report.html_report import digest_html
+        from tcptrace_tw.report.html_style import cell
 
-@dataclass(frozen=True)
-class Connection:
-    """Rows of the tables that belong to one incarnation, as dictionaries; times are ns since 1970."""
-
-    row: dict[str, Any]
-    transitions: list[dict[str, Any]]
-    time_wait: list[dict[str, Any]]
-    findings: list[dict[str, Any]]
-
-    @property
-    def met(self) -> list[int]:
-        """The earlier incarnations that a SYN of this one met."""
-        numbers = {finding["previous_connection_id"] for finding in self.findings}
-        return sorted(numbers - {None, self.row["connection_id"]})
-
-
-def connection_of(trace: Trace, connection_id: int) -> Connection:
-    """Look one incarnation up."""
-    import pyarrow.compute as pc
-
-    def rows(name: str) -> list[dict[str, Any]]:
-        table = trace.table(name)
-        return _plain_rows(table.filter(pc.equal(table["connection_id"], connection_id)))
-
-    found = rows("connections")
-    if not found:
-        raise KeyError(f"no connection {connection_id}; there are 1 to {trace.table('connections').num_rows}")
-    return Connection(found[0], rows("transitions"), rows("time_wait"), _findings_about(trace, connection_id))
-
-
-def _findings_about(trace: Trace, connection_id: int) -> list[dict[str, Any]]:
-    """Its own findings, and those about a SYN that met it or would have opened it."""
-    import pyarrow.compute as pc
-
-    table = trace.table("findings")
-    own = pc.equal(pc.divide(table["finding_id"], RULES_PER_CONNECTION), connection_id)
-    later = pc.fill_null(pc.equal(table["previous_connection_id"], connection_id), False)
-    return _plain_rows(table.filter(pc.or_(own, later)))
-
-
-def _plain_rows(table: "pa.Table") -> list[dict[str, Any]]:
-    """Rows as dictionaries, with times in ns."""
-    import pyarrow as pa
-
-    plain = pa.schema([pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in table.schema])
-    found: list[dict[str, Any]] = table.cast(plain).to_pylist()
-    return found
-
-
-def to_pandas(table: "pa.Table") -> "pd.DataFrame":
-    """A written table as a DataFrame; ``values`` become dictionaries, lists stay arrays."""
-    import pandas as pd
-    import pyarrow as pa
-
-    nullable = {
-        pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.uint32(): pd.UInt32Dtype(),
-        pa.uint16(): pd.UInt16Dtype(), pa.uint8(): pd.UInt8Dtype(),
-    }  # fmt: skip
-    columns = {}
-    for field in table.schema:
-        column = table.select([field.name]).to_pandas(types_mapper=nullable.get if field.nullable else None)
-        columns[field.name] = column[field.name]
-    if "values" in columns:
-        columns["values"] = columns["values"].map(dict)
-    return pd.DataFrame(columns)
+        return cell(digest_html(self.summary))

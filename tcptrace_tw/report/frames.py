@@ -1,0 +1,25 @@
+"""Written tables as DataFrames."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def to_pandas(table: "pa.Table") -> "pd.DataFrame":
+    """A written table as a DataFrame; ``values`` become dictionaries, lists stay arrays."""
+    import pandas as pd
+    import pyarrow as pa
+
+    nullable = {
+        pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.uint32(): pd.UInt32Dtype(),
+        pa.uint16(): pd.UInt16Dtype(), pa.uint8(): pd.UInt8Dtype(),
+    }  # fmt: skip
+    columns = {}
+    for field in table.schema:
+        column = table.select([field.name]).to_pandas(types_mapper=nullable.get if field.nullable else None)
+        columns[field.name] = column[field.name]
+    if "values" in columns:
+        columns["values"] = columns["values"].map(dict)
+    return pd.DataFrame(columns)
