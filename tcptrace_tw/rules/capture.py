@@ -14,7 +14,7 @@ def duplicate_frames(r: Rows) -> Mask:
 
 def control_only_capture(r: Rows) -> Mask:
     """CP002."""
-    return np.asarray(is_control_only(r.connections, r.plain_connections))
+    return np.asarray(is_control_only(r.connections, r.plain_connections, r.vain_connections))
 
 
 def one_way_capture(r: Rows) -> Mask:
@@ -91,7 +91,10 @@ CONTROL_ONLY_CAPTURE = Rule(
     frames=(),
     values=("connections", "plain_connections"),
     set_when=("20 connections and more, and no pure ACK and no payload in any",),
-    not_set_when=("a single data segment was captured",),
+    not_set_when=(
+        "a single data segment was captured",
+        "the connections were refused, reset without a FIN, or never answered: a scan has nothing else",
+    ),
     rfc=(),
     remedy="Widen the filter: the last ACK of a close is a segment without SYN, FIN and RST.",
     example="control-only-capture",

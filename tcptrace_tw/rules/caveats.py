@@ -48,9 +48,9 @@ SWAPS = 3
 CLOCK_STEP_NS = 1_000_000_000
 
 
-def is_control_only(connections: Any, plain_connections: Any) -> Any:
-    """9.2: a filter on SYN, FIN and RST."""
-    return (connections >= CONTROL_ONLY_CONNECTIONS) & (plain_connections == 0)
+def is_control_only(connections: Any, plain_connections: Any, vain_connections: Any) -> Any:
+    """9.2: a filter on SYN, FIN and RST; what was refused or probed has nothing else."""
+    return (connections - vain_connections >= CONTROL_ONLY_CONNECTIONS) & (plain_connections == 0)
 
 
 def is_one_way(long_connections: Any, one_way_connections: Any) -> Any:
@@ -66,7 +66,7 @@ def is_clock_stepped(backward_ns: Any, forward_ns: Any) -> Any:
 def caveats(figures: Mapping[str, int], *, keeps_duplicates: bool) -> Caveats:
     """The caveats that hold for what has been counted so far."""
     return Caveats(
-        is_control_only=bool(is_control_only(figures["connections"], figures["plain_connections"])),
+        is_control_only=bool(is_control_only(*(figures[f"{kind}connections"] for kind in ("", "plain_", "vain_")))),
         is_one_way=bool(is_one_way(figures["long_connections"], figures["one_way_connections"])),
         is_unclean=keeps_duplicates,
         is_reordered=figures["swaps"] >= SWAPS,

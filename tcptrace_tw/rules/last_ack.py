@@ -209,7 +209,7 @@ RST_FROM_LAST_ACK = Rule(
     rfc=("RFC 9293 3.10.7.4",),
     remedy="Look for the loss of the last ACK; orphan limits (tcp_orphan_retries, tcp_max_orphans), killed processes.",
     example="rst-from-last-ack",
-    counter="TcpExtTCPAbortOnTimeout",
+    counter="TcpExtTCPAbortOnMemory",
     needs_acks=True,
 )
 

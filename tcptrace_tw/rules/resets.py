@@ -35,6 +35,9 @@ from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, PREDICTED, W
 AT_ONCE_NS = 5_000_000
 """Payload that comes so shortly before an abort had hardly been read."""
 
+LEAST_SEGMENT = 536
+"""A window that lacks fewer bytes lacks them whether they were read or not."""
+
 HOPS = 2
 """TTLs that differ by as much come from different hosts."""
 
@@ -115,11 +118,16 @@ def is_challenged(r: Rows) -> Mask:
 
 
 def has_unread(r: Rows) -> Mask:
-    """Received bytes are missing from its window, or had come only just before. Windows sends RSTs with window 0."""
-    missing = (r.window > 0) & (r.window_missing >= r.window_unit) & (r.window_missing <= r.received_bytes)
+    """Received bytes are missing from its window, or had come only just before. Windows sends RSTs with window 0.
+
+    A window that is not scaled stays where it is until a whole segment has been read (Linux __tcp_select_window).
+    """
+    least = np.maximum(r.window_unit, LEAST_SEGMENT)
+    missing = (r.window > 0) & (r.window_missing >= least) & (r.window_missing <= r.received_bytes)
     is_blurred = (r.window > 0) & (r.trigger_len < 2 * r.window_unit)
     at_once = (r.trigger_len > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS) & is_blurred
-    return (r.received_bytes > 0) & (missing | at_once)
+    was_full = (r.usual_window == 0) & (r.is_repeat == 0)
+    return (r.received_bytes > 0) & (missing | at_once | was_full)
 
 
 def gave_up(r: Rows) -> Mask:
@@ -239,7 +247,7 @@ ABORT_LINGER0 = Rule(
         Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does it five times and more, and never closes with FIN"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}: RST instead of FIN, nothing unread and nothing in flight",
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}: RST instead of FIN, nothing in flight, no sign of unread data",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN of the sender", "nothing in flight, nothing unread as far as the window tells"),
@@ -265,7 +273,8 @@ ABORT_UNREAD_DATA = Rule(
     values=_ABORT_VALUES,
     set_when=(
         "RST with ACK, no FIN of the sender, payload received",
-        "its window lacks at most the received bytes",
+        "its window lacks a segment (536 bytes) and more, at most the received bytes",
+        "or it had just advertised a window of zero",
         "or payload had come within the last 5 ms, too little of it to show in a scaled window",
     ),
     not_set_when=("the window is whole and the payload came long before: that is RS001",),

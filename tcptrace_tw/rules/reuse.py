@@ -228,7 +228,6 @@ TW_SYN_ACCEPTED = Rule(
     rfc=("RFC 6191", "RFC 9293 3.6.1"),
     remedy="Nothing: this is what timestamps and a rising ISN are for.",
     example="tw-syn-accepted",
-    counter="TcpExtTWRecycled",
     key="attempt_id",
 )
 

@@ -177,7 +177,6 @@ TW_ASSASSINATED = Rule(
     rfc=("RFC 1337", "RFC 9293 3.10.7.4"),
     remedy="Set net.ipv4.tcp_rfc1337 = 1 on the holder if it does harm.",
     example="tw-assassinated",
-    counter="TcpExtTWKilled",
     time="end",
 )
 

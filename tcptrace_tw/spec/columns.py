@@ -514,6 +514,9 @@ CAPTURE = Table(
         Column("segments", "i8", "TCP segments."),
         Column("connections", "i8", "Incarnations."),
         Column("plain_connections", "i8", "Incarnations with a segment that is neither SYN, FIN nor RST."),
+        Column(
+            "vain_connections", "i8", "Those without one that were refused, reset before any FIN, or never answered."
+        ),
         Column("long_connections", "i8", "Incarnations with more than ten segments."),
         Column("one_way_connections", "i8", "Those of which one direction was captured."),
         Column("midstream_connections", "i8", "Incarnations whose opening was not captured."),

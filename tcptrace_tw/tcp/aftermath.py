@@ -9,14 +9,15 @@ from tcptrace_tw.spec.columns import ACK, FIN
 from tcptrace_tw.spec.seq import seq_gt
 from tcptrace_tw.spec.states import CLOSED, TIME_WAIT
 from tcptrace_tw.spec.words import END_CAPTURE
+from tcptrace_tw.tcp.history import rtt_ns
 from tcptrace_tw.tcp.places import conn_at, span_at, tcb_at
 from tcptrace_tw.tcp.reset import follow_resets, reset_time
 from tcptrace_tw.tcp.state import ABORTED, IGNORES_RST, NOW, RST_SENT, RST_TAKEN
 from tcptrace_tw.tcp.time_wait import restart
 from tcptrace_tw.tcp.transitions import RETRACT_RESET, retract
 
-SCHEDULING_NS = 1_000_000
-"""How much longer than its fastest answer a host may take for another one."""
+ON_ITS_WAY_NS = 50_000_000
+"""Queues hold segments back for so long, and for some round trips."""
 
 
 @kernel
@@ -36,8 +37,8 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
             bring_back(st, e, now, frame)
         snd.bits &= ~RST_SENT & 0xFFFFFFFF
     elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
-        # A host that had taken the RST would answer with RST, or not at all.
-        if now - reset_time(st, c, 1 - side) > np.int64(snd.rtt_us) * 1000 + SCHEDULING_NS:
+        # A host that had taken the RST would answer with RST, or not at all; what it sent before may still come.
+        if now - reset_time(st, c, 1 - side) > 4 * rtt_ns(snd) + ON_ITS_WAY_NS:
             bring_back(st, k, now, frame)
     if (np.int64(tcb_at(st, p).bits) | np.int64(snd.bits)) & (RST_SENT | RST_TAKEN) == 0:
         conn_at(st, c).bits &= ~ABORTED & 0xFFFF

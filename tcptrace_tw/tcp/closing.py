@@ -33,6 +33,7 @@ from tcptrace_tw.tcp.crossing import (
     without_reset,
 )
 from tcptrace_tw.tcp.fin import fin_not_received
+from tcptrace_tw.tcp.history import rtt_ns
 from tcptrace_tw.tcp.places import conn_at, span_at, tcb_at
 from tcptrace_tw.tcp.state import (
     ACKED,
@@ -101,7 +102,7 @@ def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
     acked = np.int64(t.fin_acked_time)
     if acked < 0:
         return
-    if st.regs[NOW] - acked <= np.int64(t.rtt_us) * 1000:
+    if st.regs[NOW] - acked <= rtt_ns(t):
         return  # they crossed
     if np.int64(t.fin_repeat_frame) < 0:
         t.fin_repeat_frame = seg.frame[i]

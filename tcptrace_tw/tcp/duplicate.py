@@ -2,8 +2,8 @@
 
 A copy has the same tuple, numbers, flags, length, TCP checksum and timestamps, and the same IP identification, and
 comes within 20 ms. Where the identification is 0 (IPv6, SYN+ACK and RST of Linux) only handshake segments and data
-are taken for copies at once: two pure ACKs may rightly be identical, and are dropped only in a capture in which
-more than a fifth of the data came twice.
+are taken for copies at once: two pure ACKs, or bare RSTs, may rightly be identical, and are dropped only in a capture
+in which more than a fifth of the data came twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.columns import FIN, RST, SYN
+from tcptrace_tw.spec.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.tcp.state import (
     DATA_DUPLICATES,
     DATA_FRAMES,
@@ -45,6 +45,12 @@ def fingerprint(seg, i, slot, direction):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def is_often_identical(flags):  # type: ignore[no-untyped-def]
+    """A pure ACK, or the RST of a host without a socket: one for each of several segments, all alike."""
+    return flags & (SYN | FIN | RST) == 0 or flags & (RST | ACK) == RST
+
+
+@kernel
 def is_duplicate_frame(st, seg, i, slot, direction):  # type: ignore[no-untyped-def]
     """Whether segment ``i`` was captured before; remembers it otherwise."""
     h = fingerprint(seg, i, slot, direction)
@@ -60,7 +66,7 @@ def is_duplicate_frame(st, seg, i, slot, direction):  # type: ignore[no-untyped-
         return False
     if is_data:
         regs[DATA_DUPLICATES] += 1
-    elif np.int64(seg.ip_id[i]) == 0 and np.int64(seg.flags[i]) & (SYN | FIN | RST) == 0:
+    elif np.int64(seg.ip_id[i]) == 0 and is_often_identical(np.int64(seg.flags[i])):
         if regs[DATA_DUPLICATES] * 5 <= regs[DATA_FRAMES]:
             return False
     if st.params[KEEP_DUPLICATES]:

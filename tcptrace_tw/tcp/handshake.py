@@ -22,6 +22,7 @@ from tcptrace_tw.spec.states import (
 )
 from tcptrace_tw.spec.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
 from tcptrace_tw.tcp.closing import into_time_wait
+from tcptrace_tw.tcp.history import rtt_ns
 from tcptrace_tw.tcp.oddities import expect_challenge, note_syn_retry, note_synack_repeat
 from tcptrace_tw.tcp.places import conn_at, tcb_at
 from tcptrace_tw.tcp.reuse import note_retry
@@ -81,7 +82,7 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
     if again:
         if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
-            if now - np.int64(rcv.last_time) > 1000 * np.int64(snd.rtt_us):
+            if now - np.int64(rcv.last_time) > rtt_ns(snd):
                 note_synack_repeat(st, c, side, seg, i)
         snd.syn_repeats += (
             1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0

@@ -31,8 +31,8 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
     """Add one segment to the counters of its incarnation."""
     flags = np.int64(seg.flags[i])
     length = np.int64(seg.payload_len[i])
-    if np.int64(rcv.last_frame) >= 0 and now >= np.int64(rcv.last_time):
-        note_rtt(snd, rcv, now)
+    if flags & ACK and np.int64(rcv.last_frame) >= 0 and now >= np.int64(rcv.last_time):
+        note_rtt(snd, rcv, np.int64(seg.ack[i]), now)
     note_history(conn, snd, side, seg, i)
     snd.segments += 1
     if length:
@@ -126,12 +126,27 @@ def append_letter(conn, side, code):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_rtt(snd, rcv, now):  # type: ignore[no-untyped-def]
-    """The least time in which the sender answered, seen at the tap: at most a round trip of its half of the path."""
-    if np.int64(rcv.last_time) < np.int64(snd.last_time):
+def note_rtt(snd, rcv, ack, now):  # type: ignore[no-untyped-def]
+    """The least time in which the sender answered, seen at the tap: at most a round trip of its half of the path.
+
+    Only an ACK of the peer's last segment is an answer; what was on its way already may follow it at once.
+    """
+    flags = np.int64(rcv.last_flags)
+    length = np.int64(rcv.last_len) + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
+    if length == 0 or ack == np.int64(snd.last_ack) or ack != (np.int64(rcv.last_seq) + length) & MASK:
         return
     gap = (now - np.int64(rcv.last_time)) // 1000
     if gap > 4_000_000_000:
         return
     if np.int64(snd.rtt_us) == 0 or gap < np.int64(snd.rtt_us):
         snd.rtt_us = max(gap, 1)
+
+
+UNKNOWN_RTT_NS = 200_000_000
+"""Where no answer was seen: the least retransmission timeout of Linux, longer than most round trips."""
+
+
+@kernel
+def rtt_ns(t):  # type: ignore[no-untyped-def]
+    """The least time in which endpoint ``t`` answered, in ns; what comes sooner may have crossed."""
+    return np.int64(t.rtt_us) * 1000 if np.int64(t.rtt_us) else np.int64(UNKNOWN_RTT_NS)

@@ -18,6 +18,8 @@ from tcptrace_tw.tcp.state import (
     CONNS_LIVE,
     COOLING_HEAD,
     COOLS,
+    FIN_SENT,
+    HAS_RST,
     LONG_CONNECTIONS,
     NOW,
     ONE_WAY_CONNECTIONS,
@@ -27,6 +29,7 @@ from tcptrace_tw.tcp.state import (
     RELEASED,
     REMEMBER,
     SAW_PLAIN,
+    VAIN_CONNECTIONS,
 )
 from tcptrace_tw.tcp.time_wait import expire
 from tcptrace_tw.tcp.tombstone import bury, can_be_buried, is_due, oldest, unpack
@@ -159,6 +162,10 @@ def count_caveats(st, c):  # type: ignore[no-untyped-def]
     r = tcb_at(st, 2 * c + 1)
     if np.int64(conn_at(st, c).bits) & SAW_PLAIN:
         st.regs[PLAIN_CONNECTIONS] += 1
+    elif (np.int64(o.bits) | np.int64(r.bits)) & FIN_SENT == 0:
+        # Refused, probed, or never answered: the whole of it may be SYNs and RSTs.
+        if np.int64(conn_at(st, c).bits) & HAS_RST or np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
+            st.regs[VAIN_CONNECTIONS] += 1
     if np.int64(o.segments) + np.int64(r.segments) > 10:
         st.regs[LONG_CONNECTIONS] += 1
         if np.int64(o.segments) == 0 or np.int64(r.segments) == 0:

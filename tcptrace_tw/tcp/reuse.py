@@ -35,6 +35,7 @@ from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
     ABORTED,
     FIN_ACKED,
+    FIN_SENT,
     LAST_ACK_LOST,
     NOW,
     REFUSED,
@@ -128,6 +129,8 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     echo = options & HAS_TS != 0 and np.int64(seg.tsecr[i]) != 0
     by_echo = echo and np.int64(s.bits) & TS_VALID != 0 and np.int64(seg.tsecr[i]) == np.int64(s.ts_recent)
     by_isn = np.int64(s.segments) > 0 and is_linux_step(seq, np.int64(s.snd_nxt))
+    if by_isn and np.int64(s.bits) & FIN_SENT:
+        row.is_by_holder = 1  # no other state gives that number, whatever became of the peer's FIN
     row.is_linux_tw_reuse = 1 if row.is_by_holder and (by_isn or by_echo) else 0
     row.acceptance = ACCEPT_NOT_TIME_WAIT
     if np.int64(p.state) == TIME_WAIT:

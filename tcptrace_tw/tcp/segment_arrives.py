@@ -338,7 +338,7 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
             snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535)
     elif ahead == -1:  # a keep-alive probe
         silent = np.int64(rcv.last_frame) < np.int64(snd.last_frame)
-        snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if silent else 0
+        snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if silent else 1
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame

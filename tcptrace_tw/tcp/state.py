@@ -270,8 +270,9 @@ ODDITY = np.dtype(
     GRAVES_OLDEST,
     GRAVES_NEXT,
     BURIED,
+    VAIN_CONNECTIONS,
     REGISTERS,
-) = range(56)
+) = range(57)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (

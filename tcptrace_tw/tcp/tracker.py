@@ -135,6 +135,7 @@ class Tracker:
         }
         return {
             "plain_connections": int(regs[s.PLAIN_CONNECTIONS]),
+            "vain_connections": int(regs[s.VAIN_CONNECTIONS]),
             "long_connections": int(regs[s.LONG_CONNECTIONS]),
             "one_way_connections": int(regs[s.ONE_WAY_CONNECTIONS]),
             "duplicates": int(regs[s.DUPLICATES]),
