@@ -5,6 +5,8 @@ WORTH_TELLING = (
     "PAWS",
     "TW",
     "TCPTimeWaitOverflow",
+    "ListenOverflows",
+    "ListenDrops",
     "TCPSYNChallenge",
     "TCPChallengeACK",
     "TCPACKSkipped",
