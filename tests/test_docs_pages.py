@@ -1,10 +1,6 @@
 """The pages of docs/: generated ones are current, printed blocks are what the commands print, links lead somewhere."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -75,25 +71,3 @@ def test_every_condition_of_a_grading_table_can_be_read(rule):
     assert "lambda" not in " ".join(shown)
     assert len(set(shown)) == len(shown)
     assert catalogue.section(rule)
-
-
-SNIPPET = re.compile(r"```(python|sh)\n(.*?)```", re.DOTALL)
-SNIPPETS = [
-    (f"{path.stem}-{number}", language, text)
-    for path in sorted(pages.DOCS.glob("*.md"))
-    for number, (language, text) in enumerate(SNIPPET.findall(path.read_text()))
-    if path.stem != "adding-a-rule"  # it has a test of its own
-]
-
-
-@pytest.mark.parametrize(("language", "text"), [each[1:] for each in SNIPPETS], ids=[each[0] for each in SNIPPETS])
-def test_a_snippet_runs(language, text, tmp_path):
-    """Python as it stands; of shell lines those that begin with the tool."""
-    for name, fixture in (("trace", "syn-into-last-ack"), ("ring-00", "lost-last-ack"), ("ring-01", "half-close")):
-        shutil.copy(pages.ROOT / f"fixtures/kernel-{fixture}/capture.pcap", tmp_path / f"{name}.pcap")
-    tool = f"{sys.executable} -m tcptrace_tw"
-    lines = [tool + line.removeprefix("tcptrace-tw") for line in text.splitlines() if line.startswith("tcptrace-tw ")]
-    commands = [[sys.executable, "-c", text]] if language == "python" else [["sh", "-c", line] for line in lines]
-    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT), "TCPTRACE_TW_JIT": "0"}
-    for command in commands:
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)

@@ -18,6 +18,7 @@ STYLE = """
 .tw th[scope=row] { min-width: 6.2em; font-weight: 400; }
 .tw thead th { border-bottom: 1px solid var(--line); }
 .tw tbody tr { background: none; }
+.tw .n, .tw .sortable td:nth-child(-n+5) { white-space: nowrap; }
 .tw .n { text-align: right; font-variant-numeric: tabular-nums; }
 .tw th button { all: unset; cursor: pointer; color: inherit; }
 .tw th button:focus-visible { outline: 2px solid var(--mark); }

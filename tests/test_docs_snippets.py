@@ -1,0 +1,132 @@
+"""Every command and every piece of Python in README.md, CONTRIBUTING.md and docs/ runs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs import pages
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+ELSEWHERE = {
+    "adding-a-rule.md": "test_docs_adding_a_rule",
+    "cookbook.md": "test_docs_cookbook",
+    "ci.md": "test_docs_ci",
+}
+"""Pages whose snippets have a test of their own."""
+
+BY_HAND = (
+    "python3 -m venv",  # the set-up of a fresh machine: it fetches packages, .ci/run does it
+    ".venv/bin/",  # the same
+    "git clone",
+    "pip install",
+    "sudo python -m tests.lab",  # wants root and network namespaces
+)
+"""What a test cannot do on any machine."""
+
+NAMES = [("trace", "nat-few-ports"), ("ring-00", "lost-last-ack"), ("ring-01", "half-close"), ("cap", "half-close")]
+
+
+def snippets(language):
+    found = []
+    for path in [pages.ROOT / "README.md", *sorted(pages.DOCS.glob("*.md"))]:
+        if path.name not in ELSEWHERE:
+            texts = [text for kind, text in FENCE.findall(path.read_text()) if kind == language]
+            found += [pytest.param(text, id=f"{path.stem}-{number}") for number, text in enumerate(texts)]
+    return found
+
+
+def commands():
+    """Each line of each shell snippet; a line that ends in a backslash goes on."""
+    found = {}
+    for parameter in snippets("sh"):
+        for line in parameter.values[0].replace("\\\n", " ").splitlines():
+            line = line.partition(" #")[0].strip()
+            if line and not line.startswith(BY_HAND):
+                found.setdefault(line, pytest.param(line, id=f"{parameter.id}: {line[:60]}"))
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with the captures that the pages speak of, and with what ``analyze -o out`` wrote."""
+    folder = tmp_path_factory.mktemp("desk")
+    for name, fixture in NAMES:
+        shutil.copy(pages.ROOT / f"fixtures/kernel-{fixture}/capture.pcap", folder / f"{name}.pcap")
+    (folder / "fixtures").symlink_to(pages.ROOT / "fixtures")
+    run(f"{TOOL} analyze trace.pcap -o out", folder)
+    return folder
+
+
+TOOL = f"{shlex.quote(sys.executable)} -m tcptrace_tw"
+
+
+def run(command, folder):
+    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT), "TCPTRACE_TW_JIT": "0", "COLUMNS": "80"}
+    arguments = {"cwd": folder, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(["bash", "-o", "pipefail", "-c", command], check=False, **arguments)
+
+
+@pytest.mark.parametrize("text", snippets("python"))
+def test_a_piece_of_python_runs(text, desk, tmp_path):
+    (tmp_path / "snippet.py").write_text(text)
+    done = run(f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'snippet.py'))}", desk)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_runs(line, desk):
+    """``check`` may find something; tcpdump reads a recording instead of an interface."""
+    words = shlex.split(line)
+    if "tcpdump" in words[:2]:
+        listen(words[words.index("tcpdump") :], desk)
+        return
+    assert words[0] in ("tcptrace-tw", "python"), f"no test knows how to run: {line}"
+    if words[0] == "python":
+        exists_and_helps(words)
+        return
+    done = run(TOOL + line.removeprefix("tcptrace-tw"), desk)
+
+    assert done.returncode in ((0, 1) if words[1] == "check" else (0,)), done.stderr
+
+
+def listen(words, desk):
+    """The options are known and the filter means something: it is run over a recording, as nobody in particular."""
+    if shutil.which("tcpdump") is None:
+        pytest.skip("tcpdump is not installed")
+    at = words.index("-i")
+    words[at : at + 2] = ["-r", "trace.pcap"]
+    words = words[: words.index("|")] if "|" in words else words
+    if "-w" in words:
+        words[words.index("-w") + 1] = "written.pcap"
+    done = run(shlex.join(words), desk)
+
+    assert done.returncode == 0, done.stderr
+
+
+def exists_and_helps(words):
+    """``python -m tests.docs`` and its siblings rewrite the project or take long: they must be there, no more."""
+    assert words[1] == "-m"
+    path = pages.ROOT.joinpath(*words[2].split("."))
+
+    assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+
+
+def test_no_fence_has_a_language_that_nobody_runs():
+    kinds = set()
+    for path in [pages.ROOT / "README.md", *pages.DOCS.glob("*.md")]:
+        kinds |= {kind for kind, _ in FENCE.findall(path.read_text()) if path.name not in ELSEWHERE}
+
+    assert kinds <= {"python", "sh", "text", "toml", "mermaid"}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_pages_with_a_test_of_their_own_have_it(name):
+    if (pages.DOCS / name).exists():
+        assert (Path(__file__).parent / f"{ELSEWHERE[name]}.py").exists()
