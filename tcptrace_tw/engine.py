@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 
 from tcptrace_tw import jit
+from tcptrace_tw.capture.head import expected_size
 
 WORTH_COMPILING_BYTES = 4_000_000
 """Interpreted, this much of a capture takes about as long as compiling the kernels once."""
@@ -51,6 +53,10 @@ def _is_large(files: Sequence[str]) -> bool:
     for name in files:
         if name == "-" or "://" in name:
             return True  # a pipe or a remote file: nobody knows
-        if os.path.exists(name):
-            total += os.path.getsize(name)
+        if not os.path.isfile(name):
+            return os.path.exists(name)  # a named pipe: nobody knows either; what is missing will be said
+        with contextlib.suppress(OSError):
+            total += expected_size(name, WORTH_COMPILING_BYTES - total)
+        if total >= WORTH_COMPILING_BYTES:
+            break
     return total >= WORTH_COMPILING_BYTES

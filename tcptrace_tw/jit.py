@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import hashlib
 import os
 import types
@@ -96,6 +97,7 @@ def mark_cached(folder: Path) -> None:
         (folder / "complete").touch()
 
 
+@functools.cache
 def _digest() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.export import copy_frames
-from tcptrace_tw.capture.facts import CaptureFacts
+from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.moment import parse_span
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.select import Filter
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import CaptureError, UsageError
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.report.ladder import Step
@@ -192,6 +192,7 @@ class _Run:
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
         self.facts = CaptureFacts(remarks=found.remarks)
+        self._unreadable = 0
         self._files = found
         self._filter = Filter(settings.filter) if settings.filter else None
         span = parse_span(settings.since, settings.until)
@@ -280,13 +281,22 @@ class _Run:
             yield batch
 
     def _file(self, index: int, name: str, progress: Progress | None) -> Iterator[Segments]:
-        with open_stream(name) as stream:
-            reader = Reader(stream, compiled=self._compiled, file_index=index, batch_size=BATCH_SIZE)
-            self.facts.files.append(reader.facts)
-            for batch in reader.batches():
-                if progress is not None:
-                    progress(stream.position, stream.size)
-                yield batch
+        """The segments of one file; of a set, the other files count when one of them cannot be read."""
+        facts = FileFacts(name)
+        self.facts.files.append(facts)
+        try:
+            with open_stream(name) as stream:
+                reader = Reader(stream, compiled=self._compiled, file_index=index, batch_size=BATCH_SIZE)
+                facts = self.facts.files[-1] = reader.facts
+                for batch in reader.batches():
+                    if progress is not None:
+                        progress(stream.position, stream.size)
+                    yield batch
+        except CaptureError as error:
+            self._unreadable += 1
+            if self._unreadable == len(self._files.files):
+                raise
+            facts.damage = str(error).removeprefix(f"{name}: ")
 
     def _count(self, rows: Iterator[tuple[Table, NDArray[Any]]]) -> Iterator[tuple[Table, NDArray[Any]]]:
         for table, chunk in rows:

@@ -23,9 +23,14 @@ from tcptrace_tw.jit import inlined, kernel
 
 SECTION, INTERFACE, OLD_PACKET, SIMPLE_PACKET, STATISTICS, PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
 BIG, LITTLE = bytes.fromhex("1a2b3c4d"), bytes.fromhex("4d3c2b1a")
-BLOCK_MIN = 12
+BLOCK_MIN, INTERFACE_MIN = 12, 20
+NOT_COUNTED = 0xFFFF
+"""In the obsolete Packet Block: how many frames were lost before it is not known."""
 BLOCK_MAX = 1 << 24
 """A longer packet, section, interface or statistics block is damage."""
+
+CLOCKS_KEPT = 4096
+"""Interfaces mostly say the same of their clocks; so many different ways to say it are read only once."""
 
 _OPT_TSRESOL, _OPT_TSOFFSET, _OPT_IFDROP, _OPT_OSDROP = 9, 14, 5, 7
 _TIME_MAX = 4_600_000_000_000_000_000
@@ -71,11 +76,12 @@ def scan_pcapng(
     last_time: int,
     frames: Any,
     room: int,
+    dropped: Any,
 ) -> tuple[int, int, int]:
     """Note up to ``room`` packets of ``data[at:end]``; return the next offset, their number, and why it ended.
 
     ``BLOCK``: the next block is not for the kernel. ``known`` is the number of interfaces; ``last_time`` is for
-    simple packets, which have no time of their own.
+    simple packets, which have no time of their own. ``dropped[0]`` adds up the frames that packet blocks report lost.
     """
     count = 0
     while count < room:
@@ -119,6 +125,9 @@ def scan_pcapng(
                 int(interface.multiplier),
                 int(interface.divisor),
             )
+            if kind == OLD_PACKET:
+                drops = file_u16(data, at + 10, is_big)
+                dropped[0] += drops if drops != NOT_COUNTED else 0
         frames.time[count] = time
         frames.at[count] = at + head
         frames.caplen[count] = caplen
@@ -134,17 +143,25 @@ class PcapngFile:
     """A pcapng file whose magic has been seen."""
 
     def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
-        self.links: tuple[int, ...] = ()
+        self._links: dict[int, int] = {}
+        self._clocks: dict[bytes, tuple[int, int, int, int]] = {}
         self._facts = facts
         self._is_big = False
         self._interfaces = np.zeros(8, Interface).view(np.recarray)
         self._known = 0
         self._skip = 0
         self._last_time = 0
-        self._lost: dict[tuple[int, int], int] = {}
+        self._lost: dict[int, int] = {}
+        self._reported = 0
+        self._dropped = np.zeros(1, np.int64)
         self._sections = 0
         self._scan = jit.load(scan_pcapng, compiled=compiled)
         facts.format = "pcapng"
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """The link types of all interfaces, in the order of their first ones."""
+        return tuple(self._links)
 
     def scan(self, window: Window, frames: Any, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames; see ``reader.Format``."""
@@ -160,7 +177,10 @@ class PcapngFile:
             self._last_time,
             frames,
             room,
+            self._dropped,
         )
+        if self._dropped[0]:
+            self._facts.lost_frames = max(self._reported, int(self._dropped[0]))
         if count:
             self._last_time = int(frames.time[count - 1])
         return count, self._block(window) if outcome == BLOCK else outcome
@@ -225,6 +245,8 @@ class PcapngFile:
         if not self._is_known(kind):
             self._skip = (length + 3) & ~3
             return FULL
+        if kind == INTERFACE:
+            return self._interfaces_in_a_row(window)
         if length > BLOCK_MAX:
             return DAMAGED
         if window.end - window.start < (length + 3) & ~3:
@@ -235,48 +257,84 @@ class PcapngFile:
         return FULL
 
     def _describe(self, kind: int, block: bytes) -> bool:
-        if kind == SECTION:
-            return self._section(block)
-        if kind == INTERFACE:
-            return self._interface(block)
-        return self._statistics(block)
+        return self._section(block) if kind == SECTION else self._statistics(block)
 
     def _section(self, block: bytes) -> bool:
         """A section may have another byte order than the one before; its interfaces count from 0 again."""
         if len(block) < 28 or block[8:12] not in (BIG, LITTLE):
             return False
+        if self._is_big != (block[8:12] == BIG):
+            self._clocks.clear()
         self._is_big = block[8:12] == BIG
         self._known = 0
+        self._lost.clear()
         self._sections += 1
         if self._sections == 1:
             self._facts.format = f"pcapng, {'big' if self._is_big else 'little'}-endian"
         return True
 
-    def _interface(self, block: bytes) -> bool:
-        if len(block) < 20:
-            return False
-        link, _, snaplen = struct.unpack_from(f"{self._order}HHI", block, 8)
+    def _interfaces_in_a_row(self, window: Window) -> int:
+        """Read all interface blocks that follow each other: a hostile file has a million of them."""
+        head = struct.Struct(f"{self._order}II")
+        rows, at, outcome = [], window.start, FULL
+        while outcome == FULL and at + BLOCK_MIN <= window.end:
+            kind, length = head.unpack_from(window.data, at)
+            step = (length + 3) & ~3
+            if kind != INTERFACE:
+                break
+            if not INTERFACE_MIN <= length <= BLOCK_MAX:
+                outcome = DAMAGED
+            elif at + step > window.end:
+                outcome = DRY
+            else:
+                rows.append(self._interface(bytes(window.data[at + 8 : at + length - 4])))
+                at += step
+        self._add(rows)
+        window.start = at
+        # What was read may be followed by packets, whatever comes after them.
+        return outcome if not rows else FULL
+
+    def _interface(self, body: bytes) -> tuple[int, ...]:
+        """The row of an interface, from its block without the frame around it."""
+        link, _, snaplen = struct.unpack_from(f"{self._order}HHI", body)
+        options = body[8:]
+        clock = self._clocks.get(options)
+        if clock is None:
+            if len(self._clocks) == CLOCKS_KEPT:
+                self._clocks.clear()
+            clock = self._clocks[options] = self._clock(options)
+        self._note(link, snaplen, clock)
+        return (self._links[link], snaplen, *clock)
+
+    def _clock(self, options: bytes) -> tuple[int, int, int, int]:
+        """What options say of the clock: shift, multiplier, divisor and offset in ns."""
         shift, multiplier, divisor, offset_s = 0, 1000, 1, 0
-        for code, value in self._options(block[16:-4]):
+        for code, value in self._options(options):
             if code == _OPT_TSRESOL and value:
                 shift, multiplier, divisor = _resolution(value[0])
             elif code == _OPT_TSOFFSET and len(value) == 8:
                 (offset_s,) = struct.unpack(f"{self._order}q", value)
-        offset_ns = max(-_TIME_MAX, min(offset_s * 1_000_000_000, _TIME_MAX))
-        if self._known == len(self._interfaces):
-            self._interfaces = np.concatenate([self._interfaces, np.zeros_like(self._interfaces)]).view(np.recarray)
-        self._interfaces[self._known] = (slow.known(link), snaplen, shift, multiplier, divisor, offset_ns)
-        self._known += 1
-        self._note(link, snaplen, shift, multiplier, divisor)
-        return True
+        return shift, multiplier, divisor, max(-_TIME_MAX, min(offset_s * 1_000_000_000, _TIME_MAX))
 
-    def _note(self, link: int, snaplen: int, shift: int, multiplier: int, divisor: int) -> None:
+    def _add(self, rows: list[tuple[int, ...]]) -> None:
+        known = self._known + len(rows)
+        if known > len(self._interfaces):
+            interfaces = np.zeros(max(known, 2 * len(self._interfaces)), Interface)
+            interfaces[: self._known] = self._interfaces[: self._known]
+            self._interfaces = interfaces.view(np.recarray)
+        self._interfaces[self._known : known] = rows
+        self._known = known
+
+    def _note(self, link: int, snaplen: int, clock: tuple[int, int, int, int]) -> None:
         facts = self._facts
-        if not facts.links:
-            facts.format = f"pcapng, {_unit(shift, multiplier, divisor)}, {'big' if self._is_big else 'little'}-endian"
-        self.links = tuple(dict.fromkeys((*self.links, link)))
-        facts.links = tuple(dict.fromkeys(map(link_name, self.links)))
-        facts.snaplen = max(facts.snaplen, snaplen)
+        if snaplen > facts.snaplen:
+            facts.snaplen = snaplen
+        if link in self._links:
+            return
+        if not self._links:
+            facts.format = f"pcapng, {_unit(*clock[:3])}, {'big' if self._is_big else 'little'}-endian"
+        self._links[link] = slow.known(link)
+        facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
 
     def _statistics(self, block: bytes) -> bool:
         """Statistics count from the begin of the capture: the last block of an interface is the one that counts."""
@@ -287,8 +345,10 @@ class PcapngFile:
         for code, value in self._options(block[20:-4]):
             if code in (_OPT_IFDROP, _OPT_OSDROP) and len(value) == 8:
                 lost += struct.unpack(f"{self._order}Q", value)[0]
-        self._lost[self._sections, which] = lost
-        self._facts.lost_frames = sum(self._lost.values())
+        if which < self._known:
+            self._reported += lost - self._lost.get(which, 0)
+            self._lost[which] = lost
+            self._facts.lost_frames = max(self._reported, int(self._dropped[0]))
         return True
 
     def _options(self, data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -26,7 +26,9 @@ _NO_TIME = (1 << 63) - 1
 class Format(Protocol):
     """A file format: it knows how to find frames in the window."""
 
-    links: tuple[int, ...]
+    @property
+    def links(self) -> tuple[int, ...]:
+        """The link types of its frames."""
 
     def scan(self, window: Window, frames: fr.Frames, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames and move the window past them; return their number and why it ended."""
@@ -67,7 +69,6 @@ class Reader:
         self._totals = np.zeros(1, fr.Totals).view(np.recarray)
         self._totals[0].first_time = _NO_TIME
         self._survey = jit.load(fr.survey, compiled=compiled)
-        self._decode_from = jit.load(decode_one, compiled=compiled)
         self._decode_frames = jit.load(decode_frames, compiled=compiled)
         self._format = self._open()
 
@@ -92,6 +93,8 @@ class Reader:
         if not window.need(4) and window.start == window.end:
             raise CaptureError(f"{name}: byte 0: the file is empty; capture again, or wait until it is written")
         magic = window.peek(4)
+        if self._stream.damage is not None and window.end - window.start < pcap.HEADER_LEN:
+            raise CaptureError(f"{name}: {self._stream.damage.partition('; ')[0]}; there is no whole frame before it")
         if pcap.is_pcap(magic):
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
         if pcapng.is_pcapng(magic):
@@ -126,11 +129,12 @@ class Reader:
         return kept
 
     def _decode_one(self, i: int, row: int) -> int:
-        frames, data = self._frames, self._window.data
+        """One frame in Python: to compile the kernel once more for what is rare would take longer."""
+        frames, data = self._frames, self._window.view
         at, end = int(frames.at[i]), int(frames.at[i] + frames.caplen[i])
         kind, inside = slow.peel(int(frames.link[i]), bytes(data[at:end]))
         wire_end = at + int(frames.wirelen[i])
-        return int(self._decode_from(data, at + inside, end, wire_end, kind, 0, self._batch, row))
+        return int(decode_one(data, at + inside, end, wire_end, kind, 0, self._batch, row))
 
     def _finish_batch(self, n: int) -> Any:
         batch: Any = segments.head(self._batch, n)

@@ -31,7 +31,8 @@ WINDOW_SIZE = 1 << 20
 class Window:
     """``data[start:end]`` are the bytes not yet used; ``offset`` is where ``data[0]`` lies in the stream.
 
-    ``data`` is a uint8 array for compiled kernels, a memoryview for interpreted ones (see ``octets``). A prompt
+    ``data`` is a uint8 array for compiled kernels, a memoryview for interpreted ones (see ``octets``); ``view`` is
+    the same bytes as a memoryview in any case. A prompt
     window hands on what has come; any other waits until it is full.
     """
 
@@ -45,8 +46,8 @@ class Window:
         self._allocate(size)
 
     def _allocate(self, size: int) -> None:
-        self._view = memoryview(bytearray(size))
-        self.data: Any = np.frombuffer(self._view, np.uint8) if self._compiled else self._view
+        self.view = memoryview(bytearray(size))
+        self.data: Any = np.frombuffer(self.view, np.uint8) if self._compiled else self.view
 
     def refill(self) -> bool:
         """Keep the unused bytes, read more behind them; False when the stream has no more.
@@ -54,18 +55,18 @@ class Window:
         The window grows when one record needs more than it has; the formats bound the size of a record.
         """
         rest = self.end - self.start
-        old = self._view
+        old = self.view
         if rest == len(old):
             self._allocate(2 * len(old))
-        self._view[:rest] = old[self.start : self.end]
+        self.view[:rest] = old[self.start : self.end]
         self.offset += self.start
         self.start, self.end = 0, rest
         return self._read()
 
     def _read(self) -> bool:
         count = 0
-        while not self._is_ended and self.end < len(self._view):
-            got = self._stream.readinto(self._view[self.end :])
+        while not self._is_ended and self.end < len(self.view):
+            got = self._stream.readinto(self.view[self.end :])
             self._is_ended = got == 0
             self.end += got
             count += got
@@ -82,7 +83,7 @@ class Window:
 
     def peek(self, size: int) -> bytes:
         """The next ``size`` bytes, or what there is of them."""
-        return bytes(self._view[self.start : min(self.start + size, self.end)])
+        return bytes(self.view[self.start : min(self.start + size, self.end)])
 
     def take(self, size: int) -> bytes:
         """Use the next ``size`` bytes, of which there are enough."""

@@ -6,6 +6,7 @@ import argparse
 import faulthandler
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 import traceback
@@ -17,6 +18,9 @@ from tests.fuzz import mutate, seeds, targets
 
 HANG_S = 5
 RSS_MB = 500
+WARM_UP_S, WARM_UP_CASES = 120, 40
+"""The first cases of a worker also pay for imports, and for kernels that are compiled where they are first needed."""
+TELL_EVERY = 5000
 DEATHS_MAX = 50
 """More say that something else is wrong than the cases."""
 
@@ -28,8 +32,15 @@ def run(options: argparse.Namespace) -> tuple[int, list[str]]:
     for job in range(options.jobs):
         numbers = range(options.first + job, options.first + options.count, options.jobs)
         lanes.append(_Lane(context, options, numbers))
-    while any(lane.poll() for lane in lanes):
+    told = 0
+    working = lanes
+    while working:
+        working = [lane for lane in working if lane.poll()]
         time.sleep(0.2)
+        done = sum(lane.at for lane in lanes)
+        if done - told >= TELL_EVERY:
+            told = done
+            print(f"{done} cases", file=sys.stderr, flush=True)
     return sum(lane.done for lane in lanes), [failure for lane in lanes for failure in lane.failures]
 
 
@@ -50,6 +61,11 @@ class _Lane:
         arguments = (vars(self._options), self._numbers, self._at, self._queue)
         self._worker = self._context.Process(target=work, args=arguments, daemon=True)
         self._worker.start()
+
+    @property
+    def at(self) -> int:
+        """How many cases have been run."""
+        return min(self._at.value, len(self._numbers))
 
     def poll(self) -> bool:
         """Collect failures; whether there is more to wait for."""
@@ -79,12 +95,12 @@ def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[in
     target = targets.TARGETS[args.target]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case"
+        warm = at.value + WARM_UP_CASES
         while at.value < len(numbers):
             number = numbers[at.value]
             data = mutate.case(number, start, args.run)
             path.write_bytes(data)
-            # The first case also pays for imports, and for compiling where that is asked for.
-            faulthandler.dump_traceback_later(HANG_S if at.value > 1 else 120, exit=True)
+            faulthandler.dump_traceback_later(HANG_S if at.value >= warm else WARM_UP_S, exit=True)
             try:
                 target(path, number)
                 if targets.rss_mb() > RSS_MB:

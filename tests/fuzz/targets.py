@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import shutil
@@ -17,9 +18,19 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
-from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.errors import CaptureError, UsageError
 
-COMMANDS = (("report",), ("check", "--fail-on", "info:predicted"), ("analyze",), ("report", "--json"))
+COMMANDS = (
+    ("report",),
+    ("check", "--fail-on", "info:predicted"),
+    ("report", "--json", "--ignore-vlan"),
+    ("check", "--since", "+0.5s", "--filter", "tcp and not port 1"),
+    ("show", "--connection", "1"),
+    ("export", "--connection", "1", "--output", "{out}"),
+    ("report", "--until", "+1s", "{path}"),
+    ("analyze", "--output", "{out}"),
+)
+"""Every case goes through one of them. The last but one reads the case twice, as files of one capture."""
 
 
 def read(path: Path, number: int) -> None:
@@ -68,27 +79,39 @@ def _checked(facts: FileFacts, parts: list[Any], fields: Any) -> tuple[list[Any]
 
 def command(path: Path, number: int) -> None:
     """A whole command, as typed."""
-    from tcptrace_tw.cli.app import app
-
     out = path.with_name(f"{path.name}.out")
-    arguments = list(COMMANDS[number % len(COMMANDS)])
-    arguments[1:1] = [str(path), "--debug"]
-    if arguments[0] == "analyze":
-        arguments += ["-o", str(out)]
+    name, *options = COMMANDS[number % len(COMMANDS)]
+    arguments = [name, str(path), "--debug", *(option.format(path=path, out=out) for option in options)]
     stdout, stderr = io.TextIOWrapper(io.BytesIO()), io.StringIO()
     code: Any = 0
     try:
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-            app(arguments, standalone_mode=False)
+            _command_line()(arguments, standalone_mode=False)
     except SystemExit as exit:
         code = exit.code
-    except CaptureError:
-        code = 3
+    except CaptureError as error:
+        code, message = 3, str(error)
+        assert message.startswith(str(path)), f"a message that does not say where: {message}"
+        assert "\n" not in message
+    except UsageError as error:
+        code = 2 if "no connection 1" in str(error) else str(error)
     finally:
         shutil.rmtree(out, ignore_errors=True)
-    assert code in (0, None, 1, 3), f"exit code {code}: {stderr.getvalue()[-500:]}"
-    assert code != 1 or arguments[0] == "check", f"exit code 1: {stderr.getvalue()[-500:]}"
+        out.unlink(missing_ok=True)
+    assert code in (0, None, 3) or (code, name) == (1, "check") or (code == 2 and name in ("show", "export")), (
+        f"exit code {code}: {stderr.getvalue()[-500:]}"
+    )
     assert "Traceback" not in stderr.getvalue()
+
+
+@functools.cache
+def _command_line() -> Any:
+    """The command line, put together once."""
+    import typer.main
+
+    from tcptrace_tw.cli.app import app
+
+    return typer.main.get_command(app)
 
 
 def find(path: Path, number: int) -> None:

@@ -1,0 +1,176 @@
+"""What harms readers of captures, one of each kind: no traceback, no hang, no flood of memory, and a true count.
+
+Smaller ones lie in ``tests/fuzz/corpus``; these are long, or live.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tcptrace_tw import engine, pipeline
+from tcptrace_tw.capture import ring
+from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.head import read_head
+from tcptrace_tw.capture.reader import Reader
+from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.errors import CaptureError
+from tests import capture_bytes as cb
+from tests.fuzz.seeds import conversation
+
+TALK = list(conversation())
+PACKETS = b"".join(cb.packet(r.frame, r.time_ns // 1000) for r in TALK)
+HANG_S = 5
+MANY = 1_000_000
+MANY_OTHERS = 200_000
+
+
+def read(path: Path) -> FileFacts:
+    with open_stream(str(path)) as stream:
+        reader = Reader(stream, compiled=False)
+        for _ in reader.batches():
+            pass
+    return reader.facts
+
+
+def interfaces(order: str) -> bytes:
+    """All different, as far as a snap length can be."""
+    shape = struct.Struct(f"{order}IIHHII")
+    return b"".join(shape.pack(1, 20, cb.ETHERNET, 0, 1 + i % 200_000, 20) for i in range(MANY))
+
+
+MANY_BLOCKS: dict[str, tuple[Callable[[], bytes], int]] = {
+    "interfaces": (lambda: cb.section() + interfaces("<") + PACKETS, len(TALK)),
+    "big-endian interfaces": (lambda: cb.section(">") + interfaces(">")[: 20 * MANY_OTHERS], 0),
+    "sections": (lambda: cb.section() * (MANY_OTHERS) + cb.interface() + PACKETS, len(TALK)),
+    "statistics": (
+        lambda: cb.section() + cb.interface() + b"".join(cb.statistics(i, i) for i in range(MANY_OTHERS)) + PACKETS,
+        len(TALK),
+    ),
+    "unknown blocks": (lambda: cb.section() + cb.interface() + cb.block(0xBAD, b"") * MANY_OTHERS + PACKETS, len(TALK)),
+}
+
+
+@pytest.mark.parametrize("kind", MANY_BLOCKS)
+def test_a_million_blocks_are_read_in_seconds(tmp_path: Path, kind: str) -> None:
+    """Processor time, because other tests run beside it; interpreted, the slower way."""
+    make, segments = MANY_BLOCKS[kind]
+    path = tmp_path / "many.pcapng"
+    path.write_bytes(make())
+
+    begun = time.process_time()
+    facts = read(path)
+    read_head(str(path))
+
+    assert facts.tcp_segments == segments
+    assert facts.damage is None
+    assert time.process_time() - begun < HANG_S
+
+
+def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    path.write_bytes(cb.section() + cb.interface() + cb.statistics(0, 3) + cb.statistics(7, 1000) + PACKETS)
+
+    assert read(path).lost_frames == 3
+
+
+def test_the_old_packet_block_says_how_many_frames_were_lost(tmp_path: Path) -> None:
+    """The count since the packet before; 65535 stands for: not known."""
+    path = tmp_path / "x.pcapng"
+    blocks = [bytearray(cb.old_packet(record.frame)) for record in TALK[:3]]
+    for block, drops in zip(blocks, (2, 0xFFFF, 5), strict=True):
+        struct.pack_into("<H", block, 10, drops)
+    path.write_bytes(cb.section() + cb.interface() + b"".join(blocks))
+
+    assert read(path).lost_frames == 7
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_a_fifo_that_closes_in_mid_record_gives_what_came_before(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    data = cb.pcap(TALK) if form == "pcap" else cb.section() + cb.interface() + PACKETS
+
+    def feed() -> None:
+        with path.open("wb", buffering=0) as fifo:
+            fifo.write(data[:-7])
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    facts = read(path)
+    feeder.join()
+
+    assert facts.frames == len(TALK) - 1
+    assert facts.damage is not None
+    assert facts.damage.endswith(f"the {len(TALK) - 1} frames before it were kept")
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_some_end(tmp_path: Path) -> None:
+    """tcpdump may still write it: every whole record at hand is taken, and what is half written is told."""
+    path = tmp_path / "growing.pcap"
+    data = cb.pcap(TALK * 50)
+    path.write_bytes(data[: len(data) // 3])
+    with open_stream(str(path)) as stream:
+        reader = Reader(stream, compiled=False, batch_size=16, window_size=4096)
+        batches = reader.batches()
+        next(batches)
+        with path.open("ab") as file:
+            file.write(data[len(data) // 3 : -5])
+        for _ in batches:
+            pass
+
+    assert reader.facts.frames == len(TALK) * 50 - 1
+    assert reader.facts.damage is not None
+
+
+def test_a_directory_full_of_things_that_are_no_captures(tmp_path: Path) -> None:
+    """Sockets, dangling links, loops of links, empty files, texts, noise; one capture among them."""
+    for i in range(50):
+        (tmp_path / f"text{i}").write_text("this is a text\n" * i)
+        (tmp_path / f"noise{i}").write_bytes(os.urandom(100) or b"")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "nowhere").symlink_to("missing")
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(b"a text")[:-3])
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(CaptureError, match="no capture found"):
+        ring.find([str(tmp_path)])
+
+    (tmp_path / "capture").write_bytes(cb.pcap(TALK))
+    found = ring.find([str(tmp_path)])
+    assert found.files == [str(tmp_path / "capture")]
+    assert "left out" in found.remarks[0]
+
+
+def test_one_file_of_a_set_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Its magic is that of a capture, so it is one, and damaged; alone it is an error."""
+    (tmp_path / "a").write_bytes(cb.pcap(TALK))
+    (tmp_path / "b").write_bytes(gzip.compress(cb.pcap(TALK))[:15])
+    summary = pipeline.analyze([str(tmp_path)], pipeline.Settings(), [])
+
+    assert summary.capture.frames == len(TALK)
+    assert [file.damage is None for file in summary.capture.files] == [True, False]
+    (tmp_path / "a").unlink()
+    with pytest.raises(CaptureError, match="no whole frame"):
+        pipeline.analyze([str(tmp_path)], pipeline.Settings(), [])
+
+
+@pytest.mark.parametrize("turns", [1, 5000])
+def test_a_packed_capture_is_judged_by_what_it_will_unpack_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """Whether to compile: a capture of 12 MB may be packed into 100 kB."""
+    monkeypatch.delenv("TCPTRACE_TW_JIT", raising=False)
+    path = tmp_path / "x.pcap.gz"
+    data = cb.pcap(TALK)
+    path.write_bytes(gzip.compress(data[:24] + data[24:] * turns, 1))
+
+    assert path.stat().st_size < engine.WORTH_COMPILING_BYTES
+    assert engine.choose([str(path)], None) == (turns > 1)
