@@ -1,5 +1,7 @@
 """The errors a user can cause or meet; anything else that is raised is a bug and keeps its traceback."""
 
+from collections.abc import Iterable
+
 
 class TcptraceError(Exception):
     """Base of the errors that are told to the user in one line."""
@@ -14,3 +16,21 @@ class CaptureError(TcptraceError):
 
 class UsageError(TcptraceError):
     """An option, a rule id or a setting is wrong."""
+
+
+_LISTED = 12
+"""More words than these are not listed in an error."""
+
+_ALIKE = 0.6
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """What to write instead of a word that is not known: ``did you mean sarif? there are json, sarif``."""
+    from difflib import SequenceMatcher
+
+    words = list(known)
+    alike = [SequenceMatcher(None, word.lower(), each.lower()).ratio() for each in words]
+    listed = f"write one of {', '.join(words)}" if len(words) <= _LISTED else ""
+    if max(alike, default=0) < _ALIKE:
+        return listed or "it is none that is known"
+    return f"did you mean {words[alike.index(max(alike))]}? {listed}".rstrip()

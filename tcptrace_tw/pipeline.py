@@ -49,6 +49,8 @@ class Settings:
     """Only connections with a segment in this span, whole; as ``capture.moment`` reads it. Empty: open."""
     ignore_vlan: bool = False
     """Leave VLAN ids and ids of tunnels out of the tuple."""
+    thresholds: tuple[tuple[str, str, int | None, int | None], ...] = ()
+    """Rule, one of its numbers, and the least and the most of it that make a finding."""
     keep_duplicates: bool = False
     """Take frames that are copies of a segment for segments of their own."""
 
@@ -100,7 +102,7 @@ def analyze(
     """
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
     run = _Run(captures, settings, notice, transitions="transitions" in wanted)
-    desk = RuleDesk(settings.select, settings.ignore, run.profile)
+    desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds)
     overview = Overview()
 
     def pass_on(table: Table, rows: NDArray[Any]) -> None:

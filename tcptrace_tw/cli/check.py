@@ -1,6 +1,7 @@
 """``tcptrace-tw check``: findings like a linter's, and an exit code for CI."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,24 +12,95 @@ from tcptrace_tw.cli import run
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
-    from tcptrace_tw.report.lines import Tally
+    from tcptrace_tw.checking.plan import Plan, Wishes
+    from tcptrace_tw.pipeline import Settings, Sink, Summary
+    from tcptrace_tw.report.checked import Checked
+
+VERDICT, POLICY = "Verdict", "Policy"
 
 
 @run.command
 def check(
     captures: o.CapturesOrFolder = None,
     fail_on: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--fail-on",
-            metavar="SEVERITY[:CONFIDENCE]",
-            help="Exit with 1 when a finding is at least this severe and this sure; never to always exit with 0.",
+            metavar="BAR",
+            help="Exit with 1 when a finding is at least this severe and this sure, as in warning:confirmed;"
+            " never to always exit with 0. Default: error:likely.",
+            rich_help_panel=VERDICT,
         ),
-    ] = "error:likely",
+    ] = None,
     show: Annotated[
-        str, typer.Option("--show", metavar="SEVERITY", help="Print findings of this severity or worse.")
-    ] = "notice",
-    profile: o.Profile = "linux",
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="SEVERITY",
+            help="Show findings of this severity or worse. Default: notice.",
+            rich_help_panel=VERDICT,
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="FILE",
+            help="Findings that this file knows do not fail the check.",
+            rich_help_panel=VERDICT,
+        ),
+    ] = None,
+    update_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--update-baseline", help="Write the baseline anew: all that is shown is known.", rich_help_panel=VERDICT
+        ),
+    ] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="What to print: text (the default), json, ndjson, sarif, junit, github or gitlab.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT=FILE",
+            help="Write a format to a file, as in sarif=out.sarif; can be given several times.",
+            show_default=False,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The policy, instead of the nearest tcptrace-tw.toml or pyproject.toml.",
+            rich_help_panel=POLICY,
+        ),
+    ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Look for no policy.", rich_help_panel=POLICY)] = False,
+    show_policy: Annotated[
+        bool,
+        typer.Option(
+            "--show-policy", help="Print what holds for this check and where it comes from.", rich_help_panel=POLICY
+        ),
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How the hosts behave and how long 2MSL is: linux (the default), rfc, freebsd, macos, windows, ...",
+            rich_help_panel=o.SETTINGS,
+        ),
+    ] = None,
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
@@ -41,39 +113,83 @@ def check(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Print findings one a line, and exit with 1 when one is at or above the bar."""
-    from tcptrace_tw.report.lines import Bar, LineSink, Tally
-    from tcptrace_tw.spec.words import SEVERITY
+    """Print findings one a line, and exit with 1 when one is at or above the bar.
 
-    if show not in SEVERITY.words:
-        raise UsageError(f"--show {show}: write one of {', '.join(SEVERITY.words)}")
-    tally, least = Tally(Bar.parse(fail_on)), SEVERITY.code(show)
+    The command line wins over the policy, the policy over the defaults.
+
+    tcptrace-tw check trace.pcap --fail-on warning:confirmed -o sarif=out.sarif -o junit=out.xml
+
+    tcptrace-tw check trace.pcap --baseline known.json --update-baseline
+    """
+    from tcptrace_tw.checking.plan import Wishes, planned
+    from tcptrace_tw.report import outputs
+
+    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan}
+    wishes = Wishes(
+        fail_on, show, profile, run.two_msl_s(two_msl), _names(select), _names(ignore), baseline, others
+    )  # fmt: skip
+    wanted = outputs.parse(format_, output or ())
+    policy = None if no_config else _policy(config)
+    plan = planned(wishes, policy)
+    if update_baseline and plan.baseline is None:
+        raise UsageError("--update-baseline: give --baseline FILE too")
+    if show_policy:
+        _print_policy(plan, wishes, policy)
+        return
     captures = run.sources(captures, files_from)
-    settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
-    )
-    folder = run.written_folder(captures)
-    if folder is not None:
-        from tcptrace_tw.report.stored import stored_lines
-
-        lines, files = stored_lines(folder, tally, least, settings.select, settings.ignore)
-    else:
-        sink = LineSink(tally, least, run.has_several_files(captures))
-        summary = run.analyze(captures, settings, [sink], quiet, no_progress)
-        lines, files = sink.lines(), [file.name for file in summary.capture.files]
-    for line in lines:
-        print(line.text(files or [str(Path(captures[0]))]))
+    with outputs.Outputs(wanted) as opened:
+        checked = _check(captures, plan, update_baseline, quiet, no_progress)
+        opened.commit(checked)
     if not quiet:
-        _say_total(tally, fail_on)
-    if tally.failing:
+        _say_end(checked)
+    if checked.failing:
         sys.stdout.flush()
         raise run.Failed
 
 
-def _say_total(tally: "Tally", fail_on: str) -> None:
-    from tcptrace_tw.report.phrases import counted
-    from tcptrace_tw.report.phrases import tally as listed
+def _names(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else o.names(values)
 
-    total = int(tally.severities.sum())
-    detail = f": {listed(tally.shown, tally.shown)}" if total else ""
-    run.complain(f"{counted(total, 'finding')}{detail}; {tally.failing:,} at or above {fail_on}")
+
+def _policy(config: Path | None) -> "Plan | None":
+    """The policy that is named, or the nearest one; None where there is none."""
+    from tcptrace_tw.checking import policy_file
+
+    found = policy_file.find(Path.cwd()) if config is None else policy_file.read(config)
+    return None if found is None else policy_file.plan_of(found)
+
+
+def _check(captures: list[str], plan: "Plan", update_baseline: bool, quiet: bool, no_progress: bool) -> "Checked":
+    from datetime import date
+
+    from tcptrace_tw.checking.check import check_captures, check_folder, learn
+
+    def analyze(captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]") -> "Summary":
+        return run.analyze(captures, settings, sinks, quiet, no_progress)
+
+    say = (lambda text: None) if quiet else run.complain
+    for remark in plan.remarks(date.today()):
+        say(remark)
+    folder = run.written_folder(captures)
+    if folder is not None:
+        judged = check_folder(folder, plan, date.today(), say)
+    else:
+        judged = check_captures(captures, plan, analyze, date.today(), run.has_several_files(captures))
+    if update_baseline:
+        say(learn(judged, plan))
+    return judged.verdict(plan)
+
+
+def _print_policy(plan: "Plan", wishes: "Wishes", policy: "Plan | None") -> None:
+    from tcptrace_tw.checking.plan import told
+
+    for line in told(plan, wishes, policy):
+        print(line)
+
+
+def _say_end(checked: "Checked") -> None:
+    from tcptrace_tw.report.formats.text import total
+
+    for text in checked.stale:
+        run.complain(f"{checked.baseline}: did not come again: {text}")
+    run.complain(total(checked))

@@ -74,9 +74,7 @@ def settings(
     """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
-    if two_msl is not None and not 0 < two_msl <= 3600:
-        raise UsageError(f"--two-msl {two_msl:g}: 2MSL is between 0 and 3600 seconds")
-    return Settings(profile, two_msl, names(select), names(ignore), **others)
+    return Settings(profile, two_msl_s(two_msl), names(select), names(ignore), **others)
 
 
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
@@ -100,6 +98,13 @@ def use_disk_cache() -> None:
     from tcptrace_tw import engine
 
     engine.use_disk_cache()
+
+
+def two_msl_s(seconds: float | None) -> float | None:
+    """``--two-msl``; ``UsageError`` where it cannot be."""
+    if seconds is not None and not 0 < seconds <= 3600:
+        raise UsageError(f"--two-msl {seconds:g}: 2MSL is between 0 and 3600 seconds")
+    return seconds
 
 
 def analyze(

@@ -3,7 +3,9 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Hashable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NewType, TypeVar
 
 from tcptrace_tw.report.text import time_text
@@ -22,7 +24,7 @@ def to_json(value: Any) -> Any:
 
 def from_json(kind: type[Data], data: dict[str, Any]) -> Data:
     """The dataclass that ``to_json`` made ``data`` of; names that ``kind`` does not know are left out."""
-    hints = _hints(kind)
+    hints = _hints(typing.cast("Hashable", kind))
     return kind(**{name: _decode(data[name], hint) for name, hint in hints.items() if name in data})
 
 
@@ -33,7 +35,8 @@ def parse_time(text: str) -> Time:
     return Time(seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9]))
 
 
-def _hints(kind: type) -> dict[str, Any]:
+@lru_cache
+def _hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 

@@ -1,7 +1,7 @@
 """What a finding is about: its number, its connection, its endpoints and its evidence, from the rows of its rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tcptrace_tw.report.messages import COUNT, message
 from tcptrace_tw.report.text import FRAME_MASK, endpoint_text, ip_text, raw_text, row_of
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME, FRAME_BITS
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+from tcptrace_tw.spec.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
 
 FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP")
 """The first digit of a rule's number: TW is 1."""
@@ -99,6 +99,20 @@ def peer_fields(findings: Findings) -> tuple[str, str, str, str]:
     return one, two, three, four
 
 
+_SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "services": RESP}
+"""Which side ``ip`` of ``peer_fields`` is, in tables in which it is always the same."""
+
+
+def endpoints(findings: Findings) -> NDArray[np.uint8]:
+    """Which side of its connection ``ip`` is: a code of ``ENDPOINT``; 255 where it is none."""
+    table = findings.rule.table
+    own = {"time_wait": "holder"}.get(table, "endpoint")
+    if table not in _SIDES and own in _names(findings):
+        column: NDArray[np.uint8] = np.ascontiguousarray(findings.rows[own])
+        return column
+    return np.full(findings.rows.size, _SIDES.get(table, NULL_WORD), np.uint8)
+
+
 def frame_lists(findings: Findings) -> tuple[Ints, NDArray[np.int32]]:
     """All evidence frames one finding after the other, and the offset at which each finding's begin.
 
@@ -164,22 +178,22 @@ def frame_filter(frames: list[int]) -> str:
 class Finding:
     """One finding in full, as the terminal and ``check`` print it; ``frame`` is the one to look at first."""
 
-    finding_id: int
-    rule: str
-    name: str
-    severity: str
-    confidence: str
-    connection_id: int | None
-    endpoints: str
-    time: Time
-    file: int
-    frame: int | None
-    frames: tuple[int, ...]
-    message: str
-    values: dict[str, str]
-    rival: str
-    caveats: tuple[str, ...]
-    display_filter: str
+    finding_id: int = field(metadata={"doc": "The connection, then three digits for the rule: the same in every run."})
+    rule: str = field(metadata={"doc": "Rule id, as in RU002."})
+    name: str = field(metadata={"doc": "Rule name, as in reuse-inside-2msl."})
+    severity: str = field(metadata={"doc": "How bad."})
+    confidence: str = field(metadata={"doc": "How sure."})
+    connection_id: int | None = field(metadata={"doc": "What `show --connection` draws; null for the whole capture."})
+    endpoints: str = field(metadata={"doc": "Whom it is about: ADDRESS:PORT > ADDRESS:PORT, or less."})
+    time: Time = field(metadata={"doc": "When it began, UTC."})
+    file: int = field(metadata={"doc": "Index of the file that the frames are in."})
+    frame: int | None = field(metadata={"doc": "The frame to look at first, as Wireshark numbers it."})
+    frames: tuple[int, ...] = field(metadata={"doc": "All frames of the evidence."})
+    message: str = field(metadata={"doc": "One sentence."})
+    values: dict[str, str] = field(metadata={"doc": "The numbers behind it; those that end in _ns are nanoseconds."})
+    rival: str = field(metadata={"doc": "What else could explain it; empty where nothing could."})
+    caveats: tuple[str, ...] = field(metadata={"doc": "Properties of the capture that lower the confidence."})
+    display_filter: str = field(metadata={"doc": "To paste into Wireshark."})
 
 
 def finding(findings: Findings, index: int, several_files: bool = False) -> Finding:

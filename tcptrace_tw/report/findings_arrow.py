@@ -17,7 +17,7 @@ from tcptrace_tw.report.schema import CAVEATS, FILE, FRAMES, TIME, WORD, schema
 from tcptrace_tw.report.text import FRAME_MASK
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME, FINDINGS, FRAME_BITS
-from tcptrace_tw.spec.words import CONFIDENCE, NULL_WORD, SEVERITY
+from tcptrace_tw.spec.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY
 
 
 def findings_batch(findings: Findings, several_files: bool = False) -> pa.RecordBatch:
@@ -33,6 +33,7 @@ def findings_batch(findings: Findings, several_files: bool = False) -> pa.Record
         "confidence": words(findings.confidence, CONFIDENCE),
         "connection_id": numbers(about.connection_ids(findings)),
         "previous_connection_id": numbers(about.previous_connection_ids(findings)),
+        "endpoint": words(about.endpoints(findings), ENDPOINT),
         **dict(zip(("ip", "port", "peer_ip", "peer_port"), peers, strict=True)),
         "time": pa.array(np.ascontiguousarray(about.times(findings))).cast(TIME),
         "end_time": numbers(np.ascontiguousarray(about.end_times(findings))).cast(TIME),

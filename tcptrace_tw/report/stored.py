@@ -1,18 +1,15 @@
 """Reading back a folder that ``analyze`` wrote: the report from its manifest, findings from their table."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.digest import Digest
 from tcptrace_tw.report.folder import read_manifest
-from tcptrace_tw.report.lines import Line, Tally
 from tcptrace_tw.spec.columns import SCHEMA_VERSION
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 
 Names = tuple[str, ...]
 
@@ -42,40 +39,48 @@ def stored_digest(folder: Path, select: Names = (), ignore: Names = ()) -> Diges
     return replace(digest, findings=kept)
 
 
-def stored_lines(
-    folder: Path, tally: Tally, least: int, select: Names = (), ignore: Names = ()
-) -> tuple[Iterator[Line], list[str]]:
-    """The findings that were written, as ``check`` prints them, and the names of the files."""
-    import pyarrow.compute as pc
+class Selection(Protocol):
+    """What ``pipeline.Settings`` says about findings."""
+
+    @property
+    def select(self) -> Names:
+        """Only these rules."""
+
+    @property
+    def ignore(self) -> Names:
+        """Not these."""
+
+    @property
+    def thresholds(self) -> tuple[tuple[str, str, int | None, int | None], ...]:
+        """Rule, number, least and most."""
+
+
+def stored_findings(folder: Path, selection: Selection) -> Any:
+    """The findings that were written (``pyarrow.Table``), of the rules that are selected, within the thresholds."""
     import pyarrow.parquet as pq
 
-    files = [file["name"] for file in manifest_of(folder)["inputs"]]
+    manifest_of(folder)
     table = pq.read_table(folder / "findings.parquet")
     rules = table["rule"].to_pylist()
-    wanted = {rule: is_wanted(rule, select, ignore) for rule in set(rules)}
+    wanted = {rule: is_wanted(rule, selection.select, selection.ignore) for rule in set(rules)}
     table = table.filter(np.array([wanted[rule] for rule in rules], bool))
-    severity, confidence = (
-        pc.index_in(table[name].cast("string"), value_set=_array(words)).to_numpy().astype(np.uint8)
-        for name, words in (("severity", SEVERITY.words), ("confidence", CONFIDENCE.words))
-    )
-    tally.add(severity, confidence)
-    return iter(_lines(table.filter(severity >= least))), files
+    bounded = {threshold[0] for threshold in selection.thresholds}
+    if bounded:
+        pairs = zip(table["rule"].to_pylist(), table["values"].to_pylist(), strict=True)
+        keep = [rule not in bounded or _is_within(rule, dict(values), selection) for rule, values in pairs]
+        table = table.filter(np.array(keep, bool))
+    return table
+
+
+def _is_within(rule: str, values: dict[str, str], selection: Selection) -> bool:
+    for name, column, least, most in selection.thresholds:
+        if name == rule and column in values:
+            number = int(values[column])
+            if (least is not None and number < least) or (most is not None and number > most):
+                return False
+    return True
 
 
 def is_wanted(rule: str, select: Names, ignore: Names) -> bool:
     """Whether a rule is selected and not ignored; names may be prefixes."""
     return (not select or rule.startswith(select)) and not (ignore and rule.startswith(ignore))
-
-
-def _array(words: Names) -> Any:
-    import pyarrow as pa
-
-    return pa.array(words)
-
-
-def _lines(table: Any) -> list[Line]:
-    lines = []
-    for row in table.to_pylist():
-        words = (row[name] for name in ("rule", "name", "severity", "confidence", "message"))
-        lines.append((row["finding_id"], Line(row.get("file") or 0, row["frame"] or 0, *words)))
-    return [line for _, line in sorted(lines, key=lambda pair: (pair[1].file, pair[1].frame, pair[0]))]

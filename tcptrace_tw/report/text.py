@@ -30,6 +30,15 @@ def ip_text(hi: int, lo: int) -> str:
     return socket.inet_ntop(socket.AF_INET6, raw)
 
 
+def ip_halves(text: str) -> tuple[int, int]:
+    """The two int64 halves of an address: what ``ip_text`` takes. ``ValueError`` if it is none."""
+    if ":" in text:
+        raw = socket.inet_pton(socket.AF_INET6, text)
+    else:
+        raw = bytes(10) + b"\xff\xff" + socket.inet_pton(socket.AF_INET, text)
+    return int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:], "big", signed=True)
+
+
 def endpoint_text(ip: str, port: int) -> str:
     """``192.0.2.1:80`` or ``[2001:db8::1]:80``."""
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

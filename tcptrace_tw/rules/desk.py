@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.caveats import NO_CAVEATS, capped
 from tcptrace_tw.rules.habits import Held
@@ -16,15 +17,20 @@ from tcptrace_tw.rules.rule import Findings, Rule
 from tcptrace_tw.spec.columns import Table
 from tcptrace_tw.spec.profiles import Profile
 
+Threshold = tuple[str, str, int | None, int | None]
+
 
 class RuleDesk:
     """The selected rules, applied to rows as they come.
 
     ``select`` and ``ignore`` are rule ids or prefixes; ``UsageError`` for one that fits no rule.
+    ``thresholds`` are rule, column, and the least and the most of it that a row must have; None is no bound.
     """
 
-    def __init__(self, select: Sequence[str], ignore: Sequence[str], profile: Profile) -> None:
-        self._rules = tuple(chosen(select, ignore))
+    def __init__(
+        self, select: Sequence[str], ignore: Sequence[str], profile: Profile, thresholds: Sequence[Threshold] = ()
+    ) -> None:
+        self._rules = tuple(_bounded(rule, thresholds) for rule in chosen(select, ignore))
         self._profile = profile
         self._held = Held()
         self.caveats = NO_CAVEATS
@@ -63,14 +69,36 @@ def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:
     """The rules that ``select`` names, or all, without those that ``ignore`` names."""
     for word in (*select, *ignore):
         if not any(rule.id.startswith(word.upper()) for rule in RULES):
-            families = sorted({rule.id[:2] for rule in RULES})
-            raise UsageError(
-                f"no rule is called {word!r}; rules begin with {', '.join(families)}: see tcptrace-tw rules"
-            )
+            families = list(dict.fromkeys(rule.id[:2] for rule in RULES))
+            known = [rule.id for rule in RULES] if len(word) > 2 else families
+            raise UsageError(f"no rule is called {word!r}: {hint(word, known)}; tcptrace-tw rules lists them")
     for rule in RULES:
         wanted = not select or any(rule.id.startswith(word.upper()) for word in select)
         if wanted and not any(rule.id.startswith(word.upper()) for word in ignore):
             yield rule
+
+
+def _bounded(rule: Rule, thresholds: Sequence[Threshold]) -> Rule:
+    """The rule, of the rows within its thresholds only; a row whose number is not known stays."""
+    own = [threshold[1:] for threshold in thresholds if threshold[0] == rule.id]
+    if not own:
+        return rule
+
+    def predicate(rows: Any) -> NDArray[np.bool_]:
+        mask = rule.predicate(rows)
+        for column, least, most in own:
+            numbers = rows[column].astype(np.int64)
+            is_within = np.ones(rows.size, np.bool_)
+            if least is not None:
+                is_within &= numbers >= least
+            if most is not None:
+                is_within &= numbers <= most
+            if column.endswith("_ns"):
+                is_within |= numbers == -1
+            mask = mask & is_within
+        return mask
+
+    return replace(rule, predicate=predicate)
 
 
 def apply(rule: Rule, rows: Any) -> Findings | None:

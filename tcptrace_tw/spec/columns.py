@@ -553,6 +553,7 @@ FINDINGS = Table(
         _word("confidence", w.CONFIDENCE, "How sure."),
         _id("connection_id", "The incarnation; null for findings about the capture.", null=True),
         _id("previous_connection_id", "The incarnation that the SYN met.", null=True),
+        _word("endpoint", w.ENDPOINT, "Which side of the connection ``ip`` is; null where it is none.", null=True),
         *(c._replace(is_nullable=True) for c in _PEERS),
         _time("time", "When it began."),
         _time("end_time", "When it ended.", null=True),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs import catalogue, coverage, decisions, diagram, kernel, picture, tables
+from tests.docs import catalogue, coverage, decisions, diagram, kernel, picture, schemas, tables
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -31,6 +31,9 @@ def all_pages() -> dict[str, Build]:
         "reference/rfc-coverage.md": _page("the comments that cite a clause", coverage.page),
     }
     pages["kernel-record.md"] = _page("`tests/test_kernel_truth.py`", kernel.page)
+    pages["reference/json.md"] = _page("the classes that are printed", schemas.page)
+    for name in schemas.SCHEMAS:
+        pages[f"reference/{name}.schema.json"] = lambda name=name: schemas.text(name)
     for family in catalogue.families():
         pages[f"rules/{family}.md"] = _page("`tcptrace_tw/rules`", lambda family=family: catalogue.family_page(family))
     return pages

@@ -1,0 +1,148 @@
+"""A check from captures to a verdict: the policy is applied to the findings, rule by rule, as they come."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.checking import baseline
+from tcptrace_tw.checking.plan import Plan
+from tcptrace_tw.pipeline import Settings, Sink, Summary
+from tcptrace_tw.report.batches import fresh, stored
+from tcptrace_tw.report.checked import Batch, Checked, Entry, Group, arranged, worst_first
+from tcptrace_tw.report.codec import to_json
+from tcptrace_tw.report.phrases import counted
+from tcptrace_tw.report.stored import manifest_of, stored_findings
+from tcptrace_tw.rules.desk import chosen
+from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.spec.words import SEVERITY
+
+Analyze = Callable[[Sequence[str], Settings, Sequence[Sink]], Summary]
+"""``pipeline.analyze``, with whatever progress the caller shows."""
+
+
+class Judge:
+    """Takes findings, changes their severity and leaves out what the policy says, and keeps those that are shown."""
+
+    tables: frozenset[str] = frozenset()
+
+    def __init__(self, plan: Plan, today: date, several_files: bool = False) -> None:
+        self.severities = np.zeros(len(SEVERITY.words), np.int64)
+        self.ignored = 0
+        self.batches: list[Batch] = []
+        self._plan = plan
+        self._several_files = several_files
+        self._waivers = [waiver for waiver in plan.waivers if not waiver.has_ended(today)]
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """Rows are not wanted."""
+
+    def findings(self, findings: Findings) -> None:
+        """Take what one rule says about a chunk."""
+        if findings.rows.size:
+            self.take(fresh(findings, self._several_files))
+
+    def take(self, batch: Batch) -> None:
+        """Take findings of one rule."""
+        severity = self._plan.severity_of(batch.rule)
+        if severity is not None:
+            batch = replace(batch, severity=np.full_like(batch.severity, severity))
+        for waiver in self._waivers:
+            held = waiver.holds(batch)
+            self.ignored += int(held.sum())
+            batch = batch.kept(~held)
+        self.severities += np.bincount(batch.severity, minlength=self.severities.size)
+        batch = batch.kept(batch.severity >= self._plan.least)
+        if batch.frame.size:
+            self.batches.append(batch)
+
+
+@dataclass
+class Judged:
+    """The findings of a check in order, before it is known which of them are known."""
+
+    captures: list[str]
+    files: list[str]
+    settings: dict[str, Any]
+    entries: list[Entry]
+    groups: list[Group]
+    severities: dict[str, int]
+    ignored: int
+
+    @staticmethod
+    def of(judge: Judge, captures: Sequence[str], files: list[str], settings: dict[str, Any]) -> "Judged":
+        """What a judge has taken."""
+        entries, groups = arranged(judge.batches, files or [str(captures[0])])
+        counts = zip(reversed(SEVERITY.words), judge.severities[::-1].tolist(), strict=True)
+        severities = {word: count for word, count in counts if count}
+        return Judged(list(captures), files, settings, entries, groups, severities, judge.ignored)
+
+    def verdict(self, plan: Plan) -> Checked:
+        """Which findings are known, and which fail."""
+        bar = plan.bar
+        rules = tuple(rule.id for rule in chosen(plan.settings.select, plan.settings.ignore))
+        stale: tuple[str, ...] = ()
+        if plan.baseline is not None:
+            stale = baseline.mark(self.groups, baseline.read(plan.baseline), rules, plan.least)
+        for entry in self.entries:
+            entry.fails = bar is not None and entry.reaches(bar) and not entry.is_known
+        return Checked(
+            captures=self.captures,
+            files=self.files,
+            settings=self.settings,
+            fail_on="never" if bar is None else bar.text,
+            entries=self.entries,
+            groups=sorted(self.groups, key=worst_first),
+            severities=self.severities,
+            rules=rules,
+            ignored=self.ignored,
+            policy=plan.policy,
+            baseline=None if plan.baseline is None else str(plan.baseline),
+            stale=stale,
+        )
+
+
+def check_captures(
+    captures: Sequence[str], plan: Plan, analyze: Analyze, today: date, several_files: bool = False
+) -> Judged:
+    """Read the captures and judge what is found."""
+    _see_to_baseline(plan)
+    judge = Judge(plan, today, several_files)
+    summary = analyze(captures, plan.settings, [judge])
+    return Judged.of(judge, captures, [file.name for file in summary.capture.files], to_json(plan.settings))
+
+
+def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
+    """Judge the findings of a folder that ``analyze`` wrote, with the profile that it was written with."""
+    _see_to_baseline(plan)
+    manifest = manifest_of(folder)
+    for name in ("profile", "two_msl_s"):
+        asked, written = getattr(plan.settings, name), manifest["settings"][name]
+        if asked != getattr(Settings, name) and asked != written:
+            say(f"{folder}: was analysed with {name} {written}; {asked} is not looked at")
+    table = stored_findings(folder, plan.settings)
+    judge = Judge(plan, today, "file" in table.column_names)
+    for batch in stored(table, "file" in table.column_names):
+        judge.take(batch)
+    return Judged.of(judge, [str(folder)], [file["name"] for file in manifest["inputs"]], manifest["settings"])
+
+
+def learn(judged: Judged, plan: Plan) -> str:
+    """Write the baseline anew, and say what changed in it."""
+    assert plan.baseline is not None
+    before = set(baseline.read(plan.baseline)) if plan.baseline.exists() else set()
+    after = {group.fingerprint for group in judged.groups}
+    baseline.write(plan.baseline, judged.groups)
+    known = counted(len(judged.entries), "finding")
+    groups = counted(len(after), "group")
+    return f"{plan.baseline}: {known} in {groups} known; {len(after - before)} new, {len(before - after)} gone"
+
+
+def _see_to_baseline(plan: Plan) -> None:
+    """A wrong baseline should be told before a long analysis, not after it."""
+    if plan.baseline is not None and plan.baseline.exists():
+        baseline.read(plan.baseline)

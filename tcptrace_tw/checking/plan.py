@@ -1,0 +1,117 @@
+"""What a check is asked to do: the policy and the command line in one plain record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tcptrace_tw.checking.waivers import Waiver
+from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.pipeline import Settings
+from tcptrace_tw.report.checked import Bar
+from tcptrace_tw.spec.words import SEVERITY
+
+DEFAULT_FAIL_ON, DEFAULT_SHOW = "error:likely", "notice"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A check: what is looked for, what of it counts, and where the policy came from."""
+
+    settings: Settings = field(default_factory=Settings)
+    fail_on: str = DEFAULT_FAIL_ON
+    show: str = DEFAULT_SHOW
+    severities: tuple[tuple[str, int], ...] = ()
+    """Rule prefix and the severity that its findings have instead of their own; the longest prefix decides."""
+    waivers: tuple[Waiver, ...] = ()
+    baseline: Path | None = None
+    policy: str | None = None
+
+    def __post_init__(self) -> None:
+        """``UsageError`` with a suggestion for a word that is not known."""
+        Bar.parse(self.fail_on)
+        if self.show not in SEVERITY.words:
+            raise UsageError(f"--show {self.show}: {hint(self.show, SEVERITY.words)}")
+
+    @property
+    def bar(self) -> Bar | None:
+        """What fails the check."""
+        return Bar.parse(self.fail_on)
+
+    @property
+    def least(self) -> int:
+        """The least severity that is shown: whatever can fail is."""
+        shown = SEVERITY.code(self.show)
+        return shown if self.bar is None else min(shown, self.bar.severity)
+
+    def remarks(self, today: date) -> list[str]:
+        """What whoever keeps the policy should know."""
+        return [
+            f"{self.policy}: ignore_for[{waiver.number}] ended on {waiver.until}: its findings count again"
+            for waiver in self.waivers
+            if waiver.has_ended(today)
+        ]
+
+    def severity_of(self, rule: str) -> int | None:
+        """What the policy says instead of the rule's own severity."""
+        found = [(len(prefix), code) for prefix, code in self.severities if rule.startswith(prefix)]
+        return max(found)[1] if found else None
+
+
+class Wishes(NamedTuple):
+    """What the command line says; None where it says nothing."""
+
+    fail_on: str | None = None
+    show: str | None = None
+    profile: str | None = None
+    two_msl_s: float | None = None
+    select: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
+    baseline: Path | None = None
+    others: Mapping[str, Any] = {}
+    """Fields of ``Settings`` that no policy has, as the filter."""
+
+
+def planned(wishes: Wishes, policy: Plan | None = None) -> Plan:
+    """The plan: what the command line says, else what the policy says, else the defaults."""
+    base = policy or Plan()
+    of_plan = {name: getattr(wishes, name) for name in ("fail_on", "show", "baseline")}
+    of_settings = {name: getattr(wishes, name) for name in ("profile", "two_msl_s", "select", "ignore")}
+    settings = replace(base.settings, **wishes.others, **_given(of_settings))
+    return replace(base, settings=settings, **_given(of_plan))
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def told(plan: Plan, wishes: Wishes, policy: Plan | None) -> list[str]:
+    """What holds for a check, as a policy file would say it, and where each key comes from."""
+    settings, default = plan.settings, Plan()
+    rows: list[tuple[str, str, Any, Any, Any]] = [
+        (name, name, getattr(settings, name), getattr(wishes, name), getattr(default.settings, name))
+        for name in ("select", "ignore", "profile")
+    ]
+    rows.append(("two_msl", "two_msl_s", settings.two_msl_s, wishes.two_msl_s, None))
+    rows += [
+        (name, name, getattr(plan, name), getattr(wishes, name), getattr(default, name))
+        for name in ("fail_on", "show", "baseline")
+    ]
+    lines = [f"# policy: {plan.policy or 'none'}"]
+    for key, _, value, wish, usual in rows:
+        source = "command line" if wish is not None else plan.policy if value != usual else "default"
+        lines.append(f"{f'{key} = {_toml(value)}':40}  # {source}" if value is not None else f"# {key} is not set")
+    for prefix, code in plan.severities:
+        lines.append(f'severities.{prefix} = "{SEVERITY.words[code]}"')
+    for rule, number, least, most in settings.thresholds:
+        bounds = ", ".join(f"{word} = {bound}" for word, bound in (("min", least), ("max", most)) if bound is not None)
+        lines.append(f"thresholds.{rule}.{number} = {{ {bounds} }}")
+    lines += [f"ignore_for[{waiver.number}]: {waiver.reason or 'no reason given'}" for waiver in plan.waivers]
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else f'"{value}"'

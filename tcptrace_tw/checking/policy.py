@@ -1,0 +1,236 @@
+"""The policy file as a model: every key with its type and its meaning; the JSON Schema is made of it.
+
+Imported only where there is a policy: building the models takes a while.
+"""
+
+import re
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tcptrace_tw.checking.waivers import Network, Waiver
+from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.report.checked import Bar
+from tcptrace_tw.rules import RULES
+from tcptrace_tw.spec.columns import BY_NAME, Column
+from tcptrace_tw.spec.profiles import PROFILES
+from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+
+_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|ms|s|min)")
+_NUMBERS = ("ns", "i8", "i4", "u4", "u2", "u1")
+
+_BAR = f"^(never|({'|'.join(SEVERITY.words)})(:({'|'.join(CONFIDENCE.words)}))?)$"
+
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+Amount = int | str
+"""A number, or a span of time as in ``"50 ms"``."""
+
+
+class Between(BaseModel):
+    """The values of one number that make a finding worth telling."""
+
+    model_config = _STRICT
+
+    min: Amount | None = Field(None, description="Findings below are not made.")
+    max: Amount | None = Field(None, description="Findings above are not made.")
+
+
+class IgnoreFor(BaseModel):
+    """Findings that are left out; they must fit hosts, ports and rules, as far as those are given."""
+
+    model_config = _STRICT
+
+    hosts: list[str] = Field([], description="Addresses or networks, as in 192.0.2.7 or 10.0.0.0/8: either endpoint.")
+    ports: list[int | str] = Field([], description='Ports or ranges, as in 443 or "8000-8099": either endpoint.')
+    rules: list[str] = Field([], description="Rule ids or prefixes, as in RS or RU010.")
+    reason: str = Field("", description="Why; for whoever reads the policy.")
+    until: date | None = Field(None, description="The last day on which it holds.")
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            try:
+                Network.parse(host)
+            except ValueError as error:
+                raise ValueError(f"{host} is no address and no network") from error
+        return hosts
+
+    @field_validator("ports")
+    @classmethod
+    def _ports(cls, ports: list[int | str]) -> list[int | str]:
+        for port in ports:
+            port_range(port)
+        return ports
+
+    @field_validator("rules")
+    @classmethod
+    def _rules(cls, rules: list[str]) -> list[str]:
+        return known_rules(rules)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "IgnoreFor":
+        if not (self.hosts or self.ports or self.rules):
+            raise ValueError("name hosts, ports or rules; else it would leave out everything")
+        return self
+
+
+class Policy(BaseModel):
+    """What a check looks for and what of it counts."""
+
+    model_config = _STRICT
+
+    select: list[str] = Field([], description="Only these rules: ids or prefixes, as in RU or LA001.")
+    ignore: list[str] = Field([], description="Not these rules.")
+    fail_on: str = Field(
+        "error:likely", description="The bar: SEVERITY[:CONFIDENCE], or never.", json_schema_extra={"pattern": _BAR}
+    )
+    show: str = Field(
+        "notice", description="The least severity that is shown.", json_schema_extra={"enum": [*SEVERITY.words]}
+    )
+    profile: str = Field(
+        "linux",
+        description="How the hosts behave and how long 2MSL is.",
+        json_schema_extra={"enum": [profile.name for profile in PROFILES]},
+    )
+    two_msl: Annotated[float, Field(gt=0, le=3600, strict=False)] | None = Field(
+        None,
+        description="2MSL in seconds, instead of the profile's.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 3600},
+    )
+    baseline: str | None = Field(None, description="The file of known findings, relative to this one.")
+    severities: dict[str, str] = Field(
+        {},
+        description="Rule id or prefix: the severity that its findings have.",
+        json_schema_extra={"additionalProperties": {"enum": [*SEVERITY.words]}},
+    )
+    thresholds: dict[str, dict[str, Amount | Between]] = Field(
+        {},
+        description="Rule id: one of its numbers: the least value that counts, or min and max."
+        ' Spans of time are nanoseconds or as in "50 ms".',
+        json_schema_extra={"propertyNames": {"enum": [rule.id for rule in RULES]}},
+    )
+    ignore_for: list[IgnoreFor] = Field([], description="Findings of some hosts, ports or rules that do not count.")
+
+    @field_validator("select", "ignore")
+    @classmethod
+    def _known(cls, rules: list[str]) -> list[str]:
+        return known_rules(rules)
+
+    @field_validator("fail_on")
+    @classmethod
+    def _bar(cls, text: str) -> str:
+        _checked(lambda: Bar.parse(text, "fail_on"))
+        return text
+
+    @field_validator("show")
+    @classmethod
+    def _severity(cls, text: str) -> str:
+        return known(text, SEVERITY.words)
+
+    @field_validator("profile")
+    @classmethod
+    def _profile(cls, text: str) -> str:
+        return known(text, [profile.name for profile in PROFILES])
+
+    @field_validator("severities")
+    @classmethod
+    def _severities(cls, severities: dict[str, str]) -> dict[str, str]:
+        known_rules(list(severities))
+        for rule, text in severities.items():
+            known(text, SEVERITY.words, f"{rule} = ")
+        return {rule.upper(): text for rule, text in severities.items()}
+
+    @field_validator("thresholds")
+    @classmethod
+    def _thresholds(cls, thresholds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for rule, bounds in thresholds.items():
+            columns = numbers_of(known(rule.upper(), [each.id for each in RULES]))
+            for name, bound in bounds.items():
+                column = columns[known(name, columns, f"{rule}.")]
+                for amount in (bound.min, bound.max) if isinstance(bound, Between) else (bound,):
+                    in_units(amount, column)
+        return {rule.upper(): bounds for rule, bounds in thresholds.items()}
+
+    @property
+    def bounds(self) -> tuple[tuple[str, str, int | None, int | None], ...]:
+        """Rule, column, least and most."""
+        found = []
+        for rule, bounds in self.thresholds.items():
+            for name, bound in bounds.items():
+                column = numbers_of(rule)[name]
+                least, most = (bound.min, bound.max) if isinstance(bound, Between) else (bound, None)
+                found.append((rule, name, in_units(least, column), in_units(most, column)))
+        return tuple(found)
+
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """``ignore_for``, in its order."""
+        return tuple(
+            Waiver(
+                number,
+                tuple(Network.parse(host) for host in entry.hosts),
+                tuple(port_range(port) for port in entry.ports),
+                tuple(rule.upper() for rule in entry.rules),
+                entry.reason,
+                entry.until,
+            )
+            for number, entry in enumerate(self.ignore_for, 1)
+        )
+
+
+def known(word: str, words: Any, before: str = "") -> str:
+    """The word; ``ValueError`` with a suggestion if it is none of those."""
+    if word not in words:
+        raise ValueError(f"{before}{word!r}: {hint(word, words)}")
+    return word
+
+
+def known_rules(rules: list[str]) -> list[str]:
+    """Rule ids or prefixes; ``ValueError`` with a suggestion for one that fits no rule."""
+    ids = [rule.id for rule in RULES]
+    for word in rules:
+        if not any(each.startswith(word.upper()) for each in ids):
+            families = list(dict.fromkeys(each[:2] for each in ids))
+            raise ValueError(f"{word!r}: {hint(word, ids if len(word) > 2 else families)}")
+    return rules
+
+
+def numbers_of(rule: str) -> dict[str, Column]:
+    """The numbers behind the findings of a rule: what a threshold can be set on."""
+    found = next(each for each in RULES if each.id == rule)
+    columns = {column.name: column for column in BY_NAME[found.table].columns}
+    return {name: columns[name] for name in found.values if name in columns and columns[name].kind in _NUMBERS}
+
+
+def in_units(amount: Amount | None, column: Column) -> int | None:
+    """A number as it stands in the column; ``"50 ms"`` in ns. ``ValueError`` for what is neither."""
+    if amount is None or isinstance(amount, int):
+        return amount
+    match = _SPAN.fullmatch(amount)
+    if match is None or column.kind != "ns":
+        span = ', or a span as in "50 ms"' if column.kind == "ns" else ""
+        raise ValueError(f"{column.name} = {amount!r}: write a whole number{span}")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def port_range(port: int | str) -> range:
+    """``443`` or ``"8000-8099"``; ``ValueError`` for anything else."""
+    first, dash, last = str(port).partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()):
+        raise ValueError(f"{port!r} is no port and no range of ports")
+    ports = range(int(first), int(last if dash else first) + 1)
+    if not ports or ports[-1] > 65535:
+        raise ValueError(f"{port!r} is no port and no range of ports")
+    return ports
+
+
+def _checked(parse: Any) -> None:
+    """Errors of usage as pydantic wants them."""
+    try:
+        parse()
+    except UsageError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,110 @@
+"""A fixture for pytest: ``assert_no_findings(capture)`` fails a test for the same reasons as ``tcptrace-tw check``.
+
+pytest loads this module at every start wherever the package is installed: nothing heavy is imported before a test
+asks for the fixture.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from tcptrace_tw.report.checked import Checked
+
+Capture = str | os.PathLike[str]
+
+
+class AssertNoFindings(Protocol):
+    """What the fixture is."""
+
+    def __call__(
+        self,
+        captures: Capture | Sequence[Capture],
+        *,
+        fail_on: str | None = None,
+        select: Sequence[str] | None = None,
+        ignore: Sequence[str] | None = None,
+        profile: str | None = None,
+        two_msl: float | None = None,
+        baseline: Capture | None = None,
+        config: Capture | None = None,
+    ) -> "Checked":
+        """Fail the test if a finding is at or above the bar; else return what was found, for other assertions.
+
+        Arguments win over the policy: ``config``, or the nearest ``tcptrace-tw.toml`` or pyproject.toml from
+        pytest's root directory upwards. Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a
+        rule, a bar or a policy that is wrong.
+        """
+
+
+@pytest.fixture
+def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
+    """``assert_no_findings("trace.pcap", fail_on="warning", ignore=["RU010"])``."""
+
+    def check(
+        captures: Capture | Sequence[Capture],
+        *,
+        fail_on: str | None = None,
+        select: Sequence[str] | None = None,
+        ignore: Sequence[str] | None = None,
+        profile: str | None = None,
+        two_msl: float | None = None,
+        baseline: Capture | None = None,
+        config: Capture | None = None,
+    ) -> "Checked":
+        __tracebackhide__ = True
+        from tcptrace_tw.checking.plan import Wishes
+
+        wishes = Wishes(
+            fail_on=fail_on,
+            profile=profile,
+            two_msl_s=two_msl,
+            select=None if select is None else tuple(select),
+            ignore=None if ignore is None else tuple(ignore),
+            baseline=None if baseline is None else Path(baseline),
+        )
+        checked = _checked(captures, wishes, pytestconfig.rootpath, config)
+        if checked.failing:
+            pytest.fail(_told(checked))
+        return checked
+
+    return check
+
+
+def _checked(captures: Capture | Sequence[Capture], wishes: object, root: Path, config: Capture | None) -> "Checked":
+    from datetime import date
+
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.capture.ring import is_search
+    from tcptrace_tw.checking import policy_file
+    from tcptrace_tw.checking.check import check_captures
+    from tcptrace_tw.checking.plan import Wishes, planned
+
+    assert isinstance(wishes, Wishes)
+    paths = [captures] if isinstance(captures, (str, os.PathLike)) else list(captures)
+    names = [os.fspath(path) for path in paths]
+    found = policy_file.find(root) if config is None else policy_file.read(Path(config))
+    plan = planned(wishes, None if found is None else policy_file.plan_of(found))
+    several = len(names) > 1 or any(is_search(name) for name in names)
+    return check_captures(names, plan, pipeline.analyze, date.today(), several).verdict(plan)
+
+
+def _told(checked: "Checked") -> str:
+    """What failed, as ``check`` prints it, and how to see more."""
+    from tcptrace_tw.report.formats.text import line, total
+    from tcptrace_tw.report.phrases import command
+
+    failing = [entry for entry in checked.entries if entry.fails]
+    worst = max(failing, key=lambda entry: entry.rank)
+    lines = [line(entry) for entry in failing[:_MOST]]
+    if len(failing) > _MOST:
+        lines.append(f"and {len(failing) - _MOST:,} more")
+    look = command("show", checked.captures, "--finding", str(worst.finding.finding_id))
+    return "\n".join([total(checked), *lines, f"look: {look}"])
+
+
+_MOST = 20
+"""So many failing findings are told."""
