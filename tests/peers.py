@@ -45,8 +45,12 @@ class Stream:
         return "both" if crosses else "one"
 
     def closer(self) -> tuple[str, str] | None:
-        """The sender of the first FIN."""
-        return next(iter(self.fins), None)
+        """The sender of the FIN that the other one acknowledges; where that is not to be seen, of the first."""
+        (first, (_, ack)), *others = self.fins.items() or [(None, (0, 0))]
+        for second, (end, _) in others:
+            if not _before(ack, end + 1):
+                return second
+        return first
 
 
 def _before(a: int, b: int) -> bool:

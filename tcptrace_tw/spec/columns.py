@@ -155,8 +155,8 @@ CONNECTIONS = Table(
         Column("resp_segments", "u4", "Segments sent by resp."),
         Column("orig_payload_bytes", "i8", "Payload bytes sent by orig, repeats included."),
         Column("resp_payload_bytes", "i8", "Payload bytes sent by resp, repeats included."),
-        Column("orig_retransmits", "u4", "Segments of orig that lie wholly below its SND.NXT and have length."),
-        Column("resp_retransmits", "u4", "Segments of resp that lie wholly below its SND.NXT and have length."),
+        Column("orig_retransmits", "u4", "Segments of orig with text that end where it had been before."),
+        Column("resp_retransmits", "u4", "Segments of resp with text that end where it had been before."),
         _word("orig_state", w.STATE, "State of orig at the end of the incarnation or the capture."),
         _word("resp_state", w.STATE, "State of resp at the end of the incarnation or the capture."),
         _word("active_closer", w.ACTIVE_CLOSER, "Who entered FIN-WAIT-1.", rfc="RFC 9293 3.6"),
@@ -183,7 +183,13 @@ CONNECTIONS = Table(
         _bool("orig_syn_has_ts", "Whether the first SYN of orig was captured and carried timestamps."),
         Column("orig_syn_tsval", "u4", "Its TSval."),
         Column("conn_state", "text", "Zeek's conn_state."),
-        Column("history", "text", "Zeek's history."),
+        Column(
+            "history",
+            "text",
+            "Zeek's history, at most 24 letters: S SYN, H SYN+ACK, A ACK, D text, F FIN, R RST, I FIN and RST, Q SYN with "
+            "FIN or RST, T text again and W zero window (both the 1st, 10th, 100th ... time), ^ the first segment came "
+            "from resp; upper case is orig, lower case resp.",
+        ),
         Column("vlan", "i4", "The outer VLAN id.", is_nullable=True),
         Column("community_id", "text", "Community ID v1, the same for every incarnation of a tuple."),
     ),

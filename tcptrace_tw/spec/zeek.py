@@ -8,7 +8,8 @@ A history travels in two int64 columns: 5 bits a letter, the first letter in the
 from typing import NamedTuple
 
 HISTORY_LETTERS = "SHADFRCGTWIQ^X"
-"""SYN, SYN+ACK, pure ACK, data, FIN, RST, bad checksum, gap, retransmission, zero window, FIN+RST, SYN+FIN, ..."""
+"""SYN, SYN+ACK, pure ACK, data, FIN, RST, bad checksum, gap, repeated text, zero window, FIN+RST, SYN+FIN or SYN+RST,
+ends exchanged, partial. Not written are C, G and X: no checksum is tested, no text reassembled, no analysis given up."""
 
 LETTER_BITS = 5
 LETTERS_PER_COLUMN = 12
@@ -126,7 +127,7 @@ def _resp_state(history: str) -> str:
         return "ESTABLISHED"
     answered = set(filter(str.islower, history))
     if "S" in history:
-        answered.discard("a")  # Zeek does not count a bare ACK of a SYN
+        answered -= {"a", "w"}  # Zeek does not count a bare ACK of a SYN
     return "PARTIAL" if answered else "INACTIVE"
 
 

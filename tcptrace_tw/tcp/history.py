@@ -6,21 +6,23 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.spec.seq import MASK
+from tcptrace_tw.spec.seq import MASK, seq_le
 from tcptrace_tw.spec.zeek import (
     HISTORY_ACK,
     HISTORY_DATA,
     HISTORY_FIN,
     HISTORY_FIN_RST,
+    HISTORY_RETRANSMIT,
     HISTORY_RST,
     HISTORY_SYN,
     HISTORY_SYN_ACK,
     HISTORY_SYN_FIN,
+    HISTORY_ZERO_WINDOW,
     LETTER_BITS,
     LETTERS_PER_COLUMN,
     RESP_BIT,
 )
-from tcptrace_tw.tcp.state import WSCALE_ON_SYN
+from tcptrace_tw.tcp.state import NXT_ACKED, NXT_KNOWN, WSCALE_ON_SYN
 
 # Wireshark's tcp.completeness.
 DONE_SYN, DONE_SYN_ACK, DONE_ACK, DONE_DATA, DONE_FIN, DONE_RST = (1 << i for i in range(6))
@@ -33,7 +35,6 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
     length = np.int64(seg.payload_len[i])
     if flags & ACK and np.int64(rcv.last_frame) >= 0 and now >= np.int64(rcv.last_time):
         note_rtt(snd, rcv, np.int64(seg.ack[i]), now)
-    note_history(conn, snd, side, seg, i)
     snd.segments += 1
     if length:
         snd.payload_bytes += length
@@ -58,8 +59,8 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
 
 
 @kernel
-def note_history(conn, snd, side, seg, i):  # type: ignore[no-untyped-def]
-    """Zeek's letter and Wireshark's bits for one segment; ``snd`` still knows the segment before it."""
+def note_history(conn, snd, rcv, side, seg, i):  # type: ignore[no-untyped-def]
+    """Zeek's letters and Wireshark's bits for one segment; both endpoints are still as they were before it."""
     flags = np.int64(seg.flags[i])
     length = np.int64(seg.payload_len[i])
     if flags & (SYN | FIN | RST) == 0:
@@ -73,6 +74,37 @@ def note_history(conn, snd, side, seg, i):  # type: ignore[no-untyped-def]
         letter(conn, snd, side, HISTORY_SYN_FIN)
     else:
         control_letter(conn, snd, side, flags, np.int64(seg.seq[i]), length)
+    if flags & RST == 0 and np.int64(snd.history_seen) & (1 << HISTORY_RST) == 0:
+        trouble_letters(conn, snd, rcv, side, seg, i)
+    note_completeness(conn, flags, length)
+
+
+@kernel
+def trouble_letters(conn, snd, rcv, side, seg, i):  # type: ignore[no-untyped-def]
+    """Zero windows and repeated text, which Zeek writes at the 1st, 10th, 100th ... time."""
+    # What a window says to a peer that has sent its FIN does not matter.
+    if np.int64(seg.window[i]) == 0 and np.int64(rcv.history_seen) & (1 << HISTORY_FIN) == 0:
+        snd.zero_windows = min(np.int64(snd.zero_windows) + 1, 0xFFFFFFFF)
+        scaled_letter(conn, side, HISTORY_ZERO_WINDOW, np.int64(snd.zero_windows))
+    if is_text_again(snd, seg, i):
+        snd.retransmits += 1
+        scaled_letter(conn, side, HISTORY_RETRANSMIT, np.int64(snd.retransmits))
+
+
+@kernel
+def is_text_again(snd, seg, i):  # type: ignore[no-untyped-def]
+    """Whether a segment has text and ends where its sender had been before."""
+    length = np.int64(seg.payload_len[i])
+    if length == 0 or np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(snd.bits) & NXT_ACKED:
+        return False
+    flags = np.int64(seg.flags[i])
+    end = np.int64(seg.seq[i]) + length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
+    return seq_le(end & MASK, np.int64(snd.snd_nxt))
+
+
+@kernel
+def note_completeness(conn, flags, length):  # type: ignore[no-untyped-def]
+    """Wireshark's bits for one segment."""
     done = DONE_DATA if length else 0
     if flags & SYN:
         done |= DONE_SYN_ACK if flags & ACK else DONE_SYN
@@ -111,6 +143,15 @@ def letter(conn, snd, side, code):  # type: ignore[no-untyped-def]
         return
     snd.history_seen |= bit
     append_letter(conn, side, code)
+
+
+@kernel
+def scaled_letter(conn, side, code, times):  # type: ignore[no-untyped-def]
+    """Add a letter where ``times`` is a power of ten."""
+    while times % 10 == 0:
+        times //= 10
+    if times == 1:
+        append_letter(conn, side, code)
 
 
 @kernel

@@ -25,6 +25,8 @@ from tcptrace_tw.spec.words import (
     ORIG,
     RESP,
 )
+from tcptrace_tw.spec.zeek import HISTORY_FLIPPED
+from tcptrace_tw.tcp.history import append_letter
 from tcptrace_tw.tcp.places import (
     conn_at,
     head_of,
@@ -175,6 +177,8 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
     conn.first_time = regs[NOW]
     conn.first_frame = seg.frame[i]
     conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
+    if orig_is_b != direction:
+        append_letter(conn, ORIG, HISTORY_FLIPPED)
     if previous >= 0:
         conn.tuple_id = conn_at(st, previous).tuple_id
         conn.incarnation = np.int64(conn_at(st, previous).incarnation) + 1
@@ -234,6 +238,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.rtt_us = 0
         t.segments = 0
         t.retransmits = 0
+        t.zero_windows = 0
         t.stale_segments = 0
         t.window_max = 0
         t.last_len = 0

@@ -45,7 +45,7 @@ from tcptrace_tw.tcp.closing import (
 from tcptrace_tw.tcp.duplicate import is_duplicate_frame
 from tcptrace_tw.tcp.evidence import remember_ack, snd_acks
 from tcptrace_tw.tcp.handshake import syn_arrives
-from tcptrace_tw.tcp.history import count_segment
+from tcptrace_tw.tcp.history import count_segment, note_history
 from tcptrace_tw.tcp.incarnation import incarnation_of
 from tcptrace_tw.tcp.oddities import (
     follow_oddity,
@@ -77,6 +77,7 @@ from tcptrace_tw.tcp.state import (
     ISS_KNOWN,
     MAX_BACKWARD,
     NOW,
+    NXT_ACKED,
     NXT_KNOWN,
     OUT_CONNECTIONS,
     OUT_ODDITIES,
@@ -199,6 +200,7 @@ def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
         expire(st, k)
     if np.int64(conn.oddity) >= 0:
         follow_oddity(st, c, side, seg, i)
+    note_history(conn, snd, rcv, side, seg, i)
     if flags & RST:
         rst_arrives(st, c, side, seg, i)
     elif flags & SYN:
@@ -330,10 +332,10 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
             # Data before the third ACK was seen: it was not captured.
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
-    if ahead > 0:
+    if ahead >= 0:
         snd.snd_nxt = end
-    elif end != seq:
-        snd.retransmits += 1
+        snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
+    if ahead <= 0 and end != seq:
         if np.int64(snd.last_flags) & RST == 0 and np.int64(rcv.last_frame) < np.int64(snd.last_frame):
             snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535)
     elif ahead == -1:  # a keep-alive probe
@@ -372,6 +374,7 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
             if np.int64(conn_at(st, c).stale) < 0:
                 note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
         rcv.snd_nxt = ack
+        rcv.bits |= NXT_ACKED
     if seq_gt(ack, np.int64(rcv.snd_una)):
         rcv.snd_una = ack
         rcv.unanswered = 0

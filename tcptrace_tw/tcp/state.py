@@ -95,6 +95,7 @@ TCB = np.dtype(
         ("fin_seq", "u4"),
         ("first_tsval", "u4"),  # of its SYN
         ("retransmits", "u4"),
+        ("zero_windows", "u4"),
         ("stale_segments", "u4"),
         ("syn_repeats", "u2"),
         ("fin_repeats", "u2"),
@@ -123,7 +124,8 @@ TCB = np.dtype(
     ACKED,  # it has sent an ACK: last_ack means something
     IGNORES_RST,  # it has answered from TIME-WAIT after a RST that should have ended it (tcp_rfc1337 = 1)
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
-) = (1 << i for i in range(18))
+    NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
+) = (1 << i for i in range(19))
 
 # CONNECTION.bits.
 (

@@ -140,6 +140,7 @@ class Incarnation:
         self.last_syn = first.frame
         self.crossed: list[tuple[int, Endpoint, int]] = []
         """Segments whose ACK is awaited: END, receiver, time."""
+        self.segments: list[Segment] = []
 
     # -- which numbers belong here -------------------------------------------------------------------
 
@@ -170,6 +171,7 @@ class Incarnation:
 
     def arrive(self, x: Segment) -> None:
         """First what the sender did, then what the receiver does with it."""
+        self.segments.append(x)
         s, r = self.ends(x)
         self._begin(s, r, x)
         self._sent(s, r, x)
