@@ -103,7 +103,7 @@ def analyze(
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
     run = _Run(captures, settings, notice, transitions="transitions" in wanted)
     desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds)
-    overview = Overview()
+    overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted)
 
     def pass_on(table: Table, rows: NDArray[Any]) -> None:
         rows = desk.classify(table, rows)
@@ -199,10 +199,10 @@ class _Run:
         self._filter = Filter(settings.filter) if settings.filter else None
         span = parse_span(settings.since, settings.until)
         self._span = WholeConnections(span) if any(span) else None
-        self._compiled = engine.choose(found.files, notice)
-        self._flow = FlowTable(compiled=self._compiled)
+        self.compiled = engine.choose(found.files, notice)
+        self._flow = FlowTable(compiled=self.compiled)
         self._tracker = Tracker(
-            self.profile, compiled=self._compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
+            self.profile, compiled=self.compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
         )
         self._counts = {"connections": 0, "transitions": 0}
 
@@ -229,7 +229,7 @@ class _Run:
         end = self.facts.last_time
         if end is not None:
             yield from self._count(self._tracker.finish(end, self._flow.tuples))
-        if self._compiled:
+        if self.compiled:
             engine.remember()
 
     def figures(self) -> dict[str, int]:
@@ -261,7 +261,7 @@ class _Run:
             self.settings,
             connections=self._counts["connections"],
             transitions=self._counts["transitions"],
-            engine="compiled" if self._compiled else "interpreted",
+            engine="compiled" if self.compiled else "interpreted",
         )
 
     def _batches(self, progress: Progress | None) -> Iterator[Segments]:
@@ -288,7 +288,7 @@ class _Run:
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream:
-                reader = Reader(stream, compiled=self._compiled, file_index=index, batch_size=BATCH_SIZE)
+                reader = Reader(stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE)
                 facts = self.facts.files[-1] = reader.facts
                 for batch in reader.batches():
                     if progress is not None:

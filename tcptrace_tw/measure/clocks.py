@@ -6,16 +6,17 @@ Compared is only what one client address sends to one server address: Linux give
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.measure.keys import Keys
+from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.measure.keys import Keys, number_of
 from tcptrace_tw.spec.columns import CLOCKS, Table
 from tcptrace_tw.spec.words import CLOSE_UNANSWERED
 
-MOST_KEYS = 1 << 12
+MOST_PAIRS = 1 << 12
 MOST_SAMPLES = 48
 """So many SYNs of each pair are looked at, answered and ignored ones apart."""
 
@@ -29,143 +30,190 @@ SLACK_MS = 1500
 MEMBERS = 3
 """So many ports make a clock; single SYNs with offsets of their own are randomised ones."""
 
-Ints = NDArray[np.int64]
+SAMPLE = np.dtype(
+    [("time", "i8"), ("tsval", "i8"), ("port", "i8"), ("frame", "i8"), ("connection_id", "i8"), ("is_ignored", "i8")]
+)
+"""A SYN with timestamps. ``is_ignored``: it was sent again and nothing ever answered it."""
 
-
-class Sample(NamedTuple):
-    """A SYN with timestamps. ``ignored``: it was sent again and nothing ever answered it."""
-
-    time: int
-    tsval: int
-    port: int
-    frame: int
-    connection_id: int
-    ignored: bool
+UNSURE = 0
+"""How many clocks there are where the SYNs do not cluster."""
 
 
 class Clocks:
     """Fed with rows of ``connections``; gives one row of ``clocks`` for each pair with something to say."""
 
-    def __init__(self) -> None:
-        self._keys = Keys(MOST_KEYS)
-        self._samples: list[tuple[list[Sample], list[Sample]]] = []
-        self._taken = np.zeros((2, MOST_KEYS), np.int64)
+    def __init__(self, *, compiled: bool) -> None:
+        self._keys = Keys(MOST_PAIRS, compiled=compiled)
+        self._samples = np.zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
+        self._taken = np.zeros((MOST_PAIRS, 2), np.int64)
+        self._take = load(take_syns, compiled=compiled)
+        self._describe = load(describe, compiled=compiled)
 
     def see(self, table: str, rows: Any) -> None:
         """Take finished rows."""
-        if table != "connections":
-            return
-        r = rows[(rows.orig_syn_has_ts != 0) & ((rows.resp_syn_frame >= 0) | is_ignored(rows))]
-        if not r.size:
-            return
-        key = self._keys.number(r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo)
-        while len(self._samples) < len(self._keys):
-            self._samples.append(([], []))
-        ignored = is_ignored(r)
-        open_key = (key >= 0) & (self._taken[ignored.astype(np.int64), key] < MOST_SAMPLES)
-        if not open_key.any():
-            return
-        columns = [r[name][open_key] for name in _TAKEN]
-        key, ignored = key[open_key], ignored[open_key]
-        for number, places in _groups(key, np.argsort(key, kind="stable")):
-            for which in (0, 1):
-                kept = self._samples[number][which]
-                some = places[ignored[places] == bool(which)][: MOST_SAMPLES - len(kept)]
-                if some.size:
-                    kept += _samples(columns, some, bool(which))
-                    self._taken[which, number] = len(kept)
+        if table == "connections":
+            self._take(rows, self._keys.table, self._samples, self._taken)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
-        rows = np.zeros(len(self._samples), CLOCKS.dtype)
-        for index, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo")):
-            rows[name] = self._keys.column(index)
-        for row, (answered, ignored) in zip(rows, self._samples, strict=True):
-            describe(row, sorted(answered), sorted(ignored))
+        rows: Any = np.zeros(len(self._keys), CLOCKS.dtype).view(np.recarray)
+        for word, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo")):
+            rows[name] = self._keys.column(word)
+        scratch = np.zeros((3, 2 * MOST_SAMPLES), np.int64)
+        self._describe(rows, self._samples, self._taken, np.array(RATES_HZ), scratch)
         rows = rows[(rows["clocks"] > 0) | (rows["ignored_stale"] > 0)]
         if rows.size:
             yield CLOCKS, rows
 
 
-def is_ignored(r: Any) -> NDArray[np.bool_]:
-    """A SYN that was sent again in vain, on a tuple that nothing was remembered of."""
-    ignored: NDArray[np.bool_] = (r.close == CLOSE_UNANSWERED) & (r.syn_retries > 0) & (r.incarnation == 1)
-    return ignored
+@kernel
+def take_syns(rows, keys, samples, taken):  # type: ignore[no-untyped-def]
+    """Take rows of ``connections``: the first SYNs with timestamps of each pair."""
+    for i in range(rows.size):
+        r = rows[i]
+        # Ignored is a SYN that was sent again in vain, on a tuple that nothing was remembered of.
+        ignored = np.int64(r.close) == CLOSE_UNANSWERED and np.int64(r.syn_retries) > 0 and np.int64(r.incarnation) == 1
+        if np.int64(r.orig_syn_has_ts) == 0 or (r.resp_syn_frame < 0 and not ignored):
+            continue
+        pair = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, 0)
+        which = 1 if ignored else 0
+        if pair < 0 or taken[pair, which] == MOST_SAMPLES:
+            continue
+        sample = samples[pair, taken[pair, 0] + taken[pair, 1]]
+        taken[pair, which] += 1
+        sample.time = r.first_time
+        sample.tsval = r.orig_syn_tsval
+        sample.port = r.orig_port
+        sample.frame = r.orig_syn_frame
+        sample.connection_id = r.connection_id
+        sample.is_ignored = which
 
 
-def _groups(key: Ints, order: Ints) -> Iterator[tuple[int, Ints]]:
-    sorted_key = key[order]
-    first = np.flatnonzero(np.concatenate(([True], sorted_key[1:] != sorted_key[:-1])))
-    for begin, end in zip(first.tolist(), [*first[1:].tolist(), key.size], strict=True):
-        if sorted_key[begin] >= 0:
-            yield int(sorted_key[begin]), order[begin:end]
+@kernel
+def describe(rows, samples, taken, rates, scratch):  # type: ignore[no-untyped-def]
+    """Fill the row of each pair: how many clocks, and whether ignored SYNs are told from others by their timestamps."""
+    for pair in range(rows.size):
+        row, mine, by_time = rows[pair], samples[pair], scratch[0]
+        count = taken[pair, 0] + taken[pair, 1]
+        sort_by_time(mine, count, by_time)
+        first = mine[by_time[0]]
+        row.time = first.time
+        row.end_time = mine[by_time[count - 1]].time
+        row.connection_id = first.connection_id
+        row.syn_frame = first.frame
+        row.syns = count
+        row.answered = taken[pair, 0]
+        row.ignored = taken[pair, 1]
+        row.first_ignored_frame = -1
+        row.last_ignored_frame = -1
+        if taken[pair, 1] > 0:
+            hold_ignored(row, mine, by_time, count)
+        row.clocks, row.rate_hz, row.offset_ms = clocks(mine, count, rates, scratch)
 
 
-_TAKEN = ("first_time", "orig_syn_tsval", "orig_port", "orig_syn_frame", "connection_id")
+@kernel
+def hold_ignored(row, mine, by_time, count):  # type: ignore[no-untyped-def]
+    """Hold each SYN against those that were answered in the minute before it."""
+    for place in range(count):
+        one = mine[by_time[place]]
+        is_stale = 1 if was_later(mine, count, one) else 0
+        if one.is_ignored == 0:
+            row.answered_stale += is_stale
+            continue
+        row.ignored_stale += is_stale
+        row.last_ignored_frame = one.frame
+        if row.first_ignored_frame < 0:
+            row.first_ignored_frame = one.frame
+            row.connection_id = one.connection_id
 
 
-def _samples(columns: list[NDArray[Any]], places: Ints, ignored: bool) -> list[Sample]:
-    values = zip(*(column[places].tolist() for column in columns), strict=True)
-    return [Sample._make((*some, ignored)) for some in values]
-
-
-def describe(row: Any, answered: list[Sample], ignored: list[Sample]) -> None:
-    """Fill one row: how many clocks, and whether ignored SYNs are told from answered ones by their timestamps."""
-    every = sorted([*answered, *ignored])
-    row["time"], row["end_time"] = every[0].time, every[-1].time
-    row["connection_id"] = every[0].connection_id
-    row["syn_frame"] = every[0].frame
-    row["syns"] = len(every)
-    row["clocks"], row["rate_hz"], row["offset_ms"] = clocks(every)
-    row["answered"] = len(answered)
-    row["ignored"] = len(ignored)
-    row["first_ignored_frame"] = ignored[0].frame if ignored else -1
-    row["last_ignored_frame"] = ignored[-1].frame if ignored else -1
-    if ignored:
-        row["connection_id"] = ignored[0].connection_id
-    row["ignored_stale"] = sum(is_stale(one, answered) for one in ignored)
-    # Only beside ignored SYNs does it matter, and every pair of SYNs is looked at.
-    row["answered_stale"] = sum(is_stale(one, answered) for one in answered) if ignored else 0
-
-
-def is_stale(one: Sample, answered: list[Sample]) -> bool:
+@kernel
+def was_later(mine, count, one):  # type: ignore[no-untyped-def]
     """Whether a SYN answered in the minute before carried a later timestamp, by more than a tick."""
-    return any(
-        other.time < one.time <= other.time + MEMORY_NS and _behind(other.tsval, one.tsval) > 1 for other in answered
-    )
+    for i in range(count):
+        other = mine[i]
+        is_fresh = other.is_ignored == 0 and other.time < one.time <= other.time + MEMORY_NS
+        if is_fresh and behind(other.tsval, one.tsval) > 1:
+            return True
+    return False
 
 
-def _behind(tsval: Any, earlier: Any) -> Any:
+@kernel
+def behind(tsval, earlier):  # type: ignore[no-untyped-def]
+    """How many ticks ``tsval`` lies ahead of ``earlier``, modulo, signed."""
     return ((tsval - earlier + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
-def clocks(samples: list[Sample]) -> tuple[int, int, int]:
-    """How many clocks the SYNs come from, at which rate, and how far apart (ms); 0 where they do not cluster."""
-    best = (0, 0, 0)
-    for rate in RATES_HZ:
-        found = clusters(samples, rate)
-        if found is None:
-            continue
-        if len(found) == 1:
-            return 1, rate, 0
-        if best[0] == 0 or len(found) < best[0]:
-            best = (len(found), rate, int(max(found) - min(found)))
-        if best[0] == 1:
-            break
-    return best
+@kernel
+def clocks(mine, count, rates, scratch):  # type: ignore[no-untyped-def]
+    """How many clocks the SYNs come from, at which rate, and how far apart (ms): the fewest of all rates."""
+    fewest, rate, apart = np.int64(UNSURE), np.int64(0), np.int64(0)
+    for i in range(rates.size):
+        found, span = clusters(mine, count, rates[i], scratch)
+        if found != UNSURE and (fewest == UNSURE or found < fewest):
+            fewest, rate, apart = found, rates[i], span
+    return fewest, rate, apart
 
 
-def clusters(samples: list[Sample], rate: int) -> list[int] | None:
-    """The offsets (ms) of the clocks at this rate; None unless every clock is seen on several ports."""
-    time = np.array([one.time for one in samples], np.int64)
-    tsval = np.array([one.tsval for one in samples], np.int64)
-    port = np.array([one.port for one in samples], np.int64)
-    offset = _behind(tsval, tsval[0]) * 1000 // rate - (time - time[0]) // 1_000_000
-    order = np.argsort(offset, kind="stable")
-    offset = offset[order]
-    group = np.concatenate(([0], np.cumsum(np.diff(offset) > SLACK_MS)))
-    ports = np.unique(group << 16 | port[order])
-    if np.bincount(ports >> 16).min() < MEMBERS:
-        return None
-    offsets: list[int] = offset[np.flatnonzero(np.diff(group, prepend=-1))].tolist()
-    return offsets
+@kernel
+def clusters(mine, count, rate, scratch):  # type: ignore[no-untyped-def]
+    """How many clocks there are at this rate, and how far apart; none unless each is seen on several ports."""
+    offset, order = scratch[1], scratch[2]
+    first = mine[scratch[0, 0]]
+    for i in range(count):
+        elapsed_ms = (mine[i].time - first.time) // 1_000_000
+        offset[i] = behind(mine[i].tsval, first.tsval) * 1000 // rate - elapsed_ms
+    sort_by(offset, count, order)
+    found, begin, at = np.int64(0), np.int64(0), np.int64(0)
+    while at < count:
+        begin = at
+        at += 1
+        while at < count and offset[order[at]] - offset[order[at - 1]] <= SLACK_MS:
+            at += 1
+        if not has_members(mine, order, begin, at):
+            return np.int64(UNSURE), np.int64(0)
+        found += 1
+    return found, offset[order[begin]] - offset[order[0]]
+
+
+@kernel
+def has_members(mine, order, begin, end):  # type: ignore[no-untyped-def]
+    """Whether the SYNs of a group come from several ports."""
+    found = 0
+    for i in range(begin, end):
+        is_new = True
+        for j in range(begin, i):
+            if mine[order[j]].port == mine[order[i]].port:
+                is_new = False
+        found += is_new
+        if found == MEMBERS:
+            return True
+    return False
+
+
+@kernel
+def sort_by_time(mine, count, order):  # type: ignore[no-untyped-def]
+    """Fill ``order`` with the places of the SYNs, earliest first; of one moment, the lower frame first."""
+    for i in range(count):
+        place, one = i, mine[i]
+        while place > 0 and is_before(one, mine[order[place - 1]]):
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = i
+
+
+@kernel
+def is_before(one, other):  # type: ignore[no-untyped-def]
+    """Whether a SYN comes before another."""
+    return one.time < other.time or (one.time == other.time and one.frame < other.frame)
+
+
+@kernel
+def sort_by(values, count, order):  # type: ignore[no-untyped-def]
+    """Fill ``order`` with the places of the values, smallest first; equal ones keep their order."""
+    for i in range(count):
+        place = i
+        while place > 0 and values[order[place - 1]] > values[i]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = i

@@ -18,8 +18,13 @@ from tcptrace_tw.spec.words import END_CAPTURE, OPENED_MIDSTREAM
 class Overview:
     """Sees finished rows pass, keeps bounded sums, and gives rows of its own at the end."""
 
-    def __init__(self) -> None:
-        self._parts = (Census(), Services(), Clocks())
+    def __init__(self, *, compiled: bool, wants_seconds: bool) -> None:
+        """``wants_seconds``: whether anybody wants the ``census`` table."""
+        self._parts = (
+            Census(compiled=compiled, wants_seconds=wants_seconds),
+            Services(compiled=compiled),
+            Clocks(compiled=compiled),
+        )
         self._capture = np.zeros(1, CAPTURE.dtype)
         for column in CAPTURE.columns:
             if column.kind in ("id", "frame", "ns"):

@@ -2,79 +2,114 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
+
+from tcptrace_tw.jit import inlined, kernel
 
 NS = 1_000_000_000
 
 MOST_ENTRIES = 1 << 20
 """So many (key, bucket) pairs are kept; with more, buckets become twice as wide."""
 
-ROOM = 1 << 18
-"""So many steps are collected before they are summed."""
+KEY_BITS = 20
+KEY_MASK = (1 << KEY_BITS) - 1
+
+USED, SHIFT = range(2)
+
+ACTIVE, WAITING, NEW, NEW_ODD = range(4)
+"""The columns: connections open, TIME-WAITs, connections begun, and those of them that came from an odd port."""
 
 Ints = NDArray[np.int64]
 
 
+class SeriesTable(NamedTuple):
+    """One entry for each key and bucket in which something changed, in the order in which they came.
+
+    ``words``: ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` seconds. ``steps``: what changed.
+    ``index``: open addressing, entry + 1 or 0.
+    """
+
+    index: NDArray[np.int32]  # type: ignore[assignment]
+    words: Ints
+    steps: NDArray[np.int32]
+    regs: Ints
+
+
+@inlined
+def place_of(series: Any, word: Any) -> Any:
+    """The place of a word in the index: where it is, or the free one where it belongs."""
+    mask = series.index.size - 1
+    h = ((word & 0xFFFFFFFF) * 0x2C9277B5 + (word >> 32) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
+    place = (h ^ (h >> 29)) & mask
+    while True:
+        entry = np.int64(series.index[place]) - 1
+        if entry < 0 or series.words[entry] == word:
+            return place
+        place = (place + 1) & mask
+
+
+@kernel
+def entry_of(series, key, time):  # type: ignore[no-untyped-def]
+    """The entry of a key at ``time`` (ns): its ``steps`` are the caller's to change."""
+    while True:
+        word = time // NS >> series.regs[SHIFT] << KEY_BITS | key
+        place = place_of(series, word)
+        entry = np.int64(series.index[place]) - 1
+        if entry >= 0:
+            return entry
+        entry = series.regs[USED]
+        if entry < series.words.size:
+            series.regs[USED] = entry + 1
+            series.index[place] = entry + 1
+            series.words[entry] = word
+            return entry
+        while series.regs[USED] * 4 > series.words.size * 3:
+            widen(series)
+
+
+@kernel
+def widen(series):  # type: ignore[no-untyped-def]
+    """Make the buckets twice as wide: entries that fall together become one, the first of them."""
+    count = series.regs[USED]
+    series.regs[SHIFT] += 1
+    for i in range(series.index.size):
+        series.index[i] = 0
+    kept = np.int64(0)
+    for i in range(count):
+        word = (series.words[i] >> (KEY_BITS + 1) << KEY_BITS) | (series.words[i] & KEY_MASK)
+        place = place_of(series, word)
+        entry = np.int64(series.index[place]) - 1
+        if entry < 0:
+            entry, kept = kept, kept + 1
+            series.index[place] = entry + 1
+            series.words[entry] = word
+        for column in range(series.steps.shape[1]):
+            step = series.steps[i, column]
+            series.steps[i, column] = 0
+            series.steps[entry, column] += step
+    series.regs[USED] = kept
+
+
 class Series:
-    """Sums of ``width`` columns by key and bucket."""
+    """Sums by key and bucket, for fewer keys than half of ``most`` (a power of two).
 
-    def __init__(self, width: int) -> None:
-        self.bucket_s = 1
-        self._width = width
-        self._start: int | None = None
-        self._loose: list[tuple[Ints, Ints, NDArray[np.int64]]] = []
-        self._size = 0
+    The pages of its arrays are only used when written.
+    """
 
-    def add(self, key: Ints, time: Ints, *steps: NDArray[np.int64] | int) -> None:
-        """Add ``steps`` at ``time`` (ns) to each key; keys below 0 are left out."""
-        keep = key >= 0
-        if not keep.any():
-            return
-        if self._start is None:
-            self._start = int(time.min()) // NS
-        bucket = (time[keep] // NS - self._start) // self.bucket_s
-        table = np.empty((bucket.size, self._width), np.int64)
-        for i, step in enumerate(steps):
-            table[:, i] = step if isinstance(step, int) else step[keep]
-        self._loose.append((key[keep], bucket, table))
-        self._size += bucket.size
-        if self._size > ROOM and self._size > 2 * self._summed:
-            self._sum()
+    def __init__(self, most: int = MOST_ENTRIES) -> None:
+        self.table = SeriesTable(
+            np.zeros(2 * most, np.int32), np.zeros(most, np.int64), np.zeros((most, 4), np.int32), np.zeros(2, np.int64)
+        )
 
-    _summed = 0
+    def in_order(self, rank: Ints) -> Ints:
+        """The entries, ordered by bucket, then by the rank of their keys."""
+        words = self.table.words[: int(self.table.regs[USED])]
+        return np.argsort(words & ~KEY_MASK | rank[words & KEY_MASK])
 
-    def _sum(self) -> None:
-        while True:
-            key, bucket, table = self.entries()
-            if key.size <= MOST_ENTRIES:
-                break
-            self._loose = [(key, bucket >> 1, table)]
-            self.bucket_s *= 2
-        self._loose = [(key, bucket, table)]
-        self._size = self._summed = key.size
-
-    def entries(self) -> tuple[Ints, Ints, NDArray[np.int64]]:
-        """Keys, buckets and sums, ordered by key, then bucket."""
-        if not self._loose:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, self._width), np.int64)
-        key, bucket, table = (np.concatenate(parts) for parts in zip(*self._loose, strict=True))
-        order = np.lexsort((bucket, key))
-        key, bucket, table = key[order], bucket[order], table[order]
-        first = np.flatnonzero(np.concatenate(([True], (key[1:] != key[:-1]) | (bucket[1:] != bucket[:-1]))))
-        return key[first], bucket[first], np.add.reduceat(table, first, axis=0)
-
-    def time(self, bucket: Ints) -> Ints:
-        """The start of each bucket, in ns."""
-        return (bucket * self.bucket_s + (self._start or 0)) * NS
-
-
-def running(key: Ints, table: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Cumulated sums that begin anew with each key."""
-    total = np.cumsum(table, axis=0)
-    first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    before = np.zeros((first.size, table.shape[1]), np.int64)
-    before[1:] = total[first[1:] - 1]
-    lengths = np.diff(np.append(first, key.size))
-    result: NDArray[np.int64] = total - np.repeat(before, lengths, axis=0)
-    return result
+    @property
+    def bucket_s(self) -> int:
+        """How wide a bucket is."""
+        return 1 << int(self.table.regs[SHIFT])

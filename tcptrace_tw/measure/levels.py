@@ -1,0 +1,129 @@
+"""From steps to levels: how many connections and TIME-WAITs each source and each address had, second by second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.measure.keys import Keys
+from tcptrace_tw.measure.series import ACTIVE, KEY_BITS, KEY_MASK, NEW, NEW_ODD, NS, SHIFT, WAITING, Series
+from tcptrace_tw.spec.columns import CENSUS, Table
+
+CHUNK = 1 << 16
+
+Ints = NDArray[np.int64]
+
+LEVEL = np.dtype(
+    [("bucket", "i8"), ("active", "i4"), ("waiting", "i4"), ("odd", "i4"), ("before_odd", "i4"), ("most", "i4")],
+    align=True,
+)
+"""Where a source or an address stands. ``most``: the highest level so far, in ``bucket``; -1 before the first.
+
+``odd``: connections from odd ports; ``before_odd``: from even ones, as long as no odd one has come.
+"""
+
+
+class Levels:
+    """One sweep over a series in the order of time."""
+
+    def __init__(self, series: Series, keys: Keys, rank: Ints, spans: NDArray[np.int32], *, compiled: bool) -> None:
+        """``rank``: the order of the keys; ``spans``: their TIME-WAIT spans, without which they are no holders."""
+        self._series, self._keys, self._rank, self._spans = series, keys, rank, spans
+        self._sweep = load(sweep, compiled=compiled)
+        self.holders = Keys(keys.most, compiled=compiled)
+        self.holder_of = self.holders.number(keys.column(0), keys.column(1))
+        self.of_source = _levels(len(keys))
+        self.of_holder = _levels(len(self.holders))
+
+    def seconds(self, *, written: bool) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """Make the sweep; gives the rows of ``census``, if they are wanted, as it goes on."""
+        order, at = self._series.in_order(self._rank), 0
+        while at < order.size:
+            rows = np.zeros(CHUNK + len(self._keys) if written else 0, CENSUS.dtype).view(np.recarray)
+            at, count = self._sweep(
+                self._series.table, order, at, self._keys.table.parts, self._spans,
+                self.holder_of, self.of_source, self.of_holder, rows,
+            )  # fmt: skip
+            if count:
+                yield CENSUS, rows[:count]
+
+    def time(self, bucket: Ints) -> Ints:
+        """The start of each bucket, in ns."""
+        return bucket * (self._series.bucket_s * NS)
+
+
+def _levels(count: int) -> Any:
+    levels = np.zeros(count, LEVEL).view(np.recarray)
+    levels.most = -1
+    return levels
+
+
+@kernel
+def sweep(series, order, at, parts, spans, holder_of, of_source, of_holder, rows):  # type: ignore[no-untyped-def]
+    """Go on at ``order[at]`` until the rows are nearly full; returns where it stopped, and how many rows there are.
+
+    A bucket is taken as a whole: only at its end is the level of an address known, which may have many sources.
+    """
+    count = 0
+    while at < order.size and (rows.size == 0 or count + of_source.size <= rows.size):
+        bucket = series.words[order[at]] >> KEY_BITS
+        end = at
+        while end < order.size and series.words[order[end]] >> KEY_BITS == bucket:
+            entry = order[end]
+            key = series.words[entry] & KEY_MASK
+            level = of_source[key]
+            take_steps(level, series.steps, entry)
+            if spans[key] > 0:
+                of_holder[holder_of[key]].waiting += series.steps[entry, WAITING]
+                if rows.size:
+                    write_second(rows[count], parts, key, level, series.steps[entry, NEW])
+                    rows[count].time = (bucket << series.regs[SHIFT]) * NS
+                    count += 1
+            note_peak(level, ports_used(level), bucket)
+            end += 1
+        for i in range(at, end):
+            holder = of_holder[holder_of[series.words[order[i]] & KEY_MASK]]
+            note_peak(holder, np.int64(holder.waiting), bucket)
+        at = end
+    return at, count
+
+
+@kernel
+def take_steps(level, steps, entry):  # type: ignore[no-untyped-def]
+    """What one source did in one bucket."""
+    level.active += steps[entry, ACTIVE]
+    level.waiting += steps[entry, WAITING]
+    level.odd += steps[entry, NEW_ODD]
+    if np.int64(level.odd) == 0:
+        level.before_odd += steps[entry, NEW]
+
+
+@kernel
+def ports_used(level):  # type: ignore[no-untyped-def]
+    """Ports that a source has in use: below nothing no count can fall, though a capture may lack the beginning."""
+    return np.int64(max(level.active, 0)) + np.int64(max(level.waiting, 0))
+
+
+@kernel
+def note_peak(level, height, bucket):  # type: ignore[no-untyped-def]
+    """The first bucket of the highest level."""
+    if height > np.int64(level.most):
+        level.most = height
+        level.bucket = bucket
+
+
+@kernel
+def write_second(row, parts, key, level, new):  # type: ignore[no-untyped-def]
+    """One row of ``census``, without its time."""
+    row.ip_hi = parts[key, 0]
+    row.ip_lo = parts[key, 1]
+    row.peer_ip_hi = parts[key, 2]
+    row.peer_ip_lo = parts[key, 3]
+    row.peer_port = parts[key, 4]
+    row.time_wait = max(np.int64(level.waiting), 0)
+    row.active = max(np.int64(level.active), 0)
+    row.new = new
