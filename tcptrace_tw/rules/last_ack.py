@@ -56,17 +56,23 @@ def rst_on_last_ack(resets: Rows) -> Mask:
         & (resets.is_echo != 0)
         & ((resets.trigger_flags & FIN) != 0)
         & (resets.trigger_len == 0)
+        & (resets.unacked_bytes == 0)
+        & (resets.is_repeat == 0)
         & (resets.is_stale_ack_answer == 0)
         & (resets.is_detour == 0)
     )
 
 
 def fin_then_rst_same_seq(resets: Rows) -> Mask:
-    """LA008: Linux takes a RST one below RCV.NXT in these states (tcp_reset_check)."""
+    """LA008: Linux takes a RST one below RCV.NXT in these states (tcp_reset_check).
+
+    A host whose socket is gone answers what crosses its FIN with the same number: that is no such RST.
+    """
     waiting = (
         (resets.receiver_state == CLOSE_WAIT) | (resets.receiver_state == LAST_ACK) | (resets.receiver_state == CLOSING)
     )
-    return waiting & (resets.fin_frame >= 0) & (resets.seq_delta == -1)
+    answers = (resets.is_echo != 0) & (resets.trigger_frame > resets.fin_frame)
+    return waiting & (resets.fin_frame >= 0) & (resets.seq_delta == -1) & ~answers
 
 
 def rst_from_last_ack(resets: Rows) -> Mask:
@@ -186,7 +192,11 @@ RST_ON_LAST_ACK = Rule(
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("sender_state", "trigger_gap_ns"),
     set_when=("the passive closer is in LAST-ACK", "the RST carries the FIN's ACK field as its sequence number"),
-    not_set_when=("the RST answers a challenge ACK after a SYN", "the FIN carries data, which came after close: RS003"),
+    not_set_when=(
+        "the RST answers a challenge ACK after a SYN",
+        "data came before the FIN or with it, after close: RS003",
+        "the sender had sent a RST before",
+    ),
     rfc=("RFC 9293 3.5.2",),
     remedy="Close sooner than the peer's FIN-WAIT-2 timeout (tcp_fin_timeout), or look for what removed its TIME-WAIT.",
     example="rst-on-last-ack",
@@ -246,7 +256,7 @@ FIN_THEN_RST_SAME_SEQ = Rule(
     frames=("fin_frame", "frame"),
     values=("receiver_state",),
     set_when=("RST one below RCV.NXT", "the receiver has taken in the sender's FIN"),
-    not_set_when=("the RST is at RCV.NXT",),
+    not_set_when=("the RST is at RCV.NXT", "it answers a segment that came after the FIN: RS003"),
     rfc=("RFC 9293 3.5.3",),
     remedy="Nothing; Linux takes it for the RST that it is meant to be.",
     example="fin-then-rst-same-seq",

@@ -14,8 +14,8 @@ from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack,
 from tcptrace_tw.rules.rule import Derived, Grade, Mask, Rows, Rule, always
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
 from tcptrace_tw.spec.columns import SYN
-from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, PREDICTED, WARNING
+from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, PREDICTED, WARNING
 
 (
     PORT_CLOSED,
@@ -40,6 +40,9 @@ LEAST_SEGMENT = 536
 
 HOPS = 2
 """TTLs that differ by as much come from different hosts."""
+
+IP_ID_LEAP = 1024
+"""No counter of a connection leaps so far in one step."""
 
 KNOWN_SEGMENTS = 3
 """So many segments make a baseline."""
@@ -68,7 +71,7 @@ def has_closed(r: Rows) -> Mask:
 
 def is_gone(r: Rows) -> Mask:
     """Nothing of the sender's connection is left, or nothing tells of it."""
-    just_entered = (r.trigger_len > 0) & (r.time_wait_gap_ns == r.trigger_gap_ns)
+    just_entered = (r.unacked_bytes > 0) & (r.time_wait_gap_ns == r.trigger_gap_ns)
     waiting = (r.sender_state == TIME_WAIT) & ~just_entered
     return ~has_closed(r) | (r.sender_state == CLOSED) | waiting | fin_wait_2_timeout_reset(r)
 
@@ -83,6 +86,11 @@ def has_other_ttl(r: Rows) -> Mask:
     return (np.abs(r.ttl_delta) >= HOPS) & (r.sender_segments >= KNOWN_SEGMENTS)
 
 
+def has_other_ip_id(r: Rows) -> Mask:
+    """Its identification is far from the sender's, whose own had been a counter."""
+    return (r.is_ip_id_counter != 0) & (np.abs(r.ip_id_delta) >= IP_ID_LEAP)
+
+
 def is_too_soon(r: Rows) -> Mask:
     """It comes sooner than the sender could have answered."""
     known = (r.rtt_ns >= 0) & (r.sender_segments >= KNOWN_SEGMENTS)
@@ -95,8 +103,14 @@ def is_seen_from_the_peer(r: Rows) -> Mask:
 
 
 def is_made_between(r: Rows) -> Mask:
-    """Two signs of a device on the path."""
-    return has_other_ttl(r) & (is_too_soon(r) | is_seen_from_the_peer(r))
+    """Two signs of a device on the path; the counter of a host without a socket may be another than the socket's."""
+    signs = has_other_ttl(r).astype(np.int8) + is_too_soon(r) + is_seen_from_the_peer(r) + has_other_ip_id(r)
+    return (signs >= 2) & (has_other_ttl(r) | ~is_echo(r)) & (r.is_repeat == 0)
+
+
+def is_ladder(r: Rows) -> Mask:
+    """RSTs of one name that climb above all that the sender has sent."""
+    return r.ladder_frame >= 0
 
 
 def is_probe(r: Rows) -> Mask:
@@ -136,19 +150,22 @@ def gave_up(r: Rows) -> Mask:
 
 
 def is_abort(r: Rows) -> Mask:
-    """RST+ACK of a synchronised sender that had not sent FIN: ABORT of RFC 9293 3.10.5."""
+    """A RST of a synchronised sender that had not sent FIN, and no answer: ABORT of RFC 9293 3.10.5."""
     alive = (r.sender_state >= ESTABLISHED) | (r.sender_state == SYN_RECEIVED)
-    return (r.is_bare == 0) & ~has_closed(r) & alive
+    # Windows may leave out the ACK.
+    own = (r.is_bare == 0) | ((r.is_echo == 0) & (r.sender_seq_delta == 0) & (r.trigger_frame >= 0))
+    return own & ~has_closed(r) & alive
 
 
 RESET: tuple[Case, ...] = (
     Case(lambda r: r.is_syn_answer != 0, PORT_CLOSED, "it answers a SYN: RST+ACK with ack = ISN + 1"),
     Case(
-        lambda r: (r.is_stale_ack_answer != 0) | ((r.is_detour != 0) & is_echo(r)), STALE_ACK_ANSWER,
+        lambda r: (r.is_stale_ack_answer != 0) | (((r.is_detour != 0) | (r.sender_state == SYN_SENT)) & is_echo(r)), STALE_ACK_ANSWER,
         "a step of a SYN's detour: it answers an ACK of older numbers",
     ),
     Case(goes_on, INJECTED, "the alleged sender goes on as if nothing had happened"),
-    Case(is_made_between, INJECTED, "another TTL, and too soon or with the peer's numbers"),
+    Case(is_ladder, INJECTED, "several RSTs that climb above all that the alleged sender has sent"),
+    Case(is_made_between, INJECTED, "two of: another TTL, another identification, too soon, the peer's numbers"),
     Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN"),
     Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake"),
     Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "the form of a host without a socket"),
@@ -187,8 +204,10 @@ def abort_after_fin(r: Rows) -> Mask:
 
 
 def port_closed(r: Rows) -> Mask:
-    """RS004."""
-    return r.verdict == PORT_CLOSED
+    """RS004: what a SYN met that was refused by an endpoint which still had the old connection is told elsewhere."""
+    state = r.earlier_state
+    forgotten = (state == NULL_WORD) | (state == CLOSED) | (state == LISTEN)
+    return (r.verdict == PORT_CLOSED) & forgotten
 
 
 def rst_no_socket(r: Rows) -> Mask:
@@ -267,7 +286,10 @@ ABORT_UNREAD_DATA = Rule(
     summary="An endpoint closed with received data unread: RST, and the peer may lose what it was sent.",
     table="resets",
     predicate=abort_unread_data,
-    grades=(Grade(always, WARNING, LIKELY),),
+    grades=(
+        Grade(lambda r: r.peer_fin_frame >= 0, NOTICE, LIKELY, "the peer had sent its last byte and loses nothing"),
+        Grade(always, WARNING, LIKELY),
+    ),
     message="{ip}:{port} closed its connection with {peer_ip}:{peer_port} before it had read all that had come: RST instead of FIN",
     frames=_FRAMES,
     values=_ABORT_VALUES,
@@ -293,15 +315,15 @@ ABORT_AFTER_FIN = Rule(
     table="resets",
     predicate=abort_after_fin,
     grades=(
-        Grade(lambda r: is_echo(r) & (r.trigger_len > 0), NOTICE, CONFIRMED, "data met an endpoint that had closed both ways"),
+        Grade(lambda r: is_echo(r) & (r.unacked_bytes > 0), NOTICE, CONFIRMED, "data met an endpoint that had closed both ways"),
         Grade(always, NOTICE, LIKELY, "linger expired, an orphan was let go, or the process ended"),
     ),
-    message="{ip}:{port} had sent FIN and, in {sender_state}, reset its connection with {peer_ip}:{peer_port}[ when {trigger_len:byte} came{is_echo:?}]",
+    message="{ip}:{port} had sent FIN and, in {sender_state}, reset its connection with {peer_ip}:{peer_port}[ when {unacked_bytes:byte} came{is_echo:?}]",
     frames=_FRAMES,
-    values=(*_VALUES, "trigger_len", "fin_acked_gap_ns"),
+    values=(*_VALUES, "unacked_bytes", "fin_acked_gap_ns"),
     set_when=("the sender had sent FIN, and resets later",),
     not_set_when=(
-        "the sender was in LAST-ACK: that is LA006", "the RST has the FIN's sequence number: that is LA008",
+        "the sender was in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",
         "it had been in FIN-WAIT-2 for a minute and more: that is TW008",
     ),
     rfc=("RFC 9293 3.10.7.4",),
@@ -322,7 +344,10 @@ PORT_CLOSED_RULE = Rule(
     frames=("trigger_frame", "frame"),
     values=("trigger_gap_ns", "ttl_delta"),
     set_when=("RST+ACK, ack = ISN + 1, towards SYN-SENT",),
-    not_set_when=("a SYN+ACK had come",),
+    not_set_when=(
+        "a SYN+ACK had come",
+        "the SYN met the old connection of its tuple, and the RST is the first answer: LA003, RU006, RU011",
+    ),
     rfc=("RFC 9293 3.10.7.1",),
     remedy="Start the listener, or look for a firewall that rejects.",
     example="port-closed",
@@ -363,16 +388,24 @@ RST_INJECTED = Rule(
     predicate=rst_injected,
     grades=(
         Grade(lambda r: r.continued_data_frame >= 0, WARNING, CONFIRMED, "the endpoint sends new data after it"),
-        Grade(always, WARNING, LIKELY),
+        Grade(goes_on, WARNING, LIKELY, "the endpoint goes on, but sends no new data"),
+        Grade(always, WARNING, LIKELY, "signs of a device on the path"),
     ),
-    message="a RST in the name of {ip}:{port} towards {peer_ip}:{peer_port} was not made by it",
-    frames=("trigger_frame", "frame", "continued_frame", "continued_data_frame"),
-    values=("ttl_delta", "trigger_gap_ns", "rtt_ns", "sender_seq_delta"),
+    message="a RST in the name of {ip}:{port} towards {peer_ip}:{peer_port} was not made by it[: it went on{continued_frame:?}][: another came, above all that it had sent{ladder_frame:?}]",
+    frames=("trigger_frame", "frame", "ladder_frame", "continued_frame", "continued_data_frame"),
+    values=("ttl_delta", "ip_id_delta", "is_ip_id_counter", "trigger_gap_ns", "rtt_ns", "sender_seq_delta"),
     set_when=(
         "the alleged sender goes on in sequence",
-        "or its TTL differs by two and more, and it comes too soon or with the peer's numbers",
+        "or several RSTs of its name climb above all that it has sent, with nothing in between",
+        "or two of these: its TTL differs by two and more; its IP identification leaps although the sender's is a counter; "
+        "it comes sooner than the sender ever answered; it carries the peer's numbers",
     ),
-    not_set_when=("only one weak sign is there, as a RST without timestamps",),
+    not_set_when=(
+        "only one sign is there",
+        "the identification is 0, or the sender's are random",
+        "the endpoint had sent a RST before: what a device says after that changes nothing",
+        "it has the form of a host without a socket and the host's own TTL",
+    ),
     rfc=("RFC 3360", "RFC 5961 3"),
     remedy="Find the device: compare TTLs hop by hop.",
     example="rst-injected",
@@ -406,17 +439,17 @@ HEALTH_CHECK_RESET = Rule(
     id="RS008",
     name="health-check-reset",
     severity=INFO,
-    summary="A connection was opened and reset at once: a probe.",
+    summary="A connection was opened and reset at once, before any payload: a probe.",
     table="resets",
     predicate=health_check_reset,
     grades=(Grade(always, INFO, LIKELY),),
-    message="{ip}:{port} opened a connection with {peer_ip}:{peer_port} and reset it at once: a probe",
+    message="[{ip}:{port} opened a connection with {peer_ip}:{peer_port} and reset it at once{endpoint:=orig}][{ip}:{port} accepted a connection of {peer_ip}:{peer_port} and reset it at once{endpoint:=resp}]: no byte had passed",
     frames=("trigger_frame", "frame"),
     values=("trigger_gap_ns", "is_bare"),
     set_when=("RST right after the handshake, or after SYN+ACK", "no payload in either direction"),
     not_set_when=("data passed",),
     rfc=("RFC 9293 3.10.5",),
-    remedy="Nothing; a load balancer's health check looks like that.",
+    remedy="Nothing where the client does it: so do health checks and port scans; where the server does, look why it refuses.",
     example="health-check-reset",
 )
 

@@ -41,6 +41,9 @@ SURE_GAP_NS = 30_000_000_000
 STALL_NS = 1_000_000_000
 """From here on somebody notices."""
 
+IN_VAIN = 2
+"""A SYN repeated so often in vain is a connect() that does not come about."""
+
 
 def is_inside(reuses: Rows) -> Mask:
     """Less than 2MSL since TIME-WAIT began anew."""
@@ -152,8 +155,13 @@ def went_whole_way(reuses: Rows) -> Mask:
 
 
 def stalls(reuses: Rows) -> Mask:
-    """It took a second or more, or never worked."""
-    return (reuses.cost_ns >= STALL_NS) | (reuses.opened_frame < 0)
+    """It took a second or more, or never worked although the SYN was repeated."""
+    return (reuses.cost_ns >= STALL_NS) | never_worked(reuses)
+
+
+def never_worked(reuses: Rows) -> Mask:
+    """Twice and more in vain; with fewer tries the capture may only have ended too soon."""
+    return (reuses.opened_frame < 0) & (reuses.syn_retries >= IN_VAIN)
 
 
 _EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
@@ -264,7 +272,7 @@ TW_SYN_DROPPED = Rule(
     table="reuses",
     predicate=tw_syn_dropped,
     grades=(
-        Grade(lambda r: r.opened_frame < 0, ERROR, LIKELY, "the connection never came about"),
+        Grade(never_worked, ERROR, LIKELY, "the connection never came about"),
         Grade(always, WARNING, LIKELY),
     ),
     message="the SYN of {ip}:{port} into TIME-WAIT of {peer_ip}:{peer_port} got no answer and was repeated {syn_retries:time}[; it was accepted after {cost_ns}]",

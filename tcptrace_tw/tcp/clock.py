@@ -20,10 +20,7 @@ def look_at_clock(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     options = np.int64(seg.options[i])
     if options & HAS_TS == 0:
         if options & (TRUNCATED | MALFORMED) == 0:
-            row = oddity_at(st, oddity_of(st, c, side))
-            row.ts_missing += 1
-            if np.int64(row.ts_missing_frame) < 0:
-                row.ts_missing_frame = seg.frame[i]
+            note_without_ts(st, c, side, seg, i)
         return
     step = seq_diff(np.int64(seg.tsval[i]), np.int64(t.last_tsval))
     silent = st.regs[NOW] - np.int64(t.last_time)
@@ -41,7 +38,7 @@ def look_at_clock(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         back_ms = -step * base_ms // base_ticks if base_ticks > 0 and base_ms > 0 else -step
         if is_new and back_ms >= BACK_MS:
             note_clock_back(st, c, side, seg, i, -step, np.int64(t.last_tsval))
-    elif base_ms >= 500 and base_ticks > 0:
+    elif base_ms >= 500 and base_ticks > 0 and not has_sent_without_ts(st, c, side):
         silent_ms = silent // 1_000_000
         ahead_ms = (step - base_ticks * silent_ms // base_ms) * base_ms // base_ticks
         if ahead_ms > STEP_MS and ahead_ms > silent_ms:
@@ -52,6 +49,31 @@ def look_at_clock(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent > st.regs[FORWARD_STEP]:
             st.regs[FORWARD_STEP] = silent
             st.regs[FORWARD_FRAME] = seg.frame[i]
+
+
+@kernel
+def note_without_ts(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+    """A segment without the timestamps that both SYNs had carried; macOS sends its keep-alive probes so."""
+    row = oddity_at(st, oddity_of(st, c, side))
+    below = seq_diff(np.int64(seg.seq[i]), np.int64(tcb_at(st, 2 * c + side).snd_nxt))
+    if below == -1 and np.int64(seg.payload_len[i]) <= 1:
+        row.probes_without_ts += 1
+        return
+    row.ts_missing += 1
+    if np.int64(row.ts_missing_frame) < 0:
+        row.ts_missing_frame = seg.frame[i]
+
+
+@kernel
+def has_sent_without_ts(st, c, side):  # type: ignore[no-untyped-def]
+    """Whether the endpoint's last TSval may be older than its last segment: nothing tells the rate of its clock."""
+    s = np.int64(conn_at(st, c).oddity)
+    while s >= 0:
+        row = oddity_at(st, s)
+        if np.int64(row.endpoint) == side:
+            return np.int64(row.ts_missing) > 0 or np.int64(row.probes_without_ts) > 0
+        s = np.int64(row.next)
+    return False
 
 
 @kernel

@@ -22,10 +22,13 @@ from tcptrace_tw.spec.zeek import (
     LETTERS_PER_COLUMN,
     RESP_BIT,
 )
-from tcptrace_tw.tcp.state import NXT_ACKED, NXT_KNOWN, WSCALE_ON_SYN
+from tcptrace_tw.tcp.state import IP_ID_STEPS, NXT_ACKED, NXT_KNOWN, WSCALE_ON_SYN
 
 # Wireshark's tcp.completeness.
 DONE_SYN, DONE_SYN_ACK, DONE_ACK, DONE_DATA, DONE_FIN, DONE_RST = (1 << i for i in range(6))
+
+SMALL_STEP = 64
+"""A counter of identifications rises by so much at the most from segment to segment of one connection."""
 
 
 @kernel
@@ -46,12 +49,12 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
     if flags & RST == 0:
         shift = np.int64(snd.wscale) if flags & SYN == 0 and np.int64(rcv.bits) & WSCALE_ON_SYN else 0
         snd.window_max = max(np.int64(snd.window_max), np.int64(seg.window[i]) << shift)
+        note_ip_id(snd, np.int64(seg.ip_id[i]))
     snd.last_time = now
     snd.last_frame = seg.frame[i]
     snd.last_seq = seg.seq[i]
     snd.last_len = length
     snd.last_flags = flags
-    snd.last_window = seg.window[i]
     if flags & ACK:
         snd.last_ack = seg.ack[i]
     if np.int64(snd.ttl) == 0 or flags & RST == 0:
@@ -164,6 +167,20 @@ def append_letter(conn, side, code):  # type: ignore[no-untyped-def]
     elif n < 2 * LETTERS_PER_COLUMN:
         conn.history_hi |= packed << (LETTER_BITS * (n - LETTERS_PER_COLUMN))
     conn.history_len = min(n + 1, 255)
+
+
+@kernel
+def note_ip_id(snd, ip_id):  # type: ignore[no-untyped-def]
+    """How often in a row the identification rose by a little: so it does where it is a counter."""
+    bits = np.int64(snd.bits)
+    steps = np.int64(bits >> IP_ID_STEPS & 3)
+    step = (ip_id - np.int64(snd.last_ip_id)) & 0xFFFF
+    if step == 0 or step > SMALL_STEP:
+        if steps:
+            snd.bits = bits & ~(3 << IP_ID_STEPS)
+    elif steps < 3:
+        snd.bits = bits + (1 << IP_ID_STEPS)
+    snd.last_ip_id = ip_id
 
 
 @kernel

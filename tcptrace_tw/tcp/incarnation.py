@@ -245,7 +245,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.span = -1
         t.bits = 0
         t.last_flags = 0
-        t.last_window = 0
+        t.last_ip_id = 0
         t.history_seen = 0
         t.unanswered = 0
         t.syn_repeats = 0

@@ -99,6 +99,7 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.challenges = 0
     row.ts_missing_frame = -1
     row.ts_missing = 0
+    row.probes_without_ts = 0
     row.ts_back_frame = -1
     row.ts_back_ticks = 0
     row.ts_back_segments = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, SYN
+from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     CLOSE_WAIT,
@@ -24,6 +24,7 @@ from tcptrace_tw.spec.states import (
     TIME_WAIT,
 )
 from tcptrace_tw.spec.words import (
+    ANSWER_NONE,
     BASIS_ASSUMED,
     BASIS_SENT,
     END_ASSASSINATED,
@@ -38,6 +39,7 @@ from tcptrace_tw.tcp.places import (
     conn_at,
     head_of,
     reset_at,
+    reuse_at,
     span_at,
     tcb_at,
 )
@@ -51,6 +53,7 @@ from tcptrace_tw.tcp.state import (
     FIN_SENT,
     HAS_RST,
     IGNORES_RST,
+    IP_ID_STEPS,
     ISS_KNOWN,
     NOW,
     NXT_KNOWN,
@@ -240,10 +243,10 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.is_accepted = 1 if acceptable else 0
     row.has_ts = 1 if np.int64(seg.options[i]) & HAS_TS else 0
     row.window = seg.window[i]
-    row.usual_window = snd.last_window
     note_windows(row, snd, rcv, seg, i)
     row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
     row.ttl_delta = np.int64(seg.ttl[i]) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
+    note_ip_id_of_reset(row, snd, seg, i)
     row.trigger_frame = rcv.last_frame
     row.trigger_gap_ns = now - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
     row.rtt_ns = np.int64(snd.rtt_us) * 1000 if np.int64(snd.rtt_us) else -1
@@ -254,15 +257,18 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.two_msl_ns = st.params[TWO_MSL]
     row.trigger_len = rcv.last_len
     row.trigger_flags = rcv.last_flags
-    echoes = np.int64(rcv.last_frame) >= 0 and np.int64(rcv.last_flags) & ACK != 0
+    echoes = np.int64(rcv.last_frame) >= 0 and np.int64(rcv.last_flags) & ACK != 0 and not has_answered(snd, rcv)
     row.is_echo = 1 if echoes and flags & ACK == 0 and seq == np.int64(rcv.last_ack) else 0
+    note_ladder(st, c, row, snd)
     row.is_syn_answer = 1 if answers_syn else 0
+    row.earlier_state = earlier_state(st, conn) if answers_syn else 255
     row.is_stale_ack_answer = 1 if keeps_syn_sent else 0
     row.is_detour = 1 if is_detour(st, c) else 0
     row.fin_frame = snd.fin_frame
     row.peer_fin_frame = rcv.fin_frame
     in_flight = np.int64(snd.bits) & NXT_KNOWN != 0 and np.int64(snd.bits) & ISS_KNOWN != 0
     row.bytes_in_flight = max(seq_diff(np.int64(snd.snd_nxt), np.int64(snd.snd_una)), 0) if in_flight else 0
+    row.unacked_bytes = unacked_bytes(snd, rcv)
     row.received_bytes = rcv.payload_bytes
     row.received_gap_ns = now - np.int64(rcv.payload_time) if np.int64(rcv.payload_time) >= 0 else -1
     row.sent_bytes = snd.payload_bytes
@@ -272,6 +278,58 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.challenge_frame = -1
     row.repeats = 0
     row.verdict = 255
+
+
+@kernel
+def earlier_state(st, conn):  # type: ignore[no-untyped-def]
+    """In which state of the earlier incarnation a SYN met its receiver, if this RST is the first answer to it."""
+    if np.int64(conn.reuse) < 0:
+        return 255
+    met = reuse_at(st, np.int64(conn.reuse))
+    if np.int64(met.answer) != ANSWER_NONE:
+        return 255
+    return LAST_ACK if np.int64(met.is_last_ack_lost) else np.int64(met.receiver_state)
+
+
+@kernel
+def note_ip_id_of_reset(row, snd, seg, i):  # type: ignore[no-untyped-def]
+    """How far the identification leaps from those of the sender; Linux has 0 where it has no socket."""
+    ip_id = np.int64(seg.ip_id[i])
+    leap = (ip_id - np.int64(snd.last_ip_id)) & 0xFFFF
+    row.ip_id_delta = leap - 65536 if leap > 32767 else leap
+    row.is_ip_id_counter = 1 if ip_id and np.int64(snd.bits) >> IP_ID_STEPS == 3 else 0
+
+
+@kernel
+def has_answered(snd, rcv):  # type: ignore[no-untyped-def]
+    """Whether the sender has acknowledged the other side's last segment: a host without a socket does not."""
+    end = np.int64(rcv.last_seq) + np.int64(rcv.last_len) + (1 if np.int64(rcv.last_flags) & FIN else 0)
+    if end == np.int64(rcv.last_seq) or np.int64(snd.bits) & ACKED == 0 or np.int64(snd.last_flags) & RST:
+        return False
+    return np.int64(snd.last_frame) > np.int64(rcv.last_frame) and seq_diff(np.int64(snd.last_ack), end) >= 0
+
+
+@kernel
+def unacked_bytes(snd, rcv):  # type: ignore[no-untyped-def]
+    """Text of the other side that the sender of a RST had never acknowledged."""
+    if np.int64(snd.bits) & ACKED == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
+        return 0
+    end = np.int64(rcv.fin_seq) if np.int64(rcv.bits) & FIN_SENT else np.int64(rcv.snd_nxt)
+    return max(seq_diff(end, np.int64(snd.last_ack)), 0)
+
+
+@kernel
+def note_ladder(st, c, row, snd):  # type: ignore[no-untyped-def]
+    """A RST above all that its sender sent, right after another one: a device tries the numbers of a whole window."""
+    row.ladder_frame = -1
+    if np.int64(snd.last_flags) & RST == 0 or np.int64(row.sender_seq_delta) <= 0 or np.int64(row.is_echo):
+        return
+    s = np.int64(conn_at(st, c).reset)
+    while s >= 0:
+        other = reset_at(st, s)
+        if np.int64(other.endpoint) == np.int64(row.endpoint) and np.int64(other.ladder_frame) < 0:
+            other.ladder_frame = row.frame
+        s = np.int64(other.next)
 
 
 @kernel

@@ -79,7 +79,7 @@ TCB = np.dtype(
         ("span", "i4"),
         ("iss", "u4"),
         ("last_flags", "u2"),
-        ("last_window", "u2"),
+        ("last_ip_id", "u2"),
         ("history_seen", "u2"),
         ("unanswered", "u2"),
         ("ttl", "u1"),
@@ -126,6 +126,9 @@ TCB = np.dtype(
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
 ) = (1 << i for i in range(19))
+
+IP_ID_STEPS = 30
+"""TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
 
 # CONNECTION.bits.
 (
