@@ -140,7 +140,7 @@ def has_unread(r: Rows) -> Mask:
     missing = (r.window > 0) & (r.window_missing >= least) & (r.window_missing <= r.received_bytes)
     is_blurred = (r.window > 0) & (r.trigger_len < 2 * r.window_unit)
     at_once = (r.trigger_len > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS) & is_blurred
-    was_full = (r.usual_window == 0) & (r.is_repeat == 0)
+    was_full = (r.was_window_closed != 0) & (r.is_repeat == 0)
     return (r.received_bytes > 0) & (missing | at_once | was_full)
 
 

@@ -340,6 +340,7 @@ RESETS = Table(
         _bool("is_accepted", "Whether it moved the receiver to CLOSED."),
         _bool("has_ts", "Whether it carries timestamps."),
         Column("window", "u2", "Its window field."),
+        _bool("was_window_closed", "Whether the window of the sender's last segment was 0."),
         Column("window_missing", "i8", "Bytes by which its window, scaled, is below the largest of the sender."),
         Column("window_unit", "i4", "Bytes for one unit of the window field."),
         Column("receive_window", "i8", "The largest window of the receiver, scaled."),

@@ -22,7 +22,7 @@ from tcptrace_tw.spec.zeek import (
     LETTERS_PER_COLUMN,
     RESP_BIT,
 )
-from tcptrace_tw.tcp.state import IP_ID_STEPS, NXT_ACKED, NXT_KNOWN, WSCALE_ON_SYN
+from tcptrace_tw.tcp.state import IP_ID_STEPS, NXT_ACKED, NXT_KNOWN, WINDOW_CLOSED, WSCALE_ON_SYN
 
 # Wireshark's tcp.completeness.
 DONE_SYN, DONE_SYN_ACK, DONE_ACK, DONE_DATA, DONE_FIN, DONE_RST = (1 << i for i in range(6))
@@ -50,6 +50,8 @@ def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped
         shift = np.int64(snd.wscale) if flags & SYN == 0 and np.int64(rcv.bits) & WSCALE_ON_SYN else 0
         snd.window_max = max(np.int64(snd.window_max), np.int64(seg.window[i]) << shift)
         note_ip_id(snd, np.int64(seg.ip_id[i]))
+        if (np.int64(snd.bits) & WINDOW_CLOSED != 0) != (np.int64(seg.window[i]) == 0):
+            snd.bits ^= WINDOW_CLOSED
     snd.last_time = now
     snd.last_frame = seg.frame[i]
     snd.last_seq = seg.seq[i]

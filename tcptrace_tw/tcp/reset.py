@@ -65,6 +65,7 @@ from tcptrace_tw.tcp.state import (
     RST_TAKEN,
     SAW_PLAIN,
     TWO_MSL,
+    WINDOW_CLOSED,
     WSCALE_ON_SYN,
 )
 from tcptrace_tw.tcp.time_wait import drop_span, end_span, since
@@ -243,6 +244,7 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.is_accepted = 1 if acceptable else 0
     row.has_ts = 1 if np.int64(seg.options[i]) & HAS_TS else 0
     row.window = seg.window[i]
+    row.was_window_closed = 1 if np.int64(snd.bits) & WINDOW_CLOSED else 0
     note_windows(row, snd, rcv, seg, i)
     row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
     row.ttl_delta = np.int64(seg.ttl[i]) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0

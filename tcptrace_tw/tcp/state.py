@@ -123,9 +123,10 @@ TCB = np.dtype(
     LAST_ACK_LOST,
     ACKED,  # it has sent an ACK: last_ack means something
     IGNORES_RST,  # it has answered from TIME-WAIT after a RST that should have ended it (tcp_rfc1337 = 1)
+    WINDOW_CLOSED,  # the window of its last segment was 0
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
-) = (1 << i for i in range(19))
+) = (1 << i for i in range(20))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
