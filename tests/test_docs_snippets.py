@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tcptrace_tw.cli.app import app
+from tcptrace_tw.cli.examples import EXAMPLES
 from tests.docs import pages
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 ELSEWHERE = {
     "adding-a-rule.md": "test_docs_adding_a_rule",
     "cookbook.md": "test_docs_cookbook",
-    "ci.md": "test_docs_ci",
+    "ci.md": "test_check_examples",
 }
 """Pages whose snippets have a test of their own."""
 
@@ -59,15 +61,16 @@ def desk(tmp_path_factory):
     for name, fixture in NAMES:
         shutil.copy(pages.ROOT / f"fixtures/kernel-{fixture}/capture.pcap", folder / f"{name}.pcap")
     (folder / "fixtures").symlink_to(pages.ROOT / "fixtures")
-    run(f"{TOOL} analyze trace.pcap -o out", folder)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "tcptrace-tw").write_text(f'#!/bin/sh\nexec {sys.executable} -m tcptrace_tw "$@"\n')
+    (folder / "bin" / "tcptrace-tw").chmod(0o755)
+    run("tcptrace-tw analyze trace.pcap -o out", folder)
     return folder
-
-
-TOOL = f"{shlex.quote(sys.executable)} -m tcptrace_tw"
 
 
 def run(command, folder):
     environment = {**os.environ, "PYTHONPATH": str(pages.ROOT), "TCPTRACE_TW_JIT": "0", "COLUMNS": "80"}
+    environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{environment['PATH']}"
     arguments = {"cwd": folder, "env": environment, "capture_output": True, "text": True, "timeout": 300}
     return subprocess.run(["bash", "-o", "pipefail", "-c", command], check=False, **arguments)
 
@@ -87,13 +90,24 @@ def test_a_command_runs(line, desk):
     if "tcpdump" in words[:2]:
         listen(words[words.index("tcpdump") :], desk)
         return
-    assert words[0] in ("tcptrace-tw", "python"), f"no test knows how to run: {line}"
     if words[0] == "python":
-        exists_and_helps(words)
+        exists(words)
         return
-    done = run(TOOL + line.removeprefix("tcptrace-tw"), desk)
+    assert "tcptrace-tw" in words, f"no test knows how to run: {line}"
+    done = run(line, desk)
 
-    assert done.returncode in ((0, 1) if words[1] == "check" else (0,)), done.stderr
+    assert done.returncode in ((0, 1) if "check" in words[:2] else (0,)), done.stderr
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(line for lines in EXAMPLES.values() for line in lines))
+def test_an_example_of_the_help_runs(line, desk):
+    done = run(line, desk)
+
+    assert done.returncode in ((0, 1) if line.startswith("tcptrace-tw check") else (0,)), done.stderr
+
+
+def test_every_command_has_examples():
+    assert set(EXAMPLES) == {"", *(command.callback.__name__ for command in app.registered_commands)}
 
 
 def listen(words, desk):
@@ -110,7 +124,7 @@ def listen(words, desk):
     assert done.returncode == 0, done.stderr
 
 
-def exists_and_helps(words):
+def exists(words):
     """``python -m tests.docs`` and its siblings rewrite the project or take long: they must be there, no more."""
     assert words[1] == "-m"
     path = pages.ROOT.joinpath(*words[2].split("."))

@@ -9,6 +9,7 @@ import typer
 
 from tcptrace_tw.cli.analyze import analyze
 from tcptrace_tw.cli.check import check
+from tcptrace_tw.cli.examples import epilog
 from tcptrace_tw.cli.export import export
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
@@ -16,29 +17,17 @@ from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed
 from tcptrace_tw.cli.show import show
 from tcptrace_tw.version import __version__
 
-_EXAMPLES = """
-Examples:
-
-  tcptrace-tw report trace.pcap
-
-  tcptrace-tw check trace.pcap --fail-on warning
-
-  tcptrace-tw analyze ring.pcap* -o out
-
-  tcptrace-tw show trace.pcap --connection 17
-"""
-
 app = typer.Typer(
     name="tcptrace-tw",
     help="Says who sat in TIME-WAIT, what reused a tuple and why, from a tcpdump capture.",
-    epilog=_EXAMPLES,
+    epilog=epilog(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (report, analyze, check, show, export, rules):
-    app.command()(command)
+    app.command(epilog=epilog(command.__name__))(command)
 
 
 def _print_version(wanted: bool) -> None:

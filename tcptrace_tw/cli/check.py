@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import run
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def check(
             "--show",
             metavar="SEVERITY",
             help="Show findings of this severity or worse. Default: notice.",
+            autocompletion=complete.severities,
             rich_help_panel=VERDICT,
         ),
     ] = None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete
+
 SETTINGS, OUTPUT = "Settings", "Output"
 
 
@@ -38,6 +40,7 @@ Profile = Annotated[
     typer.Option(
         metavar="NAME",
         help="How the hosts behave and how long 2MSL is: linux, rfc, freebsd, macos, windows, ...",
+        autocompletion=complete.profiles,
         rich_help_panel=SETTINGS,
     ),
 ]
@@ -47,11 +50,16 @@ TwoMsl = Annotated[
 ]
 Select = Annotated[
     list[str] | None,
-    typer.Option(metavar="RULES", help="Only these rules: ids or prefixes, as in RU,LA001.", rich_help_panel=SETTINGS),
+    typer.Option(
+        metavar="RULES",
+        help="Only these rules: ids or prefixes, as in RU,LA001.",
+        autocompletion=complete.rules,
+        rich_help_panel=SETTINGS,
+    ),
 ]
 Ignore = Annotated[
     list[str] | None,
-    typer.Option(metavar="RULES", help="Not these rules.", rich_help_panel=SETTINGS),
+    typer.Option(metavar="RULES", help="Not these rules.", autocompletion=complete.rules, rich_help_panel=SETTINGS),
 ]
 Filter = Annotated[
     str,

@@ -4,13 +4,16 @@ from typing import Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import run
 
 
 @run.command
 def rules(
-    rule: Annotated[str | None, typer.Argument(metavar="[ID]", help="A rule, as in RU002.", show_default=False)] = None,
+    rule: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="A rule, as in RU002.", autocompletion=complete.rules, show_default=False),
+    ] = None,
     color: o.ColorOption = o.Color.AUTO,
     debug: o.Debug = False,
 ) -> None:

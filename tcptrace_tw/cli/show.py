@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import run
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ def show(
     time_format: Annotated[
         str,
         typer.Option(
-            "--time-format", metavar="FORMAT", help="rel, delta, utc, local or epoch.", rich_help_panel=o.OUTPUT
+            "--time-format",
+            metavar="FORMAT",
+            help="rel, delta, utc, local or epoch.",
+            autocompletion=complete.time_formats,
+            rich_help_panel=o.OUTPUT,
         ),
     ] = "rel",
     all_segments: Annotated[

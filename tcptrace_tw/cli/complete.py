@@ -1,0 +1,40 @@
+"""What the shell offers while a value is typed; nothing is imported before Tab is pressed."""
+
+from collections.abc import Callable
+
+Complete = Callable[[str], list[tuple[str, str]]]
+"""From what was typed to values that begin so, each with a word of help."""
+
+
+def rules(typed: str) -> list[tuple[str, str]]:
+    """Ids of rules; in a list with commas the last one."""
+    from tcptrace_tw.rules import RULES
+
+    before, comma, last = typed.rpartition(",")
+    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last)]
+
+
+def profiles(typed: str) -> list[tuple[str, str]]:
+    """Names of profiles, with their 2MSL."""
+    from tcptrace_tw.spec.profiles import PROFILES
+
+    return [(p.name, f"2MSL is {p.two_msl_ns / 1e9:g} s") for p in PROFILES if p.name.startswith(typed)]
+
+
+def severities(typed: str) -> list[tuple[str, str]]:
+    """Severities, from ordinary to bad."""
+    from tcptrace_tw.spec.words import SEVERITY
+
+    return [(word, "") for word in SEVERITY.words if word.startswith(typed)]
+
+
+def time_formats(typed: str) -> list[tuple[str, str]]:
+    """How ``show`` can write a time."""
+    meanings = {
+        "rel": "seconds since the first segment",
+        "delta": "seconds since the segment before",
+        "utc": "time of day in UTC",
+        "local": "time of day here",
+        "epoch": "seconds since 1970",
+    }
+    return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]

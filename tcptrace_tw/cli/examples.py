@@ -1,0 +1,42 @@
+"""The examples at the end of each command's help; a test runs them."""
+
+EXAMPLES = {
+    "": (
+        "tcptrace-tw report trace.pcap",
+        "tcptrace-tw show trace.pcap --connection 17",
+        "tcptrace-tw check trace.pcap --fail-on warning",
+        "tcptrace-tw analyze trace.pcap -o out",
+    ),
+    "report": (
+        "tcptrace-tw report trace.pcap",
+        "tcptrace-tw report trace.pcap --html report.html",
+        "tcptrace-tw report ring-*.pcap --filter 'host 198.19.19.20 and port 5000'",
+        "cat trace.pcap | tcptrace-tw report - --json",
+    ),
+    "analyze": (
+        "tcptrace-tw analyze trace.pcap -o out",
+        "tcptrace-tw analyze ring-*.pcap -o rings --profile freebsd",
+    ),
+    "check": (
+        "tcptrace-tw check trace.pcap",
+        "tcptrace-tw check trace.pcap --fail-on warning:confirmed --ignore RU010",
+        "tcptrace-tw check trace.pcap --select LA,RU004 --show info",
+        "tcptrace-tw check trace.pcap --output sarif=out.sarif --output junit=out.xml",
+    ),
+    "show": (
+        "tcptrace-tw show trace.pcap --connection 17",
+        "tcptrace-tw show trace.pcap --finding 12204 --time-format utc --raw",
+        "tcptrace-tw show out --connection 17",
+    ),
+    "export": (
+        "tcptrace-tw export trace.pcap --connection 17 -o one.pcap",
+        "tcptrace-tw export trace.pcap --finding 12204 -o detour.pcapng",
+    ),
+    "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU004"),
+}
+
+
+def epilog(command: str = "") -> str:
+    """The examples of a command, one a paragraph."""
+    lines = EXAMPLES.get(command, ())
+    return "\n\n".join(("Examples:", *(f"  {line}" for line in lines))) if lines else ""
