@@ -53,6 +53,7 @@ def shell(tmp_path):
             "PATH": f"{tools}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "CAPTURE": str(capture),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
             "TCPTRACE_TW_JIT": "0",
         }
         command = ["bash", "-e", "-o", "pipefail", "-c", lines]
@@ -73,6 +74,7 @@ def test_the_github_workflow(shell, tmp_path, capture, code):
 
     assert done.returncode == code, done.stderr
     assert done.stdout.count("::warning file=trace.pcap,line=") == code
+    assert (tmp_path / "summary.md").read_text().startswith(f"### tcptrace-tw: {'failed' if code else 'passed'}")
     (upload,) = [step["with"]["sarif_file"] for step in steps if "upload-sarif" in step.get("uses", "")]
     assert json.loads((tmp_path / upload).read_text())["version"] == "2.1.0"
 

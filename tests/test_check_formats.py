@@ -213,6 +213,8 @@ def test_a_format_of_nothing_is_still_a_whole_one(name):
     assert bool(found) == (name not in ("text", "ndjson", "github"))
     if name == "junit":
         assert JUnitXml.fromstring(found.encode()).failures == 0
+    elif name == "markdown":
+        assert found == "### tcptrace-tw: passed\n\nno findings; 0 at or above error:likely\n"
     elif found:
         assert json.loads(found) is not None
 
@@ -243,3 +245,22 @@ def test_a_path_below_the_current_folder_is_relative():
 def test_a_bar_reads_back_what_it_writes(severity, confidence):
     assert Bar.parse(f"{severity}:{confidence}").text == f"{severity}:{confidence}"
     assert Bar.parse(severity).text == f"{severity}:likely"
+
+
+def test_markdown_is_a_table_of_groups_the_worst_first():
+    lines = written("markdown", checked(findings(spread(120)), findings(reuses(1), **ERROR))).splitlines()
+
+    assert lines[0] == "### tcptrace-tw: failed"
+    assert lines[6].startswith(
+        "| **error**, likely | LA003 syn-reset-in-last-ack | `192.0.2.1 > 198.51.100.7:80` | 1 |"
+    )
+    assert len(lines) == 6 + 99
+    assert "| 23 more groups of hosts | 23 |" in lines[-1]
+
+
+def test_a_finding_without_a_frame_is_about_all_files():
+    bare = findings(reuses(1), frames=(), message="x")
+    found = checked(bare, files=("a.pcap", "b.pcap"))
+
+    assert written("text", found) == "a.pcap and 1 more: RU002 notice: x (reuse-inside-2msl, confirmed)\n"
+    assert written("github", found) == "::notice file=a.pcap,title=RU002 reuse-inside-2msl (confirmed)::x\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.report.formats import FORMATS
 from tcptrace_tw.report.outputs import Output, Outputs, parse
 from tests.check_rows import checked
 
@@ -74,11 +76,11 @@ def run(*arguments, cwd, **options) -> subprocess.CompletedProcess:
 
 
 def test_all_formats_at_once(tmp_path):
-    wanted = [f"--output={name}=out.{name}" for name in ("json", "ndjson", "sarif", "junit", "github", "gitlab")]
+    wanted = [f"--output={name}=out.{name}" for name in FORMATS if name != "text"]
     done = run(CAPTURE, *wanted, "--fail-on", "warning", cwd=tmp_path)
 
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == len(FORMATS) - 1
     assert all(path.stat().st_size for path in tmp_path.iterdir())
 
 
@@ -98,3 +100,28 @@ def test_stdin_has_a_name_in_every_format(tmp_path):
     for name in ("sarif", "gitlab", "github"):
         with CAPTURE.open("rb") as stream:
             assert "stdin" in run("-", "-f", name, cwd=tmp_path, stdin=stream).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "is_coloured"),
+    [
+        ([], {}, True),
+        (["--color", "never"], {}, False),
+        ([], {"NO_COLOR": "1"}, False),
+        (["--color", "always"], {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_a_terminal_gets_colour_and_a_pipe_does_not(tmp_path, arguments, environment, is_coloured):
+    master, slave = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"TERM": "xterm-256color", "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-m", "tcptrace_tw", "check", str(CAPTURE), *arguments]
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, cwd=tmp_path, env=env) as process:
+        process.wait()
+    os.close(slave)
+    text = os.read(master, 1 << 16)
+    os.close(master)
+
+    assert b"LA001" in text
+    assert (b"\x1b[" in text) == is_coloured
+    assert "\x1b" not in run(CAPTURE, cwd=tmp_path).stdout

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.checking import baseline
 from tcptrace_tw.checking.plan import Plan
+from tcptrace_tw.checking.waivers import Waiver
 from tcptrace_tw.pipeline import Settings, Sink, Summary
 from tcptrace_tw.report.batches import fresh, stored
 from tcptrace_tw.report.checked import Batch, Checked, Entry, Group, arranged, worst_first
 from tcptrace_tw.report.codec import to_json
+from tcptrace_tw.report.findings import kept
 from tcptrace_tw.report.phrases import counted
 from tcptrace_tw.report.stored import manifest_of, stored_findings
 from tcptrace_tw.rules.desk import chosen
@@ -43,22 +45,36 @@ class Judge:
 
     def findings(self, findings: Findings) -> None:
         """Take what one rule says about a chunk."""
-        if findings.rows.size:
+        if self._waivers_of(findings.rule.id):
             self.take(fresh(findings, self._several_files))
+            return
+        severity = self._plan.severity_of(findings.rule.id)
+        if severity is not None:
+            findings = findings._replace(severity=np.full_like(findings.severity, severity))
+        shown = kept(findings, self._count(findings.severity))  # before anything is made of a million ordinary ones
+        if shown.rows.size:
+            self.batches.append(fresh(shown, self._several_files))
 
     def take(self, batch: Batch) -> None:
-        """Take findings of one rule."""
+        """Take findings of one rule, whatever waivers there are."""
         severity = self._plan.severity_of(batch.rule)
         if severity is not None:
             batch = replace(batch, severity=np.full_like(batch.severity, severity))
-        for waiver in self._waivers:
+        for waiver in self._waivers_of(batch.rule):
             held = waiver.holds(batch)
             self.ignored += int(held.sum())
             batch = batch.kept(~held)
-        self.severities += np.bincount(batch.severity, minlength=self.severities.size)
-        batch = batch.kept(batch.severity >= self._plan.least)
+        batch = batch.kept(self._count(batch.severity))
         if batch.frame.size:
             self.batches.append(batch)
+
+    def _count(self, severity: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Count by severity, and mark what is shown."""
+        self.severities += np.bincount(severity, minlength=self.severities.size)
+        return severity >= self._plan.least
+
+    def _waivers_of(self, rule: str) -> list[Waiver]:
+        return [waiver for waiver in self._waivers if not waiver.rules or rule.startswith(waiver.rules)]
 
 
 @dataclass

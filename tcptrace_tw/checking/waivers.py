@@ -55,10 +55,9 @@ class Waiver:
 
     def holds(self, batch: Batch) -> Mask:
         """The findings that it leaves out."""
-        every = np.ones(batch.frame.size, np.bool_)
         if self.rules and not batch.rule.startswith(self.rules):
-            return ~every
-        return every & self._names_host(batch) & self._names_port(batch)
+            return np.zeros(batch.frame.size, np.bool_)
+        return self._names_host(batch) & self._names_port(batch)
 
     def _names_host(self, batch: Batch) -> Mask:
         subject = batch.subject

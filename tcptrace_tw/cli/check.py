@@ -1,5 +1,6 @@
 """``tcptrace-tw check``: findings like a linter's, and an exit code for CI."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.checking.plan import Plan, Wishes
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.checked import Checked
+    from tcptrace_tw.report.formats.text import Paint
 
 VERDICT, POLICY = "Verdict", "Policy"
 
@@ -63,7 +65,7 @@ def check(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="What to print: text (the default), json, ndjson, sarif, junit, github or gitlab.",
+            help="What to print: text (the default), json, ndjson, sarif, junit, github, gitlab or markdown.",
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
@@ -110,6 +112,7 @@ def check(
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
     files_from: o.FilesFrom = "",
+    color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
@@ -138,7 +141,7 @@ def check(
         _print_policy(plan, wishes, policy)
         return
     captures = run.sources(captures, files_from)
-    with outputs.Outputs(wanted) as opened:
+    with outputs.Outputs(wanted, _paint(color)) as opened:
         checked = _check(captures, plan, update_baseline, quiet, no_progress)
         opened.commit(checked)
     if not quiet:
@@ -146,6 +149,27 @@ def check(
     if checked.failing:
         sys.stdout.flush()
         raise run.Failed
+
+
+def _paint(color: o.Color) -> "Paint":
+    """Colours for a terminal that wants them; rich says how once, since a check may print many lines."""
+    from tcptrace_tw.report.formats.text import plain
+
+    if color is not o.Color.ALWAYS and not sys.stdout.isatty() and not os.environ.get("FORCE_COLOR"):
+        return plain
+    from rich.text import Text
+
+    console = run.console(color)
+    around: dict[str, list[str]] = {}
+
+    def paint(text: str, style: str) -> str:
+        if style not in around:
+            with console.capture() as got:
+                console.print(Text("|", style), end="")
+            around[style] = got.get().split("|")
+        return text.join(around[style])
+
+    return paint
 
 
 def _names(values: list[str] | None) -> tuple[str, ...] | None:

@@ -125,6 +125,8 @@ class Entry:
     batch: Batch
     row: int
     path: str
+    place: str
+    """For people: ``lab.pcap:94``; several files where a finding without a frame is about all of them."""
     group: Group
     fails: bool = False
     is_known: bool = False
@@ -163,11 +165,6 @@ class Entry:
     def finding(self) -> Finding:
         """All there is to say."""
         return self.batch.finding(int(self.batch.index[self.row]))
-
-    @property
-    def where(self) -> str:
-        """``lab.pcap:94``."""
-        return f"{self.path}:{self.frame}" if self.frame else self.path
 
 
 @dataclass
@@ -213,12 +210,15 @@ def arranged(batches: list[Batch], files: list[str]) -> tuple[list[Entry], list[
     numbers = np.concatenate([batch.finding_id for batch in batches])
     subjects = [subject_texts(batch) for batch in batches]
     groups: dict[tuple[str, str], Group] = {}
+    whole = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     entries = []
     for i in np.lexsort((numbers, frames)).tolist():
         batch, at = batches[which[i]], int(row[i])
         subject = subjects[which[i]][at]
         group = groups.setdefault((batch.rule, subject), Group(batch.rule, batch.name, subject))
-        entry = Entry(batch, at, files[max(int(frames[i]), 0) >> FRAME_BITS], group)
+        path = files[max(int(frames[i]), 0) >> FRAME_BITS]
+        place = f"{path}:{int(frames[i]) & FRAME_MASK}" if frames[i] >= 0 else whole
+        entry = Entry(batch, at, path, place, group)
         group.entries.append(entry)
         entries.append(entry)
     return entries, list(groups.values())

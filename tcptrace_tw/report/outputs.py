@@ -4,13 +4,15 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, TextIO
 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.checked import Checked
-from tcptrace_tw.report.formats import Write, writer
+from tcptrace_tw.report.formats import Write, text, writer
+from tcptrace_tw.report.formats.text import Paint, plain
 
 STDOUT = "-"
 
@@ -28,24 +30,27 @@ def parse(format_: str | None, outputs: Sequence[str]) -> list[Output]:
     Raises ``UsageError`` for a format that is not known and for a target that is named twice.
     """
     found = [Output(format_, STDOUT)] if format_ else []
-    for text in outputs:
-        name, equals, target = text.partition("=")
+    for output in outputs:
+        name, equals, target = output.partition("=")
         if not equals or not target:
-            raise UsageError(f"--output {text}: write FORMAT=FILE, as in sarif=out.sarif; - is stdout")
+            raise UsageError(f"--output {output}: write FORMAT=FILE, as in sarif=out.sarif; - is stdout")
         found.append(Output(name, target))
-    for output in found:
-        writer(output.format, "--format" if output.format == format_ else "--output")
-        if sum(os.path.abspath(other.target) == os.path.abspath(output.target) for other in found) > 1:
-            raise UsageError(f"--output: {_named(output.target)} can take one format only")
-    if not any(output.target == STDOUT for output in found):
+    for each in found:
+        writer(each.format, "--format" if each.format == format_ else "--output")
+        if sum(os.path.abspath(other.target) == os.path.abspath(each.target) for other in found) > 1:
+            raise UsageError(f"--output: {_named(each.target)} can take one format only")
+    if not any(each.target == STDOUT for each in found):
         found.insert(0, Output("text", STDOUT))
     return found
 
 
 class Outputs:
-    """The open outputs of a check; ``commit`` writes and moves them into place. Without it no file is left."""
+    """The open outputs of a check; ``commit`` writes and moves them into place. Without it no file is left.
 
-    def __init__(self, outputs: Iterable[Output]) -> None:
+    ``paint`` colours the text on stdout.
+    """
+
+    def __init__(self, outputs: Iterable[Output], paint: Paint = plain) -> None:
         self._stdout: list[Write] = []
         self._files: list[_File] = []
         self._stack = ExitStack()
@@ -53,7 +58,7 @@ class Outputs:
             for output in outputs:
                 write = writer(output.format)
                 if output.target == STDOUT:
-                    self._stdout.append(write)
+                    self._stdout.append(partial(text.write, paint=paint) if output.format == "text" else write)
                 else:
                     self._files.append(self._stack.enter_context(_File(output.target, write)))
             self._stack = self._stack.pop_all()

@@ -16,6 +16,7 @@ FORMATS = {
     "junit": "JUnit XML, one test case a rule",
     "github": "annotations of a GitHub workflow",
     "gitlab": "GitLab code quality",
+    "markdown": "a table of groups, for the summary of a job or a merge request",
 }
 """Each has a module of its own name here with ``write(checked)``."""
 

@@ -28,7 +28,8 @@ def write(checked: Checked) -> Iterator[str]:
 
 def _annotation(level: str, item: Item) -> str:
     title = f"{item.rule} {item.name} ({item.worst.confidence})"
-    place = f"file={_property(relative(item.worst.path))},line={max(1, item.worst.frame)}"
+    line = f",line={item.worst.frame}" if item.worst.frame else ""
+    place = f"file={_property(relative(item.worst.path))}{line}"
     return f"::{level} {place},title={_property(title)}::{_data(item.text)}\n"
 
 

@@ -1,21 +1,32 @@
 """Findings like a compiler's: ``lab.pcap:94: RU002 warning: ... (reuse-inside-2msl, likely)``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tcptrace_tw.report.checked import Checked, Entry
 from tcptrace_tw.report.phrases import counted, tally
+from tcptrace_tw.report.styles import SEVERITY_STYLES
+
+Paint = Callable[[str, str], str]
+"""Text and one of ``SEVERITY_STYLES`` or ``bold``: the text with what a terminal wants around it."""
 
 
-def write(checked: Checked) -> Iterator[str]:
+def plain(text: str, style: str) -> str:
+    """For whatever is no terminal."""
+    return text
+
+
+def write(checked: Checked, paint: Paint = plain) -> Iterator[str]:
     """One line a finding, by file and frame."""
     for entry in checked.entries:
-        yield line(entry) + "\n"
+        yield line(entry, paint) + "\n"
 
 
-def line(entry: Entry) -> str:
+def line(entry: Entry, paint: Paint = plain) -> str:
     """One finding."""
     notes = [entry.batch.name, entry.confidence, *(["known"] if entry.is_known else [])]
-    return f"{entry.where}: {entry.batch.rule} {entry.severity}: {entry.message} ({', '.join(notes)})"
+    style = SEVERITY_STYLES["info" if entry.is_known else entry.severity]
+    severity = paint(f"{entry.batch.rule} {entry.severity}", style)
+    return f"{paint(entry.place, 'bold')}: {severity}: {entry.message} ({', '.join(notes)})"
 
 
 def total(checked: Checked) -> str:
