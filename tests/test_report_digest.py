@@ -120,7 +120,7 @@ def pool(spans, seconds):
 @pytest.mark.parametrize(
     ("row", "held", "text"),
     [
-        (ports(40000, 40000, 1), pool(1, 0), "its one port 40000 in use at once; 28,231 of 28,232 left"),
+        (ports(40000, 40000, 1), pool(1, 0), "its one port 40000 in use; 28,231 of 28,232 left"),
         (ports(32768, 60998, 900), pool(1001, 100), "; 10 closes a second keep 600 busy"),
         (ports(32768, 60998, 900), pool(100_001, 100), ", and 1,000 closes a second use it up in 28.2 s"),
         (ports(50000, 65000, 900), pool(2, 100), "15,484 of 16,384 left if its range is 49152 to 65535"),
@@ -147,6 +147,34 @@ def test_what_findings_cost_is_added_up():
     found = sink.digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings())).findings[0]
 
     assert cost_text(found) == "1.209 s together, 1.204 s at most, known of 2 of 3"
+
+
+def test_long_lists_say_how_many_they_leave_out():
+    files = [replace(facts(f"ring-{n:02}.pcap")) for n in range(20)]
+    capture = CaptureFacts(files, remarks=[f"ring-{n:02}.pcap begins late" for n in range(7)])
+    lines = page(SummarySink(True).digest(Summary(capture, Settings()))).splitlines()
+    more = [line.strip() for line in lines if "more" in line]
+
+    assert sum(line.startswith("  format") for line in lines) == 1
+    assert sum("26 frames, 2.35 kB" in line for line in lines) == 8
+    assert more == ["and 12 more", "and 3 more"]
+
+
+@pytest.mark.parametrize(
+    ("size_", "rules", "text"),
+    [
+        (0, False, "no connections; no findings"),
+        (3, False, "3 connections, none in TIME-WAIT; no findings"),
+        (3, True, "3 connections, none in TIME-WAIT; no findings above info"),
+    ],
+)
+def test_the_first_line_of_a_quiet_report(size_, rules, text):
+    sink = SummarySink()
+    sink.rows("connections", np.asarray(connections(size_)))
+    if rules:
+        sink.findings(findings(id="RU001", severity=w.INFO))
+
+    assert page(sink.digest(Summary(CaptureFacts([facts("a")]), Settings()))).splitlines()[0] == text
 
 
 def test_the_page_says_what_is_damaged():

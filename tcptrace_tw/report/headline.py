@@ -18,5 +18,7 @@ def severities(digest: Digest, least: str = "info") -> str:
 def headline(digest: Digest, least: str = "info") -> str:
     """``100,000 connections, at most 84,703 in TIME-WAIT at once; 1 error, 3 warnings``."""
     connections = counted(digest.connections.total, "connection")
-    held = f"at most {digest.time_wait.curve.peak:,} in TIME-WAIT at once"
-    return f"{connections}, {held}; {severities(digest, least) or 'no findings'}"
+    peak = digest.time_wait.curve.peak
+    held = f", at most {peak:,} in TIME-WAIT at once" if peak else ", none in TIME-WAIT"
+    nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
+    return f"{connections}{held if digest.connections.total else ''}; {severities(digest, least) or nothing}"

@@ -16,7 +16,7 @@ from tcptrace_tw.report.sentences import (
     frames_text,
     grades_text,
     options,
-    port_use_text,
+    port_uses,
 )
 from tcptrace_tw.report.story import Story
 from tcptrace_tw.report.svg import curve_svg
@@ -90,7 +90,7 @@ def _time_wait(digest: TimeWaitDigest) -> str:
     ended = [("ended", ", ".join(f"{word} {count:,}" for word, count in digest.end_reason.items()))]
     if digest.restarts:
         ended.append(("restarted", counted(digest.restarts, "time")))
-    ended += [("ports", port_use_text(use)) for use in digest.ports]
+    ended += port_uses(digest.ports)
     title = f"{counted(digest.spans, 'span')}, at most {digest.curve.peak:,} at once"
     return f"<h2>TIME-WAIT: {title}</h2>{curve_svg(digest.curve)}{facts(ended)}{_pools(digest)}"
 

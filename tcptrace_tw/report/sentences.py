@@ -1,5 +1,6 @@
 """What the pages for people say alike, on a terminal and in HTML."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tcptrace_tw.report.digest import ConnectionsDigest, Digest, FileDigest, RuleDigest
@@ -11,6 +12,9 @@ from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.profiles import profile
 
 _MOST_FILES = 8
+_MOST_REMARKS = 4
+_MOST_PORT_USES = 3
+_WORTH_A_LINE = 0.01
 
 Facts = list[tuple[str, str]]
 """Labels and what they say, in order."""
@@ -22,10 +26,8 @@ def capture_facts(digest: Digest) -> tuple[str, Facts]:
     files, facts = capture.files, Facts()
     if len(files) == 1:
         facts.append(("format", _file_text(files[0])))
-    for file in files[:_MOST_FILES] if len(files) > 1 else ():
-        facts.append(("file", f"{file.name}: {counted(file.frames, 'frame')}, {_file_text(file)}"))
-    if len(files) > _MOST_FILES:
-        facts.append(("", f"and {len(files) - _MOST_FILES} more"))
+    elif files:
+        facts += _files(files)
     frames, segments = counted(capture.frames, "frame"), counted(capture.tcp_segments, "TCP segment")
     facts.append(("frames", f"{frames}, {segments}, {size(sum(f.wire_bytes for f in files))} on the wire"))
     if capture.first_time is not None:
@@ -37,7 +39,7 @@ def capture_facts(digest: Digest) -> tuple[str, Facts]:
         facts.append(("only", chosen))
     damaged = [file for file in files if file.damage]
     facts += [("damaged", f.damage or "" if len(files) == 1 else f"{f.name}: {f.damage}") for f in damaged]
-    facts += [("remark", remark) for remark in capture.remarks]
+    facts += _capped("remark", list(capture.remarks), _MOST_REMARKS)
     return files[0].name if len(files) == 1 else counted(len(files), "file"), facts
 
 
@@ -78,14 +80,20 @@ def cost_text(rule: RuleDigest) -> str:
     return f"{together} together, {most} at most{part}"
 
 
+def port_uses(uses: Sequence[PortUse]) -> Facts:
+    """The fullest range, and those of which a hundredth and more was in use."""
+    shown = [use for i, use in enumerate(uses) if i == 0 or use.used >= use.size * _WORTH_A_LINE]
+    return [("ports", port_use_text(use)) for use in shown[:_MOST_PORT_USES]]
+
+
 def port_use_text(use: PortUse) -> str:
     """How many ports were in use, how many are left, and whether they will do at this pace."""
+    seen = f"from {use.lowest} to {use.highest}"
     if use.is_every_port_seen:
-        many = f"all {use.used:,} ports from {use.lowest} to {use.highest}"
-        used = f"its one port {use.lowest}" if use.used == 1 else many
+        used = f"its one port {use.lowest} in use" if use.used == 1 else f"all {use.used:,} ports {seen} in use at once"
     else:
-        used = f"at most {counted(use.used, 'port')} from {use.lowest} to {use.highest}"
-    text = f"{use.ip} to {use.service}: {used} in use at once"
+        used = f"at most {counted(use.used, 'port')} {seen} in use at once"
+    text = f"{use.ip} to {use.service}: {used}"
     text += f"; {use.left:,} of {use.size:,} left if its range is {use.range_first} to {use.range_last}"
     if use.per_second is None:
         return text
@@ -95,13 +103,31 @@ def port_use_text(use: PortUse) -> str:
     return f"{text}; {pace} keep {use.levels_off_at:,} busy"
 
 
+def _files(files: Sequence[FileDigest]) -> Facts:
+    """The format once where all files have the same, and a line for each of the first files."""
+    formats = {_format_text(file) for file in files}
+    one = len(formats) == 1
+    lines = [f"{f.name}: {counted(f.frames, 'frame')}, {_size_text(f) if one else _file_text(f)}" for f in files]
+    return [("format", f) for f in formats if one] + _capped("file", lines, _MOST_FILES)
+
+
+def _capped(label: str, lines: list[str], most: int) -> Facts:
+    """The first lines, and how many more there are."""
+    more = [("", f"and {len(lines) - most:,} more")] if len(lines) > most else []
+    return [(label, line) for line in lines[:most]] + more
+
+
 def _file_text(file: FileDigest) -> str:
-    parts = [file.format, file.compression, " + ".join(file.links)]
-    if file.snaplen:
-        parts.append(f"snap length {file.snaplen:,}")
-    if file.size is not None:
-        parts.append(size(file.size))
-    return ", ".join(part for part in parts if part)
+    return ", ".join(part for part in (_format_text(file), _size_text(file)) if part)
+
+
+def _format_text(file: FileDigest) -> str:
+    snaplen = f"snap length {file.snaplen:,}" if file.snaplen else ""
+    return ", ".join(part for part in (file.format, file.compression, " + ".join(file.links), snaplen) if part)
+
+
+def _size_text(file: FileDigest) -> str:
+    return "" if file.size is None else size(file.size)
 
 
 def _profile_text(settings: dict[str, Any]) -> str:

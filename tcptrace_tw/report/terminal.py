@@ -18,13 +18,12 @@ from tcptrace_tw.report.sentences import (
     frames_text,
     grades_text,
     options,
-    port_use_text,
+    port_uses,
 )
 from tcptrace_tw.report.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
 from tcptrace_tw.spec import words as w
 
 _MOST_POOLS = 6
-_MOST_PORT_USES = 3
 _MOST_RULES = 6
 _CURVE_STEPS, _CURVE_HEIGHT = 96, 3
 _DAY_NS = 86_400_000_000_000
@@ -112,8 +111,8 @@ class _Report(Page):
         left_out = digest.pool_count - min(_MOST_POOLS, len(digest.pools))
         if left_out > 0:
             self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", LABEL))
-        for use in digest.ports[:_MOST_PORT_USES]:
-            self.line("ports", port_use_text(use))
+        for label, said in port_uses(digest.ports):
+            self.line(label, said)
 
     def findings(self, digest: Digest) -> None:
         self.heading("Findings", severities(digest) or "none")
