@@ -20,6 +20,8 @@ HANG_S = 5
 RSS_MB = 500
 WARM_UP_S, WARM_UP_CASES = 120, 40
 """The first cases of a worker also pay for imports, and for kernels that are compiled where they are first needed."""
+RECYCLE_CASES = 5000
+"""Then a worker makes room for a fresh one: what the allocator keeps is not the memory of a case."""
 TELL_EVERY = 5000
 DEATHS_MAX = 50
 """More say that something else is wrong than the cases."""
@@ -73,9 +75,12 @@ class _Lane:
             self.failures.append(self._queue.get())
         if self._worker.is_alive():
             return True
-        self.done = min(self._at.value, len(self._numbers))
+        self.done = self.at
         if self._at.value >= len(self._numbers):
             return not self._queue.empty()
+        if self._worker.exitcode == 0:
+            self._start()
+            return True
         number = self._numbers[self._at.value]
         self.failures.append(f"case {number}: the worker died (hang over {HANG_S} s, or a crash), see above")
         _keep(self._options.keep, number, mutate.case(number, seeds.load(self._options.seeds), self._options.run))
@@ -96,7 +101,8 @@ def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[in
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case"
         warm = at.value + WARM_UP_CASES
-        while at.value < len(numbers):
+        last = min(len(numbers), at.value + RECYCLE_CASES)
+        while at.value < last:
             number = numbers[at.value]
             data = mutate.case(number, start, args.run)
             path.write_bytes(data)
