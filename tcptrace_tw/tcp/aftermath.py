@@ -21,6 +21,13 @@ ON_ITS_WAY_NS = 50_000_000
 
 
 @kernel
+def still_on_its_way_ns(t):  # type: ignore[no-untyped-def]
+    """How long after a RST towards endpoint ``t`` segments may come that it had sent before."""
+    some = 4 if np.int64(t.rtt_us) else 1  # a round trip that is not known is taken long enough
+    return some * rtt_ns(t) + ON_ITS_WAY_NS
+
+
+@kernel
 def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
     """Segments after a RST: an endpoint that goes on in sequence never sent it, or never took it."""
     k = 2 * c + side
@@ -38,7 +45,7 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.bits &= ~RST_SENT & 0xFFFFFFFF
     elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
         # A host that had taken the RST would answer with RST, or not at all; what it sent before may still come.
-        if now - reset_time(st, c, 1 - side) > 4 * rtt_ns(snd) + ON_ITS_WAY_NS:
+        if now - reset_time(st, c, 1 - side) > still_on_its_way_ns(snd):
             bring_back(st, k, now, frame)
     if (np.int64(tcb_at(st, p).bits) | np.int64(snd.bits)) & (RST_SENT | RST_TAKEN) == 0:
         conn_at(st, c).bits &= ~ABORTED & 0xFFFF

@@ -17,6 +17,7 @@ from tcptrace_tw.spec.states import (
     RCV_FIN,
     RCV_FIN_AND_ACK,
     SND_FIN,
+    SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
 )
@@ -190,7 +191,7 @@ def fin_received(st, p, k, frame, time, is_now, seg, i):  # type: ignore[no-unty
     rcv = tcb_at(st, p)
     snd = tcb_at(st, k)
     state = np.int64(rcv.state)
-    if state == CLOSED or state == LISTEN or state == SYN_SENT:
+    if state in (CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED):
         return
     rcv.bits |= FIN_RECEIVED
     fin_end = (np.int64(snd.fin_seq) + 1) & MASK

@@ -62,6 +62,8 @@ def snd_acks(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
         if 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss)):
             infer_syn_ack(st, k, now, frame)  # whether the receiver got it, its own next segment tells
     acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
+    if acks_fin and np.int64(snd.state) == SYN_RECEIVED:
+        move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     if acks_fin and np.int64(snd.bits) & FIN_RECEIVED == 0:
         # It was queued behind a hole until the sender's last segment filled that.
         fin_received(st, k, p, np.int64(rcv.last_frame), np.int64(rcv.last_time), False, seg, i)

@@ -91,6 +91,10 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     if np.int64(snd.state) == CLOSED and not again:
         snd.state = LISTEN
         conn.bits &= ~REFUSED & 0xFFFF
+    if np.int64(snd.state) == SYN_SENT and np.int64(rcv.state) == SYN_SENT:
+        # Simultaneous open, and the SYN that this answers was not captured.
+        conn.opened = OPENED_SIMULTANEOUS
+        receive(st, p, RCV_SYN, now, np.int64(snd.syn_frame), -1)
     if np.int64(snd.state) == LISTEN or np.int64(snd.state) == SYN_SENT:
         move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
     acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))

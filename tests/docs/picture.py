@@ -31,13 +31,8 @@ CLOSED_AGAIN: Place = (790, 770)
 _SIZE = (930, 820)
 _BOX = (62, 17)
 _LABEL_AT: dict[tuple[State, State], float] = {
-    (State.SYN_RECEIVED, State.CLOSE_WAIT): 0.45,
-    (State.FIN_WAIT_2, State.CLOSED): 0.8,
-    (State.SYN_SENT, State.CLOSED): 0.35,
     (State.CLOSED, State.SYN_SENT): 0.35,
-    (State.CLOSED, State.SYN_RECEIVED): 0.4,
     (State.FIN_WAIT_1, State.TIME_WAIT): 0.36,
-    (State.LISTEN, State.SYN_SENT): 0.5,
     (State.LISTEN, State.SYN_RECEIVED): 0.15,
     (State.SYN_RECEIVED, State.LISTEN): 0.42,
     (State.FIN_WAIT_1, State.FIN_WAIT_2): 0.4,
