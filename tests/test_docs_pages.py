@@ -38,7 +38,9 @@ def test_a_block_is_what_the_command_prints(page, command, text):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(pages.DOCS.rglob("*.md")), ids=lambda path: path.relative_to(pages.DOCS).as_posix()
+    "path",
+    [*sorted(pages.DOCS.rglob("*.md")), *sorted(pages.ROOT.glob("*.md"))],
+    ids=lambda path: path.relative_to(pages.ROOT).as_posix(),
 )
 def test_links_lead_to_a_page_and_a_heading(path):
     for link in LINK.findall(path.read_text()):

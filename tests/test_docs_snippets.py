@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.cli.examples import EXAMPLES
 from tests.docs import pages
+from tests.habits import HABITS
 
+TOP = [pages.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 ELSEWHERE = {
     "adding-a-rule.md": "test_docs_adding_a_rule",
@@ -31,12 +34,18 @@ BY_HAND = (
 )
 """What a test cannot do on any machine."""
 
-NAMES = [("trace", "nat-few-ports"), ("ring-00", "lost-last-ack"), ("ring-01", "half-close"), ("cap", "half-close")]
+NAMES = [
+    ("trace", "nat-few-ports"),
+    ("one", "half-close"),
+    ("ring-00", "lost-last-ack"),
+    ("ring-01", "half-close"),
+    ("cap", "half-close"),
+]
 
 
 def snippets(language):
     found = []
-    for path in [pages.ROOT / "README.md", *sorted(pages.DOCS.glob("*.md"))]:
+    for path in [*TOP, *sorted(pages.DOCS.glob("*.md"))]:
         if path.name not in ELSEWHERE:
             texts = [text for kind, text in FENCE.findall(path.read_text()) if kind == language]
             found += [pytest.param(text, id=f"{path.stem}-{number}") for number, text in enumerate(texts)]
@@ -114,8 +123,9 @@ def listen(words, desk):
     """The options are known and the filter means something: it is run over a recording, as nobody in particular."""
     if shutil.which("tcpdump") is None:
         pytest.skip("tcpdump is not installed")
-    at = words.index("-i")
-    words[at : at + 2] = ["-r", "trace.pcap"]
+    if "-i" in words:
+        at = words.index("-i")
+        words[at : at + 2] = ["-r", "trace.pcap"]
     words = words[: words.index("|")] if "|" in words else words
     if "-w" in words:
         words[words.index("-w") + 1] = "written.pcap"
@@ -132,9 +142,48 @@ def exists(words):
     assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
 
 
+INLINE = re.compile(r"`(tcptrace-tw [^`]+|python -m [^`]+)`")
+
+
+@pytest.mark.parametrize("path", [*TOP, *sorted(pages.DOCS.glob("*.md"))], ids=lambda path: path.stem)
+def test_a_command_within_a_sentence_has_options_that_exist(path):
+    """Values may be placeholders, so it is not run: its command and its options must be known."""
+    for line in INLINE.findall(path.read_text()):
+        words = line.replace("...", " ").split("\\|")[0].split()
+        if words[0] == "python":
+            exists(words)
+            assert words[2] != "tests.habits" or len(words) < 4 or words[3] in HABITS, line
+        elif len(words) > 1 and not words[1].startswith("-"):
+            known = options_of(words[1])
+            unknown = [word for word in words[2:] if word.startswith("-") and word != "-" and word not in known]
+            assert not unknown, line
+
+
+def options_of(command):
+    group = typer.main.get_command(app)
+    found = group.commands[command]
+    return {option for parameter in found.params for option in parameter.opts} | {"-h", "--help"}
+
+
+def test_contributing_has_every_habit():
+    text = (pages.ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (.+) \| `python -m tests\.habits (\w+)` \|$", text, re.MULTILINE)
+
+    assert {name: purpose for purpose, name in rows} == {name: habit.purpose for name, habit in HABITS.items()}
+
+
+def test_a_habit_runs_its_commands_and_passes_on_what_follows():
+    done = run(f"{shlex.quote(sys.executable)} -m tests.habits fuzz --help", pages.ROOT)
+
+    assert done.returncode == 0, done.stderr
+    assert "--count" in done.stdout
+    assert run(f"{shlex.quote(sys.executable)} -m tests.habits", pages.ROOT).stdout.count("\n") == len(HABITS)
+    assert run(f"{shlex.quote(sys.executable)} -m tests.habits knitting", pages.ROOT).returncode == 2
+
+
 def test_no_fence_has_a_language_that_nobody_runs():
     kinds = set()
-    for path in [pages.ROOT / "README.md", *pages.DOCS.glob("*.md")]:
+    for path in [*TOP, *pages.DOCS.glob("*.md")]:
         kinds |= {kind for kind, _ in FENCE.findall(path.read_text()) if path.name not in ELSEWHERE}
 
     assert kinds <= {"python", "sh", "text", "toml", "mermaid"}
