@@ -92,6 +92,16 @@ def test_the_gitlab_job(shell, tmp_path, capture, code):
     assert JUnitXml.fromfile(str(tmp_path / reports["junit"])).failures == code
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_the_commands(shell, tmp_path):
+    for capture, code in ((BAD, 1), (GOOD, 0)):
+        shutil.copy(capture, tmp_path / "trace.pcap")
+        for lines in blocks("sh"):
+            assert shell(lines, capture).returncode == 0
+        assert shell("tcptrace-tw check trace.pcap --fail-on warning", capture).returncode == code
+        assert shell("tcptrace-tw check trace.pcap --fail-on notice --baseline tcp-known.json", capture).returncode == 0
+
+
 def test_the_policy(tmp_path):
     (text,) = blocks("toml")
     found = policy_file.plan_of(policy_file.Found(tmp_path / "tcptrace-tw.toml", tomllib.loads(text)))

@@ -44,6 +44,9 @@ def test_each_shell_has_its_script(shell, said):
         ("tcptrace-tw report --profile win", {"windows", "windows-2000"}),
         ("tcptrace-tw show x.pcap --time-format e", {"epoch"}),
         ("tcptrace-tw check x.pcap --show w", {"warning"}),
+        ("tcptrace-tw check x.pcap --fail-on n", {"notice", "never"}),
+        ("tcptrace-tw check x.pcap --format g", {"github", "gitlab"}),
+        ("tcptrace-tw check x.pcap --profile win", {"windows", "windows-2000"}),
         ("tcptrace-tw report --ht", {"--html"}),
     ],
 )

@@ -31,6 +31,7 @@ def check(
             metavar="BAR",
             help="Exit with 1 when a finding is at least this severe and this sure, as in warning:confirmed;"
             " never to always exit with 0. Default: error:likely.",
+            autocompletion=complete.bars,
             rich_help_panel=VERDICT,
         ),
     ] = None,
@@ -66,6 +67,7 @@ def check(
             "-f",
             metavar="FORMAT",
             help="What to print: text (the default), json, ndjson, sarif, junit, github, gitlab or markdown.",
+            autocompletion=complete.formats,
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
@@ -76,6 +78,7 @@ def check(
             "-o",
             metavar="FORMAT=FILE",
             help="Write a format to a file, as in sarif=out.sarif; can be given several times.",
+            autocompletion=complete.outputs,
             show_default=False,
             rich_help_panel=o.OUTPUT,
         ),
@@ -101,6 +104,7 @@ def check(
         typer.Option(
             metavar="NAME",
             help="How the hosts behave and how long 2MSL is: linux (the default), rfc, freebsd, macos, windows, ...",
+            autocompletion=complete.profiles,
             rich_help_panel=o.SETTINGS,
         ),
     ] = None,
@@ -120,10 +124,6 @@ def check(
     """Print findings one a line, and exit with 1 when one is at or above the bar.
 
     The command line wins over the policy, the policy over the defaults.
-
-    tcptrace-tw check trace.pcap --fail-on warning:confirmed -o sarif=out.sarif -o junit=out.xml
-
-    tcptrace-tw check trace.pcap --baseline known.json --update-baseline
     """
     from tcptrace_tw.checking.plan import Wishes, planned
     from tcptrace_tw.report import outputs

@@ -28,6 +28,28 @@ def severities(typed: str) -> list[tuple[str, str]]:
     return [(word, "") for word in SEVERITY.words if word.startswith(typed)]
 
 
+def bars(typed: str) -> list[tuple[str, str]]:
+    """What ``--fail-on`` takes: a severity, or with a colon a confidence too."""
+    from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+
+    severity, colon, _ = typed.partition(":")
+    ends = [f":{word}" for word in CONFIDENCE.words] if colon else [""]
+    words = [f"{word}{end}" for word in SEVERITY.words if not colon or word == severity for end in ends]
+    return [(word, "") for word in (*words, "never") if word.startswith(typed)]
+
+
+def formats(typed: str) -> list[tuple[str, str]]:
+    """Formats of a check."""
+    from tcptrace_tw.report.formats import FORMATS
+
+    return [(name, meaning) for name, meaning in FORMATS.items() if name.startswith(typed)]
+
+
+def outputs(typed: str) -> list[tuple[str, str]]:
+    """Formats, each with a file of its name."""
+    return [(f"{name}=tcp.{name}", meaning) for name, meaning in formats(typed.partition("=")[0])]
+
+
 def time_formats(typed: str) -> list[tuple[str, str]]:
     """How ``show`` can write a time."""
     meanings = {

@@ -22,6 +22,7 @@ EXAMPLES = {
         "tcptrace-tw check trace.pcap --fail-on warning:confirmed --ignore RU010",
         "tcptrace-tw check trace.pcap --select LA,RU004 --show info",
         "tcptrace-tw check trace.pcap --output sarif=out.sarif --output junit=out.xml",
+        "tcptrace-tw check trace.pcap --baseline known.json --update-baseline",
     ),
     "show": (
         "tcptrace-tw show trace.pcap --connection 17",
