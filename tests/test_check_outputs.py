@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_a_capture_that_cannot_be_read_leaves_no_output(tmp_path):
     done = run("no.pcap", "-o", "sarif=out.sarif", cwd=tmp_path)
 
     assert (done.returncode, list(tmp_path.iterdir())) == (3, [])
+
+
+def test_an_output_does_not_replace_the_capture(tmp_path):
+    shutil.copy(CAPTURE, tmp_path / "x.pcap")
+    done = run("x.pcap", "-o", "json=./x.pcap", cwd=tmp_path)
+
+    assert (done.returncode, "is the capture itself" in done.stderr) == (2, True)
+    assert (tmp_path / "x.pcap").read_bytes() == CAPTURE.read_bytes()
+
+
+def test_outputs_may_lie_among_the_captures_of_a_folder(tmp_path):
+    shutil.copy(CAPTURE, tmp_path / "x.pcap")
+    first, second = (run(".", "-o", "json=out.json", "-o", "sarif=out.sarif", cwd=tmp_path) for _ in range(2))
+
+    assert (first.returncode, first.stdout) == (second.returncode, second.stdout)
+    assert first.stdout.startswith("./x.pcap:8: LA004 notice")
 
 
 def test_a_pipe_is_written_as_it_stands(tmp_path):

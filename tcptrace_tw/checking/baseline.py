@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Known]:
     try:
         data = json.loads(path.read_text())
         if data["baseline_version"] != VERSION:
-            raise UsageError(f"{path}: is of version {data['baseline_version']}; --update-baseline writes it anew")
+            raise ValueError("another version wrote it")
         found = [Known(**entry) for entry in data["known"]]
         for known in found:
             known.check()
@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, Known]:
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such baseline; --update-baseline writes it") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: is no baseline; --update-baseline writes it anew") from error
+        raise UsageError(f"{path}: is no baseline; remove it and --update-baseline writes one") from error
 
 
 def mark(groups: Iterable[Group], known: dict[str, Known], rules: Iterable[str], least: int) -> tuple[str, ...]:

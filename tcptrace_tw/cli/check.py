@@ -141,6 +141,7 @@ def check(
         _print_policy(plan, wishes, policy)
         return
     captures = run.sources(captures, files_from)
+    outputs.keep_captures(wanted, captures)
     with outputs.Outputs(wanted, _paint(color)) as opened:
         checked = _check(captures, plan, update_baseline, quiet, no_progress)
         opened.commit(checked)

@@ -44,6 +44,14 @@ def parse(format_: str | None, outputs: Sequence[str]) -> list[Output]:
     return found
 
 
+def keep_captures(outputs: Iterable[Output], captures: Iterable[str]) -> None:
+    """``UsageError`` where an output would replace a capture that is to be read."""
+    for output in outputs:
+        for capture in captures:
+            if os.path.isfile(output.target) and os.path.exists(capture) and os.path.samefile(output.target, capture):
+                raise UsageError(f"--output {output.format}={output.target}: is the capture itself")
+
+
 class Outputs:
     """The open outputs of a check; ``commit`` writes and moves them into place. Without it no file is left.
 
