@@ -318,6 +318,7 @@ STALE_SEGMENTS = Table(
         _time("acked_time", "Its time.", null=True),
         _bool("is_before_syn", "Whether TSval is below that of the SYN, and the tuple had an earlier incarnation."),
         _bool("is_in_order", "Whether SEG.SEQ was RCV.NXT and the bytes were new."),
+        _bool("is_clock_broken", "Whether the sender's clock had gone back in its own new data, and stayed there."),
         _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
             "old-duplicate", "stale-ack", "tolerated", "unsure"), "What the decision table says (rules/paws).", null=True),
     ),

@@ -8,8 +8,11 @@ from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import HAS_TS, MALFORMED, TRUNCATED
 from tcptrace_tw.spec.seq import seq_diff
 from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, NS, STEP_MS, oddity_of
-from tcptrace_tw.tcp.places import conn_at, oddity_at, tcb_at
+from tcptrace_tw.tcp.places import conn_at, oddity_at, stale_at, tcb_at
 from tcptrace_tw.tcp.state import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S
+
+STAYS = 3
+"""So many segments in a row below make it the clock, not a segment that was overtaken."""
 
 
 @kernel
@@ -80,7 +83,7 @@ def has_sent_without_ts(st, c, side):  # type: ignore[no-untyped-def]
 def note_clock_back(st, c, side, seg, i, ticks, top):  # type: ignore[no-untyped-def]
     """The sender's clock goes back; whether it stays there, the following segments tell."""
     row = oddity_at(st, oddity_of(st, c, side))
-    if np.int64(row.is_ts_back) or np.int64(row.ts_back_segments) >= 3:
+    if np.int64(row.is_ts_back) or np.int64(row.ts_back_segments) >= STAYS:
         return
     row.is_ts_back = 1
     row.ts_top = top
@@ -88,3 +91,19 @@ def note_clock_back(st, c, side, seg, i, ticks, top):  # type: ignore[no-untyped
     row.ts_back_frame = seg.frame[i]
     row.ts_back_ticks = ticks
     row.ts_back_segments = 1
+
+
+@kernel
+def mark_broken_clocks(st, c):  # type: ignore[no-untyped-def]
+    """Tell the stale segments of incarnation ``c`` whose sender's own clock has gone back."""
+    o = np.int64(conn_at(st, c).oddity)
+    while o >= 0:
+        row = oddity_at(st, o)
+        o = np.int64(row.next)
+        if np.int64(row.ts_back_segments) >= STAYS:
+            s = np.int64(conn_at(st, c).stale)
+            while s >= 0:
+                segment = stale_at(st, s)
+                s = np.int64(segment.next)
+                if np.int64(segment.endpoint) == np.int64(row.endpoint):
+                    segment.is_clock_broken = 1

@@ -7,6 +7,7 @@ import numpy as np
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BASIS_ASSUMED
+from tcptrace_tw.tcp.clock import mark_broken_clocks
 from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.oddities import write_oddities
 from tcptrace_tw.tcp.places import conn_at, head_of, set_head, set_released, tcb_at
@@ -134,6 +135,8 @@ def retire(st, c):  # type: ignore[no-untyped-def]
     write_connection(st, c)
     write_span(st, 2 * c)
     write_span(st, 2 * c + 1)
+    if np.int64(conn.stale) >= 0:
+        mark_broken_clocks(st, c)
     write_facts(st, c)
     write_oddities(st, c)
     count_caveats(st, c)

@@ -132,6 +132,7 @@ def open_stale(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     row.retransmit_frame = -1
     row.acked_frame = -1
     row.acked_time = -1
+    row.is_clock_broken = 0
     row.verdict = 255
 
 
