@@ -94,16 +94,14 @@ def _checked(captures: Capture | Sequence[Capture], wishes: object, root: Path, 
 
 def _told(checked: "Checked") -> str:
     """What failed, as ``check`` prints it, and how to see more."""
-    from tcptrace_tw.report.formats.text import line, total
-    from tcptrace_tw.report.phrases import command
+    from tcptrace_tw.report.formats.text import line, look, total
 
     failing = [entry for entry in checked.entries if entry.fails]
     worst = max(failing, key=lambda entry: entry.rank)
     lines = [line(entry) for entry in failing[:_MOST]]
     if len(failing) > _MOST:
         lines.append(f"and {len(failing) - _MOST:,} more")
-    look = command("show", checked.captures, "--finding", str(worst.finding.finding_id))
-    return "\n".join([total(checked), *lines, f"look: {look}"])
+    return "\n".join([total(checked), *lines, f"look: {look(checked, worst)}"])
 
 
 _MOST = 20

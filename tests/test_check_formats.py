@@ -105,6 +105,7 @@ def test_sarif_has_a_result_for_each_group_with_its_rule_and_its_frames():
     assert notice["message"]["text"].endswith("(and 1 more)")
     assert [place["physicalLocation"]["region"]["startLine"] for place in notice["locations"]] == [9, 17]
     assert notice["locations"][0]["properties"]["frames"] == [7, 8, 9]
+    assert notice["locations"][0]["properties"]["look"] == "tcptrace-tw show lab.pcap --finding 11202"
     assert notice["partialFingerprints"] == {sarif.FINGERPRINT: checked().groups[1].fingerprint}
     for result in run["results"]:
         assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
@@ -157,6 +158,7 @@ def test_junit_is_read_by_junitparser():
     assert [case.name for case in failed] == ["LA003 syn-reset-in-last-ack"]
     assert "1 finding at or above error:likely" in failed[0].result[0].message
     assert "lab.pcap:9: LA003 error" in failed[0].result[0].text
+    assert failed[0].result[0].text.endswith("look: tcptrace-tw show lab.pcap --finding 11403")
     assert next(case for case in suite if case.name.startswith("RU002")).system_out.count("\n") == 1
 
 

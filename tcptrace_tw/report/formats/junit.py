@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as Xml
 
 from tcptrace_tw.report.checked import Checked, Entry
-from tcptrace_tw.report.formats.text import line
+from tcptrace_tw.report.formats.text import line, look
 from tcptrace_tw.report.phrases import counted
 from tcptrace_tw.rules import RULES, Rule
 
@@ -22,7 +22,7 @@ def write(checked: Checked) -> Iterator[str]:
     for entry in checked.entries:
         entries.setdefault(entry.batch.rule, []).append(entry)
     rules = [rule for rule in RULES if rule.id in checked.rules]
-    cases = [_case(rule, entries.get(rule.id, ()), checked.fail_on) for rule in rules]
+    cases = [_case(rule, entries.get(rule.id, ()), checked) for rule in rules]
     counts = {"tests": len(cases), "failures": sum(case.find("failure") is not None for case in cases), "errors": 0}
     texts = {name: str(count) for name, count in counts.items()}
     suites = Xml.Element("testsuites", {"name": "tcptrace-tw", **texts})
@@ -32,15 +32,15 @@ def write(checked: Checked) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(suites, encoding="unicode") + "\n"
 
 
-def _case(rule: Rule, entries: Sequence[Entry], fail_on: str) -> Xml.Element:
+def _case(rule: Rule, entries: Sequence[Entry], checked: Checked) -> Xml.Element:
     case = Xml.Element("testcase", {"classname": f"tcptrace-tw.{rule.id[:2]}", "name": f"{rule.id} {rule.name}"})
     case.set("time", "0")
     failing = [entry for entry in entries if entry.fails]
     if failing:
         worst = max(failing, key=lambda entry: entry.rank)
-        message = f"{counted(len(failing), 'finding')} at or above {fail_on}: {worst.message}"
+        message = f"{counted(len(failing), 'finding')} at or above {checked.fail_on}: {worst.message}"
         failure = Xml.SubElement(case, "failure", {"type": worst.severity, "message": _clean(message)})
-        failure.text = _clean(_listed(failing) + f"\n\n{rule.summary} {rule.remedy}")
+        failure.text = _clean(f"{_listed(failing)}\n\n{rule.summary} {rule.remedy}\nlook: {look(checked, worst)}")
     others = [entry for entry in entries if not entry.fails]
     if others:
         Xml.SubElement(case, "system-out").text = _clean(_listed(others))

@@ -11,6 +11,7 @@ from typing import Any
 from tcptrace_tw.report.checked import Checked, Entry
 from tcptrace_tw.report.formats.folding import Item, folded
 from tcptrace_tw.report.formats.paths import uri
+from tcptrace_tw.report.formats.text import look
 from tcptrace_tw.report.phrases import counted
 from tcptrace_tw.rules import RULES, Rule
 from tcptrace_tw.spec.words import SEVERITY
@@ -74,7 +75,10 @@ def _help(rule: Rule, heading: str, bullet: str) -> str:
         ("Confirm with", [f"nstat counter {rule.counter}"] if rule.counter else []),
         ("Read", list(rule.rfc)),
     ]
-    blocks = ["\n".join([heading.format(head), "", *map(bullet.format, texts)]) for head, texts in parts if texts]
+    blocks = []
+    for head, texts in parts:
+        lines = texts if len(texts) < 2 else [bullet.format(text) for text in texts]
+        blocks += ["\n".join([heading.format(head), "", *lines])] if texts else []
     return "\n\n".join(blocks)
 
 
@@ -99,7 +103,7 @@ def _result(item: Item, index: dict[str, int], checked: Checked) -> Json:
         "kind": "informational" if is_ordinary else "fail",
         "level": LEVELS[item.worst.severity],
         "message": {"text": item.text},
-        "locations": [_location(entry) for entry in entries],
+        "locations": [_location(entry, checked) for entry in entries],
         "occurrenceCount": len(item.entries),
         "partialFingerprints": {FINGERPRINT: item.fingerprint},
         "properties": {
@@ -117,7 +121,7 @@ def _result(item: Item, index: dict[str, int], checked: Checked) -> Json:
     return found
 
 
-def _location(entry: Entry) -> Json:
+def _location(entry: Entry, checked: Checked) -> Json:
     finding = entry.finding
     names = [f"frame {entry.frame}"] if entry.frame else []
     if finding.connection_id is not None:
@@ -135,5 +139,6 @@ def _location(entry: Entry) -> Json:
             "values": finding.values,
             "caveats": list(finding.caveats),
             "displayFilter": finding.display_filter,
+            "look": look(checked, entry),
         },
     }

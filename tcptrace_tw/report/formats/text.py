@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from tcptrace_tw.report.checked import Checked, Entry
-from tcptrace_tw.report.phrases import counted, tally
+from tcptrace_tw.report.findings import connection_of
+from tcptrace_tw.report.phrases import command, counted, tally
 from tcptrace_tw.report.styles import SEVERITY_STYLES
 
 Paint = Callable[[str, str], str]
@@ -27,6 +28,14 @@ def line(entry: Entry, paint: Paint = plain) -> str:
     style = SEVERITY_STYLES["info" if entry.is_known else entry.severity]
     severity = paint(f"{entry.batch.rule} {entry.severity}", style)
     return f"{paint(entry.place, 'bold')}: {severity}: {entry.message} ({', '.join(notes)})"
+
+
+def look(checked: Checked, entry: Entry) -> str:
+    """The command that draws the evidence."""
+    number = int(entry.batch.finding_id[entry.row])
+    if connection_of(number) < 1:
+        return command("report", checked.captures)
+    return command("show", checked.captures, "--finding", str(number))
 
 
 def total(checked: Checked) -> str:
