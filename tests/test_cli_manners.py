@@ -58,5 +58,5 @@ def test_the_readme_shows_what_a_command_prints(command, text):
     assert text == readme.printed(command)
 
 
-def test_the_readme_has_the_help_a_report_and_a_ladder():
-    assert [command.split()[1] for command, _ in readme.blocks()] == ["report", "show", "--help"]
+def test_the_readme_has_the_help_a_report_a_ladder_and_a_rule():
+    assert [command.split()[1] for command, _ in readme.blocks()] == ["report", "show", "rules", "--help"]

@@ -55,4 +55,4 @@ def draw_one(rule: Rule, console: Console) -> None:
     if rule.counter:
         page.line("confirm with", f"nstat counter {rule.counter}")
     page.line("read", ", ".join(rule.rfc))
-    page.line("example", rule.example)
+    page.line("example", f"fixtures/{rule.example}")

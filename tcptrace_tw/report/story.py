@@ -57,7 +57,7 @@ class Story:
         row = self.row
         closer = row["active_closer"]
         facts = [("closed", row["close"] if closer == "none" else f"{row['close']}, first by {closer}")]
-        facts.append(("history", row["history"]))
+        facts.append(("Zeek history", row["history"]))
         if self.earlier:
             facts.append(("earlier", _neighbour(self.earlier[-1], row) + _and_more(self.earlier)))
         if self.later:
