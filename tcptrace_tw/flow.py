@@ -10,11 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.jit import inlined, kernel, load, native
 from tcptrace_tw.memory import Pool
-from tcptrace_tw.spec.segments import TUPLE, Segments
+from tcptrace_tw.native import prefetch_item
+from tcptrace_tw.spec.segments import MOST, TUPLE, Segments, segment_record
 
 USED, FREE, FREE_HEAD, SEED = range(4)
+
+MASK62 = 0x3FFFFFFFFFFFFFFF
+FACTOR = 0x2545F4914F6CDD1D
+
+FAR, NEAR = 24, 12
+"""How many segments ahead something is asked for."""
 
 GIVEN_BACK = -(1 << 31)
 """In ``heads`` while slots are given back: the same slot may be named twice."""
@@ -28,63 +35,108 @@ class FlowState(NamedTuple):
     regs: NDArray[np.int64]
 
 
-@kernel
+@inlined
 def mix(h: Any, x: Any) -> Any:
-    """Stir the 64 bits of ``x`` into the 32-bit hash ``h``; products stay below 2**63 in both modes."""
-    h = ((h ^ (x & 0xFFFFFFFF)) * 0x45D9F3B) & 0x7FFFFFFFFFFFFFF
-    h = (h ^ (h >> 27)) & 0xFFFFFFFF
-    h = ((h ^ ((x >> 32) & 0xFFFFFFFF)) * 0x2C1B3C6D) & 0x7FFFFFFFFFFFFFF
-    return (h ^ (h >> 29)) & 0xFFFFFFFF
+    """Stir 62 bits into a hash of as many; compiled the product wraps, interpreted it grows: the low bits are the same.
+
+    The upper half is the better mixed one.
+    """
+    h = (int(h ^ x) * FACTOR) & MASK62
+    return h ^ (h >> 32)
+
+
+@inlined
+def is_swapped(seg: Any, i: Any) -> Any:
+    """1 where the source is endpoint b, 0 otherwise; without a branch, since nobody can foretell it."""
+    src_lo, dst_lo, src_hi, dst_hi = seg.src_lo[i], seg.dst_lo[i], seg.src_hi[i], seg.dst_hi[i]
+    port = np.int64(seg.sport[i] > seg.dport[i])
+    high = np.int64(src_hi > dst_hi) | (np.int64(src_hi == dst_hi) & port)
+    return np.int64(src_lo > dst_lo) | (np.int64(src_lo == dst_lo) & high)
+
+
+@inlined
+def lesser(x: Any, y: Any, swapped: Any) -> Any:
+    """``y`` if ``swapped`` is 1, otherwise ``x``."""
+    return x ^ ((x ^ y) & -swapped)
 
 
 @kernel
-def is_swapped(src_hi: Any, src_lo: Any, sport: Any, dst_hi: Any, dst_lo: Any, dport: Any) -> bool:
-    """Whether the source is endpoint b."""
-    if src_lo != dst_lo:
-        return src_lo > dst_lo
-    if src_hi != dst_hi:
-        return src_hi > dst_hi
-    return sport > dport
+def hash_keys(seg, size, seed, hashes, directions):  # type: ignore[no-untyped-def]
+    """The hash of each segment's tuple, the same in both directions, and its direction (0: sent by a, 1: sent by b).
+
+    In a loop of its own nothing waits for anything.
+    """
+    for i in range(size):
+        swapped = is_swapped(seg, i)
+        directions[i] = swapped
+        src_lo, dst_lo = int(seg.src_lo[i]), int(seg.dst_lo[i])
+        sport, dport = int(seg.sport[i]), int(seg.dport[i])
+        h = mix(seed, lesser(src_lo, dst_lo, swapped))
+        h = mix(h, lesser(dst_lo, src_lo, swapped))
+        h = mix(h, lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped))
+        src_hi, dst_hi, scope = int(seg.src_hi[i]), int(seg.dst_hi[i]), int(seg.scope[i])
+        if (src_hi | dst_hi | scope) != 0:
+            h = mix(mix(mix(h, lesser(src_hi, dst_hi, swapped)), lesser(dst_hi, src_hi, swapped)), scope)
+        hashes[i] = h & 0xFFFFFFFF
+
+
+@native(prefetch_item)
+def prefetch(array: Any, i: Any) -> None:
+    """Soon ``array[i]`` will be asked for."""
+
+
+@inlined
+def look_ahead(tuples, index, hashes, i, size):  # type: ignore[no-untyped-def]
+    """Ask for what later segments need, in two steps: memory is slow."""
+    mask = index.size - 1
+    if i + FAR < size:
+        prefetch(index, hashes[i + FAR] & mask)
+        slot = np.int64(index[hashes[i + NEAR] & mask]) - 1
+        prefetch(tuples, max(slot, np.int64(0)))
 
 
 @kernel
-def assign_slots(seg, state, slots, directions):  # type: ignore[no-untyped-def]
-    """Fill ``slots`` and ``directions`` (0: sent by a, 1: sent by b) for every segment of a batch.
+def assign_slots(seg, size, state, hashes, slots, directions):  # type: ignore[no-untyped-def]
+    """Fill ``slots`` and ``directions`` for the ``size`` segments of a batch; ``hashes`` is room to work in.
 
     The caller has made room for as many new tuples as there are segments.
     """
     tuples, index, regs = state.tuples, state.index, state.regs
     mask = index.size - 1
-    seed = regs[SEED]
-    for i in range(seg.seq.size):
-        a_hi, a_lo, a_port = seg.src_hi[i], seg.src_lo[i], np.int64(seg.sport[i])
-        b_hi, b_lo, b_port = seg.dst_hi[i], seg.dst_lo[i], np.int64(seg.dport[i])
-        swapped = is_swapped(a_hi, a_lo, a_port, b_hi, b_lo, b_port)
-        if swapped:
-            a_hi, a_lo, a_port, b_hi, b_lo, b_port = b_hi, b_lo, b_port, a_hi, a_lo, a_port
+    hash_keys(seg, size, regs[SEED], hashes, directions)
+    for i in range(size):
+        look_ahead(tuples, index, hashes, i, size)
+        swapped = np.int64(directions[i])
+        h = hashes[i]
+        a_lo = lesser(seg.src_lo[i], seg.dst_lo[i], swapped)
+        b_lo = lesser(seg.dst_lo[i], seg.src_lo[i], swapped)
+        a_hi = lesser(seg.src_hi[i], seg.dst_hi[i], swapped)
+        b_hi = lesser(seg.dst_hi[i], seg.src_hi[i], swapped)
+        sport, dport = np.int64(seg.sport[i]), np.int64(seg.dport[i])
+        ports = lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped)
         scope = seg.scope[i]
-        h = mix(mix(seed, a_lo), b_lo)
-        h = mix(h, (a_port << 16) | b_port)
-        if (a_hi | b_hi | scope) != 0:
-            h = mix(mix(mix(h, a_hi), b_hi), scope)
         place = h & mask
         while True:
             slot = np.int64(index[place]) - 1
             if slot < 0:
-                slot = _add(tuples, regs, a_hi, a_lo, a_port, b_hi, b_lo, b_port, scope, h)
+                slot = _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope, h)
                 index[place] = slot + 1
                 break
             t = tuples[slot]
-            if t.hash == h and t.a_lo == a_lo and t.b_lo == b_lo and t.a_port == a_port and t.b_port == b_port:
+            if (
+                t.hash == h
+                and t.a_lo == a_lo
+                and t.b_lo == b_lo
+                and (np.int64(t.a_port) << 16 | np.int64(t.b_port)) == ports
+            ):
                 if t.a_hi == a_hi and t.b_hi == b_hi and t.scope == scope:
                     break
             place = (place + 1) & mask
         slots[i] = slot
-        directions[i] = 1 if swapped else 0
 
 
 @kernel
-def _add(tuples, regs, a_hi, a_lo, a_port, b_hi, b_lo, b_port, scope, h):  # type: ignore[no-untyped-def]
+def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope, h):  # type: ignore[no-untyped-def]
     slot = regs[FREE_HEAD]
     if slot >= 0:
         regs[FREE_HEAD] = np.int64(tuples[slot].a_hi)
@@ -99,8 +151,8 @@ def _add(tuples, regs, a_hi, a_lo, a_port, b_hi, b_lo, b_port, scope, h):  # typ
     t.b_lo = b_lo
     t.scope = scope
     t.hash = h
-    t.a_port = a_port
-    t.b_port = b_port
+    t.a_port = ports >> 16
+    t.b_port = ports & 0xFFFF
     return slot
 
 
@@ -110,6 +162,8 @@ def release_slots(released, count, heads, state):  # type: ignore[no-untyped-def
     tuples, index, regs = state.tuples, state.index, state.regs
     for i in range(count):
         slot = np.int64(released[i])
+        if i + NEAR < count:
+            prefetch(tuples, np.int64(released[i + NEAR]))
         if heads[slot] == -1:
             heads[slot] = GIVEN_BACK
             _remove(tuples, index, slot)
@@ -156,11 +210,13 @@ class FlowTable:
     """The remembered tuples. ``tuples`` is a recarray of ``TUPLE`` indexed by slot."""
 
     def __init__(self, *, compiled: bool, seed: int = 0x1234567) -> None:
+        self._compiled = compiled
         self._assign = load(assign_slots, compiled=compiled)
         self._release = load(release_slots, compiled=compiled)
         self._rehash = load(rehash, compiled=compiled)
         self._pool = Pool(TUPLE, 1 << 12)
         self._index = np.zeros(1 << 13, np.int32)
+        self._hashes = np.zeros(MOST, np.int64)
         self.regs = np.array([0, 0, -1, seed], np.int64)
 
     @property
@@ -181,7 +237,8 @@ class FlowTable:
     def assign(self, batch: Segments, slots: NDArray[np.int32], directions: NDArray[np.uint8]) -> None:
         """Give every segment of the batch its slot and direction."""
         self._reserve(batch.seq.size)
-        self._assign(batch, self._state(), slots, directions)
+        segments = segment_record(batch) if self._compiled else batch
+        self._assign(segments, batch.seq.size, self._state(), self._hashes, slots, directions)
 
     def release(self, released: NDArray[np.int32], count: int, heads: NDArray[np.int32]) -> None:
         """Forget the tuples of these slots where ``heads`` says that nothing lives there."""

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Pool:
-    """A recarray that grows. ``records`` changes with every ``reserve``: do not keep it."""
+    """A recarray that grows; ``address`` is where it lies. Do not keep ``records``: every ``reserve`` changes it."""
 
     def __init__(self, dtype: np.dtype[Any], capacity: int) -> None:
         self.dtype = dtype
@@ -27,6 +27,7 @@ class Pool:
         if not self._resize(size):
             self._copy(wanted)
         self.capacity = self.records.size
+        self.address: int = address_of(self.records)
 
     def _resize(self, size: int) -> bool:
         if not hasattr(mmap, "MAP_PRIVATE"):
@@ -49,3 +50,8 @@ class Pool:
         self.records = np.zeros(capacity, self.dtype).view(np.recarray)
         if old is not None:
             self.records[: old.size] = old
+
+
+def address_of(array: Any) -> int:
+    """Where the elements of an array lie."""
+    return int(array.__array_interface__["data"][0])

@@ -86,6 +86,27 @@ def set_number(field: str, bits: int, size: int) -> Callable[[], Any]:
     return make
 
 
+def prefetch_item() -> Any:
+    """How numba asks for an element of an array ahead of time: the cache line in which it begins."""
+    from llvmlite import ir
+    from numba import types as numba_types
+    from numba.extending import intrinsic
+
+    def typed(typingctx: Any, array: Any, index: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            view = context.make_array(signature.args[0])(context, builder, args[0])
+            byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+            ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+            place = builder.add(builder.ptrtoint(view.data, ir.IntType(64)), builder.mul(args[1], view.itemsize))
+            builder.call(ask, [builder.inttoptr(place, byte), flag(0), flag(3), flag(1)])
+            return context.get_dummy_value()
+
+        return numba_types.void(array, numba_types.int64), code
+
+    return intrinsic(typed)
+
+
 def prefetch(fields: tuple[tuple[str, int, tuple[int, ...]], ...]) -> Callable[[], Any]:
     """How numba asks for cache lines ahead of time.
 

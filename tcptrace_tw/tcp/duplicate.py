@@ -10,38 +10,41 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.spec.columns import ACK, FIN, RST, SYN
+from tcptrace_tw.tcp.places import seen_at
 from tcptrace_tw.tcp.state import (
     DATA_DUPLICATES,
     DATA_FRAMES,
     DUPLICATE_FRAME,
-    DUPLICATE_PLACES,
     DUPLICATES,
     KEEP_DUPLICATES,
     NOW,
+    PLACE_MASK,
 )
+
+MASK62 = 0x3FFFFFFFFFFFFFFF
+FACTOR = 0x2545F4914F6CDD1D
+SEED = 0x1B873593
 
 WITHIN_NS = 20_000_000
 """A copy comes at most this much later."""
 
 
-@kernel
+@inlined
 def stir(h, x):  # type: ignore[no-untyped-def]
-    """Mix up to 32 bits into a fingerprint of 62 bits; products stay below 2**63."""
-    h = (h ^ x) & 0x3FFFFFFFFFFFFFFF
-    low = (h & 0x7FFFFFFF) * 0x5851F42D
-    high = (h >> 31) * 0x14057B7E
-    return (low ^ (high << 1) ^ (high >> 29)) & 0x3FFFFFFFFFFFFFFF
+    """Mix up to 62 bits into a fingerprint of as many: compiled the product wraps, interpreted it grows."""
+    h = ((h ^ x) * FACTOR) & MASK62
+    return h ^ (h >> 31)
 
 
-@kernel
+@inlined
 def fingerprint(seg, i, slot, direction):  # type: ignore[no-untyped-def]
     """What two captures of one segment have in common."""
-    h = stir((slot << 1) | direction, np.int64(seg.seq[i]))
-    h = stir(h, np.int64(seg.ack[i]) << 9 | np.int64(seg.flags[i]))
-    h = stir(h, (np.int64(seg.payload_len[i]) << 32) | (np.int64(seg.checksum[i]) << 16) | np.int64(seg.ip_id[i]))
-    return stir(h, np.int64(seg.tsval[i]))
+    length = int(seg.payload_len[i])
+    h = stir(SEED, int(seg.seq[i]) | (int(slot) << 1 | int(direction)) << 32)
+    h = stir(h, int(seg.ack[i]) | int(seg.flags[i]) << 32 | int(seg.ip_id[i]) << 41)
+    return stir(h, int(seg.tsval[i]) | int(seg.checksum[i]) << 32 | (length & 0x3FFF) << 48)
 
 
 @kernel
@@ -51,17 +54,23 @@ def is_often_identical(flags):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_duplicate_frame(st, seg, i, slot, direction):  # type: ignore[no-untyped-def]
-    """Whether segment ``i`` was captured before; remembers it otherwise."""
-    h = fingerprint(seg, i, slot, direction)
-    place = h & (DUPLICATE_PLACES - 1)
+def take_fingerprints(seg, start, size, slots, directions, prints):  # type: ignore[no-untyped-def]
+    """The fingerprints of a batch, in a loop of their own: nothing waits for anything."""
+    for i in range(start, size):
+        prints[i] = fingerprint(seg, i, slots[i], directions[i])
+
+
+@kernel
+def is_duplicate_frame(st, seg, i, h):  # type: ignore[no-untyped-def]
+    """Whether segment ``i`` with fingerprint ``h`` was captured before; remembers it otherwise."""
+    before = seen_at(st, h & PLACE_MASK)
     regs = st.regs
     is_data = np.int64(seg.payload_len[i]) > 0
     if is_data:
         regs[DATA_FRAMES] += 1
-    again = st.seen[place] == h and regs[NOW] - st.seen_time[place] <= WITHIN_NS
-    st.seen[place] = h
-    st.seen_time[place] = regs[NOW]
+    again = np.int64(before.fingerprint) == h and regs[NOW] - np.int64(before.time) <= WITHIN_NS
+    before.fingerprint = h
+    before.time = regs[NOW]
     if not again:
         return False
     if is_data:

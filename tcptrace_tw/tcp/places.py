@@ -17,13 +17,13 @@ from tcptrace_tw.spec.columns import CONNECTIONS, ODDITIES, RESETS, REUSES, STAL
 from tcptrace_tw.spec.segments import TUPLE
 from tcptrace_tw.tcp.state import (
     CONNECTION,
-    DUPLICATE_PLACES,
     ODDITY,
     PARAMETERS,
     PENDING_CAUSE,
     REGISTERS,
     RESET,
     REUSE,
+    SEEN,
     SPAN,
     STALE,
     TCB,
@@ -39,6 +39,7 @@ POOLS: dict[str, np.dtype[Any]] = {
     "resets": RESET,
     "oddities": ODDITY,
     "tuples": TUPLE,
+    "seen": SEEN,
     "out_connections": CONNECTIONS.dtype,
     "out_transitions": TRANSITIONS.dtype,
     "out_time_wait": TIME_WAIT.dtype,
@@ -49,15 +50,18 @@ POOLS: dict[str, np.dtype[Any]] = {
 }
 
 
+OUT = ("out_connections", "out_transitions", "out_time_wait", "out_reuses", "out_stale", "out_resets", "out_oddities")
+
+ADDRESSES = (*POOLS, "heads", "released", "graves")
+
+
 def desk_dtype(next_state: tuple[int, ...], syn_table: tuple[int, ...]) -> np.dtype[Any]:
     """The record that stands for the state in compiled kernels."""
     return np.dtype(
         [
-            *((f"{name}_at", "i8") for name in (*POOLS, "heads", "released", "graves")),
+            *((f"{name}_at", "i8") for name in ADDRESSES),
             ("regs", "i8", REGISTERS),
             ("params", "i8", PARAMETERS),
-            ("seen", "i8", DUPLICATE_PLACES),
-            ("seen_time", "i8", DUPLICATE_PLACES),
             ("next_state", "u1", next_state),
             ("syn_table", "u1", syn_table),
         ]
@@ -69,13 +73,36 @@ def prefetch_head(st: Any, slot: Any) -> None:
     """Soon ``head_of(st, slot)`` will be asked for."""
 
 
+_LINES = tuple(range(0, TCB.itemsize, 64))
 _PAIR = (0, 64, TCB.itemsize, TCB.itemsize + 64)
 """The first two cache lines of each of two endpoints."""
 
 
-@native(prefetch((("conns", CONNECTION.itemsize, (0, 64)), ("tcbs", 2 * TCB.itemsize, _PAIR))))
+@native(prefetch((("conns", CONNECTION.itemsize, (0,)), ("tcbs", 2 * TCB.itemsize, _PAIR))))
 def prefetch_incarnation(st: Any, c: Any) -> None:
     """Soon incarnation ``c`` and its endpoints will be asked for."""
+
+
+@native(
+    prefetch(
+        (
+            ("conns", CONNECTION.itemsize, (0, 64, 128)),
+            ("tcbs", 2 * TCB.itemsize, (*_LINES, *(TCB.itemsize + line for line in _LINES))),
+        )
+    )
+)
+def prefetch_whole(st: Any, c: Any) -> None:
+    """Soon everything about incarnation ``c`` will be asked for."""
+
+
+@native(prefetch((("spans", SPAN.itemsize, (0, 64)),)))
+def prefetch_span(st: Any, s: Any) -> None:
+    """Soon ``span_at(st, s)`` will be asked for."""
+
+
+@native(prefetch((("tuples", TUPLE.itemsize, (0, TUPLE.itemsize - 1)), ("heads", 4, (0,)))))
+def prefetch_tuple(st: Any, slot: Any) -> None:
+    """Soon ``tuple_at(st, slot)`` and ``head_of(st, slot)`` will be asked for."""
 
 
 @native(record_at("conns", POOLS["conns"]))
@@ -124,6 +151,17 @@ def reset_at(st: Any, s: Any) -> Any:
 def oddity_at(st: Any, s: Any) -> Any:
     """What is rare about an endpoint."""
     return st.oddities[s]
+
+
+@native(record_at("seen", POOLS["seen"]))
+def seen_at(st: Any, place: Any) -> Any:
+    """The segment that was seen last of those whose fingerprint belongs here."""
+    return st.seen[place]
+
+
+@native(prefetch((("seen", SEEN.itemsize, (0,)),)))
+def prefetch_seen(st: Any, place: Any) -> None:
+    """Soon ``seen_at(st, place)`` will be asked for."""
 
 
 @native(record_at("tuples", POOLS["tuples"]))

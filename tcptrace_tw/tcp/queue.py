@@ -9,7 +9,7 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.tcp.places import conn_at
-from tcptrace_tw.tcp.state import COOLING, COOLING_HEAD, COOLING_TAIL, IN_QUEUE, QUEUE_HEAD, QUEUE_TAIL
+from tcptrace_tw.tcp.state import COOLING, COOLING_HEAD, COOLING_TAIL, IN_QUEUE, NEXT_DUE, QUEUE_HEAD, QUEUE_TAIL
 
 
 @kernel
@@ -19,6 +19,7 @@ def enqueue(st, c, due, cools):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     first, last = (COOLING_HEAD, COOLING_TAIL) if cools else (QUEUE_HEAD, QUEUE_TAIL)
     conn.due = due
+    regs[NEXT_DUE] = min(regs[NEXT_DUE], due)
     tail = regs[last]
     conn.queue_previous = tail
     conn.queue_next = -1

@@ -10,7 +10,15 @@ from tcptrace_tw.spec.words import BASIS_ASSUMED
 from tcptrace_tw.tcp.clock import mark_broken_clocks
 from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.oddities import write_oddities
-from tcptrace_tw.tcp.places import conn_at, head_of, set_head, set_released, tcb_at
+from tcptrace_tw.tcp.places import (
+    conn_at,
+    head_of,
+    prefetch_span,
+    prefetch_whole,
+    set_head,
+    set_released,
+    tcb_at,
+)
 from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
 from tcptrace_tw.tcp.state import (
@@ -22,6 +30,8 @@ from tcptrace_tw.tcp.state import (
     FIN_SENT,
     HAS_RST,
     LONG_CONNECTIONS,
+    NEVER,
+    NEXT_DUE,
     NOW,
     ONE_WAY_CONNECTIONS,
     PENDING,
@@ -33,7 +43,7 @@ from tcptrace_tw.tcp.state import (
     VAIN_CONNECTIONS,
 )
 from tcptrace_tw.tcp.time_wait import expire
-from tcptrace_tw.tcp.tombstone import bury, can_be_buried, is_due, oldest, unpack
+from tcptrace_tw.tcp.tombstone import bury, can_be_buried, due_of, oldest, unpack
 from tcptrace_tw.tcp.transitions import commit
 
 UNANSWERED_FINS = 3
@@ -59,16 +69,28 @@ def last_time(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def is_forgotten(st, c):  # type: ignore[no-untyped-def]
     """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
-    return is_over(st, c) and st.regs[NOW] - last_time(st, c) >= st.params[REMEMBER]
+    return st.regs[NOW] - last_time(st, c) >= st.params[REMEMBER] and is_over(st, c)
 
 
 @kernel
 def forget_finished(st):  # type: ignore[no-untyped-def]
     """Let go of at most two incarnations of each kind whose time has come: at most one is opened for every segment."""
+    regs = st.regs
+    if regs[NOW] < regs[NEXT_DUE]:
+        return
     for _ in range(2):
         forget_oldest(st)
         forget_buried(st)
         look_at_cooled(st)
+    buried = due_of(st, oldest(st)) if regs[BURIED] else np.int64(NEVER)
+    regs[NEXT_DUE] = min(first_due(st, QUEUE_HEAD), first_due(st, COOLING_HEAD), buried)
+
+
+@kernel
+def first_due(st, head):  # type: ignore[no-untyped-def]
+    """When the first of a queue is to be looked at."""
+    c = st.regs[head]
+    return np.int64(conn_at(st, c).due) if c >= 0 else np.int64(NEVER)
 
 
 @kernel
@@ -91,7 +113,7 @@ def forget_buried(st):  # type: ignore[no-untyped-def]
     if st.regs[BURIED] == 0:
         return
     at = oldest(st)
-    if at >= 0 and is_due(st, at):
+    if st.regs[NOW] >= due_of(st, at):
         retire(st, unpack(st, at))
 
 
@@ -102,6 +124,7 @@ def look_at_cooled(st):  # type: ignore[no-untyped-def]
     now = st.regs[NOW]
     if c < 0 or now < np.int64(conn_at(st, c).due):
         return
+    look_ahead(st, np.int64(conn_at(st, c).queue_next))
     dequeue(st, c)
     last = last_time(st, c)
     if not is_over(st, c):
@@ -112,6 +135,18 @@ def look_at_cooled(st):  # type: ignore[no-untyped-def]
         bury(st, c, last + st.params[REMEMBER])
     else:
         enqueue(st, c, now + st.params[REMEMBER], False)
+
+
+@kernel
+def look_ahead(st, c):  # type: ignore[no-untyped-def]
+    """Ask for what the next burials need, ``c`` being the first: it lies far back, and memory is slow."""
+    if c < 0:
+        return
+    for k in range(2 * c, 2 * c + 2):
+        prefetch_span(st, max(np.int64(tcb_at(st, k).span), 0))
+    following = np.int64(conn_at(st, c).queue_next)
+    if following >= 0:
+        prefetch_whole(st, following)
 
 
 @kernel

@@ -42,7 +42,7 @@ from tcptrace_tw.tcp.closing import (
     into_time_wait,
     time_wait_receives,
 )
-from tcptrace_tw.tcp.duplicate import is_duplicate_frame
+from tcptrace_tw.tcp.duplicate import is_duplicate_frame, take_fingerprints
 from tcptrace_tw.tcp.evidence import remember_ack, snd_acks
 from tcptrace_tw.tcp.handshake import syn_arrives
 from tcptrace_tw.tcp.history import count_segment, note_history
@@ -58,6 +58,7 @@ from tcptrace_tw.tcp.places import (
     head_of,
     prefetch_head,
     prefetch_incarnation,
+    prefetch_seen,
     tcb_at,
 )
 from tcptrace_tw.tcp.queue import dequeue, enqueue
@@ -85,6 +86,7 @@ from tcptrace_tw.tcp.state import (
     OUT_ROOM,
     OUT_STALE,
     OUT_TRANSITIONS,
+    PLACE_MASK,
     RCV_KNOWN,
     RESTART_OTHER_ACK,
     RESTART_STALE,
@@ -105,24 +107,25 @@ MOST_LOST_MIDSTREAM = 1 << 24
 
 
 @kernel
-def segments_arrive(seg, size, slots, directions, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
+def segments_arrive(seg, size, slots, directions, prints, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
     """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 
-    Fills ``connection_ids`` and ``states`` (sender's state, receiver's state, who sent it). Returns
-    the number of segments done: less than the batch when the row buffers have to be emptied first.
+    ``prints`` is room to work in. Fills ``connection_ids`` and ``states`` (sender's state, receiver's state, who sent
+    it). Returns the number of segments done: less than the batch when the row buffers have to be emptied first.
     """
     regs = st.regs
+    take_fingerprints(seg, start, size, slots, directions, prints)
     for i in range(start, size):
         if is_full(st):
             return i
-        look_ahead(st, slots, i, size)
+        look_ahead(st, slots, prints, i, size)
         advance_clock(regs, np.int64(seg.time[i]), seg.frame[i])
         forget_finished(st)
         direction = np.int64(directions[i])
         slot = np.int64(slots[i])
         if is_buried(head_of(st, slot)):
             unearth(st, slot)
-        if is_duplicate_frame(st, seg, i, slot, direction):
+        if is_duplicate_frame(st, seg, i, prints[i]):
             c = head_of(st, slot)
             if c >= 0:
                 conn_at(st, c).duplicates += 1
@@ -146,10 +149,11 @@ FAR, NEAR = 24, 12
 
 
 @kernel
-def look_ahead(st, slots, i, size):  # type: ignore[no-untyped-def]
+def look_ahead(st, slots, prints, i, size):  # type: ignore[no-untyped-def]
     """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
     if i + FAR < size:
         prefetch_head(st, np.int64(slots[i + FAR]))
+        prefetch_seen(st, prints[i + NEAR] & PLACE_MASK)
         c = head_of(st, np.int64(slots[i + NEAR]))
         if c >= 0:
             prefetch_incarnation(st, c)

@@ -16,40 +16,54 @@ from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, T
 PENDING = 3
 """How many receipts of one endpoint may wait for their proof."""
 
-CONNECTION = np.dtype(
+
+def in_lines(fields: list[tuple[Any, ...]]) -> np.dtype[Any]:
+    """A record that fills whole cache lines of 64 bytes."""
+    plain = np.dtype(fields)
+    names = list(plain.names or ())
+    places = [plain.fields[name] for name in names] if plain.fields else []
+    lines = -(-plain.itemsize // 64)
+    return np.dtype(
+        {"names": names, "formats": [p[0] for p in places], "offsets": [p[1] for p in places], "itemsize": 64 * lines}
+    )
+
+
+CONNECTION = in_lines(
     [
+        # The first cache line is what every segment touches.
         ("id", "i8"),
-        ("tuple_id", "i8"),
-        ("first_time", "i8"),
-        ("first_frame", "i8"),
-        ("rst_frame", "i8"),
         ("established_time", "i8"),
-        ("old_syn_frame", "i8"),
-        ("due", "i8"),  # when the queue looks at it again
         ("history_lo", "i8"),
-        ("history_hi", "i8"),
         ("slot", "i4"),
         ("previous", "i4"),  # the earlier incarnation while it is still open which of the two a segment belongs to
-        ("queue_previous", "i4"),
-        ("queue_next", "i4"),
-        ("reuse", "i4"),  # heads of chains in the pools
-        ("stale", "i4"),
+        ("stale", "i4"),  # heads of chains in the pools
         ("reset", "i4"),
         ("oddity", "i4"),
-        ("incarnation", "i4"),
-        ("fin_ms", "u4"),  # when the first FIN was sent, in ms since the start of the capture, plus 1
-        ("duplicates", "u4"),
-        ("stale_rows", "u2"),
-        ("reset_rows", "u2"),
+        ("reuse", "i4"),
         ("bits", "u2"),
         ("history_len", "u1"),
         ("completeness", "u1"),
         ("opened", "u1"),
         ("orig_is_b", "u1"),
+        ("stale_rows", "u2"),
+        ("reset_rows", "u2"),
+        ("incarnation", "i4"),
+        # The second is for those that come and go.
+        ("due", "i8"),  # when the queue looks at it again
+        ("queue_previous", "i4"),
+        ("queue_next", "i4"),
+        ("tuple_id", "i8"),
+        ("first_time", "i8"),
+        ("first_frame", "i8"),
+        ("rst_frame", "i8"),
+        ("old_syn_frame", "i8"),
+        ("history_hi", "i8"),
+        ("fin_ms", "u4"),  # when the first FIN was sent, in ms since the start of the capture, plus 1
+        ("duplicates", "u4"),
     ]
 )
 
-TCB = np.dtype(
+TCB = in_lines(
     [
         # The first cache line is what every segment touches, the second what most of them touch.
         ("last_time", "i8"),
@@ -277,8 +291,9 @@ ODDITY = np.dtype(
     GRAVES_NEXT,
     BURIED,
     VAIN_CONNECTIONS,
+    NEXT_DUE,
     REGISTERS,
-) = range(57)
+) = range(58)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -302,7 +317,14 @@ ODDITY = np.dtype(
     PARAMETERS,
 ) = range(18)
 
-DUPLICATE_PLACES = 1 << 14
+SEEN = np.dtype([("fingerprint", "i8"), ("time", "i8")])
+"""A segment that passed lately (see ``duplicate``)."""
+
+SEEN_PLACES = 1 << 14
+PLACE_MASK = SEEN_PLACES - 1
+
+NEVER = 1 << 62
+"""A time that does not come."""
 
 FARTHEST_JUMP = 1 << 30
 """Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
@@ -329,8 +351,7 @@ class State(NamedTuple):
     syn_table: NDArray[np.uint8]
     released: NDArray[np.int32]
     graves: NDArray[np.uint16]
-    seen: NDArray[np.int64]
-    seen_time: NDArray[np.int64]
+    seen: Any
     tuples: Any
     out_connections: Any
     out_transitions: Any

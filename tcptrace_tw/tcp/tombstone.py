@@ -22,7 +22,17 @@ from tcptrace_tw.tcp.packing import (
     unpack_span,
     unpack_tcb,
 )
-from tcptrace_tw.tcp.places import cause_at, conn_at, head_of, set_head, set_word, span_at, tcb_at, word_at
+from tcptrace_tw.tcp.places import (
+    cause_at,
+    conn_at,
+    head_of,
+    prefetch_tuple,
+    set_head,
+    set_word,
+    span_at,
+    tcb_at,
+    word_at,
+)
 from tcptrace_tw.tcp.pools import new_span
 from tcptrace_tw.tcp.state import (
     BURIED,
@@ -34,7 +44,8 @@ from tcptrace_tw.tcp.state import (
     GRAVES_NEXT,
     GRAVES_OLDEST,
     GRAVES_USED,
-    NOW,
+    NEVER,
+    NEXT_DUE,
     SPANS_FREE,
     WANT_TRANSITIONS,
 )
@@ -42,8 +53,9 @@ from tcptrace_tw.tcp.state import (
 BLOCK = 1 << 15
 """Units of 16 bits in a block. Its first word is the block that follows, or -1."""
 
-HEADER = 8
-"""A tombstone begins with two words: its length in units (0: the block ends here; negative: dug out), and its due."""
+HEADER = 12
+"""A tombstone begins with three words: its length in units (0: the block ends here; negative: dug out), its due, and
+its slot with two bits that say which endpoints have a span."""
 
 WORD = 4
 NOTHING = -1
@@ -74,8 +86,7 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
     spans = (1 if np.int64(o.span) >= 0 else 0) | (2 if np.int64(r.span) >= 0 else 0)
-    set_word(st, at + HEADER, spans)
-    end = pack_connection(st, conn, conn, conn, 0, 0, at + HEADER + WORD)
+    end = pack_connection(st, conn, conn, conn, 0, 0, at + HEADER)
     for side in range(2):
         t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
         pending = np.int64(t.pending)
@@ -90,8 +101,10 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
     end = (end + WORD - 1) // WORD * WORD
     set_word(st, at, end - at)
     set_word(st, at + WORD, due)
+    set_word(st, at + 2 * WORD, np.int64(conn.slot) << 2 | spans)
     set_word(st, end, 0)
     regs[GRAVES_NEXT] = end
+    regs[NEXT_DUE] = min(regs[NEXT_DUE], due)
     set_head(st, np.int64(conn.slot), -2 - at // WORD)
     conn.id = 0
     conn.previous = regs[CONNS_FREE]
@@ -118,8 +131,8 @@ def unpack(st, at):  # type: ignore[no-untyped-def]
         regs[CONNS_USED] = c + 1
     conn = conn_at(st, c)
     conn.previous = NOTHING
-    spans = word_at(st, at + HEADER)
-    end = unpack_connection(st, conn, conn, conn, 0, 0, at + HEADER + WORD)
+    spans = word_at(st, at + 2 * WORD) & 3
+    end = unpack_connection(st, conn, conn, conn, 0, 0, at + HEADER)
     o = tcb_at(st, 2 * c)
     for side in range(2):
         t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
@@ -143,7 +156,7 @@ def dig(st):  # type: ignore[no-untyped-def]
     """The unit at which there is room for one more tombstone."""
     regs = st.regs
     at = regs[GRAVES_NEXT]
-    if at >= 0 and at % BLOCK + HEADER + MOST_UNITS + 2 * WORD < BLOCK:
+    if at >= 0 and at % BLOCK + HEADER + MOST_UNITS + WORD < BLOCK:
         return at
     block = regs[GRAVES_FREE]
     if block >= 0:
@@ -162,13 +175,15 @@ def dig(st):  # type: ignore[no-untyped-def]
 
 @kernel
 def oldest(st):  # type: ignore[no-untyped-def]
-    """The unit of the oldest tombstone, or -1; lets go of blocks that it has left."""
+    """The unit of the oldest tombstone, or -1; lets go of blocks that it has left, asks for the next one's tuple."""
     regs = st.regs
     at = regs[GRAVES_OLDEST]
     while at >= 0 and at != regs[GRAVES_NEXT]:
         length = word_at(st, at)
         if length > 0:
             regs[GRAVES_OLDEST] = at
+            if word_at(st, at + length) > 0:
+                prefetch_tuple(st, word_at(st, at + length + 2 * WORD) >> 2)
             return at
         if length < 0:
             at -= length
@@ -182,6 +197,6 @@ def oldest(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_due(st, at):  # type: ignore[no-untyped-def]
-    """Whether the time of the tombstone at unit ``at`` has come."""
-    return st.regs[NOW] >= word_at(st, at + WORD)
+def due_of(st, at):  # type: ignore[no-untyped-def]
+    """When the time of the tombstone at unit ``at`` comes; never, where there is none."""
+    return word_at(st, at + WORD) if at >= 0 else np.int64(NEVER)

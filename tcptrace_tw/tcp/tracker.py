@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import load
-from tcptrace_tw.memory import Pool
+from tcptrace_tw.memory import Pool, address_of
 from tcptrace_tw.spec.columns import (
     CONNECTIONS,
     ODDITIES,
@@ -21,7 +21,7 @@ from tcptrace_tw.spec.columns import (
     Table,
 )
 from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import Segments, segment_record
+from tcptrace_tw.spec.segments import MOST, Segments, segment_record
 from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
@@ -63,15 +63,17 @@ class Tracker:
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
         self._wants_transitions = transitions
-        self._conns = Pool(s.CONNECTION, 1 << 12)
-        self._tcbs = Pool(s.TCB, 1 << 13)
-        self._causes = Pool(s.PENDING_CAUSE, 1 << 13 if transitions else 1)
-        self._spans = Pool(s.SPAN, 1 << 12)
-        self._reuses = Pool(s.REUSE, 1 << 12)
-        self._stales = Pool(s.STALE, 1 << 10)
-        self._resets = Pool(s.RESET, 1 << 10)
-        self._oddities = Pool(s.ODDITY, 1 << 10)
-        self._graves = Pool(np.dtype(np.uint16), 2 * BLOCK)
+        self._pools = {
+            "conns": Pool(s.CONNECTION, 1 << 12),
+            "tcbs": Pool(s.TCB, 1 << 13),
+            "causes": Pool(s.PENDING_CAUSE, 1 << 13 if transitions else 1),
+            "spans": Pool(s.SPAN, 1 << 12),
+            "reuses": Pool(s.REUSE, 1 << 12),
+            "stales": Pool(s.STALE, 1 << 10),
+            "resets": Pool(s.RESET, 1 << 10),
+            "oddities": Pool(s.ODDITY, 1 << 10),
+            "graves": Pool(np.dtype(np.uint16), 2 * BLOCK),
+        }
         self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
         self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
         self._compiled = compiled
@@ -85,10 +87,16 @@ class Tracker:
         self._params[[s.BURY_FROM, s.COOLS]] = BURY_FROM, COOLS_NS
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
-        desk["seen_time"][:] = -_NS
+        self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
+        self._seen.time = -_NS
+        self._prints = np.zeros(MOST, np.int64)
         self._out = [
             np.zeros(size, table.dtype).view(np.recarray) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)
         ]
+        self._kept = {"seen": self._seen, **dict(zip(places.OUT, self._out, strict=True))}
+        self._fixed = {name: address_of(array) for name, array in self._kept.items()}
+        self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
+        self._heads_at, self._released_at = address_of(self.heads), address_of(self.released)
 
     @property
     def live(self) -> int:
@@ -111,7 +119,7 @@ class Tracker:
         done = 0
         while done < size:
             state = self._state(tuples)
-            done = self._arrive(segments, size, slots, directions, done, state, connection_ids, states)
+            done = self._arrive(segments, size, slots, directions, self._prints, done, state, connection_ids, states)
             del state
             if done < size:
                 yield from self._drain()
@@ -164,55 +172,45 @@ class Tracker:
 
     def _reserve(self, new: int, slots: int) -> None:
         """Room for what a batch can bring at the most: one incarnation, two spans, one of each fact a segment."""
+        pools = self._pools
         used = int(self.regs[s.CONNS_USED]) + 2 * new
-        self._graves.reserve(int(self.regs[s.GRAVES_USED]) + 2 * new * MOST_UNITS + 2 * BLOCK)
-        self._conns.reserve(used)
-        self._tcbs.reserve(2 * used)
+        pools["conns"].reserve(used)
+        pools["tcbs"].reserve(2 * used)
         if self._wants_transitions:
-            self._causes.reserve(2 * used)
-        for pool, register, each in (
-            (self._spans, s.SPANS_USED, 2),
-            (self._reuses, s.REUSES_USED, 1),
-            (self._stales, s.STALES_USED, 1),
-            (self._resets, s.RESETS_USED, 1),
-            (self._oddities, s.ODDITIES_USED, 4),
+            pools["causes"].reserve(2 * used)
+        for name, register, each in (
+            ("spans", s.SPANS_USED, 2),
+            ("reuses", s.REUSES_USED, 1),
+            ("stales", s.STALES_USED, 1),
+            ("resets", s.RESETS_USED, 1),
+            ("oddities", s.ODDITIES_USED, 4),
         ):
-            pool.reserve(int(self.regs[register]) + each * new)
+            pools[name].reserve(int(self.regs[register]) + each * new)
+        pools["graves"].reserve(int(self.regs[s.GRAVES_USED]) + 2 * new * MOST_UNITS + 2 * BLOCK)
         if self.heads.size < slots:
             heads = np.full(slots * 3 // 2, -1, np.int32)
             heads[: self.heads.size] = self.heads
             self.heads = heads
+            self._heads_at = address_of(heads)
         wanted = int(self.regs[s.RELEASED]) + 4 * new
         if self.released.size < wanted:
             released = np.zeros(wanted, np.int32)
             released[: self.released.size] = self.released
             self.released = released
+            self._released_at = address_of(released)
 
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
-        pools = {
-            "heads": self.heads,
-            "released": self.released,
-            "conns": self._conns.records,
-            "tcbs": self._tcbs.records,
-            "causes": self._causes.records,
-            "spans": self._spans.records,
-            "reuses": self._reuses.records,
-            "stales": self._stales.records,
-            "resets": self._resets.records,
-            "oddities": self._oddities.records,
-            "graves": self._graves.records,
-            "tuples": tuples,
-            **{f"out_{table.name}": rows for (table, _), rows in zip(_OUT, self._out, strict=True)},
-        }
-        pools["out_stale"] = pools.pop("out_stale_segments")
-        desk = self._desk[0]
         if self._compiled:
-            for name, array in pools.items():
-                desk[f"{name}_at"] = array.ctypes.data
-            return desk
-        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seen", "seen_time")}
-        return s.State(**pools, **small)
+            own = {**self._fixed, **{name: pool.address for name, pool in self._pools.items()}}
+            own["heads"], own["released"] = self._heads_at, self._released_at
+            own["tuples"] = address_of(tuples)
+            self._addresses[:] = [own[name] for name in places.ADDRESSES]
+            return self._desk[0]
+        desk = self._desk[0]
+        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table")}
+        pools = {name: pool.records for name, pool in self._pools.items()}
+        return s.State(heads=self.heads, released=self.released, tuples=tuples, **self._kept, **pools, **small)
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:
@@ -222,6 +220,7 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
                      s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME, s.MERGED_FRAME, s.SWAP_FRAME,
                      s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         regs[register] = -1
+    regs[s.NEXT_DUE] = s.NEVER
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
         regs[register] = 1
     regs[s.WANT_TRANSITIONS] = transitions

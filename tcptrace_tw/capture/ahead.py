@@ -1,0 +1,71 @@
+"""Reads ahead in a thread of its own: while one batch is looked at, the next one is decoded."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+DEPTH = 1
+"""How many items wait at the most; besides them one is being made, and one is in the hands of the reader."""
+
+BUFFERS = DEPTH + 2
+"""So many items exist at a time: whoever makes them can use the place of an older one again."""
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, made by another thread; what is raised there is raised here, in its turn."""
+    with closing(_Lane(items)) as lane:
+        yield from lane
+
+
+class _Lane(Generic[Item]):
+    """What passes between the two threads."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+        self._waiting: deque[Item] = deque()
+        self._changed = threading.Condition()
+        self._is_ended = self._is_unwanted = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._make, name="read ahead", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_ended)
+                if not self._waiting:
+                    break
+                item = self._waiting.popleft()
+                self._changed.notify()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Nobody wants more: wait until the other thread has left its source."""
+        with self._changed:
+            self._is_unwanted = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _make(self) -> None:
+        try:
+            for item in self._items:
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._waiting) < DEPTH or self._is_unwanted)
+                    if self._is_unwanted:
+                        break
+                    self._waiting.append(item)
+                    self._changed.notify()
+        except BaseException as error:  # of whatever kind, it belongs to the thread that asked
+            self._error = error
+        finally:
+            with self._changed:
+                self._is_ended = True
+                self._changed.notify()
