@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
+from tcptrace_tw.capture.ahead import BUFFERS, read_ahead
 from tcptrace_tw.capture.export import copy_frames
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
@@ -288,9 +289,13 @@ class _Run:
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream:
-                reader = Reader(stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE)
+                buffers = BUFFERS if self.compiled else 1
+                reader = Reader(
+                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE, buffers=buffers
+                )
                 facts = self.facts.files[-1] = reader.facts
-                for batch in reader.batches():
+                # Compiled kernels let other threads run; interpreted ones would only wait for each other.
+                for batch in read_ahead(reader.batches()) if self.compiled else reader.batches():
                     if progress is not None:
                         progress(stream.position, stream.size)
                     yield batch

@@ -16,6 +16,8 @@ DEPTH = 1
 BUFFERS = DEPTH + 2
 """So many items exist at a time: whoever makes them can use the place of an older one again."""
 
+PATIENCE_S = 1.0
+
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
     """The same items, made by another thread; what is raised there is raised here, in its turn."""
@@ -48,11 +50,11 @@ class _Lane(Generic[Item]):
             raise self._error
 
     def close(self) -> None:
-        """Nobody wants more: wait until the other thread has left its source."""
+        """Nobody wants more: let the other thread leave its source, which may be a silent pipe that never lets go."""
         with self._changed:
             self._is_unwanted = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
 
     def _make(self) -> None:
         try:

@@ -42,7 +42,8 @@ class Reader:
 
     ``stream`` delivers the bytes, decompressed. ``facts`` is complete when ``batches`` has come to its end; format,
     compression and snap length are there from the start. ``is_prompt`` is for live pipes: a batch holds what has come,
-    nothing waits for a batch to be full. Raises ``CaptureError`` for what is not a capture.
+    nothing waits for a batch to be full. ``buffers`` is how many batches exist at a time. Raises ``CaptureError`` for
+    what is not a capture.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Reader:
         batch_size: int = BATCH_SIZE,
         window_size: int = WINDOW_SIZE,
         is_prompt: bool = False,
+        buffers: int = 1,
     ) -> None:
         self.facts = FileFacts(stream.name, compression=stream.compression, size=stream.size)
         self._stream = stream
@@ -63,7 +65,8 @@ class Reader:
         self._is_prompt = is_prompt
         self._window = Window(stream, compiled=compiled, size=window_size, is_prompt=is_prompt)
         self._frames = fr.allocate(batch_size)
-        self._batch: Any = segments.allocate(batch_size)
+        self._spare = [segments.allocate(batch_size) for _ in range(buffers)]
+        self._batch: Any = self._spare[0]
         self._handed = np.zeros((batch_size, 2), np.int64)
         self._skipped = np.zeros(skips.CODES, np.int64)
         self._totals = np.zeros(1, fr.Totals).view(np.recarray)
@@ -73,7 +76,7 @@ class Reader:
         self._format = self._open()
 
     def batches(self) -> Iterator[segments.Segments]:
-        """Batches of segments in file order. A batch is valid until the next one is asked for."""
+        """Batches of segments in file order. A batch is valid until as many more as there are buffers are asked for."""
         n = 0
         outcome = fr.FULL
         while outcome != fr.DAMAGED:
@@ -138,6 +141,8 @@ class Reader:
 
     def _finish_batch(self, n: int) -> Any:
         batch: Any = segments.head(self._batch, n)
+        self._spare.append(self._spare.pop(0))
+        self._batch = self._spare[0]
         self.facts.truncated_options += int(np.count_nonzero(batch.options & TRUNCATED))
         self.facts.tcp_segments += n
         self._update_facts()
