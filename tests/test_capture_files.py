@@ -105,7 +105,7 @@ def test_a_file_that_was_cut_keeps_every_whole_record(cut: int) -> None:
     [
         (b"", "test.pcap: byte 0: the file is empty"),
         (b"\xd4\xc3\xb2\xa1\x02", "test.pcap: byte 5: the file ends inside the pcap header"),
-        (b"hello, world\n" * 9, "neither pcap nor pcapng"),
+        (b"hello, world\n" * 9, "a text, no capture"),
         (b"\x1f", "neither pcap nor pcapng"),
         (build.pcap([FRAME])[:50], "byte 24: the file ends after 10 of the"),
         (build.section()[:20], "byte 0: the file ends after 20 of the 28 bytes of a block"),
@@ -293,7 +293,7 @@ def test_broken_blocks_are_damage_and_never_a_loop(tail: bytes, words: str) -> N
 
     assert damage is not None
     assert words in damage
-    assert damage.endswith("; the 1 frames before it were kept")
+    assert damage.endswith("; the 1 frame before it was kept")
     if "before the end" not in words:
         assert damage.startswith(f"byte {len(PREFIX)}: ")
 

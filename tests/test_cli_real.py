@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import capture_bytes as cb
+
 ROOT = Path(__file__).parent.parent
 CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
 
@@ -239,3 +241,37 @@ def test_wrong_use_is_one_line_that_says_what_to_do(arguments, words):
 
     assert done.returncode == 2
     assert words in lines(done)[0]
+
+
+def test_a_capture_without_tcp_says_so_lest_nothing_found_be_taken_for_nothing_wrong(tmp_path):
+    frame = cb.ethernet(cb.ipv4(cb.udp(b"x" * 8, 53), protocol=17))
+    (tmp_path / "udp.pcap").write_bytes(cb.pcap([cb.Record(frame, 0), cb.Record(frame, 1000)]))
+    (tmp_path / "usb.pcap").write_bytes(cb.pcap([cb.Record(frame, 0)], link=249))
+    (tmp_path / "none.pcap").write_bytes(cb.pcap([]))
+
+    said = [lines(run("check", name, cwd=tmp_path))[0] for name in ("udp.pcap", "usb.pcap", "none.pcap")]
+    assert "udp.pcap: no TCP segment in 2 frames (UDP 2)" in said[0]
+    assert "link type not known: USB 1" in said[1]
+    assert "no frame in it" in said[2]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["report", "check", "export"])
+def test_a_full_disk_is_one_line(command):
+    arguments = ("-c", "1", "-o", "-") if command == "export" else ()
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tcptrace_tw", command, CAPTURE, "-q", *arguments],
+            stdout=full, stderr=subprocess.PIPE, env={**os.environ, "TCPTRACE_TW_JIT": "0"}, cwd=ROOT, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 2
+    assert len(lines(done)) == 1
+    assert "no space is left" in lines(done)[0]
+
+
+def test_a_closed_stdout_is_no_bug():
+    command = f"exec {sys.executable} -m tcptrace_tw report {CAPTURE} >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=ROOT, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")

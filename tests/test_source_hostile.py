@@ -158,7 +158,7 @@ def test_one_file_of_a_set_that_cannot_be_read_does_not_stop_the_others(tmp_path
     assert summary.capture.frames == len(TALK)
     assert [file.damage is None for file in summary.capture.files] == [True, False]
     (tmp_path / "a").unlink()
-    with pytest.raises(CaptureError, match="gzip data ends before its end mark; there is no whole frame"):
+    with pytest.raises(CaptureError, match="gzip data ends before its end mark; there is no frame before it"):
         pipeline.analyze([str(tmp_path)], pipeline.Settings(), [])
 
 

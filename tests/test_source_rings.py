@@ -146,9 +146,9 @@ def test_a_pipe_among_files_keeps_the_order_of_the_command_line(tmp_path: Path) 
     [
         ([], UsageError, "no capture is named"),
         (["none*"], CaptureError, "none\\*: no capture found, there is no file"),
-        (["d"], CaptureError, "d: no capture found, none of the 1 files"),
+        (["d"], CaptureError, "d: no capture found, the file there is none"),
         (["a", "missing"], CaptureError, "missing: there is no such file"),
-        (["a", "d/readme"], CaptureError, "d/readme: is not a capture"),
+        (["a", "d/readme"], CaptureError, "d/readme: is a text, no capture"),
         (["d/empty", "d2/empty"], CaptureError, "every file that is named is empty"),
     ],
 )

@@ -50,6 +50,11 @@ def link_name(link: int) -> str:
     return NAMES.get(link, f"link type {link}")
 
 
+def link_number(link: int) -> str:
+    """The same behind the words "link type"."""
+    return NAMES.get(link, str(link))
+
+
 @inlined
 def network_layer(data: Octets, at: int, end: int, link: int) -> tuple[int, int, int]:
     """EtherType, offset of the network layer, and scope; or a skip code or ``HANDOVER`` in place of the EtherType."""

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tcptrace_tw import jit
+from tcptrace_tw.capture import foreign, pcap, pcapng, skips, slow
 from tcptrace_tw.capture import frames as fr
-from tcptrace_tw.capture import pcap, pcapng, skips, slow
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.links import link_name
+from tcptrace_tw.capture.links import link_number
 from tcptrace_tw.capture.window import WINDOW_SIZE, Stream, Window
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.spec import segments
@@ -97,15 +97,15 @@ class Reader:
             raise CaptureError(f"{name}: byte 0: the file is empty; capture again, or wait until it is written")
         magic = window.peek(4)
         if self._stream.damage is not None and window.end - window.start < pcap.HEADER_LEN:
-            raise CaptureError(f"{name}: {self._stream.damage.partition('; ')[0]}; there is no whole frame before it")
+            raise CaptureError(
+                f"{name}: {self._stream.damage.partition('; ')[0]}; there is no frame before it: fetch it again"
+            )
         if pcap.is_pcap(magic):
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
         if pcapng.is_pcapng(magic):
             return pcapng.PcapngFile(window, self.facts, compiled=self._compiled)
-        raise CaptureError(
-            f"{name}: byte 0: neither pcap nor pcapng, it begins with {magic.hex(' ')}; "
-            "record with tcpdump -w, or convert with editcap"
-        )
+        window.need(foreign.LOOK_BYTES)
+        raise CaptureError(f"{name}: byte 0: {foreign.describe(window.peek(foreign.LOOK_BYTES))}")
 
     def _decode(self, count: int, n: int) -> int:
         """Decode the frames of the last scan into the batch from row ``n`` on; return the next free row."""
@@ -158,7 +158,7 @@ class Reader:
             facts.first_time, facts.last_time = int(totals.first_time), int(totals.last_time)
 
     def _unknown_links(self) -> str:
-        return ", ".join(link_name(link) for link in self._format.links if not slow.is_known(link))
+        return ", ".join(link_number(link) for link in self._format.links if not slow.is_known(link))
 
     def _finish(self) -> None:
         """Complete the facts, and say what is damaged."""
@@ -173,5 +173,6 @@ class Reader:
         else:
             return
         if not facts.frames:
-            raise CaptureError(f"{facts.name}: {what}; there is no whole frame before it")
-        facts.damage = f"{what}; the {facts.frames} frames before it were kept"
+            raise CaptureError(f"{facts.name}: {what}; there is no whole frame before it: fetch it or capture again")
+        kept = "1 frame before it was" if facts.frames == 1 else f"{facts.frames} frames before it were"
+        facts.damage = f"{what}; the {kept} kept"

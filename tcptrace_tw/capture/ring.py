@@ -12,11 +12,13 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.foreign import LOOK_BYTES, describe
 from tcptrace_tw.capture.head import Head, read_head
-from tcptrace_tw.capture.source import STDIN
+from tcptrace_tw.capture.source import STDIN, open_raw
 from tcptrace_tw.errors import CaptureError, UsageError
 
 SECOND_NS = 1_000_000_000
@@ -66,7 +68,8 @@ def _look(named: Sequence[str], remarks: list[str]) -> list[_Candidate]:
             if keys[-1] not in looked:
                 looked[keys[-1]] = _candidate(path, searches, left_out)
         if searches and not any(looked[key] for key in keys):
-            outcome = f"none of the {len(keys)} files there is one" if keys else "there is no file"
+            none = f"none of the {len(keys)} files there is one" if len(keys) > 1 else "the file there is none"
+            outcome = none if keys else "there is no file"
             raise CaptureError(f"{arg}: no capture found, {outcome}; record with tcpdump -w")
         if left_out:
             remarks.append(f"{arg}: {_count(left_out)} left out: {_some(left_out)}")
@@ -93,10 +96,15 @@ def _head(path: str, is_search: bool, left_out: list[str]) -> Head | None:
         return head
     is_empty = "://" not in path and os.path.getsize(path) == 0
     if not is_search and not is_empty:
-        raise CaptureError(f"{path}: is not a capture (neither pcap nor pcapng); leave it out")
+        raise CaptureError(f"{path}: is {describe(_start(path))}; leave it out")
     # tcpdump has just begun the next file of a ring: empty, and no reason to stop.
     left_out.append(f"{path} ({'empty' if is_empty else 'no capture'})")
     return None
+
+
+def _start(path: str) -> bytes:
+    with closing(open_raw(path).raw) as raw:
+        return raw.peek(LOOK_BYTES)
 
 
 def _order(found: list[_Candidate], remarks: list[str]) -> Found:

@@ -43,8 +43,12 @@ def analyze(
     several = run.has_several_files(captures)
     with Folder(output, force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)
-        digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
-        tables.finish(metadata(digest))
+        try:
+            digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
+            tables.finish(metadata(digest))
+        except BaseException:
+            tables.abandon()
+            raise
         write_manifest(folder.path, digest, captures, tables.counts)
         folder.commit()
     if not quiet:

@@ -1,5 +1,6 @@
 """The commands, and what holds for all of them."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -53,6 +54,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line; its exit code is that of the contract."""
     signal.signal(signal.SIGTERM, _terminate)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         app(prog_name="tcptrace-tw")

@@ -1,9 +1,10 @@
 """What every command does around its work: settings, progress, warnings, and errors to exit codes."""
 
+import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -52,6 +53,9 @@ def _fail(error: Exception) -> NoReturn:
     if isinstance(error, TcptraceError):
         complain(str(error))
         sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        complain("the output cannot be written: no space is left on the device; free some, or write elsewhere")
+        sys.exit(USAGE)
     if isinstance(error, OSError):
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(USAGE)
@@ -118,10 +122,25 @@ def analyze(
     with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
     if not quiet:
-        for file in summary.capture.files:
-            if file.damage:
-                complain(f"{file.name}: {file.damage}")
+        for remark in _remarks(summary):
+            complain(remark)
     return summary
+
+
+def _remarks(summary: "Summary") -> Iterator[str]:
+    """What is damaged; and that there is no TCP, lest nothing found be taken for nothing wrong."""
+    capture = summary.capture
+    for file in capture.files:
+        if file.damage:
+            yield f"{file.name}: {file.damage}"
+    if capture.tcp_segments:
+        return
+    where = capture.files[0].name if len(capture.files) == 1 else f"{len(capture.files)} files"
+    if not capture.frames:
+        yield f"{where}: there is no frame in it; was the capture stopped early, or its filter too narrow?"
+        return
+    skipped = ", ".join(f"{reason} {count}" for reason, count in list(capture.skipped.items())[:3])
+    yield f"{where}: no TCP segment in {capture.frames} frames ({skipped}); is it the right capture, the right filter?"
 
 
 def has_several_files(captures: Sequence[str]) -> bool:

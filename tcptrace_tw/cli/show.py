@@ -73,6 +73,8 @@ def _number(connection: int | None, finding: int | None) -> int:
     if (connection is None) == (finding is None):
         raise UsageError("show: give either --connection N or --finding N")
     number = connection if connection is not None else connection_of(finding or 0)
+    if connection is not None and number < 1:
+        raise UsageError(f"no connection {number}; they count from 1")
     if number < 1:
         raise UsageError("show: this finding is about the capture, not about a connection")
     return number

@@ -1,5 +1,6 @@
 """Rows to tables: ``ParquetSink`` writes the folder of the contract, ``ArrowSink`` keeps tables in memory."""
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -174,6 +175,13 @@ class ParquetSink(TableSink):
         """Close the files as they are."""
         for writer in self._writers.values():
             writer.close()
+
+    def abandon(self) -> None:
+        """Let go of files that could not be written to their end: what is wrong has been said already."""
+        for writer in self._writers.values():
+            with contextlib.suppress(OSError):
+                writer.close()
+            writer.is_open = False  # or it would try once more when it is collected, and complain
 
 
 def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
