@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 if TYPE_CHECKING:
+    from tcptrace_tw.checking.plan import Wishes
     from tcptrace_tw.report.checked import Checked
 
 Capture = str | os.PathLike[str]
@@ -74,16 +75,15 @@ def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
     return check
 
 
-def _checked(captures: Capture | Sequence[Capture], wishes: object, root: Path, config: Capture | None) -> "Checked":
+def _checked(captures: Capture | Sequence[Capture], wishes: "Wishes", root: Path, config: Capture | None) -> "Checked":
     from datetime import date
 
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture.ring import is_search
     from tcptrace_tw.checking import policy_file
     from tcptrace_tw.checking.check import check_captures
-    from tcptrace_tw.checking.plan import Wishes, planned
+    from tcptrace_tw.checking.plan import planned
 
-    assert isinstance(wishes, Wishes)
     paths = [captures] if isinstance(captures, (str, os.PathLike)) else list(captures)
     names = [os.fspath(path) for path in paths]
     found = policy_file.find(root) if config is None else policy_file.read(Path(config))

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace_tw.checking import policy_file
-from tcptrace_tw.checking.plan import Plan, Wishes, planned, told
+from tcptrace_tw.checking.effective import told
+from tcptrace_tw.checking.plan import Plan, Wishes, planned
 from tcptrace_tw.checking.policy import Policy
 from tcptrace_tw.checking.waivers import Network
 from tcptrace_tw.errors import UsageError, hint
@@ -257,13 +258,16 @@ def test_what_is_no_toml_is_told_with_its_place(tmp_path):
         policy_file.find(tmp_path)
 
 
-def test_show_policy_tells_where_each_key_comes_from():
-    policy = plan(WHOLE)
-    text = "\n".join(told(planned(Wishes(show="error"), policy), Wishes(show="error"), policy))
+def test_show_policy_tells_what_holds_and_where_it_comes_from():
+    policy, wishes = plan(WHOLE), Wishes(show="error")
+    text = "\n".join(told(planned(wishes, policy), wishes))
 
-    assert "# command line" in text.splitlines()[6]
-    assert "thresholds.LA001.cost_ns = { min = 50000000 }" in text
-    assert "health checks of the load balancer" in text
+    assert tomllib.loads(text) == {**tomllib.loads(WHOLE), "show": "error"}
+    assert [line.split("# ")[1] for line in text.splitlines()[1:8]] == [
+        "tcptrace-tw.toml", "tcptrace-tw.toml", "tcptrace-tw.toml", "command line", "tcptrace-tw.toml",
+        "tcptrace-tw.toml", "tcptrace-tw.toml",
+    ]  # fmt: skip
+    assert "default" in "\n".join(told(Plan(), Wishes()))
 
 
 @pytest.mark.parametrize(

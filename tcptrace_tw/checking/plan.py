@@ -27,6 +27,8 @@ class Plan:
     waivers: tuple[Waiver, ...] = ()
     baseline: Path | None = None
     policy: str | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """What the policy file says, as it stands there."""
 
     def __post_init__(self) -> None:
         """``UsageError`` with a suggestion for a word that is not known."""
@@ -84,34 +86,3 @@ def planned(wishes: Wishes, policy: Plan | None = None) -> Plan:
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def told(plan: Plan, wishes: Wishes, policy: Plan | None) -> list[str]:
-    """What holds for a check, as a policy file would say it, and where each key comes from."""
-    settings, default = plan.settings, Plan()
-    rows: list[tuple[str, str, Any, Any, Any]] = [
-        (name, name, getattr(settings, name), getattr(wishes, name), getattr(default.settings, name))
-        for name in ("select", "ignore", "profile")
-    ]
-    rows.append(("two_msl", "two_msl_s", settings.two_msl_s, wishes.two_msl_s, None))
-    rows += [
-        (name, name, getattr(plan, name), getattr(wishes, name), getattr(default, name))
-        for name in ("fail_on", "show", "baseline")
-    ]
-    lines = [f"# policy: {plan.policy or 'none'}"]
-    for key, _, value, wish, usual in rows:
-        source = "command line" if wish is not None else plan.policy if value != usual else "default"
-        lines.append(f"{f'{key} = {_toml(value)}':40}  # {source}" if value is not None else f"# {key} is not set")
-    for prefix, code in plan.severities:
-        lines.append(f'severities.{prefix} = "{SEVERITY.words[code]}"')
-    for rule, number, least, most in settings.thresholds:
-        bounds = ", ".join(f"{word} = {bound}" for word, bound in (("min", least), ("max", most)) if bound is not None)
-        lines.append(f"thresholds.{rule}.{number} = {{ {bounds} }}")
-    lines += [f"ignore_for[{waiver.number}]: {waiver.reason or 'no reason given'}" for waiver in plan.waivers]
-    return lines
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{each}"' for each in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else f'"{value}"'

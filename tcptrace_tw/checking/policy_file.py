@@ -82,6 +82,7 @@ def plan_of(found: Found) -> Plan:
         waivers=policy.waivers,
         baseline=None if policy.baseline is None else Path(shown(found.path.parent / policy.baseline)),
         policy=shown(found.path),
+        said=found.data,
     )
 
 

@@ -138,7 +138,7 @@ def check(
     if update_baseline and plan.baseline is None:
         raise UsageError("--update-baseline: give --baseline FILE too")
     if show_policy:
-        _print_policy(plan, wishes, policy)
+        _print_policy(plan, wishes)
         return
     captures = run.sources(captures, files_from)
     outputs.keep_captures(wanted, captures)
@@ -206,10 +206,10 @@ def _check(captures: list[str], plan: "Plan", update_baseline: bool, quiet: bool
     return judged.verdict(plan)
 
 
-def _print_policy(plan: "Plan", wishes: "Wishes", policy: "Plan | None") -> None:
-    from tcptrace_tw.checking.plan import told
+def _print_policy(plan: "Plan", wishes: "Wishes") -> None:
+    from tcptrace_tw.checking.effective import told
 
-    for line in told(plan, wishes, policy):
+    for line in told(plan, wishes):
         print(line)
 
 

@@ -20,7 +20,7 @@ from tcptrace_tw.version import __version__
 LEVELS = {"info": "none", "notice": "note", "warning": "warning", "error": "error"}
 """What is ordinary (info) is a result of the kind ``informational``, which has no level (SARIF 3.27.10)."""
 
-MOST_RESULTS, MOST_LOCATIONS = 5000, 20
+MOST_RESULTS, MOST_LOCATIONS = 5000, 10
 FINGERPRINT = "tcptraceTw/v1"
 
 Json = dict[str, Any]

@@ -1,0 +1,50 @@
+"""What holds for a check, told as a policy file would tell it: ``--show-policy``."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tcptrace_tw.checking.plan import Plan, Wishes
+
+_WIDTH = 40
+
+
+def told(plan: Plan, wishes: Wishes) -> Iterator[str]:
+    """Lines of TOML; each key says where it comes from."""
+    values = {
+        "select": plan.settings.select,
+        "ignore": plan.settings.ignore,
+        "fail_on": plan.fail_on,
+        "show": plan.show,
+        "profile": plan.settings.profile,
+        "two_msl": plan.settings.two_msl_s,
+        "baseline": plan.baseline,
+    }
+    wished = {**wishes._asdict(), "two_msl": wishes.two_msl_s}
+    yield f"# policy: {plan.policy or 'none'}"
+    for key, value in values.items():
+        source = "command line" if wished[key] is not None else plan.policy if key in plan.said else "default"
+        yield f"# {key} is not set" if value is None else f"{f'{key} = {_toml(value)}':{_WIDTH}} # {source}"
+    for name, table in plan.said.items():
+        if isinstance(table, Mapping):
+            yield f"\n[{name}]"
+            yield from _pairs(table)
+    for entry in plan.said.get("ignore_for", ()):
+        yield "\n[[ignore_for]]"
+        yield from _pairs(entry)
+
+
+def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in table.items():
+        yield f"{key} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_pairs(value))} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    if isinstance(value, (str, Path)):
+        return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return value.isoformat() if isinstance(value, date) else f"{value:g}" if isinstance(value, float) else str(value)
