@@ -285,6 +285,9 @@ REUSES = Table(
         _bool("is_old_duplicate_in_window", "Whether that segment also lies in the new receive window."),
         _bool("is_old_duplicate_rejected", "Whether timestamps reject that segment."),
         Column("old_duplicates", "u4", "How many such segments there were."),
+        _frame("old_duplicate_refused_frame", "The receiver's ACK or D-SACK that shows that it did not take that segment."),
+        _frame("old_duplicate_taken_frame", "The receiver's ACK or SACK of its bytes, which this incarnation never sent."),
+        _bool("is_old_duplicate_disowned", "Whether its numbers fit both, and its sender went on from before it."),
         _bool("is_old_alive", "Whether the earlier incarnation went on after the SYN."),
     ),
 )  # fmt: skip

@@ -122,6 +122,11 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     row.is_old_duplicate_in_window = 0
     row.is_old_duplicate_rejected = 0
     row.old_duplicates = 0
+    row.old_duplicate_refused_frame = -1
+    row.old_duplicate_taken_frame = -1
+    row.is_old_duplicate_disowned = 0
+    row.suspect_frame = -1
+    row.suspect_taken_frame = -1
     row.is_old_alive = 0
     last_fin = max(np.int64(s.fin_frame), np.int64(p.fin_frame))
     row.fin_frame = last_fin if last_fin >= 0 else conn.rst_frame
@@ -271,41 +276,3 @@ def note_opened(st, c, previous, seg, i):  # type: ignore[no-untyped-def]
         was_waiting = np.int64(row.receiver_state) == TIME_WAIT
         if was_waiting and is_linux_step(np.int64(seg.seq[i]), np.int64(row.old_responder_nxt)):
             row.is_linux_tw_accept = 1
-
-
-@kernel
-def note_old_duplicate(st, c, seg, i, side):  # type: ignore[no-untyped-def]
-    """Whether data carries the numbers of the earlier incarnation and not those of this one; what protects the new.
-
-    Called before the segment moves SND.NXT: old data lies below this incarnation's ISN, or jumps ahead of SND.NXT.
-    """
-    r = np.int64(conn_at(st, c).reuse)
-    if r < 0 or np.int64(seg.payload_len[i]) == 0:
-        return False
-    row = reuse_at(st, r)
-    if np.int64(row.opened_frame) < 0:
-        return False
-    t = tcb_at(st, 2 * c + side)
-    peer = tcb_at(st, 2 * c + 1 - side)
-    seq = np.int64(seg.seq[i])
-    by_opener = (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)
-    low = np.int64(row.old_sender_iss) if by_opener else np.int64(row.old_responder_iss)
-    high = np.int64(row.old_sender_nxt) if by_opener else np.int64(row.old_responder_nxt)
-    if not 0 <= seq_diff(seq, low) < seq_diff(high, low):
-        return False
-    if seq_diff(seq, np.int64(t.iss)) > 0 and seq_diff(seq, np.int64(t.snd_nxt)) <= 0:
-        return False
-    stale = False
-    if np.int64(seg.options[i]) & HAS_TS and np.int64(row.has_ts):
-        limit = np.int64(row.tsval) if by_opener else np.int64(row.responder_tsval)
-        stale = seq_diff(np.int64(seg.tsval[i]), limit) < 0
-    end = seq + np.int64(seg.payload_len[i])
-    is_in_window = seq_diff(end, np.int64(peer.rcv_nxt)) > 0 and seq_diff(seq, np.int64(peer.rcv_nxt)) < max(
-        np.int64(peer.window_max), 65535
-    )
-    if np.int64(row.old_duplicates) == 0:
-        row.old_duplicate_frame = seg.frame[i]
-        row.is_old_duplicate_in_window = 1 if is_in_window else 0
-        row.is_old_duplicate_rejected = 1 if stale else 0
-    row.old_duplicates += 1
-    return True

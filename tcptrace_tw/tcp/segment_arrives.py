@@ -53,6 +53,7 @@ from tcptrace_tw.tcp.oddities import (
     note_merged,
     note_unseen,
 )
+from tcptrace_tw.tcp.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.places import (
     conn_at,
     head_of,
@@ -64,7 +65,7 @@ from tcptrace_tw.tcp.places import (
 from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.reset import rst_arrives
 from tcptrace_tw.tcp.retirement import forget_finished, is_over
-from tcptrace_tw.tcp.reuse import note_old_duplicate, note_on_earlier
+from tcptrace_tw.tcp.reuse import note_on_earlier
 from tcptrace_tw.tcp.rows import note_established
 from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
 from tcptrace_tw.tcp.state import (
@@ -204,6 +205,8 @@ def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
         expire(st, k)
     if np.int64(conn.oddity) >= 0:
         follow_oddity(st, c, side, seg, i)
+    if np.int64(conn.reuse) >= 0:
+        follow_old_duplicate(st, c, side, seg, i)
     note_history(conn, snd, rcv, side, seg, i)
     if flags & RST:
         rst_arrives(st, c, side, seg, i)

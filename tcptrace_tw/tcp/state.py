@@ -196,6 +196,12 @@ REUSE = np.dtype(
         ("last_syn_time", "i8"),
         ("last_syn_frame", "i8"),
         ("sender_is_b", "u1"),
+        # The segment in doubt, an old duplicate or one whose numbers fit both incarnations, and the ACK of it.
+        ("suspect_frame", "i8"),
+        ("suspect_taken_frame", "i8"),
+        ("suspect_seq", "u4"),
+        ("suspect_end", "u4"),
+        ("suspect_side", "u1"),
         ("next", "i4"),
     ],
     align=True,
