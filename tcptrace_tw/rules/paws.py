@@ -1,13 +1,10 @@
 """PA: segments that a receiver drops for their timestamp (RFC 7323 5.3, RFC 6191)."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.rules.reuse import stalls
-from tcptrace_tw.rules.rule import Derived, Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.spec.columns import FIN
 from tcptrace_tw.spec.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
@@ -22,14 +19,6 @@ from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDI
     TOLERATED,
     UNSURE,
 ) = range(8)
-
-
-class Case(NamedTuple):
-    """One row of the decision table for a stale segment: where ``when`` holds, this is the verdict."""
-
-    when: Callable[[Rows], Mask]
-    verdict: int
-    why: str
 
 
 def has_text(r: Rows) -> Mask:
@@ -48,31 +37,28 @@ def was_repeated(r: Rows) -> Mask:
 
 
 STALE_SEGMENT: tuple[Case, ...] = (
-    Case(lambda r: has_text(r) & (r.is_before_syn != 0), OLD_DUPLICATE, "sent before this incarnation's SYN"),
-    Case(lambda r: ~has_text(r), STALE_ACK, "no text: what becomes of it is not visible"),
-    Case(lambda r: (r.is_copy != 0) & (r.seq_delta < 0), OLD_DUPLICATE, "bytes that the receiver had: PAWS did its work"),
-    Case(lambda r: (r.is_copy != 0) & (r.is_in_order == 0), UNSURE, "a copy of bytes on their way: it is not missed"),
-    Case(lambda r: (r.sack_frame >= 0), ACCEPTED, "the receiver reports it above a hole"),
+    Case(lambda r: has_text(r) & (r.is_before_syn != 0), OLD_DUPLICATE, "sent before this incarnation's SYN", "old-duplicate-in-new-incarnation-nearly", "old-duplicate-rejected"),
+    Case(lambda r: ~has_text(r), STALE_ACK, "no text: what becomes of it is not visible", "stale-ack", "paws-drop"),
+    Case(lambda r: (r.is_copy != 0) & (r.seq_delta < 0), OLD_DUPLICATE, "bytes that the receiver had: PAWS did its work", "old-duplicate-rejected", "stale-copy-above-a-hole"),
+    Case(lambda r: (r.is_copy != 0) & (r.is_in_order == 0), UNSURE, "a copy of bytes on their way: it is not missed", "stale-copy-above-a-hole", "old-duplicate-rejected"),
+    Case(lambda r: (r.sack_frame >= 0), ACCEPTED, "the receiver reports it above a hole", "stale-segment-reported-by-sack", "paws-drop-above-a-hole"),
     Case(
         lambda r: (r.is_in_order != 0) & (r.acked_frame >= 0) & ((r.retransmit_frame < 0) | (r.acked_frame < r.retransmit_frame)),
-        ACCEPTED, "acknowledged although no other copy came",
+        ACCEPTED, "acknowledged although no other copy came", "paws-not-enforced", "paws-not-enforced-nearly",
     ),
-    Case(lambda r: (r.is_in_order != 0) & repeats_question(r) & was_repeated(r), DROPPED, "asked for again, repeated, acknowledged"),
-    Case(lambda r: (r.is_in_order != 0) & repeats_question(r), LIKELY_DROPPED, "asked for again; no repeat was captured"),
-    Case(lambda r: (r.is_in_order != 0) & was_repeated(r), LIKELY_DROPPED, "repeated; loss behind the tap could do the same"),
-    Case(lambda r: r.is_in_order != 0, PREDICTED_DROPPED, "nothing follows that would tell"),
-    Case(lambda r: (r.seq_delta > 0) & was_repeated(r), LIKELY_DROPPED, "above a hole, not reported by SACK, repeated"),
-    Case(lambda r: r.seq_delta < 0, OLD_DUPLICATE, "bytes that the receiver had"),
-    Case(always, UNSURE, "nothing follows that would tell"),
+    Case(lambda r: (r.is_in_order != 0) & repeats_question(r) & was_repeated(r), DROPPED, "asked for again, repeated, acknowledged", "paws-drop", "paws-drop-unanswered"),
+    Case(lambda r: (r.is_in_order != 0) & repeats_question(r), LIKELY_DROPPED, "asked for again; no repeat was captured", "paws-drop-no-retransmission", "paws-drop"),
+    Case(lambda r: (r.is_in_order != 0) & was_repeated(r), LIKELY_DROPPED, "repeated; loss behind the tap could do the same", "paws-drop-unanswered", "paws-drop-predicted"),
+    Case(lambda r: r.is_in_order != 0, PREDICTED_DROPPED, "nothing follows that would tell", "paws-drop-predicted", "paws-drop-unanswered"),
+    Case(lambda r: (r.seq_delta > 0) & was_repeated(r), LIKELY_DROPPED, "above a hole, not reported by SACK, repeated", "paws-drop-above-a-hole", "stale-segment-above-a-hole-nearly"),
+    Case(lambda r: r.seq_delta < 0, OLD_DUPLICATE, "bytes that the receiver had", "stale-segment-overlaps", "paws-drop-predicted"),
+    Case(always, UNSURE, "nothing follows that would tell", "stale-segment-above-a-hole-nearly", "paws-drop-above-a-hole"),
 )  # fmt: skip
 
 
 def verdict(rows: Rows) -> NDArray[np.uint8]:
     """``STALE_SEGMENT`` applied: first match wins."""
-    codes = np.full(rows.size, UNSURE, np.uint8)
-    for case in reversed(STALE_SEGMENT):
-        codes[case.when(rows)] = case.verdict
-    return codes
+    return decided(STALE_SEGMENT, rows)
 
 
 def paws_drop(r: Rows) -> Mask:

@@ -4,14 +4,11 @@
 linger from unread data, an unread buffer from a window that had shrunk) stays ``likely`` and names its rival.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
-from tcptrace_tw.rules.rule import Derived, Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
 from tcptrace_tw.spec.columns import SYN
 from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
@@ -49,14 +46,6 @@ KNOWN_SEGMENTS = 3
 
 GIVES_UP = 3
 """After as many unanswered retransmissions a RST is the end of the sender's patience."""
-
-
-class Case(NamedTuple):
-    """One row of the decision table for a RST: where ``when`` holds, this is the verdict."""
-
-    when: Callable[[Rows], Mask]
-    verdict: int
-    why: str
 
 
 def is_echo(r: Rows) -> Mask:
@@ -158,33 +147,30 @@ def is_abort(r: Rows) -> Mask:
 
 
 RESET: tuple[Case, ...] = (
-    Case(lambda r: r.is_syn_answer != 0, PORT_CLOSED, "it answers a SYN: RST+ACK with ack = ISN + 1"),
+    Case(lambda r: r.is_syn_answer != 0, PORT_CLOSED, "it answers a SYN: RST+ACK with ack = ISN + 1", "port-closed", "port-closed-nearly"),
     Case(
         lambda r: (r.is_stale_ack_answer != 0) | (((r.is_detour != 0) | (r.sender_state == SYN_SENT)) & is_echo(r)), STALE_ACK_ANSWER,
-        "a step of a SYN's detour: it answers an ACK of older numbers",
+        "a step of a SYN's detour: it answers an ACK of older numbers", "syn-hits-last-ack", "reset-in-syn-received",
     ),
-    Case(goes_on, INJECTED, "the alleged sender goes on as if nothing had happened"),
-    Case(is_ladder, INJECTED, "several RSTs that climb above all that the alleged sender has sent"),
-    Case(is_made_between, INJECTED, "two of: another TTL, another identification, too soon, the peer's numbers"),
-    Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN"),
-    Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake"),
-    Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "the form of a host without a socket"),
-    Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT"),
-    Case(has_closed, AFTER_FIN, "the sender had sent its FIN"),
-    Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a handshake, no payload, RST"),
-    Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions went unanswered"),
-    Case(lambda r: is_abort(r) & has_unread(r), UNREAD_DATA, "received bytes had not been read"),
-    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0), LINGER_0, "nothing unread, nothing in flight"),
-    Case(always, UNCLASSIFIED, "none of these"),
+    Case(goes_on, INJECTED, "the alleged sender goes on as if nothing had happened", "rst-injected", "rst-injected-nearly"),
+    Case(is_ladder, INJECTED, "several RSTs that climb above all that the alleged sender has sent", "rst-injected-ladder", "rst-injected-ladder-nearly"),
+    Case(is_made_between, INJECTED, "two of: another TTL, another identification, too soon, the peer's numbers", "rst-injected-ip-id", "rst-injected-ip-id-nearly"),
+    Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN", "rst-on-last-ack", "data-before-the-fin-after-close"),
+    Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake", "reset-in-syn-received", "port-closed-nearly"),
+    Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "the form of a host without a socket", "rst-no-socket", "abort-without-ack"),
+    Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT", "rst-not-exact", "rst-not-exact-nearly"),
+    Case(has_closed, AFTER_FIN, "the sender had sent its FIN", "abort-after-fin", "rst-on-last-ack"),
+    Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a handshake, no payload, RST", "health-check-reset", "health-check-reset-nearly"),
+    Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions went unanswered", "abort-timeout", "abort-after-one-retransmission"),
+    Case(lambda r: is_abort(r) & has_unread(r), UNREAD_DATA, "received bytes had not been read", "abort-unread-data", "abort-unread-data-nearly"),
+    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0), LINGER_0, "nothing unread, nothing in flight", "abort-linger0", "abort-with-data-in-flight"),
+    Case(always, UNCLASSIFIED, "none of these", "rst-unclassified", "rst-unclassified-nearly"),
 )  # fmt: skip
 
 
 def verdict(rows: Rows) -> NDArray[np.uint8]:
     """``RESET`` applied: first match wins."""
-    codes = np.full(rows.size, UNCLASSIFIED, np.uint8)
-    for case in reversed(RESET):
-        codes[case.when(rows)] = case.verdict
-    return codes
+    return decided(RESET, rows)
 
 
 def abort_linger0(r: Rows) -> Mask:

@@ -71,6 +71,27 @@ def always(rows: Rows) -> Mask:
     return np.ones(rows.size, np.bool_)
 
 
+class Case(NamedTuple):
+    """One row of a decision table: where ``when`` holds, and no row before it, this is the verdict.
+
+    ``example`` is a fixture in which the row decides, ``nearly`` one that has such rows and in which it does not.
+    """
+
+    when: Callable[[Rows], Mask]
+    verdict: int
+    why: str
+    example: str
+    nearly: str
+
+
+def decided(table: tuple[Case, ...], rows: Rows) -> NDArray[np.uint8]:
+    """The verdict of the first case that holds, for each row; the last one holds always."""
+    codes = np.empty(rows.size, np.uint8)
+    for case in reversed(table):
+        codes[case.when(rows)] = case.verdict
+    return codes
+
+
 class Derived(NamedTuple):
     """A column that a decision table fills: ``decide(rows)`` gives the codes of its words."""
 

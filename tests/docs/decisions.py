@@ -7,6 +7,7 @@ from typing import Any
 
 import tcptrace_tw.rules
 from tcptrace_tw.rules import DERIVED, RULES
+from tcptrace_tw.rules.rule import Case
 from tcptrace_tw.spec.columns import BY_NAME
 from tcptrace_tw.spec.profiles import NS, PROFILES, Profile, Restart, syn_acceptance_table
 from tcptrace_tw.spec.words import ACCEPTANCE
@@ -62,9 +63,9 @@ def case_tables() -> Iterator[tuple[str, str, tuple[Any, ...], tuple[str, ...]]]
     for module in _rule_modules():
         derived = {d.column: d for d in DERIVED if d.decide.__module__ == module.__name__}
         for name, value in vars(module).items():
-            if not _is_case_table(value, module.__name__):
+            used = next((d for d in derived.values() if name in d.decide.__code__.co_names), None)
+            if used is None or not _is_case_table(value):
                 continue
-            used = next(d for d in derived.values() if name in d.decide.__code__.co_names)
             words = BY_NAME[used.table].column(used.column).words
             assert words is not None
             intro = f"Fills the column `{used.column}` of `{used.table}`, for each {BY_NAME[used.table].row}."
@@ -76,11 +77,8 @@ def _rule_modules() -> Iterator[Any]:
         yield importlib.import_module(f"tcptrace_tw.rules.{info.name}")
 
 
-def _is_case_table(value: object, module: str) -> bool:
-    if not isinstance(value, tuple) or not value or isinstance(value[0], type):
-        return False
-    fields = getattr(value[0], "_fields", ())
-    return {"when", "verdict"} <= set(fields) and type(value[0]).__module__ == module
+def _is_case_table(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Case)
 
 
 def _when(case: Any) -> str:

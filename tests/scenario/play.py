@@ -39,6 +39,12 @@ class Result:
     tables: dict[str, list[Row]] = field(default_factory=dict)
     findings: list[Row] = field(default_factory=list)
     summary: Any = None
+    chunks: dict[str, list[np.ndarray[Any, Any]]] = field(default_factory=dict)
+
+    def records(self, table: str) -> Any:
+        """The rows of one table as the rules see them."""
+        rows = self.chunks[table]
+        return (np.concatenate(rows) if rows else np.zeros(0, _TABLES[table].dtype)).view(np.recarray)
 
     @property
     def connections(self) -> list[Row]:
@@ -136,16 +142,18 @@ class _Collector:
     def __init__(self) -> None:
         self._tables: dict[str, list[Row]] = {name: [] for name in _TABLES}
         self._findings: list[Row] = []
+        self._chunks: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in _TABLES}
 
     def rows(self, table: str, rows: np.ndarray[Any, Any]) -> None:
         self._tables[table] += [_row(table, record) for record in rows]
+        self._chunks[table].append(rows)
 
     def findings(self, findings: Any) -> None:
         for place, record in enumerate(findings.rows):
             self._findings.append(_finding(findings, place, record))
 
     def result(self, summary: Any) -> Result:
-        return Result(self._tables, self._findings, summary)
+        return Result(self._tables, self._findings, summary, self._chunks)
 
 
 def _row(table: str, record: np.void) -> Row:
