@@ -177,6 +177,16 @@ def test_the_first_line_of_a_quiet_report(size_, rules, text):
     assert page(sink.digest(Summary(CaptureFacts([facts("a")]), Settings()))).splitlines()[0] == text
 
 
+def test_a_curve_of_days_names_the_day():
+    sink = SummarySink()
+    sink.rows("connections", np.asarray(connections(2)))
+    sink.rows("time_wait", spans([(0, 60), (0, 60), (200_000, 60)]))
+    text = page(sink.digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings())))
+
+    assert "at most 2 at once at 2023-11-14 22:13:" in text
+    assert "at once at 22:1" in page(digest())
+
+
 def test_the_page_says_what_is_damaged():
     assert "record claims 70000 bytes" in page(digest(damage=DAMAGE))
 

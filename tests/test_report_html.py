@@ -156,3 +156,15 @@ def test_a_written_folder_makes_the_same_page(written, tmp_path, monkeypatch):
 
     assert page.exit_code == 0
     assert page.stdout.replace(str(folder), str(DETOUR)) == written.read_text()
+
+
+def test_of_a_very_long_connection_the_page_has_the_state_changes(monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from tcptrace_tw.cli.app import app
+
+    monkeypatch.setattr("tcptrace_tw.cli.report._MOST_SEGMENTS", 5)
+    page = Page(CliRunner().invoke(app, ["report", str(DETOUR), "--html", "-"]).stdout)
+
+    assert "FIN-WAIT-1" in page.text
+    assert "S. 0:0(0) ack 1" not in page.text

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _MOST_LADDERS = 40
 """A page with more of them is slow to open."""
 
+_MOST_SEGMENTS = 100_000
+"""Of a longer connection the ladder has the state changes alone."""
+
 
 @run.command
 def report(
@@ -107,9 +110,11 @@ def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "St
     sink = ConnectionSink(numbers, run.has_several_files(captures))
     pipeline.analyze(captures, settings, [sink])
     found = _told(Trace(digest, sink.finish({})), numbers)
-    met = {other for story, _ in found.values() for other in story.met}
+    numbers = [number for number, (story, _) in found.items() if story.segments <= _MOST_SEGMENTS]
+    met = {other for number in numbers for other in found[number][0].met}
     steps = pipeline.ladders(captures, settings, {*numbers, *met}, sink.neighbours)
-    return _told(Trace(digest, sink.finish({}), segments=lambda ids: {n: steps.get(n, []) for n in ids}), numbers)
+    whole = Trace(digest, sink.finish({}), segments=lambda ids: {n: steps.get(n, []) for n in ids})
+    return _told(whole, list(found))
 
 
 def _told(trace: "Trace", numbers: list[int]) -> "Stories":

@@ -41,6 +41,11 @@ class Story:
         return sorted(numbers - {0, self.row["connection_id"]})
 
     @property
+    def segments(self) -> int:
+        """How many segments it has."""
+        return int(self.row["orig_segments"] + self.row["resp_segments"])
+
+    @property
     def display_filter(self) -> str:
         """Everything between the two endpoints, for Wireshark."""
         row = self.row

@@ -1,6 +1,6 @@
 """The report on a terminal: what the capture is, how connections ended, who sat in TIME-WAIT, what was found."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -9,6 +9,7 @@ from tcptrace_tw.report import curve
 from tcptrace_tw.report.digest import ConnectionsDigest, Digest, RuleDigest, TimeWaitDigest
 from tcptrace_tw.report.findings import Finding, connection_of
 from tcptrace_tw.report.headline import headline, severities
+from tcptrace_tw.report.occupancy import Curve
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.phrases import clock, command, counted, moment, span, tally
 from tcptrace_tw.report.sentences import (
@@ -75,7 +76,7 @@ class _Report(Page):
             self.heading("TIME-WAIT", "nobody was in it")
             return
         peak, when = digest.curve.peak, digest.curve.peak_time
-        at = f" at {clock(when)}" if when is not None else ""
+        at = f" at {_time_of(digest.curve)(when)}" if when is not None else ""
         self.heading("TIME-WAIT", f"{counted(digest.spans, 'span')}, at most {peak:,} at once{at}")
         self._curve(digest)
         self.line("ended", tally(digest.end_reason, w.END_REASON.words))
@@ -98,7 +99,7 @@ class _Report(Page):
             label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", LABEL), (line.rstrip(), CURVE))
             self.console.print(label, no_wrap=True, overflow="crop")
         length = data.step_ns * len(data.open)
-        first, last = (clock if length < _DAY_NS else moment)(data.start), f"+{span(length)}"
+        first, last = _time_of(data)(data.start), f"+{span(length)}"
         gap = " " * max(1, width - len(first) - len(last))
         self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
 
@@ -172,3 +173,8 @@ class _Report(Page):
         self.console.print(Text.assemble("  ", ("info", SEVERITY_STYLES["info"]), "  ordinary mechanisms, counted"))
         rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
         self.columns(rows, right={1})
+
+
+def _time_of(data: Curve) -> Callable[[int], str]:
+    """The time of day is enough for a curve that is shorter than a day."""
+    return clock if data.step_ns * len(data.open) < _DAY_NS else moment
