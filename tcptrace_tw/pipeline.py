@@ -103,7 +103,7 @@ def analyze(
     """
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
     run = _Run(captures, settings, notice, transitions="transitions" in wanted)
-    desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds)
+    desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled)
     overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted)
 
     def pass_on(table: Table, rows: NDArray[Any]) -> None:

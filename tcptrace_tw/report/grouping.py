@@ -31,6 +31,61 @@ def group(columns: list[Ints]) -> tuple[Ints, Ints]:
     return numbers[standing], leaders
 
 
+class Groups:
+    """Gives every distinct row of integers a number that lasts, from 0; the first of all when there are ``most``.
+
+    Most rows are known already and are found by one look into a table; the others are told apart by ``group``.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.rows: list[tuple[int, ...]] = []
+        """The distinct rows, by number."""
+        self._most = most
+        self._numbers: dict[tuple[int, ...], int] = {}
+        self._table = np.full(1 << _BITS, -1, np.int64)
+        self._known: Ints = np.zeros((0, 0), np.int64)
+
+    def number(self, columns: list[Ints]) -> Ints:
+        """The number of each row; ``columns`` are int64 and contiguous."""
+        slots = _slots(columns, _MULTIPLIERS[0])
+        numbers = self._table[slots]
+        agrees = numbers >= 0
+        for column, known in zip(columns, self._known, strict=False):
+            agrees &= known[numbers] == column
+        left = np.flatnonzero(~agrees)
+        if left.size:
+            numbers[left] = self._enter([column[left] for column in columns], slots[left])
+        return numbers
+
+    def _enter(self, columns: list[Ints], slots: Ints) -> Ints:
+        groups, leaders = group(columns)
+        before = len(self.rows)
+        keys = zip(*(column[leaders].tolist() for column in columns), strict=True)
+        numbers = np.array([self._number(key) for key in keys], np.int64)
+        self._keep(np.array(self.rows[before:], np.int64).reshape(-1, len(columns)).T, before)
+        free = self._table[slots[leaders]] < 0
+        self._table[slots[leaders][free]] = numbers[free]
+        return numbers[groups]
+
+    def _keep(self, columns: Ints, before: int) -> None:
+        """Rows of their own beside the list of tuples: columns, with room to grow."""
+        count = before + columns.shape[1]
+        if count > self._known.shape[1]:
+            room = np.zeros((columns.shape[0], 2 * count), np.int64)
+            if before:
+                room[:, :before] = self._known[:, :before]
+            self._known = room
+        self._known[:, before:count] = columns
+
+    def _number(self, key: tuple[int, ...]) -> int:
+        if key not in self._numbers:
+            if len(self.rows) >= self._most:
+                return 0
+            self._numbers[key] = len(self.rows)
+            self.rows.append(key)
+        return self._numbers[key]
+
+
 def _settle(columns: list[Ints], left: Ints, standing: Ints, multiplier: int) -> Ints:
     slots = _slots([column[left] for column in columns], multiplier)
     table = np.empty(1 << _BITS, np.int64)

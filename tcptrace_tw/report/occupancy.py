@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.codec import Time
-from tcptrace_tw.report.grouping import group
+from tcptrace_tw.report.grouping import Groups
 from tcptrace_tw.report.text import endpoint_text, ip_text
 from tcptrace_tw.spec.words import ORIG, RESP
 
@@ -65,7 +65,8 @@ class Occupancy:
     def __init__(self) -> None:
         self.spans = 0
         self._starts, self._ends = _Steps(), _Steps()
-        self._pools: dict[tuple[int, ...], int] = {}
+        self._pools = Groups(_MOST_POOLS)  # too many to tell apart: the first one takes the rest
+        self._found: tuple[Ints, Ints, int] | None = None
         self._pool_spans = np.zeros(0, np.int64)
         self._pool_ns = np.zeros(0, np.float64)
         self._pool_first, self._pool_last = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -75,6 +76,7 @@ class Occupancy:
         if not rows.size:
             return
         self.spans += rows.size
+        self._found = None
         pool, start, end = self._pool_numbers(rows), rows["start"], rows["end"]
         ended = end != -1
         self._grow()
@@ -92,7 +94,7 @@ class Occupancy:
         if not keys.size:
             return Curve()
         bins = keys & _TIME_MASK
-        order = np.argsort(bins << 1 | (changes < 0), kind="stable")  # in one bin all that begin come first
+        order = np.argsort(bins << 1 | (changes < 0))  # in one bin all that begin come first
         bins, level = bins[order], np.cumsum(changes[order])
         peak = int(level.argmax())
         last = max(int(bins[-1]), (until or 0) >> shift)
@@ -115,8 +117,7 @@ class Occupancy:
         before = np.concatenate(([0], level))[firsts]
         peaks = np.maximum.reduceat(level, firsts) - before
         best = np.lexsort((-self._pool_spans, -peaks))[:most]
-        names = list(self._pools)
-        return [self._pool(n, names[n], int(peaks[n])) for n in best.tolist()]
+        return [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best.tolist()]
 
     def _pool(self, number: int, key: tuple[int, ...], peak: int) -> Pool:
         return Pool(
@@ -131,10 +132,15 @@ class Occupancy:
     @property
     def pool_count(self) -> int:
         """How many pools there are."""
-        return len(self._pools)
+        return len(self._pools.rows)
 
     def _levels(self) -> tuple[Ints, Ints, int]:
         """All steps by pool and time, up before down in one bin; what each changes; and the bins' width."""
+        if self._found is None:
+            self._found = self._ordered()
+        return self._found
+
+    def _ordered(self) -> tuple[Ints, Ints, int]:
         shift = max(self._starts.settle(), self._ends.settle())
         self._starts.coarsen(shift)
         self._ends.coarsen(shift)
@@ -154,17 +160,10 @@ class Occupancy:
             np.where(is_client, rows["peer_port"], rows["port"]).astype(np.int64),
             np.where(is_client, ORIG, RESP),
         ]
-        numbers, leaders = group(columns)
-        keys = zip(*(column[leaders].tolist() for column in columns), strict=True)
-        return np.array([self._pool_number(key) for key in keys], np.int64)[numbers]
-
-    def _pool_number(self, key: tuple[int, ...]) -> int:
-        if key not in self._pools and len(self._pools) >= _MOST_POOLS:
-            key = next(iter(self._pools))  # too many to tell apart: the first one takes the rest
-        return self._pools.setdefault(key, len(self._pools))
+        return self._pools.number(columns)
 
     def _grow(self) -> None:
-        more = len(self._pools) - self._pool_spans.size
+        more = len(self._pools.rows) - self._pool_spans.size
         if more:
             self._pool_spans = np.concatenate((self._pool_spans, np.zeros(more, np.int64)))
             self._pool_ns = np.concatenate((self._pool_ns, np.zeros(more)))

@@ -141,10 +141,13 @@ class _Tally:
         """The worst and surest ones, of these the first ones."""
         if len(self.examples) == _EXAMPLES and grade.max() < self.examples[-1][0]:
             return
-        for i in _best(findings, grade).tolist():
+        ids = finding_ids(findings)
+        for i in _best(ids, grade).tolist():
+            if len(self.examples) == _EXAMPLES and (-grade[i], ids[i]) > _order(self.examples[-1]):
+                break
             self.examples.append((int(grade[i]), finding(findings, i, several_files)))
-        self.examples.sort(key=lambda example: (-example[0], example[1].finding_id))
-        del self.examples[_EXAMPLES:]
+            self.examples.sort(key=_order)
+            del self.examples[_EXAMPLES:]
 
     def digest(self) -> RuleDigest:
         by_severity, by_confidence = self.grades.sum(axis=1), self.grades.sum(axis=0)
@@ -190,12 +193,17 @@ def worst_first(rule: RuleDigest) -> tuple[int, int, int, str]:
     return (-w.SEVERITY.code(rule.severity), -w.CONFIDENCE.code(rule.confidence), -rule.count, rule.rule)
 
 
-def _best(findings: Findings, grade: NDArray[np.int64]) -> NDArray[np.int64]:
+def _order(example: tuple[int, Finding]) -> tuple[int, int]:
+    """A sort key: the grade, then the number of the finding."""
+    return (-example[0], example[1].finding_id)
+
+
+def _best(ids: NDArray[np.int64], grade: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of the best findings, best first."""
     most = min(_EXAMPLES, grade.size)
     bar = np.partition(grade, -most)[-most]
     highest = np.flatnonzero(grade >= bar)
-    numbers = finding_ids(findings)[highest]
-    return highest[np.lexsort((numbers, -grade[highest]))[:_EXAMPLES]]
+    return highest[np.lexsort((ids[highest], -grade[highest]))[:_EXAMPLES]]
 
 
 def _count_words(counts: Counts, codes: NDArray[np.uint8], vocabulary: Vocabulary) -> None:

@@ -28,11 +28,17 @@ class RuleDesk:
     """
 
     def __init__(
-        self, select: Sequence[str], ignore: Sequence[str], profile: Profile, thresholds: Sequence[Threshold] = ()
+        self,
+        select: Sequence[str],
+        ignore: Sequence[str],
+        profile: Profile,
+        thresholds: Sequence[Threshold] = (),
+        *,
+        compiled: bool,
     ) -> None:
         self._rules = tuple(_bounded(rule, thresholds) for rule in chosen(select, ignore))
         self._profile = profile
-        self._held = Held()
+        self._held = Held(compiled=compiled)
         self.caveats = NO_CAVEATS
         """What is known about the capture so far; the pipeline keeps it up to date."""
 
@@ -106,7 +112,7 @@ def apply(rule: Rule, rows: Any) -> Findings | None:
     mask = rule.predicate(rows)
     if not mask.any():
         return None
-    hits = rows[mask]
+    hits = rows if mask.all() else rows[mask]
     severity, confidence = grade(rule, hits)
     key = hits[rule.key]
     if key.size == 1:

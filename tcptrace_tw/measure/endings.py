@@ -1,0 +1,62 @@
+"""How each endpoint of a service ends its connections: how often it closes with FIN, how often it aborts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.measure.keys import Keys, number_of
+from tcptrace_tw.spec.words import ORIG, RESP
+
+MOST_ENDPOINTS = 1 << 17
+
+CLOSES, ABORTS = range(2)
+
+Ints = NDArray[np.int64]
+
+
+class Endings:
+    """Counts by address of the endpoint, port of the service, and side."""
+
+    def __init__(self, *, compiled: bool) -> None:
+        self._keys = Keys(MOST_ENDPOINTS, compiled=compiled)
+        self._counts = np.zeros((MOST_ENDPOINTS, 2), np.int64)
+        self._count_closes = load(count_closes, compiled=compiled)
+
+    def see(self, connections: Any) -> None:
+        """Take finished rows of ``connections``: who sent FIN."""
+        self._count_closes(connections, self._keys.table, self._counts)
+
+    def abort(self, rows: Any) -> None:
+        """Take rows that are each an abort by ``endpoint``."""
+        number = self._number(rows)
+        np.add.at(self._counts[:, ABORTS], number[number >= 0], 1)
+
+    def of(self, rows: Any) -> tuple[Ints, Ints]:
+        """For rows about an ``endpoint``: how often it closed, and how often it aborted; 0 where there was no room."""
+        number = self._number(rows)
+        counts = np.where((number >= 0)[:, None], self._counts[number], 0)
+        return counts[:, CLOSES], counts[:, ABORTS]
+
+    def _number(self, rows: Any) -> Ints:
+        service = np.where(rows.endpoint == RESP, rows.port, rows.peer_port)
+        return self._keys.number(rows.ip_hi, rows.ip_lo, rows.endpoint, np.zeros(rows.size), service)
+
+
+@kernel
+def count_closes(rows, keys, counts):  # type: ignore[no-untyped-def]
+    """Take rows of ``connections``: one more close for each end that sent FIN."""
+    for i in range(rows.size):
+        r = rows[i]
+        port = np.int64(r.resp_port)
+        if r.orig_fin_frame >= 0:
+            number = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, ORIG, 0, port)
+            if number >= 0:
+                counts[number, CLOSES] += 1
+        if r.resp_fin_frame >= 0:
+            number = number_of(keys, r.resp_ip_hi, r.resp_ip_lo, RESP, 0, port)
+            if number >= 0:
+                counts[number, CLOSES] += 1
