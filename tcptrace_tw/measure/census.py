@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.measure.keys import Keys, number_of
 from tcptrace_tw.measure.levels import Levels
-from tcptrace_tw.measure.series import ACTIVE, NEW, NEW_ODD, NS, WAITING, Series, entry_of
+from tcptrace_tw.measure.series import NS, Series, entry_of
 from tcptrace_tw.spec.columns import HOLDERS, PORTS, Table
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BOTH, ORIG, RESP
@@ -132,12 +132,13 @@ def count_connections(rows, keys, sources, series):  # type: ignore[no-untyped-d
 def count_life(series, key, r, state, odd):  # type: ignore[no-untyped-def]
     """One connection of a source: from its first segment to its last, if its side is done then."""
     entry = entry_of(series, key, r.first_time)
-    series.steps[entry, ACTIVE] += 1
-    series.steps[entry, NEW] += 1
-    series.steps[entry, NEW_ODD] += odd
+    entry.active += 1
+    entry.new += 1
+    entry.new_odd += odd
     if state in (CLOSED, LISTEN, TIME_WAIT, SYN_SENT, SYN_RECEIVED):
-        entry = entry_of(series, key, r.last_time)
-        series.steps[entry, ACTIVE] -= 1
+        if r.last_time // NS != r.first_time // NS:
+            entry = entry_of(series, key, r.last_time)
+        entry.active -= 1
 
 
 @kernel
@@ -169,9 +170,9 @@ def count_spans(rows, keys, sources, series):  # type: ignore[no-untyped-def]
             source = sources[key]
             source.spans += 1
             meet(source, r.connection_id)
-            series.steps[entry_of(series, key, r.start), WAITING] += 1
+            entry_of(series, key, r.start).waiting += 1
             if r.end >= 0:
-                series.steps[entry_of(series, key, r.end + NS), WAITING] -= 1
+                entry_of(series, key, r.end + NS).waiting -= 1
 
 
 @kernel

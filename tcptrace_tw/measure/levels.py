@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.measure.keys import Keys
-from tcptrace_tw.measure.series import ACTIVE, KEY_BITS, KEY_MASK, NEW, NEW_ODD, NS, SHIFT, WAITING, Series
+from tcptrace_tw.measure.series import KEY_BITS, KEY_MASK, NS, SHIFT, Series
 from tcptrace_tw.spec.columns import CENSUS, Table
 
 CHUNK = 1 << 16
@@ -70,36 +70,36 @@ def sweep(series, order, at, parts, spans, holder_of, of_source, of_holder, rows
     """
     count = 0
     while at < order.size and (rows.size == 0 or count + of_source.size <= rows.size):
-        bucket = series.words[order[at]] >> KEY_BITS
+        bucket = series.entries[order[at]].word >> KEY_BITS
         end = at
-        while end < order.size and series.words[order[end]] >> KEY_BITS == bucket:
-            entry = order[end]
-            key = series.words[entry] & KEY_MASK
+        while end < order.size and series.entries[order[end]].word >> KEY_BITS == bucket:
+            entry = series.entries[order[end]]
+            key = entry.word & KEY_MASK
             level = of_source[key]
-            take_steps(level, series.steps, entry)
+            take_steps(level, entry)
             if spans[key] > 0:
-                of_holder[holder_of[key]].waiting += series.steps[entry, WAITING]
+                of_holder[holder_of[key]].waiting += entry.waiting
                 if rows.size:
-                    write_second(rows[count], parts, key, level, series.steps[entry, NEW])
+                    write_second(rows[count], parts, key, level, entry.new)
                     rows[count].time = (bucket << series.regs[SHIFT]) * NS
                     count += 1
             note_peak(level, ports_used(level), bucket)
             end += 1
         for i in range(at, end):
-            holder = of_holder[holder_of[series.words[order[i]] & KEY_MASK]]
+            holder = of_holder[holder_of[series.entries[order[i]].word & KEY_MASK]]
             note_peak(holder, np.int64(holder.waiting), bucket)
         at = end
     return at, count
 
 
 @kernel
-def take_steps(level, steps, entry):  # type: ignore[no-untyped-def]
+def take_steps(level, entry):  # type: ignore[no-untyped-def]
     """What one source did in one bucket."""
-    level.active += steps[entry, ACTIVE]
-    level.waiting += steps[entry, WAITING]
-    level.odd += steps[entry, NEW_ODD]
+    level.active += entry.active
+    level.waiting += entry.waiting
+    level.odd += entry.new_odd
     if np.int64(level.odd) == 0:
-        level.before_odd += steps[entry, NEW]
+        level.before_odd += entry.new
 
 
 @kernel

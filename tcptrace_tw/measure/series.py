@@ -19,22 +19,23 @@ KEY_MASK = (1 << KEY_BITS) - 1
 
 USED, SHIFT = range(2)
 
-ACTIVE, WAITING, NEW, NEW_ODD = range(4)
-"""The columns: connections open, TIME-WAITs, connections begun, and those of them that came from an odd port."""
+ENTRY = np.dtype([("word", "i8"), ("active", "i4"), ("waiting", "i4"), ("new", "i4"), ("new_odd", "i4")])
+"""What changed for a key in a bucket: connections open, TIME-WAITs, connections begun, and those from an odd port.
+
+``word`` is ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` seconds.
+"""
+
+BLOCK = 16
+"""Neighbours among the keys are neighbours in the index: one cache line of it serves so many of them."""
 
 Ints = NDArray[np.int64]
 
 
 class SeriesTable(NamedTuple):
-    """One entry for each key and bucket in which something changed, in the order in which they came.
-
-    ``words``: ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` seconds. ``steps``: what changed.
-    ``index``: open addressing, entry + 1 or 0.
-    """
+    """``entries`` in the order in which they came; ``index``: open addressing, entry + 1 or 0."""
 
     index: NDArray[np.int32]  # type: ignore[assignment]
-    words: Ints
-    steps: NDArray[np.int32]
+    entries: Any
     regs: Ints
 
 
@@ -42,31 +43,32 @@ class SeriesTable(NamedTuple):
 def place_of(series: Any, word: Any) -> Any:
     """The place of a word in the index: where it is, or the free one where it belongs."""
     mask = series.index.size - 1
-    h = ((word & 0xFFFFFFFF) * 0x2C9277B5 + (word >> 32) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
-    place = (h ^ (h >> 29)) & mask
+    block = word >> 4
+    h = ((block & 0xFFFFFFFF) * 0x2C9277B5 + (block >> 32) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
+    place = ((h ^ (h >> 29)) << 4 | ((word ^ (word >> KEY_BITS)) & (BLOCK - 1))) & mask
     while True:
         entry = np.int64(series.index[place]) - 1
-        if entry < 0 or series.words[entry] == word:
+        if entry < 0 or series.entries[entry].word == word:
             return place
-        place = (place + 1) & mask
+        place = (place + BLOCK + 1) & mask  # an odd step comes to every place
 
 
 @kernel
 def entry_of(series, key, time):  # type: ignore[no-untyped-def]
-    """The entry of a key at ``time`` (ns): its ``steps`` are the caller's to change."""
+    """The entry of a key at ``time`` (ns), for the caller to change."""
     while True:
         word = time // NS >> series.regs[SHIFT] << KEY_BITS | key
         place = place_of(series, word)
         entry = np.int64(series.index[place]) - 1
         if entry >= 0:
-            return entry
+            return series.entries[entry]
         entry = series.regs[USED]
-        if entry < series.words.size:
+        if entry < series.entries.size:
             series.regs[USED] = entry + 1
             series.index[place] = entry + 1
-            series.words[entry] = word
-            return entry
-        while series.regs[USED] * 4 > series.words.size * 3:
+            series.entries[entry].word = word
+            return series.entries[entry]
+        while series.regs[USED] * 4 > series.entries.size * 3:
             widen(series)
 
 
@@ -79,18 +81,30 @@ def widen(series):  # type: ignore[no-untyped-def]
         series.index[i] = 0
     kept = np.int64(0)
     for i in range(count):
-        word = (series.words[i] >> (KEY_BITS + 1) << KEY_BITS) | (series.words[i] & KEY_MASK)
+        old = series.entries[i]
+        word = (old.word >> (KEY_BITS + 1) << KEY_BITS) | (old.word & KEY_MASK)
         place = place_of(series, word)
         entry = np.int64(series.index[place]) - 1
         if entry < 0:
             entry, kept = kept, kept + 1
             series.index[place] = entry + 1
-            series.words[entry] = word
-        for column in range(series.steps.shape[1]):
-            step = series.steps[i, column]
-            series.steps[i, column] = 0
-            series.steps[entry, column] += step
+        move(series.entries[entry], old, word)
     series.regs[USED] = kept
+
+
+@kernel
+def move(entry, old, word):  # type: ignore[no-untyped-def]
+    """Add an entry to one that comes no later, which may be itself, and leave nothing behind."""
+    active, waiting, new, new_odd = old.active, old.waiting, old.new, old.new_odd
+    old.active = 0
+    old.waiting = 0
+    old.new = 0
+    old.new_odd = 0
+    entry.word = word
+    entry.active += active
+    entry.waiting += waiting
+    entry.new += new
+    entry.new_odd += new_odd
 
 
 class Series:
@@ -100,13 +114,12 @@ class Series:
     """
 
     def __init__(self, most: int = MOST_ENTRIES) -> None:
-        self.table = SeriesTable(
-            np.zeros(2 * most, np.int32), np.zeros(most, np.int64), np.zeros((most, 4), np.int32), np.zeros(2, np.int64)
-        )
+        entries = np.zeros(most, ENTRY).view(np.recarray)
+        self.table = SeriesTable(np.zeros(2 * most, np.int32), entries, np.zeros(2, np.int64))
 
     def in_order(self, rank: Ints) -> Ints:
         """The entries, ordered by bucket, then by the rank of their keys."""
-        words = self.table.words[: int(self.table.regs[USED])]
+        words = self.table.entries["word"][: int(self.table.regs[USED])]
         return np.argsort(words & ~KEY_MASK | rank[words & KEY_MASK])
 
     @property

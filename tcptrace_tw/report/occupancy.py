@@ -77,7 +77,7 @@ class Occupancy:
             return
         self.spans += rows.size
         self._found = None
-        pool, start, end = self._pool_numbers(rows), rows["start"], rows["end"]
+        pool, start, end = self._pool_numbers(rows), *(np.ascontiguousarray(rows[name]) for name in ("start", "end"))
         ended = end != -1
         self._grow()
         size = self._pool_spans.size
@@ -178,17 +178,19 @@ class _Steps:
         self.keys, self.counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._shift = _FINEST
         self._waiting: list[Ints] = []
+        self._waiting_size = 0
 
     def add(self, pool: Ints, times: Ints) -> None:
         self._waiting.append(pool << _POOL_SHIFT | times >> self._shift)
-        if sum(keys.size for keys in self._waiting) > _LIMIT:
+        self._waiting_size += times.size
+        if self._waiting_size > _LIMIT:
             self.settle()
 
     def settle(self) -> int:
         """Take in what waits; the result is the shift: bins are ``2 ** shift`` ns wide."""
         if self._waiting:
             new = np.sort(np.concatenate(self._waiting))
-            self._waiting = []
+            self._waiting, self._waiting_size = [], 0
             keys, counts = _runs(new, np.ones(new.size, np.int64))
             if self.keys.size:
                 keys = np.concatenate((self.keys, keys))
