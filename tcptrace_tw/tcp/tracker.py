@@ -123,7 +123,8 @@ class Tracker:
             del state
             if done < size:
                 yield from self._drain()
-        yield from self._drain()
+        if self._is_half_full():
+            yield from self._drain()
 
     def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""
@@ -162,6 +163,10 @@ class Tracker:
         count = int(self.regs[s.RELEASED])
         self.regs[s.RELEASED] = 0
         return count
+
+    def _is_half_full(self) -> bool:
+        """Whether rows should leave: to take up a chunk costs about a millisecond, however few rows it has."""
+        return any(2 * self.regs[register] >= room for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True))
 
     def _drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         for (table, register), rows in zip(_OUT, self._out, strict=True):
