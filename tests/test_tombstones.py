@@ -33,9 +33,10 @@ def said(result: Result) -> dict[str, Counter[str]]:
 
 
 def buried(monkeypatch: pytest.MonkeyPatch, cools_ns: int = 0) -> None:
-    """From now on whatever is over is buried."""
+    """From now on whoever is over or silent is buried."""
     monkeypatch.setattr(tracker, "BURY_FROM", 0)
     monkeypatch.setattr(tracker, "COOLS_NS", cools_ns)
+    monkeypatch.setattr(tracker, "SLEEPS_NS", cools_ns)
 
 
 RECORDED = sorted(p.parent.name for p in FIXTURES.glob("kernel-*/capture.pcap") if p.stat().st_size < 40_000)
@@ -44,7 +45,7 @@ RECORDED = sorted(p.parent.name for p in FIXTURES.glob("kernel-*/capture.pcap") 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_burial_does_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recorded captures: an incarnation that is over is buried at once and dug out for every later segment."""
+    """Recorded captures: an incarnation is buried after every segment and dug out for the next one."""
     capture = FIXTURES / name / "capture.pcap"
     plain = said(play_pcap(capture))
     buried(monkeypatch)
@@ -134,4 +135,22 @@ def test_few_records_are_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert hands.live == written.connections
     in_hand = int(hands.regs[s.CONNS_USED])
     assert in_hand < 1500
+    assert 2 * int(hands.regs[s.GRAVES_USED]) < 300 * hands.regs[s.BURIED] + (1 << 16)
+
+
+def test_a_sleeper_takes_less_than_400_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Established connections without a word: packed as well, and still there however long they sleep."""
+    monkeypatch.setattr(tracker, "BURY_FROM", 100)
+    written = generate("long-tail", tmp_path, 0.002, say=lambda text: None)
+    monkeypatch.setattr(tracker, "SLEEPS_NS", 10_000_000)
+    slots, directions = np.zeros(BATCH_SIZE, np.int32), np.zeros(BATCH_SIZE, np.uint8)
+    ids, states = np.zeros(BATCH_SIZE, np.int64), np.zeros((BATCH_SIZE, 3), np.uint8)
+    flow = FlowTable(compiled=False)
+    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False)
+    for batch in Reader(open_stream(written.path), compiled=False).batches():
+        flow.assign(batch, slots, directions)
+        assert not list(hands.arrive(batch, slots, directions, flow.tuples, ids, states))
+
+    assert hands.live == written.connections
+    assert hands.regs[s.BURIED] > written.connections // 2
     assert 2 * int(hands.regs[s.GRAVES_USED]) < 300 * hands.regs[s.BURIED] + (1 << 16)

@@ -40,6 +40,7 @@ from tcptrace_tw.tcp.state import (
     RELEASED,
     REMEMBER,
     SAW_PLAIN,
+    SLEEPS,
     VAIN_CONNECTIONS,
 )
 from tcptrace_tw.tcp.time_wait import expire
@@ -95,26 +96,36 @@ def first_due(st, head):  # type: ignore[no-untyped-def]
 
 @kernel
 def forget_oldest(st):  # type: ignore[no-untyped-def]
-    """Look at the first of the queue, if its time has come."""
+    """Look at the first of the queue, if its time has come: forget it, bury it if it sleeps, or let it wait again."""
     c = st.regs[QUEUE_HEAD]
-    if c < 0 or st.regs[NOW] < np.int64(conn_at(st, c).due):
+    now = st.regs[NOW]
+    if c < 0 or now < np.int64(conn_at(st, c).due):
         return
     if is_forgotten(st, c):
         retire(st, c)
+        return
+    dequeue(st, c)
+    if last_time(st, c) + st.params[SLEEPS] <= now and can_be_buried(st, c):
+        bury(st, c, now + st.params[REMEMBER])
     else:
-        dequeue(st, c)
-        if is_over(st, c):
-            enqueue(st, c, last_time(st, c) + st.params[REMEMBER], False)
+        enqueue(st, c, now + st.params[SLEEPS], False)
 
 
 @kernel
 def forget_buried(st):  # type: ignore[no-untyped-def]
-    """Let go of the oldest tombstone, if its time has come."""
+    """Let go of the oldest tombstone, if its time has come; one that only sleeps is buried again."""
     if st.regs[BURIED] == 0:
         return
     at = oldest(st)
-    if st.regs[NOW] >= due_of(st, at):
-        retire(st, unpack(st, at))
+    if st.regs[NOW] < due_of(st, at):
+        return
+    c = unpack(st, at)
+    if is_forgotten(st, c):
+        retire(st, c)
+    elif not can_be_buried(st, c):
+        enqueue(st, c, st.regs[NOW] + st.params[SLEEPS], False)
+    else:
+        bury(st, c, (last_time(st, c) if is_over(st, c) else st.regs[NOW]) + st.params[REMEMBER])
 
 
 @kernel
@@ -127,14 +138,13 @@ def look_at_cooled(st):  # type: ignore[no-untyped-def]
     look_ahead(st, np.int64(conn_at(st, c).queue_next))
     dequeue(st, c)
     last = last_time(st, c)
-    if not is_over(st, c):
-        enqueue(st, c, now + st.params[REMEMBER], False)
-    elif last + st.params[COOLS] > now:
+    is_still = is_over(st, c)
+    if is_still and last + st.params[COOLS] > now:
         enqueue(st, c, now + st.params[COOLS], True)
-    elif can_be_buried(st, c):
+    elif is_still and can_be_buried(st, c):
         bury(st, c, last + st.params[REMEMBER])
     else:
-        enqueue(st, c, now + st.params[REMEMBER], False)
+        enqueue(st, c, now + st.params[SLEEPS], False)
 
 
 @kernel

@@ -298,8 +298,9 @@ ODDITY = np.dtype(
     BURIED,
     VAIN_CONNECTIONS,
     NEXT_DUE,
+    GRAVES_ROOM,
     REGISTERS,
-) = range(58)
+) = range(59)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -320,8 +321,9 @@ ODDITY = np.dtype(
     KEEPS_TS_RECENT,
     BURY_FROM,
     COOLS,
+    SLEEPS,
     PARAMETERS,
-) = range(18)
+) = range(19)
 
 SEEN = np.dtype([("fingerprint", "i8"), ("time", "i8")])
 """A segment that passed lately (see ``duplicate``)."""

@@ -1,4 +1,4 @@
-"""Tombstones: an incarnation that is over is remembered packed, and its records serve the next one.
+"""Tombstones: an incarnation that is over, or silent, is remembered packed, and its records serve the next one.
 
 They lie in blocks, one behind the other in the order of burial, which is nearly the order in which they are forgotten:
 so the oldest are read in the order of memory, and a block is free as soon as the oldest has left it. A segment for a
@@ -43,6 +43,7 @@ from tcptrace_tw.tcp.state import (
     GRAVES_FREE,
     GRAVES_NEXT,
     GRAVES_OLDEST,
+    GRAVES_ROOM,
     GRAVES_USED,
     NEVER,
     NEXT_DUE,
@@ -71,10 +72,12 @@ def is_buried(head):  # type: ignore[no-untyped-def]
 def can_be_buried(st, c):  # type: ignore[no-untyped-def]
     """Whether incarnation ``c`` is the only one of its tuple, among so many that room is worth something."""
     conn = conn_at(st, c)
+    regs = st.regs
     return (
-        np.int64(conn.previous) < 0
+        (regs[GRAVES_FREE] >= 0 or regs[GRAVES_USED] + BLOCK <= regs[GRAVES_ROOM] or has_room(regs[GRAVES_NEXT]))
+        and np.int64(conn.previous) < 0
         and head_of(st, np.int64(conn.slot)) == c
-        and st.regs[CONNS_LIVE] >= st.params[BURY_FROM]
+        and regs[CONNS_LIVE] >= st.params[BURY_FROM]
     )
 
 
@@ -152,11 +155,17 @@ def unpack(st, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def has_room(at):  # type: ignore[no-untyped-def]
+    """Whether a tombstone of whatever size fits in at unit ``at``."""
+    return at >= 0 and at % BLOCK + HEADER + MOST_UNITS + WORD < BLOCK
+
+
+@kernel
 def dig(st):  # type: ignore[no-untyped-def]
     """The unit at which there is room for one more tombstone."""
     regs = st.regs
     at = regs[GRAVES_NEXT]
-    if at >= 0 and at % BLOCK + HEADER + MOST_UNITS + WORD < BLOCK:
+    if has_room(at):
         return at
     block = regs[GRAVES_FREE]
     if block >= 0:

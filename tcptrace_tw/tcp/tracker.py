@@ -26,7 +26,6 @@ from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp.ending import finish
-from tcptrace_tw.tcp.packing import MOST_UNITS
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.tombstone import BLOCK
 
@@ -43,10 +42,16 @@ _OUT = (
 _NS = 1_000_000_000
 
 BURY_FROM = 4096
-"""So many living incarnations lie in the cache as they are; from there on those that are over are buried."""
+"""So many living incarnations lie in the cache as they are; from there on those that are over or asleep are buried."""
 
 COOLS_NS = 100_000_000
 """So long after its last segment an incarnation that is over stays at hand: an answer to a repeat may follow."""
+
+UNITS_EACH = 256
+"""Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
+
+SLEEPS_NS = 2_000_000_000
+"""Who has been silent for so long sleeps: it is buried like one that is over, and dug out when it speaks."""
 
 
 class Tracker:
@@ -84,7 +89,7 @@ class Tracker:
         self.regs[:] = _registers(transitions)
         self._params: NDArray[np.int64] = desk["params"]
         self._params[:] = _parameters(profile, keep_duplicates)
-        self._params[[s.BURY_FROM, s.COOLS]] = BURY_FROM, COOLS_NS
+        self._params[[s.BURY_FROM, s.COOLS, s.SLEEPS]] = BURY_FROM, COOLS_NS, SLEEPS_NS
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
         self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
@@ -191,7 +196,8 @@ class Tracker:
             ("oddities", s.ODDITIES_USED, 4),
         ):
             pools[name].reserve(int(self.regs[register]) + each * new)
-        pools["graves"].reserve(int(self.regs[s.GRAVES_USED]) + 2 * new * MOST_UNITS + 2 * BLOCK)
+        pools["graves"].reserve(int(self.regs[s.GRAVES_USED]) + UNITS_EACH * new + 4 * BLOCK)
+        self.regs[s.GRAVES_ROOM] = pools["graves"].capacity
         if self.heads.size < slots:
             heads = np.full(slots * 3 // 2, -1, np.int32)
             heads[: self.heads.size] = self.heads
