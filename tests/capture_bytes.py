@@ -191,3 +191,26 @@ def statistics(which: int, dropped: int, order: str = "<") -> bytes:
     return block(
         5, struct.pack(f"{order}III", which, 0, 0) + option(5, struct.pack(f"{order}Q", dropped), order), order
     )
+
+
+def snoop(records: Iterable[Record]) -> bytes:
+    """RFC 1761; a frame is lost before every tenth."""
+    data = b"snoop\0\0\0" + struct.pack(">II", 2, 4)
+    for number, (frame, time_ns, *_) in enumerate(records):
+        pad = bytes(-len(frame) % 4)
+        head = (len(frame), len(frame), 24 + len(frame) + len(pad), number // 10)
+        data += struct.pack(">IIIIII", *head, time_ns // 10**9, time_ns % 10**9 // 1000) + frame + pad
+    return data
+
+
+def erf(records: Iterable[Record], kind: int = 2, extensions: int = 0) -> bytes:
+    """Endace's records, with one frame lost before each."""
+    data = b""
+    for frame, time_ns, *_ in records:
+        fraction = -(-(time_ns % 10**9 << 32) // 10**9)
+        extra = b"".join(bytes([0x80 if i + 1 < extensions else 0]) + bytes(7) for i in range(extensions))
+        kinds = kind | (0x80 if extensions else 0)
+        size = 16 + len(extra) + 2 + len(frame)
+        data += struct.pack("<II", fraction, time_ns // 10**9) + struct.pack(">BBHHH", kinds, 4, size, 1, len(frame))
+        data += extra + bytes(2) + frame
+    return data

@@ -8,7 +8,7 @@ from tcptrace_tw.capture.foreign import describe
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (b"snoop\0\0\0\0\0\0\2\0\0\0\4", "snoop capture (Solaris), not pcap or pcapng; convert it with editcap"),
+        (b"snoop\0\0\0\0\0\0\1\0\0\0\4", "snoop capture of version 1, not pcap or pcapng; convert it with editcap"),
         (b"GMBU\0\2", "Network Monitor 2"),
         (b"PK\x03\x04" + bytes(20), "a zip archive, not pcap or pcapng; unpack it first"),
         (b"a.pcap".ljust(257, b"\0") + b"ustar\0", "a tar archive"),

@@ -48,6 +48,8 @@ def copy_frames(captures: Sequence[str], frames: NDArray[np.int64], out: str, *,
     for name in wanted:
         _check(name, out)
     headers = {name: _first_bytes(name) for name in wanted}
+    for name, header in headers.items():
+        _check_format(name, header)
     is_pcapng = _is_pcapng(headers, out)
     with _whole(out) as file:
         if not is_pcapng:
@@ -72,6 +74,11 @@ def _first_bytes(name: str) -> bytes:
         while count := stream.readinto(buffer[done:]):
             done += count
     return bytes(buffer[:done])
+
+
+def _check_format(name: str, header: bytes) -> None:
+    if not pcap.is_pcap(header) and not pcapng.is_pcapng(header[:4]):
+        raise UsageError(f"{name}: is neither pcap nor pcapng; convert it with editcap -F pcapng IN OUT, then export")
 
 
 def _is_pcapng(headers: dict[str, bytes], out: str) -> bool:

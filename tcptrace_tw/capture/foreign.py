@@ -19,7 +19,7 @@ class _Kind(NamedTuple):
 
 
 _KINDS = (
-    _Kind(b"snoop\0\0\0", "a snoop capture (Solaris)", _CONVERT),
+    _Kind(b"snoop\0\0\0", "a snoop capture of version 1", _CONVERT),
     _Kind(b"RTSS", "a capture of Network Monitor 1", _CONVERT),
     _Kind(b"GMBU", "a capture of Network Monitor 2", _CONVERT),
     _Kind(b"XCP\0", "a capture of NetXRay", _CONVERT),

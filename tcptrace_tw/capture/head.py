@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import NamedTuple
 
-from tcptrace_tw.capture import compression, pcap
+from tcptrace_tw.capture import compression, pcap, rare
 from tcptrace_tw.capture.compression import Broken
 from tcptrace_tw.capture.source import open_raw
 
@@ -96,6 +96,9 @@ def read_head(uri: str) -> Head | None:
             return Head("pcap", _pcap_time(start))
         if magic == PCAPNG_MAGIC and (order := _byte_order(start, 0)):
             return Head("pcapng", _pcapng_time(start, order))
+        look = start.at(0, rare.LOOK_BYTES)
+        if rare.is_snoop(look) or rare.is_erf(look):
+            return Head("snoop" if rare.is_snoop(look) else "ERF", rare.first_time(look))
     return None
 
 

@@ -19,6 +19,8 @@ HEADER_LEN = 24
 RECORD_LEN = 16
 CAPLEN_MAX = 262_144
 """What libpcap and Wireshark accept whatever the snap length says; more is damage."""
+FRAME_MAX = 65_535
+"""No IP packet is longer: what damage makes of a length is nearly always more."""
 SNAPLEN_MAX = 1 << 24
 """A snap length above this is no promise, it is a way to say "all of it"."""
 
@@ -120,7 +122,7 @@ class PcapFile:
         if rest < h.record_len:
             return f"the file ends after {rest} bytes of a record header"
         caplen = file_u32(window.peek(h.record_len), 12 if h.is_swapped else 8, h.is_big)
-        if caplen > h.snaplen:
+        if caplen > max(h.snaplen, FRAME_MAX):
             return f"record claims {caplen} bytes, snap length is {h.snaplen}"
         return f"the file ends after {rest - h.record_len} of the {caplen} bytes of a record"
 
@@ -150,8 +152,8 @@ def scan_pcap(
         wirelen = file_u32(data, at + 12, is_big)
         if is_swapped:
             caplen, wirelen = wirelen, caplen
-        # A record above the snap length is believed if it is not above its own original length.
-        if caplen > limit or (caplen > snaplen and caplen > wirelen):
+        # Above the snap length a record is believed if it is not above its own original length, or could be a frame.
+        if caplen > limit or (caplen > snaplen and caplen > wirelen and caplen > FRAME_MAX):
             return at, count, DAMAGED
         if body + caplen > end:
             return at, count, DRY

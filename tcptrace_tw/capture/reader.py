@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tcptrace_tw import jit
-from tcptrace_tw.capture import foreign, pcap, pcapng, skips, slow
+from tcptrace_tw.capture import foreign, pcap, pcapng, rare, skips, slow
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
@@ -104,8 +104,13 @@ class Reader:
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
         if pcapng.is_pcapng(magic):
             return pcapng.PcapngFile(window, self.facts, compiled=self._compiled)
-        window.need(foreign.LOOK_BYTES)
-        raise CaptureError(f"{name}: byte 0: {foreign.describe(window.peek(foreign.LOOK_BYTES))}")
+        window.need(rare.LOOK_BYTES)
+        start = window.peek(rare.LOOK_BYTES)
+        if rare.is_snoop(start):
+            return rare.SnoopFile(window, self.facts)
+        if rare.is_erf(start):
+            return rare.ErfFile(window, self.facts)
+        raise CaptureError(f"{name}: byte 0: {foreign.describe(start)}")
 
     def _decode(self, count: int, n: int) -> int:
         """Decode the frames of the last scan into the batch from row ``n`` on; return the next free row."""

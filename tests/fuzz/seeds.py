@@ -28,6 +28,8 @@ def built() -> Iterator[bytes]:
             yield cb.pcap(talk, order=order, nano=nano)
         yield pcapng(talk, order)
     yield pcapng(talk, "<") + pcapng(talk, ">")
+    yield cb.snoop(talk)
+    yield cb.erf(talk, extensions=1)
     for link, head in _HEADS.items():
         yield cb.pcap([cb.Record(head + record.frame[14:], record.time_ns) for record in talk], link=link)
     yield cb.pcap([tunnelled(record.frame[14:], i) for i, record in enumerate(talk * 3)])

@@ -94,7 +94,7 @@ def command(path: Path, number: int) -> None:
         assert message.startswith(str(path)), f"a message that does not say where: {message}"
         assert "\n" not in message
     except UsageError as error:
-        code = 2 if "no connection 1" in str(error) else str(error)
+        code = 2 if any(words in str(error) for words in ("no connection 1", "convert it with")) else str(error)
     finally:
         shutil.rmtree(out, ignore_errors=True)
         out.unlink(missing_ok=True)

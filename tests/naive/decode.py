@@ -64,7 +64,7 @@ def read_pcap(data: bytes) -> tuple[list[Frame], bool]:
             return frames, True
         seconds, fraction, caplen, wirelen = struct.unpack(f"{order}IIII", rest[:16])
         limit = max(snaplen, 262144) if snaplen <= 1 << 24 else 262144
-        if caplen > limit or (caplen > (snaplen or 262144) and caplen > wirelen) or caplen > len(rest) - 16:
+        if caplen > limit or (caplen > max(snaplen or 262144, 65535, wirelen)) or caplen > len(rest) - 16:
             return frames, True
         time_ns = seconds * 10**9 + fraction * unit
         frames.append(Frame(time_ns, link & 0x03FFFFFF, rest[16 : 16 + caplen], min(wirelen, 2**31 - 1)))
