@@ -99,7 +99,7 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
     acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
     if acks_syn:
-        if not again and np.int64(rcv.syn_repeats) > 0:
+        if np.int64(rcv.syn_repeats) > 0 and (not again or np.int64(rcv.state) == SYN_SENT):
             note_syn_retry(st, c, 1 - side, seg, i)
         rcv.snd_una = ack
         tsval = np.int64(seg.tsval[i]) if np.int64(seg.options[i]) & HAS_TS else -1

@@ -18,6 +18,7 @@ from tcptrace_tw.spec.states import (
     RCV_ACK_OF_SYN,
     RCV_RST,
     RCV_RST_PASSIVE,
+    RCV_SYN_ACK,
     SND_RST,
     SYN_RECEIVED,
     SYN_SENT,
@@ -50,6 +51,7 @@ from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.state import (
     ABORTED,
     ACKED,
+    ECHO_VALID,
     FIN_SENT,
     HAS_RST,
     IGNORES_RST,
@@ -64,12 +66,13 @@ from tcptrace_tw.tcp.state import (
     RST_SENT,
     RST_TAKEN,
     SAW_PLAIN,
+    TS_ON_SYN,
     TWO_MSL,
     WINDOW_CLOSED,
     WSCALE_ON_SYN,
 )
 from tcptrace_tw.tcp.time_wait import drop_span, end_span, since
-from tcptrace_tw.tcp.transitions import RETRACT_TIME_WAIT, move, receive, retract
+from tcptrace_tw.tcp.transitions import RETRACT_TIME_WAIT, move, receive, retract, take_back
 
 MOST_RESET_ROWS = 32
 """Rows of RSTs that one incarnation may fill; the rest are only counted in the last of them."""
@@ -119,7 +122,9 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         conn.rst_frame = frame
     conn.bits |= HAS_RST
     answers_syn = np.int64(rcv.state) == SYN_SENT and acceptable and np.int64(snd.segments) == 0
+    refuses = flags & ACK == 0 and refuses_echo(snd, rcv, seg, i) and take_back(st, k, RCV_SYN_ACK)
     keeps_syn_sent = np.int64(snd.state) == SYN_SENT and flags & ACK == 0 and answers_unfit(snd, rcv, seg, i)
+    keeps_syn_sent = keeps_syn_sent or refuses
     open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent)
     if not acceptable and np.int64(rcv.state) >= ESTABLISHED:
         expect_challenge(st, c, 1 - side, frame)
@@ -127,6 +132,8 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         conn.bits |= REFUSED
         note_refused(st, c, seg, i)
         refuse_earlier(st, c, side, now, frame)
+    if refuses:
+        receive(st, p, RCV_RST_PASSIVE, now, frame, -1)
     if keeps_syn_sent:
         return
     is_echo = flags & ACK == 0 and np.int64(seg.seq[i]) == np.int64(rcv.last_ack)
@@ -209,6 +216,18 @@ def answers_unfit(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
     """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
     known = np.int64(rcv.segments) > 0
     return known and np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and np.int64(seg.seq[i]) != np.int64(snd.snd_nxt)
+
+
+@kernel
+def refuses_echo(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+    """Whether a RST answers a SYN+ACK whose TSecr is older than the SYN: Linux stays in SYN-SENT (PAWSActive)."""
+    if np.int64(snd.bits) & TS_ON_SYN == 0 or np.int64(rcv.bits) & ECHO_VALID == 0:
+        return False
+    if np.int64(snd.last_flags) & (SYN | ACK) != SYN or np.int64(rcv.last_flags) & (SYN | ACK) != SYN | ACK:
+        return False
+    echoed = np.int64(rcv.ts_echoed)
+    is_older = seq_gt(np.int64(snd.first_tsval), echoed)
+    return np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and echoed != 0 and is_older
 
 
 @kernel

@@ -235,6 +235,11 @@ def _is_overflow(row: Row) -> bool:
     return row.verdict == "last-ack-refused" and row.sender_state == "TIME-WAIT"
 
 
+def _is_refused_syn_ack(row: Row) -> bool:
+    """A RST out of SYN-SENT that answers numbers of this connection, not older ones."""
+    return row.verdict == "stale-ack-answer" and row.receiver_state == "SYN-RECEIVED" and not row.is_detour
+
+
 def _is_cut_short(row: Row) -> bool:
     return row.verdict == "no-socket" and row.sender_state == "TIME-WAIT"
 
@@ -272,7 +277,10 @@ COUNTED: tuple[Counted, ...] = (
             Part("resets", "own", _is_cut_short, ("TW007",)),
         ),
     ),
-    Counted(("PAWSActive",), "SYN+ACK that echoes a time never sent"),
+    Counted(
+        ("PAWSActive",), "SYN+ACK that echoes a time never sent",
+        (Part("resets", "own", _is_refused_syn_ack, ("HS002",)),),
+    ),
     Counted(
         ("PAWSEstab",), "stale segment dropped by a connection",
         (
