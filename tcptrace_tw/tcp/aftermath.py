@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.columns import ACK, FIN
+from tcptrace_tw.spec.columns import ACK, FIN, RST
 from tcptrace_tw.spec.seq import seq_gt
 from tcptrace_tw.spec.states import CLOSED, TIME_WAIT
 from tcptrace_tw.spec.words import END_CAPTURE
@@ -45,7 +45,10 @@ def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.bits &= ~RST_SENT & 0xFFFFFFFF
     elif np.int64(snd.bits) & RST_TAKEN and np.int64(snd.state) == CLOSED:
         # A host that had taken the RST would answer with RST, or not at all; what it sent before may still come.
-        if now - reset_time(st, c, 1 - side) > still_on_its_way_ns(snd):
+        since = reset_time(st, c, 1 - side)
+        peer = tcb_at(st, p)
+        is_asked = np.int64(peer.last_flags) & RST == 0 and np.int64(peer.last_time) > since
+        if now - since > (rtt_ns(snd) if is_asked else still_on_its_way_ns(snd)):
             bring_back(st, k, now, frame)
     if (np.int64(tcb_at(st, p).bits) | np.int64(snd.bits)) & (RST_SENT | RST_TAKEN) == 0:
         conn_at(st, c).bits &= ~ABORTED & 0xFFFF

@@ -105,6 +105,8 @@ def fin_again(st, k, seg, i):  # type: ignore[no-untyped-def]
         return
     if st.regs[NOW] - acked <= rtt_ns(t):
         return  # they crossed
+    if np.int64(seg.options[i]) & HAS_TS and np.int64(seg.tsval[i]) == np.int64(t.last_tsval):
+        return  # a clock that stands still for so long: the network's copy of the FIN, no repetition
     if np.int64(t.fin_repeat_frame) < 0:
         t.fin_repeat_frame = seg.frame[i]
     was_last = np.int64(t.state) == CLOSED

@@ -25,7 +25,7 @@ from tcptrace_tw.tcp.closing import into_time_wait
 from tcptrace_tw.tcp.history import rtt_ns
 from tcptrace_tw.tcp.oddities import expect_challenge, note_syn_retry, note_synack_repeat
 from tcptrace_tw.tcp.places import conn_at, tcb_at
-from tcptrace_tw.tcp.reuse import note_retry
+from tcptrace_tw.tcp.reuse import note_retry, old_syn_in_time_wait
 from tcptrace_tw.tcp.state import (
     ACKED,
     ECHO_VALID,
@@ -82,7 +82,9 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
     if again:
         if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
-            if now - np.int64(rcv.last_time) > rtt_ns(snd):
+            if np.int64(seg.options[i]) & HAS_TS and np.int64(seg.tsval[i]) == np.int64(snd.first_tsval):
+                expect_challenge(st, c, 1 - side, frame)  # the clock stands still: the network's copy, no repetition
+            elif now - np.int64(rcv.last_time) > rtt_ns(snd):
                 note_synack_repeat(st, c, side, seg, i)
         snd.syn_repeats += (
             1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0
@@ -163,8 +165,11 @@ def syn_again(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     snd.syn_repeats += 1
     note_retry(st, c, seg, i)
     take_back(st, k, RCV_SYN_ACK)
-    if np.int64(snd.state) >= ESTABLISHED:
-        expect_challenge(st, c, 1 - side, seg.frame[i])
+    if np.int64(snd.state) >= ESTABLISHED or np.int64(conn.established_time) >= 0:
+        if np.int64(tcb_at(st, k ^ 1).state) == TIME_WAIT:
+            old_syn_in_time_wait(st, k ^ 1, seg, i)
+        else:
+            expect_challenge(st, c, 1 - side, seg.frame[i])
         if np.int64(conn.old_syn_frame) < 0:
             conn.old_syn_frame = seg.frame[i]
 

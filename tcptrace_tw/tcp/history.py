@@ -189,11 +189,12 @@ def note_ip_id(snd, ip_id):  # type: ignore[no-untyped-def]
 def note_rtt(snd, rcv, ack, now):  # type: ignore[no-untyped-def]
     """The least time in which the sender answered, seen at the tap: at most a round trip of its half of the path.
 
-    Only an ACK of the peer's last segment is an answer; what was on its way already may follow it at once.
+    Only an ACK of the peer's last segment is an answer; what was on its way already may follow it at once. An ACK that
+    moves nothing after a repetition may be that of the first copy.
     """
     flags = np.int64(rcv.last_flags)
     length = np.int64(rcv.last_len) + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
-    if length == 0 or ack == np.int64(snd.last_ack) or ack != (np.int64(rcv.last_seq) + length) & MASK:
+    if length == 0 or np.int64(rcv.unanswered) > 0 or ack != (np.int64(rcv.last_seq) + length) & MASK:
         return
     gap = (now - np.int64(rcv.last_time)) // 1000
     if gap > 4_000_000_000:

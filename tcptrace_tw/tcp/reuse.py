@@ -35,7 +35,6 @@ from tcptrace_tw.tcp.rows import set_peers
 from tcptrace_tw.tcp.state import (
     ABORTED,
     FIN_ACKED,
-    FIN_SENT,
     LAST_ACK_LOST,
     NOW,
     REFUSED,
@@ -134,8 +133,8 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     echo = options & HAS_TS != 0 and np.int64(seg.tsecr[i]) != 0
     by_echo = echo and np.int64(s.bits) & TS_VALID != 0 and np.int64(seg.tsecr[i]) == np.int64(s.ts_recent)
     by_isn = np.int64(s.segments) > 0 and is_linux_step(seq, np.int64(s.snd_nxt))
-    if by_isn and np.int64(s.bits) & FIN_SENT:
-        row.is_by_holder = 1  # no other state gives that number, whatever became of the peer's FIN
+    if by_isn and np.int64(row.is_previous_reset) == 0:
+        row.is_by_holder = 1  # no other state gives that number, whether the FINs were captured or not
     row.is_linux_tw_reuse = 1 if row.is_by_holder and (by_isn or by_echo) else 0
     row.acceptance = ACCEPT_NOT_TIME_WAIT
     if np.int64(p.state) == TIME_WAIT:
@@ -191,6 +190,21 @@ def count_stale_syn(span, frame):  # type: ignore[no-untyped-def]
     if np.int64(span.stale_syns) == 0:
         span.first_stale_syn_frame = frame
     span.stale_syns += 1
+
+
+@kernel
+def old_syn_in_time_wait(st, k, seg, i):  # type: ignore[no-untyped-def]
+    """The incarnation's own SYN wanders into the TIME-WAIT of endpoint ``k``: too old to open anything."""
+    t = tcb_at(st, k)
+    if np.int64(t.span) < 0:
+        return
+    both = np.int64(seg.options[i]) & HAS_TS != 0 and np.int64(t.bits) & TS_VALID != 0
+    if both and seq_diff(np.int64(seg.tsval[i]), np.int64(t.ts_recent)) < 0:
+        if st.params[RESTART_STALE_SYN]:
+            restart(st, k, st.regs[NOW], seg.frame[i])
+            count_stale_syn(span_at(st, np.int64(t.span)), seg.frame[i])
+    elif st.params[RESTART_REFUSED_SYN]:
+        restart(st, k, st.regs[NOW], seg.frame[i])
 
 
 @kernel
