@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.lab.capture import segments
-from tests.lab.segment import FIN, RST, Segment, endpoint
+from tests.lab.segment import FIN, RST, SYN, Segment, endpoint
 from tests.scenario import Result
 from tests.scenario.play import Row
 
@@ -154,6 +154,18 @@ class Recording:
             if row["reason"] == reason and self.side(_address(_ends(row["segment"])[1])) == side
         ]
 
+    def table(self, name: str) -> list[Row]:
+        """The rows of a table; those of oddities know whether a copy of a SYN was challenged."""
+        if name != "oddities":
+            return self.got.tables[name]
+        answers = {row.answer_frame for row in self.got.reuses}
+        return [Row(row, is_copy_challenged=self._is_copy(row, answers)) for row in self.got.tables[name]]
+
+    def _is_copy(self, row: Row, answers: set[int]) -> bool:
+        trigger = row.challenge_trigger_frame or 0
+        is_syn = trigger in self.words and self.frames[trigger - 1][1].has(SYN)
+        return is_syn and row.challenge_frame not in answers
+
     @cached_property
     def _findings(self) -> dict[tuple[str, int], set[str]]:
         found: dict[tuple[str, int], set[str]] = {}
@@ -216,6 +228,11 @@ def _is_challenged_syn(row: Row) -> bool:
     return row.answer == "challenge-ack" and row.receiver_state != "TIME-WAIT"
 
 
+def _is_challenged_copy(row: Row) -> bool:
+    """It answered a copy of its own incarnation's SYN or SYN+ACK; the SYN of another is a reuse, a RST is no SYN."""
+    return row.challenges > 0 and row.is_copy_challenged
+
+
 def _is_challenged_rst(row: Row) -> bool:
     return row.challenge_frame is not None and row.verdict == "not-exact"
 
@@ -258,6 +275,7 @@ def _always(row: Row) -> bool:
 
 _CHALLENGED_SYNS = (
     Part("reuses", "peer", _is_challenged_syn, ("RU011", "LA001", "HS004")),
+    Part("oddities", "own", _is_challenged_copy, ("RU008", "HS004"), lambda row: row.challenges),
     Part("oddities", "peer", lambda row: row.synack_repeats > 0, ("HS003",), lambda row: row.synack_repeats),
 )
 
@@ -297,7 +315,7 @@ COUNTED: tuple[Counted, ...] = (
     Counted(
         ("PAWSTimewait",), "stale segment dropped in TIME-WAIT",
         (
-            Part("time_wait", "own", _has_stale_syns, ("TW006", "PA004", "RU004"), lambda row: row.stale_syns),
+            Part("time_wait", "own", _has_stale_syns, ("TW006", "PA004", "RU004", "RU008"), lambda row: row.stale_syns),
             Part("resets", "peer", _is_stale_rst, ()),
         ),
         (), "TCP_RFC7323_TW_PAWS",
@@ -367,16 +385,14 @@ def _captured_twice(recording: Recording, side: str, line: Counted, seen: set[st
     return sum(copies[row["segment"]] > 1 and row["segment"] not in seen for row in recording.drops(side, line.drop))
 
 
-GIVES_UP_IN = ("SYN-SENT", "ESTABLISHED", "CLOSE-WAIT")
+GIVES_UP_IN = ("SYN-SENT", "ESTABLISHED", "CLOSE-WAIT", "FIN-WAIT-1", "CLOSING")
 
 
 def _no_segment(recording: Recording, side: str, line: Counted, seen: set[str]) -> int:
     """The socket was closed without a RST or a FIN: retransmissions, or SYNs, had been in vain."""
     resets = [row["time"] for row in recording.truth["resets_and_retransmissions"] if row["what"].endswith("_reset")]
     last = [life["transitions"][-1] for _, life in recording.lives(side)]
-    ends = [
-        step for step in last if step["from"] in ("SYN-SENT", "ESTABLISHED", "CLOSE-WAIT") and step["to"] == "CLOSED"
-    ]
+    ends = [step for step in last if step["from"] in GIVES_UP_IN and step["to"] == "CLOSED"]
     return sum(not any(abs(step["time"] - time) < NEAR_S for time in resets) for step in ends)
 
 
@@ -446,7 +462,8 @@ def _line(recording: Recording, side: str, line: Counted) -> Explained:
 
 def _rows(recording: Recording, side: str, part: Part) -> list[Row]:
     ip, port = ("ip", "port") if part.whose == "own" else ("peer_ip", "peer_port")
-    rows = [row for row in recording.got.tables[part.table] if recording.side(row[ip]) == side and part.when(row)]
+    table = recording.table(part.table)
+    rows = [row for row in table if recording.side(row[ip]) == side and part.when(row)]
     own_frame = "frame" if part.whose == "own" else ""
     return [
         row for row in rows

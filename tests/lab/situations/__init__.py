@@ -37,9 +37,11 @@ def situation(name, prepare=lambda lab: None, **options):
 
 from tests.lab.situations import (  # noqa: E402, F401
     closing,
+    copies,
     habits,
     last_ack,
     ports,
+    refusals,
     resets,
     reuse,
     stale,

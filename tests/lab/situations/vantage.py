@@ -6,6 +6,7 @@ from tests.lab.situations import situation
 from tests.lab.situations.closing import lose_last_ack
 from tests.lab.situations.last_ack import come_back_into_last_ack, quick_reuse
 from tests.lab.situations.steps import CLIENT_PORT, close_in_turn
+from tests.lab.situations.traffic import retransmit_reorder
 
 
 def _three_lives(lab):
@@ -122,3 +123,9 @@ def late_data_from_server(lab):
     server.close()
     lab.sleep(0.3)
     lab.note(f"the client read {client.recv(100)!r}")
+
+
+@situation("retransmit-reorder-seen-by-server", capture="server")
+def retransmit_reorder_seen_by_server(lab):
+    """Loss, reordering and doubled segments as the receiver gets them: PAWS and the sequence check do their work."""
+    retransmit_reorder(lab)
