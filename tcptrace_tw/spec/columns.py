@@ -283,7 +283,7 @@ REUSES = Table(
         _frame("time_wait_frame", "Evidence: start or last restart of TIME-WAIT."),
         _frame("old_duplicate_frame", "A later segment with the numbers of the earlier incarnation."),
         _bool("is_old_duplicate_in_window", "Whether that segment also lies in the new receive window."),
-        _bool("is_old_duplicate_rejected", "Whether its timestamp, or its ACK field (RFC 5961 5.2), rejects it."),
+        _bool("is_old_duplicate_rejected", "Whether timestamps reject that segment."),
         Column("old_duplicates", "u4", "How many such segments there were."),
         _frame("old_duplicate_refused_frame", "The receiver's ACK or D-SACK that shows that it did not take that segment."),
         _frame("old_duplicate_taken_frame", "The receiver's ACK or SACK of its bytes, which this incarnation never sent."),
