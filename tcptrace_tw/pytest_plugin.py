@@ -43,7 +43,7 @@ class AssertNoFindings(Protocol):
 
 @pytest.fixture
 def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
-    """``assert_no_findings("trace.pcap", fail_on="warning", ignore=["RU010"])``."""
+    """Fail the test if a capture has findings: ``assert_no_findings("trace.pcap", fail_on="warning")``."""
 
     def check(
         captures: Capture | Sequence[Capture],
