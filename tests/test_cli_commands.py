@@ -1,6 +1,7 @@
 """The commands over synthetic rows: what they print, what they write, how they end."""
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from tcptrace_tw import load, pipeline
 from tcptrace_tw.cli.app import app
+from tcptrace_tw.rules import RULES
 from tcptrace_tw.spec.columns import TABLES
 from tests import report_pipeline
 
@@ -172,6 +174,17 @@ def test_a_bug_is_told_in_one_line_unless_debug_is_given(monkeypatch):
 
     assert (run("report", "lab.pcap").exit_code, "a bug" in run("report", "lab.pcap").stderr) == (70, True)
     assert isinstance(run("report", "lab.pcap", "--debug").exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("width", ["80", "160"])
+def test_the_catalogue_fits_the_page_and_has_every_rule(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    lines = run("rules").stdout.splitlines()
+
+    assert max(map(len, lines)) <= int(width)
+    assert [rule.id for rule in RULES] == [
+        number for line in lines for number in re.findall(r"\b[A-Z]{2}\d{3}\b(?= )", line[:20])
+    ]
 
 
 def test_several_files_name_the_file_of_a_frame():

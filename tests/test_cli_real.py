@@ -106,7 +106,7 @@ def test_analyze_then_report_check_and_show_agree_with_the_capture(tmp_path):
 
     assert json.loads(fresh.stdout) == json.loads(stored.stdout)
     assert run("check", CAPTURE).stdout == run("check", tmp_path / "out").stdout
-    assert b"SYN sent" in run("show", tmp_path / "out", "-c", "2").stdout
+    assert run("show", CAPTURE, "-c", "2").stdout == run("show", tmp_path / "out", "-c", "2").stdout
 
 
 def test_show_has_a_rung_for_every_segment():

@@ -12,6 +12,8 @@ from tcptrace_tw.report.styles import SEVERITY_STYLES
 from tcptrace_tw.rules.rule import Rule
 from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 
+_BESIDE = 120
+
 
 def find(rules: Sequence[Rule], wanted: str) -> Rule:
     """The rule with this id or name; ``UsageError`` with a suggestion if there is none."""
@@ -25,15 +27,21 @@ def find(rules: Sequence[Rule], wanted: str) -> Rule:
 
 
 def draw_all(rules: Sequence[Rule], console: Console) -> None:
-    """One line a rule."""
-    width = max((len(rule.name) for rule in rules), default=0)
-    for rule in rules:
-        severity = SEVERITY.words[rule.severity]
-        head = Text.assemble(
-            (rule.id, "bold"), f"  {rule.name:{width}}  ", (f"{severity:7}", SEVERITY_STYLES[severity])
-        )
-        head.append(f"  {rule.summary}")
-        console.print(head, soft_wrap=True)
+    """One entry a rule, its meaning beside it or, on a narrow page, below it; and how to read on."""
+    page = Page(console)
+    words = [SEVERITY.words[rule.severity] for rule in rules]
+    rows = [(word, rule.id, rule.name, rule.summary) for rule, word in zip(rules, words, strict=True)]
+    if not rows:
+        return
+    if console.width >= _BESIDE:
+        page.columns(rows, right=(), styles={0: [SEVERITY_STYLES[word] for word in words]})
+    else:
+        for word, number, name, summary in rows:
+            head = Text.assemble("  ", (f"{word:9}", SEVERITY_STYLES[word]), (f"{number} {name}", "bold"))
+            console.print(head, soft_wrap=True)
+            page.columns([("", " " * 5, summary)], right=())
+    console.print()
+    page.paste("explain", f"tcptrace-tw rules {rules[0].id}")
 
 
 def draw_one(rule: Rule, console: Console) -> None:
