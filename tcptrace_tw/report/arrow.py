@@ -22,25 +22,48 @@ _BLOCK = 8192  # rows that stay in the second-level cache while their fields are
 Columns = dict[str, NDArray[Any]]
 
 
+class Gathered:
+    """Rows of one table as columns, gathered chunk by chunk: numpy copies whole records field by field, too."""
+
+    def __init__(self, table: Table, room: int) -> None:
+        self._columns = {name: np.empty(room, table.dtype[name]) for name in table.dtype.names or ()}
+        self._size, self._room = 0, room
+
+    def take(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Take as many rows as there is room for; gives back the others."""
+        count = min(rows.size, self._room - self._size)
+        for start in range(0, count, _BLOCK):
+            block = rows[start : min(start + _BLOCK, count)]
+            for name, column in self._columns.items():
+                column[self._size + start : self._size + start + block.size] = block[name]
+        self._size += count
+        return rows[count:]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room left."""
+        return self._size == self._room
+
+    @property
+    def columns(self) -> Columns:
+        """What has been taken, field by field."""
+        return {name: column[: self._size] for name, column in self._columns.items()}
+
+
 def record_batch(table: Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:
     """Rows of one table, as they are written."""
-    columns = transpose(rows)
+    gathered = Gathered(table, rows.size)
+    gathered.take(rows)
+    return batch_of(table, gathered.columns, several_files)
+
+
+def batch_of(table: Table, columns: Columns, several_files: bool = False) -> pa.RecordBatch:
+    """Columns of one table, as they are written."""
     arrays: list[pa.Array] = []
     for column in table.columns:
         if column.name not in HIDDEN:
             arrays += _arrays(column, columns, several_files)
     return pa.RecordBatch.from_arrays(arrays, schema=schema(table, several_files))
-
-
-def transpose(rows: NDArray[Any]) -> Columns:
-    """Each field of the records as an array of its own, taken apart block by block."""
-    assert rows.dtype.names is not None
-    columns = {name: np.empty(rows.size, rows.dtype[name]) for name in rows.dtype.names}
-    for start in range(0, rows.size, _BLOCK):
-        block = rows[start : start + _BLOCK]
-        for name, column in columns.items():
-            column[start : start + _BLOCK] = block[name]
-    return columns
 
 
 def distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int32], list[NDArray[np.int64]]]:

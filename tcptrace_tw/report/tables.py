@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.arrow import record_batch
+from tcptrace_tw.report.arrow import Gathered, batch_of
+from tcptrace_tw.report.behind import Behind
 from tcptrace_tw.report.findings import is_about, kept
 from tcptrace_tw.report.findings_arrow import findings_batch
 from tcptrace_tw.report.schema import TIME, dictionary_columns, encodings, schema
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME, FINDINGS, TABLES, Table
 
-ROW_GROUP = 1 << 18
+ROW_GROUP_BYTES = 1 << 24
+"""So large are rows, as the kernels write them, that become one row group."""
+
+FINDINGS_GROUP = 1 << 16
+"""So many findings of a rule become one."""
+
+WAITING_GROUPS = 1
+"""Row groups that wait for the writer, beside the one that it writes."""
+
 METADATA_KEY = "tcptrace_tw"
+
+Make = Callable[[], pa.RecordBatch]
 
 
 class TableSink:
@@ -33,51 +45,49 @@ class TableSink:
     def __init__(self, several_files: bool = False) -> None:
         self.several_files = several_files
         self.counts = dict.fromkeys(BY_NAME, 0)
-        self._rows: dict[str, list[NDArray[Any]]] = {name: [] for name in BY_NAME}
+        self._gathered: dict[str, Gathered] = {}
         self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
 
-    def write(self, table: Table, batch: pa.RecordBatch) -> None:
-        """Take one batch of a table."""
+    def write(self, table: Table, make: Make) -> None:
+        """Take one batch of a table: what ``make()`` gives."""
         raise NotImplementedError
 
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """Take finished rows of one table."""
-        waiting = self._rows[table]
-        waiting.append(np.asarray(rows))
+        rows = np.asarray(rows)
         self.counts[table] += rows.size
-        if sum(r.size for r in waiting) >= ROW_GROUP:
-            self._flush_rows(table)
+        while rows.size:
+            if table not in self._gathered:
+                self._gathered[table] = Gathered(BY_NAME[table], ROW_GROUP_BYTES // rows.itemsize)
+            rows = self._gathered[table].take(rows)
+            if self._gathered[table].is_full:
+                self._flush_rows(table)
 
     def findings(self, findings: Findings) -> None:
         """Take what one rule says; findings of one rule are written together."""
         waiting = self._findings.setdefault((findings.rule.id, findings.caveats), [])
         waiting.append(findings)
         self.counts[FINDINGS.name] += findings.rows.size
-        if sum(f.rows.size for f in waiting) >= ROW_GROUP // 2:
+        if sum(f.rows.size for f in waiting) >= FINDINGS_GROUP:
             self._flush_findings((findings.rule.id, findings.caveats))
 
     def flush(self) -> None:
         """Write what is still waiting."""
         for name in BY_NAME:
-            self._flush_rows(name)
+            if name in self._gathered:
+                self._flush_rows(name)
         for key in sorted(self._findings):
             self._flush_findings(key)
 
     def _flush_rows(self, name: str) -> None:
-        waiting, self._rows[name] = self._rows[name], []
-        if not waiting:
-            return
-        rows = joined(waiting)
-        del waiting
-        for start in range(0, rows.size, ROW_GROUP):
-            table = BY_NAME[name]
-            self.write(table, record_batch(table, rows[start : start + ROW_GROUP], self.several_files))
+        columns = self._gathered.pop(name).columns
+        self.write(BY_NAME[name], partial(batch_of, BY_NAME[name], columns, self.several_files))
 
     def _flush_findings(self, key: tuple[str, tuple[str, ...]]) -> None:
         waiting = self._findings.pop(key)
         together = waiting[0] if len(waiting) == 1 else _concatenated(waiting)
         if together.rows.size:
-            self.write(FINDINGS, findings_batch(together, self.several_files))
+            self.write(FINDINGS, partial(findings_batch, together, self.several_files))
 
 
 class ArrowSink(TableSink):
@@ -87,9 +97,9 @@ class ArrowSink(TableSink):
         super().__init__(several_files)
         self._batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in BY_NAME}
 
-    def write(self, table: Table, batch: pa.RecordBatch) -> None:
+    def write(self, table: Table, make: Make) -> None:
         """Keep one batch."""
-        self._batches[table.name].append(batch)
+        self._batches[table.name].append(make())
 
     def finish(self, metadata: dict[str, Any]) -> dict[str, pa.Table]:
         """All tables, with ``metadata`` in their schemas."""
@@ -158,14 +168,20 @@ class ParquetSink(TableSink):
         self._writers = {
             table.name: _writer(folder / f"{table.name}.parquet", schema(table, several_files)) for table in TABLES
         }
+        self._behind = Behind(WAITING_GROUPS)
 
-    def write(self, table: Table, batch: pa.RecordBatch) -> None:
-        """Write one batch as a row group."""
-        self._writers[table.name].write_batch(batch, row_group_size=ROW_GROUP)
+    def write(self, table: Table, make: Make) -> None:
+        """Write one batch as a row group, while the pass goes on."""
+        self._behind.do(partial(self._write, table.name, make))
+
+    def _write(self, name: str, make: Make) -> None:
+        batch = make()
+        self._writers[name].write_batch(batch, row_group_size=max(1, batch.num_rows))
 
     def finish(self, metadata: dict[str, Any]) -> None:
         """Write the rest and close the files; ``metadata`` goes into each of them."""
         self.flush()
+        self._behind.finish()
         text = json.dumps(metadata)
         for writer in self._writers.values():
             writer.add_key_value_metadata({METADATA_KEY: text})
@@ -178,6 +194,7 @@ class ParquetSink(TableSink):
 
     def abandon(self) -> None:
         """Let go of files that could not be written to their end: what is wrong has been said already."""
+        self._behind.stop()
         for writer in self._writers.values():
             with contextlib.suppress(OSError):
                 writer.close()
