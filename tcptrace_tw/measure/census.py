@@ -161,7 +161,7 @@ def use_port(source, port):  # type: ignore[no-untyped-def]
 
 @kernel
 def count_spans(rows, keys, sources, series):  # type: ignore[no-untyped-def]
-    """Take rows of ``time_wait``: a span counts in the second in which it ends, too."""
+    """Take rows of ``time_wait``: what is open at the end of a second was open at once, what ended before was not."""
     for i in range(rows.size):
         r = rows[i]
         port = np.int64(r.peer_port) if np.int64(r.holder) == ORIG else np.int64(0)
@@ -172,7 +172,7 @@ def count_spans(rows, keys, sources, series):  # type: ignore[no-untyped-def]
             meet(source, r.connection_id)
             entry_of(series, key, r.start).waiting += 1
             if r.end >= 0:
-                entry_of(series, key, r.end + NS).waiting -= 1
+                entry_of(series, key, r.end).waiting -= 1
 
 
 @kernel

@@ -439,7 +439,7 @@ CENSUS = Table(
         Column("ip", "ip", "The holder's address."),
         Column("peer_ip", "ip", "The peer's address."),
         Column("peer_port", "u2", "The peer's port, where the holder opened the connections; else 0."),
-        Column("time_wait", "u4", "Most TIME-WAIT spans open at once in this second."),
+        Column("time_wait", "u4", "TIME-WAIT spans of the holder open at the end of this second."),
         Column("active", "u4", "Connections of the holder open at the end of this second, not in TIME-WAIT."),
         Column("new", "u4", "Connections that began in this second."),
     ),
@@ -452,7 +452,7 @@ HOLDERS = Table(
         _id("connection_id", "The first incarnation that it held TIME-WAIT in."),
         Column("ip", "ip", "The address."),
         _time("time", "The second of its peak."),
-        Column("most_time_wait", "u4", "Most TIME-WAIT spans open at once."),
+        Column("most_time_wait", "u4", "Most TIME-WAIT spans open at once, looked at second by second."),
         Column("spans", "u4", "TIME-WAIT spans in all."),
     ),
 )
