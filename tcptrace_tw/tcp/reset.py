@@ -35,6 +35,7 @@ from tcptrace_tw.spec.words import (
     START_ACK,
 )
 from tcptrace_tw.tcp.fin import fin_not_received
+from tcptrace_tw.tcp.handshake import answers_unfit, refuses_echo
 from tcptrace_tw.tcp.oddities import expect_challenge
 from tcptrace_tw.tcp.places import (
     conn_at,
@@ -51,7 +52,6 @@ from tcptrace_tw.tcp.stale import is_stale
 from tcptrace_tw.tcp.state import (
     ABORTED,
     ACKED,
-    ECHO_VALID,
     FIN_SENT,
     HAS_RST,
     IGNORES_RST,
@@ -66,7 +66,6 @@ from tcptrace_tw.tcp.state import (
     RST_SENT,
     RST_TAKEN,
     SAW_PLAIN,
-    TS_ON_SYN,
     TWO_MSL,
     WINDOW_CLOSED,
     WSCALE_ON_SYN,
@@ -209,25 +208,6 @@ def note_answered(st, k, frame):  # type: ignore[no-untyped-def]
     span = span_at(st, np.int64(tcb_at(st, k).span))
     if np.int64(span.end_reason) == END_ASSASSINATED and np.int64(span.answered_frame) < 0:
         span.answered_frame = frame
-
-
-@kernel
-def answers_unfit(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
-    """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
-    known = np.int64(rcv.segments) > 0
-    return known and np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and np.int64(seg.seq[i]) != np.int64(snd.snd_nxt)
-
-
-@kernel
-def refuses_echo(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
-    """Whether a RST answers a SYN+ACK whose TSecr is older than the SYN: Linux stays in SYN-SENT (PAWSActive)."""
-    if np.int64(snd.bits) & TS_ON_SYN == 0 or np.int64(rcv.bits) & ECHO_VALID == 0:
-        return False
-    if np.int64(snd.last_flags) & (SYN | ACK) != SYN or np.int64(rcv.last_flags) & (SYN | ACK) != SYN | ACK:
-        return False
-    echoed = np.int64(rcv.ts_echoed)
-    is_older = seq_gt(np.int64(snd.first_tsval), echoed)
-    return np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and echoed != 0 and is_older
 
 
 @kernel

@@ -327,10 +327,8 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
     seq = np.int64(seg.seq[i])
     now = st.regs[NOW]
     frame = np.int64(seg.frame[i])
-    repeats_fin = False
-    if flags & FIN and np.int64(snd.bits) & FIN_SENT:
-        repeats_fin = end == (np.int64(snd.fin_seq) + 1) & MASK
-    if repeats_fin:
+    repeats_fin = flags & FIN != 0 and np.int64(snd.bits) & FIN_SENT != 0
+    if repeats_fin and end == (np.int64(snd.fin_seq) + 1) & MASK:
         fin_again(st, k, seg, i)
     if flags & ACK:
         snd_acks(st, c, side, seg, i, np.int64(seg.ack[i]))
