@@ -190,22 +190,3 @@ def infer_syn(st, p, ack, seg, i):  # type: ignore[no-untyped-def]
         t.wscale = 14  # not known: the widest
     if np.int64(t.state) == CLOSED:
         move(st, p, SND_SYN, BASIS_INFERRED, st.regs[NOW], seg.frame[i])
-
-
-@kernel
-def answers_unfit(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
-    """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
-    known = np.int64(rcv.segments) > 0
-    return known and np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and np.int64(seg.seq[i]) != np.int64(snd.snd_nxt)
-
-
-@kernel
-def refuses_echo(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
-    """Whether a RST answers a SYN+ACK whose TSecr is older than the SYN: Linux stays in SYN-SENT (PAWSActive)."""
-    if np.int64(snd.bits) & TS_ON_SYN == 0 or np.int64(rcv.bits) & ECHO_VALID == 0:
-        return False
-    if np.int64(snd.last_flags) & (SYN | ACK) != SYN or np.int64(rcv.last_flags) & (SYN | ACK) != SYN | ACK:
-        return False
-    echoed = np.int64(rcv.ts_echoed)
-    is_older = seq_gt(np.int64(snd.first_tsval), echoed)
-    return np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and echoed != 0 and is_older

@@ -35,7 +35,6 @@ from tcptrace_tw.spec.words import (
     START_ACK,
 )
 from tcptrace_tw.tcp.fin import fin_not_received
-from tcptrace_tw.tcp.handshake import answers_unfit, refuses_echo
 from tcptrace_tw.tcp.oddities import expect_challenge
 from tcptrace_tw.tcp.places import (
     conn_at,
@@ -70,6 +69,7 @@ from tcptrace_tw.tcp.state import (
     WINDOW_CLOSED,
     WSCALE_ON_SYN,
 )
+from tcptrace_tw.tcp.syn_sent import answers_unfit, refuses_echo
 from tcptrace_tw.tcp.time_wait import drop_span, end_span, since
 from tcptrace_tw.tcp.transitions import RETRACT_TIME_WAIT, move, receive, retract, take_back
 
