@@ -1,5 +1,6 @@
 """The real command in a process of its own: start-up, help, pipes and colours."""
 
+import os
 import re
 import resource
 import subprocess
@@ -60,3 +61,25 @@ def test_the_readme_shows_what_a_command_prints(command, text):
 
 def test_the_readme_has_the_help_a_report_a_ladder_and_a_rule():
     assert [command.split()[1] for command, _ in readme.blocks()] == ["report", "show", "rules", "--help"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("chek", "x.pcap"), "Did you mean 'check'?"),
+        (("report", "x.pcap", "--filtr", "port 80"), "--filter"),
+        (("report", "fixtures/kernel-half-close/captur.pcap"), "did you mean fixtures/kernel-half-close/capture.pcap?"),
+        (("report", "fixtures/kernel-half-close/capture.pcap", "--profile", "freebds"), "did you mean freebsd?"),
+        (("rules", "LA01"), "did you mean LA001?"),
+        (("show", "fixtures/kernel-half-close/capture.pcap", "-c", "99"), "there are 1 to 1"),
+        (("show", "fixtures/kernel-half-close/capture.pcap", "-c", "1", "--time-format", "utcc"), "rel, delta, utc"),
+        (("report", "nowhere/at/all.pcap"), "check the path"),
+    ],
+)
+def test_an_error_says_what_could_have_been_meant(arguments, said):
+    done = run(*arguments, cwd=readme.ROOT, env={**os.environ, "COLUMNS": "200", "TERM": "dumb"})
+
+    assert done.returncode in (2, 3)
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -6,6 +6,7 @@ Packed data is recognised by its magic and unpacked in a thread of its own, a bo
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import os
 import select
@@ -334,7 +335,18 @@ def _waitable(fileno: int) -> int | None:
 
 def _advice(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file; check the path"
+        near = _alike(str(error.filename or ""))
+        return f"there is no such file; did you mean {near}?" if near else "there is no such file; check the path"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied); run as a user that may, or change its mode"
     return f"cannot be opened: {error.strerror or error}"
+
+
+def _alike(name: str) -> str:
+    """The path in the same folder whose name is nearest; empty where none is near."""
+    folder, last = os.path.split(name)
+    try:
+        found = difflib.get_close_matches(last, os.listdir(folder or "."), 1, cutoff=0.75)
+    except OSError:
+        return ""
+    return os.path.join(folder, found[0]) if found else ""

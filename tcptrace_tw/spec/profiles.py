@@ -3,6 +3,7 @@
 A profile says how long 2MSL is, which segments restart TIME-WAIT, and which SYNs a host in TIME-WAIT accepts.
 """
 
+import difflib
 from typing import NamedTuple
 
 import numpy as np
@@ -124,8 +125,10 @@ def profile(name: str, two_msl_s: float | None = None) -> Profile:
     for p in PROFILES:
         if p.name == name:
             return p if two_msl_s is None else p._replace(two_msl_ns=int(two_msl_s * NS))
-    known = ", ".join(p.name for p in PROFILES)
-    raise UsageError(f"profile {name!r} is not known; the profiles are {known}")
+    known = [p.name for p in PROFILES]
+    near = difflib.get_close_matches(name.lower(), known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"profile {name!r} is not known; {hint}the profiles are {', '.join(known)}")
 
 
 def syn_acceptance_table(p: Profile) -> NDArray[np.uint8]:
