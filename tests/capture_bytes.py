@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.reader import Reader
+from tcptrace_tw.capture.window import Stream
 
 ETHERNET, SLL, SLL2, NULL, LOOP, RAW = 1, 113, 276, 0, 108, 101
 TIMESTAMPS = b"\x01\x01\x08\x0a" + struct.pack("!II", 1000, 2000)
@@ -43,7 +44,12 @@ class Read(NamedTuple):
 
 def read(data: bytes, *, compiled: bool = False, step: int = 1 << 30, **settings: int) -> Read:
     """All segments of a file as dicts in the form of ``tests.naive.decode``."""
-    reader = Reader(Bytes(data, step=step), compiled=compiled, **settings)
+    return read_stream(Bytes(data, step=step), compiled=compiled, **settings)
+
+
+def read_stream(stream: Stream, *, compiled: bool = False, **settings: int) -> Read:
+    """The same, of a stream."""
+    reader = Reader(stream, compiled=compiled, **settings)
     rows: list[dict[str, object]] = []
     for batch in reader.batches():
         names = batch._fields

@@ -218,6 +218,12 @@ def allowed() -> dict[str, str]:
     return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|$", PAGE.read_text(), re.MULTILINE))
 
 
+def counted() -> dict[str, tuple[int, int]]:
+    """Captures of public test suites whose TCP frames differ: how many the tool sees, and tshark."""
+    rows = re.findall(r"^\| `([^`]+)` \| (\d+) \| (\d+) \| [^|]+ \|$", PAGE.read_text(), re.MULTILINE)
+    return {name: (int(ours), int(theirs)) for name, ours, theirs in rows}
+
+
 def rewrite() -> None:
     """Write the list anew."""
     rows = []

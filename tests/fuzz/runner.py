@@ -6,6 +6,7 @@ import argparse
 import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from tests.fuzz import mutate, seeds, targets
 
 HANG_S = 5
+"""Of processor time, because a busy machine makes everything slow; and twelve times as long by the clock."""
 RSS_MB = 500
 WARM_UP_S, WARM_UP_CASES = 120, 40
 """The first cases of a worker also pay for imports, and for kernels that are compiled where they are first needed."""
@@ -98,6 +100,7 @@ def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[in
     args = argparse.Namespace(**options)
     start = seeds.load(args.seeds)
     target = targets.TARGETS[args.target]
+    faulthandler.register(signal.SIGPROF, chain=True)  # a traceback, then the end
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case"
         warm = at.value + WARM_UP_CASES
@@ -106,7 +109,9 @@ def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[in
             number = numbers[at.value]
             data = mutate.case(number, start, args.run)
             path.write_bytes(data)
-            faulthandler.dump_traceback_later(HANG_S if at.value >= warm else WARM_UP_S, exit=True)
+            patience = HANG_S if at.value >= warm else WARM_UP_S
+            signal.setitimer(signal.ITIMER_PROF, patience)
+            faulthandler.dump_traceback_later(12 * patience, exit=True)
             try:
                 target(path, number)
                 if targets.rss_mb() > RSS_MB:
@@ -120,6 +125,7 @@ def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[in
                 if targets.rss_mb() > RSS_MB:
                     at.value += 1
                     os._exit(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             faulthandler.cancel_dump_traceback_later()
             at.value += 1
 
