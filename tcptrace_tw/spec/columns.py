@@ -433,9 +433,9 @@ ODDITIES = Table(
 
 CENSUS = Table(
     "census",
-    "holder and second",
+    "holder, and second in which something changed",
     (
-        _time("time", "Start of the second."),
+        _time("time", "Start of the second; in a long capture of many holders steps are 2, 4, ... s wide."),
         Column("ip", "ip", "The holder's address."),
         Column("peer_ip", "ip", "The peer's address."),
         Column("peer_port", "u2", "The peer's port, where the holder opened the connections; else 0."),
