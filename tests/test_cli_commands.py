@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from tcptrace_tw import load, pipeline
 from tcptrace_tw.cli.app import app
+from tcptrace_tw.cli.run import shorthand
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.spec.columns import TABLES
 from tests import report_pipeline
@@ -191,6 +192,17 @@ def test_several_files_name_the_file_of_a_frame():
     assert run("check", "a.pcap", "b.pcap").stdout.startswith("a.pcap:9: RU002")
     assert "files" not in run("report", "lab.pcap").stdout
     assert "2 files" in run("report", "a.pcap", "b.pcap").stdout
+
+
+def test_many_files_are_named_by_a_glob_that_means_just_them(tmp_path):
+    names = [f"ring-{number}.pcap" for number in range(12)]
+    for name in names:
+        (tmp_path / name).touch()
+
+    assert "tcptrace-tw show 'ring-*.pcap' --finding" in run("report", *names).stdout
+    assert "tcptrace-tw show ring-0.pcap ring-1.pcap ring-2.pcap --finding" in run("report", *names[:3]).stdout
+    assert shorthand(["a/x.pcap", "b/y.pcap", "c/z.pcap"]) == ["a/x.pcap", "b/y.pcap", "c/z.pcap"]
+    assert shorthand(names[:2]) == names[:2]
 
 
 def test_a_written_folder_loads_into_pandas():

@@ -67,7 +67,7 @@ def report(
     else:
         from tcptrace_tw.report.terminal import draw
 
-        draw(digest, run.console(color), captures)
+        draw(digest, run.console(color), run.shorthand(captures))
 
 
 def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
@@ -85,7 +85,7 @@ def _write_page(html: str, digest: "Digest", captures: list[str], settings: "Set
     from tcptrace_tw.report.headline import headline
     from tcptrace_tw.report.html_report import document
 
-    page = document(digest, captures, _stories(digest, captures, settings))
+    page = document(digest, run.shorthand(captures), _stories(digest, captures, settings))
     if html == "-":
         print(page, end="")
         return

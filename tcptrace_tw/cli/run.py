@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import glob
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tcptrace_tw.pipeline import Settings, Sink, Summary
 
+_MANY = 3
 FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -141,6 +143,17 @@ def _remarks(summary: "Summary") -> Iterator[str]:
         return
     skipped = ", ".join(f"{reason} {count}" for reason, count in list(capture.skipped.items())[:3])
     yield f"{where}: no TCP segment in {capture.frames} frames ({skipped}); is it the right capture, the right filter?"
+
+
+def shorthand(captures: Sequence[str]) -> list[str]:
+    """What a command to paste calls the captures: one glob, where it names just these files."""
+    if len(captures) < _MANY or any("://" in name or glob.has_magic(name) for name in captures):
+        return list(captures)
+    begin = os.path.commonprefix(list(captures))  # noqa: RUF071 (letters are meant, not parts of the path)
+    ends = [name[len(begin) :][::-1] for name in captures]
+    end = os.path.commonprefix(ends)[::-1]  # noqa: RUF071 (the same)
+    pattern = f"{begin}*{end}"
+    return [pattern] if sorted(glob.glob(pattern)) == sorted(captures) else list(captures)
 
 
 def has_several_files(captures: Sequence[str]) -> bool:
