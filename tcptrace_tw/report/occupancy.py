@@ -1,8 +1,9 @@
 """How many endpoints were in TIME-WAIT at once: over time, and for each pool of a holder.
 
 A pool is what runs out: the ports of a client towards one server port, or the entries of one server port.
-Spans are kept as steps up and down in bins of time. There are at most ``_LIMIT`` bins: when more are
-needed they grow to twice their width, so memory is bounded and short captures are exact to a millisecond.
+Spans are kept as steps up and down in bins of time, once for all and once by pool. There are at most ``_LIMIT``
+bins of each kind: when more are needed they grow to twice their width, so memory is bounded and short captures are
+exact to a millisecond.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from tcptrace_tw.spec.words import ORIG, RESP
 
 Ints = NDArray[np.int64]
 
-_LIMIT = 1 << 20
+_LIMIT = 1 << 18
 _FINEST = 20  # 2**20 ns
 _POOL_SHIFT = 42
 _MOST_POOLS = (1 << 20) - 1
@@ -65,8 +66,8 @@ class Occupancy:
     def __init__(self) -> None:
         self.spans = 0
         self._starts, self._ends = _Steps(), _Steps()
+        self._all_starts, self._all_ends = _Steps(), _Steps()
         self._pools = Groups(_MOST_POOLS)  # too many to tell apart: the first one takes the rest
-        self._found: tuple[Ints, Ints, int] | None = None
         self._pool_spans = np.zeros(0, np.int64)
         self._pool_ns = np.zeros(0, np.float64)
         self._pool_first, self._pool_last = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -76,7 +77,6 @@ class Occupancy:
         if not rows.size:
             return
         self.spans += rows.size
-        self._found = None
         pool, start, end = self._pool_numbers(rows), *(np.ascontiguousarray(rows[name]) for name in ("start", "end"))
         ended = end != -1
         self._grow()
@@ -85,17 +85,18 @@ class Occupancy:
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
         np.minimum.at(self._pool_first, pool, start)
         np.maximum.at(self._pool_last, pool, start)
+        pool, over = pool << _POOL_SHIFT, end[ended]
         self._starts.add(pool, start)
-        self._ends.add(pool[ended], end[ended])
+        self._ends.add(pool[ended], over)
+        self._all_starts.add(0, start)
+        self._all_ends.add(0, over)
 
     def curve(self, until: int | None = None, steps: int = 120) -> Curve:
         """All holders together, in at most ``steps`` steps from the first span to ``until`` or the last end."""
-        keys, changes, shift = self._levels()
-        if not keys.size:
+        bins, changes, shift = _merged(self._all_starts, self._all_ends)
+        if not bins.size:
             return Curve()
-        bins = keys & _TIME_MASK
-        order = np.argsort(bins << 1 | (changes < 0))  # in one bin all that begin come first
-        bins, level = bins[order], np.cumsum(changes[order])
+        level = np.cumsum(changes)
         peak = int(level.argmax())
         last = max(int(bins[-1]), (until or 0) >> shift)
         width = max(1, -(-(last - int(bins[0]) + 1) // steps))
@@ -109,7 +110,7 @@ class Occupancy:
 
     def pools(self, most: int = 20) -> list[Pool]:
         """The pools with the highest peaks, highest first."""
-        keys, changes, _ = self._levels()
+        keys, changes, _ = _merged(self._starts, self._ends)
         if not keys.size:
             return []
         of_pool, level = keys >> _POOL_SHIFT, np.cumsum(changes)
@@ -133,21 +134,6 @@ class Occupancy:
     def pool_count(self) -> int:
         """How many pools there are."""
         return len(self._pools.rows)
-
-    def _levels(self) -> tuple[Ints, Ints, int]:
-        """All steps by pool and time, up before down in one bin; what each changes; and the bins' width."""
-        if self._found is None:
-            self._found = self._ordered()
-        return self._found
-
-    def _ordered(self) -> tuple[Ints, Ints, int]:
-        shift = max(self._starts.settle(), self._ends.settle())
-        self._starts.coarsen(shift)
-        self._ends.coarsen(shift)
-        keys = np.concatenate((self._starts.keys, self._ends.keys))
-        changes = np.concatenate((self._starts.counts, -self._ends.counts))
-        order = np.argsort(keys, kind="stable")
-        return keys[order], changes[order], shift
 
     def _pool_numbers(self, rows: NDArray[Any]) -> Ints:
         """A client's entries pool by the peer's address and port, a server's by its own port."""
@@ -180,8 +166,8 @@ class _Steps:
         self._waiting: list[Ints] = []
         self._waiting_size = 0
 
-    def add(self, pool: Ints, times: Ints) -> None:
-        self._waiting.append(pool << _POOL_SHIFT | times >> self._shift)
+    def add(self, pool: Ints | int, times: Ints) -> None:
+        self._waiting.append(pool | times >> self._shift)
         self._waiting_size += times.size
         if self._waiting_size > _LIMIT:
             self.settle()
@@ -207,6 +193,17 @@ class _Steps:
             bins = (self.keys & _TIME_MASK) >> (shift - self._shift)
             self.keys, self.counts = _runs(self.keys & ~_TIME_MASK | bins, self.counts)
         self._shift = max(shift, self._shift)
+
+
+def _merged(starts: _Steps, ends: _Steps) -> tuple[Ints, Ints, int]:
+    """All steps by pool and time, up before down in one bin; what each changes; and the bins' width as a shift."""
+    shift = max(starts.settle(), ends.settle())
+    starts.coarsen(shift)
+    ends.coarsen(shift)
+    keys = np.concatenate((starts.keys, ends.keys))
+    changes = np.concatenate((starts.counts, -ends.counts))
+    order = np.argsort(keys, kind="stable")
+    return keys[order], changes[order], shift
 
 
 def _runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
