@@ -377,7 +377,7 @@ RST_INJECTED = Rule(
         Grade(goes_on, WARNING, LIKELY, "the endpoint goes on, but sends no new data"),
         Grade(always, WARNING, LIKELY, "signs of a device on the path"),
     ),
-    message="a RST in the name of {ip}:{port} towards {peer_ip}:{peer_port} was not made by it[: it went on{continued_frame:?}][: another came, above all that it had sent{ladder_frame:?}]",
+    message="a RST in the name of {ip}:{port} towards {peer_ip}:{peer_port} was not made by it[; it went on{continued_frame:?}][; another came, above all that it had sent{ladder_frame:?}][; its TTL differs by {ttl_delta:#}]",
     frames=("trigger_frame", "frame", "ladder_frame", "continued_frame", "continued_data_frame"),
     values=("ttl_delta", "ip_id_delta", "is_ip_id_counter", "trigger_gap_ns", "rtt_ns", "sender_seq_delta"),
     set_when=(

@@ -88,6 +88,8 @@ def half_close_long(oddities: Rows) -> Mask:
 FIN_WAIT_2_NS = 60_000_000_000
 """How long the common stacks wait in FIN-WAIT-2 for the peer's FIN (Linux tcp_fin_timeout, FreeBSD finwait2_timeout)."""
 
+DAY_NS = 86_400_000_000_000
+
 SHORTEST_FIN_WAIT_2_NS = 1_000_000_000
 """tcp_fin_timeout is set in whole seconds."""
 
@@ -273,7 +275,10 @@ HALF_CLOSE_LONG = Rule(
     summary="A connection was half closed for a minute and more: one end in FIN-WAIT-2, the other in CLOSE-WAIT.",
     table="oddities",
     predicate=half_close_long,
-    grades=(Grade(always, NOTICE, CONFIRMED),),
+    grades=(
+        Grade(lambda r: r.half_closed_ns < DAY_NS, NOTICE, CONFIRMED),
+        Grade(always, NOTICE, LIKELY, "a day and more: the capturing clock may have leapt"),
+    ),
     message="{ip}:{port} had closed, and {peer_ip}:{peer_port} stayed in CLOSE-WAIT for {half_closed_ns}[, to the end of the capture, and sent nothing{is_left_open:?}]",
     frames=("fin_frame", "peer_fin_frame"),
     values=("half_closed_ns", "is_left_open"),
@@ -338,8 +343,8 @@ TW_CENSUS_PEAK = Rule(
     message="{ip} held {most_time_wait:TIME-WAIT} at once, {spans} in all",
     frames=(),
     values=("most_time_wait", "spans"),
-    set_when=("two TIME-WAIT spans and more of one address overlap",),
-    not_set_when=("connections ended by RST: they have none",),
+    set_when=("two TIME-WAIT spans and more of one address are open at the end of the same second",),
+    not_set_when=("one span ends before the next begins", "connections ended by RST: they have none"),
     rfc=("RFC 9293 3.6",),
     remedy="Pool connections.",
     example="tw-census-peak",
