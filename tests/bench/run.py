@@ -27,6 +27,14 @@ for time, frame in dpkt.pcap.Reader(open(sys.argv[1], "rb")):
     tcp = dpkt.ethernet.Ethernet(frame).data.data
     tcp.seq, dpkt.tcp.parse_opts(tcp.opts)
 """
+UNPACK = """
+import sys
+from tcptrace_tw.capture.source import open_stream
+room = memoryview(bytearray(1 << 20))
+with open_stream(sys.argv[1]) as stream:
+    while stream.readinto(room):
+        pass
+"""
 READ = """
 import sys
 from tcptrace_tw import jit
@@ -52,6 +60,7 @@ def commands(capture: str, folder: str) -> dict[str, list[str]]:
     """The tools, each as a command line over one capture."""
     ours = [sys.executable, "-m", "tcptrace_tw"]
     return {
+        "unpack alone": [sys.executable, "-c", UNPACK, capture],
         "tcpdump filter": ["tcpdump", "-r", capture, "-w", "/dev/null", CONTROL],
         "ours: capture only": [sys.executable, "-c", READ, capture],
         "ours: report": [*ours, "report", capture],
@@ -95,7 +104,12 @@ def measure(command: Sequence[str], limit_s: float) -> Cost:
 
 def compare(written: Written, tools: Sequence[str], rounds: int, limit_s: float, folder: str) -> None:
     """Run the tools in turn, one round after the other, and print one line for each."""
-    chosen = {name: line for name, line in commands(written.path, folder).items() if name in tools}
+    is_packed = not written.path.endswith(".pcap")
+    chosen = {
+        name: line
+        for name, line in commands(written.path, folder).items()
+        if name in tools and (is_packed or name != "unpack alone")
+    }
     costs: dict[str, list[Cost]] = {name: [] for name in chosen}
     for number in range(rounds + 1):  # the first round warms the caches and is not counted
         for name, line in chosen.items():
@@ -109,13 +123,13 @@ def compare(written: Written, tools: Sequence[str], rounds: int, limit_s: float,
 
 
 def report(written: Written, costs: dict[str, list[Cost]]) -> None:
-    """Print medians; the ratio is to the first tool, the median of the ratios of each round."""
+    """Print medians; the ratio is to the first tool that works, the median of the ratios of each round."""
     size = os.path.getsize(written.path)
     what = f"{written.segments:,} segments, {written.connections:,} connections, {size:,} bytes"
     print(f"\n{Path(written.path).name}: {what}")
     heads = f"{'tool':20} {'seconds':>8} {'spread':>13} {'ratio':>6} {'cpu s':>7} {'ratio':>6}"
     print(f"{heads} {'M seg/s':>8} {'peak MB':>8}")
-    base = next(iter(costs.values()))
+    base = next((runs for runs in costs.values() if runs and runs[-1].is_good), [])
     for name, runs in costs.items():
         if not runs or not runs[-1].is_good:
             print(f"{name:20} {'not here' if not runs else 'failed or took too long'}")
@@ -146,7 +160,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="0.01 makes every workload a hundred times smaller")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that one run may take")
     parser.add_argument("--packed", choices=["gzip", "zstd"], action="append", default=[], help="also packed so")
-    parser.add_argument("--tools", nargs="+", default=list(commands("", ""))[:5], help="default: all but the slow ones")
+    parser.add_argument("--tools", nargs="+", default=list(commands("", ""))[:6], help="default: all but the slow ones")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.dir or Path(scratch)

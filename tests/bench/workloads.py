@@ -84,6 +84,8 @@ class Workload:
     script: Script
     connections: int
     rate: float = 5_000.0
+    rtt_ms: float = 20.0
+    """Median round trip; they spread over two orders of magnitude."""
     clients: int = 200
     servers: int = 4
     ports: int = 28_000
@@ -109,6 +111,8 @@ def workloads(scale: float = 1.0) -> dict[str, Workload | tuple[Workload, ...]]:
     return {
         "short-100k": Workload("short-100k", SHORT, n(100_000)),
         "short-1m": Workload("short-1m", SHORT, n(1_000_000), clients=1000),
+        "serial-1m": Workload("serial-1m", SHORT, n(1_000_000), rate=1_000, rtt_ms=0.2, clients=1000),
+        "serial-3m": Workload("serial-3m", SHORT, n(3_000_000), rate=1_000, rtt_ms=0.2, clients=1000),
         "bulk": Workload("bulk", download, n(1_000), rate=500, captured=1400),
         "mixed": (
             Workload("mixed-short", SHORT, n(100_000), rate=5_000, captured=1400),
@@ -162,7 +166,7 @@ def _start(workload: Workload, connection: int) -> int:
 def _block(workload: Workload, first: int, count: int) -> Events:
     script, rng = workload.script, np.random.default_rng([workload.seed, first])
     number = np.arange(first, first + count)
-    rtt = rng.lognormal(np.log(20e6), 0.7, count).clip(2e5, 3e8)
+    rtt = rng.lognormal(np.log(workload.rtt_ms * 1e6), 0.7, count).clip(workload.rtt_ms * 1e4, workload.rtt_ms * 15e6)
     start = START_NS + (number * (1e9 / workload.rate)).astype(np.int64)
     time = start[:, None] + (rtt[:, None] * script.after_rtt).astype(np.int64) + script.after_ns
     client, cport, server = _endpoints(workload, number, rng)
