@@ -50,13 +50,14 @@ def analyze(
         0  198.19.2.20  5000    expired         0
     """
     from tcptrace_tw import pipeline
+    from tcptrace_tw.capture import ring
     from tcptrace_tw.report.manifest import metadata
     from tcptrace_tw.report.summary import SummarySink
     from tcptrace_tw.report.tables import ArrowSink
     from tcptrace_tw.report.trace import Trace
 
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    several = len(paths) > 1 or any(os.path.isdir(path) for path in paths)
+    several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
     settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
