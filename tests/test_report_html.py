@@ -8,8 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tcptrace_tw import analyze, cli
+from tcptrace_tw.cli.app import app
 from tcptrace_tw.report import html_report, svg
 from tcptrace_tw.report.html_ladder import ladder_html
 from tcptrace_tw.report.ladder import Head, Ladder, Note
@@ -146,10 +148,6 @@ def test_a_browser_makes_the_tables_sortable(written, tmp_path):
 
 
 def test_a_written_folder_makes_the_same_page(written, tmp_path, monkeypatch):
-    from typer.testing import CliRunner
-
-    from tcptrace_tw.cli.app import app
-
     folder = tmp_path / "out"
     assert CliRunner().invoke(app, ["analyze", str(DETOUR), "-o", str(folder)]).exit_code == 0
     page = CliRunner().invoke(app, ["report", str(folder), "--html", "-"])
@@ -159,12 +157,32 @@ def test_a_written_folder_makes_the_same_page(written, tmp_path, monkeypatch):
 
 
 def test_of_a_very_long_connection_the_page_has_the_state_changes(monkeypatch, tmp_path):
-    from typer.testing import CliRunner
-
-    from tcptrace_tw.cli.app import app
-
     monkeypatch.setattr("tcptrace_tw.cli.report._MOST_SEGMENTS", 5)
     page = Page(CliRunner().invoke(app, ["report", str(DETOUR), "--html", "-"]).stdout)
 
     assert "FIN-WAIT-1" in page.text
     assert "S. 0:0(0) ack 1" not in page.text
+
+
+def test_a_page_is_written_all_at_once_or_not_at_all(monkeypatch, tmp_path):
+    (tmp_path / "report.html").write_text("the old one")
+    monkeypatch.setattr("os.replace", lambda *names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    done = CliRunner().invoke(app, ["report", str(DETOUR), "--html", str(tmp_path / "report.html")])
+
+    assert done.exit_code == 2
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "the old one")]
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_work(tmp_path):
+    done = CliRunner().invoke(app, ["report", "missing.pcap", "--html", str(tmp_path / "no" / "report.html")])
+
+    assert done.exit_code == 2
+    assert "there is no folder" in done.stderr
+
+
+def test_a_span_of_time_may_leave_out_what_a_finding_names():
+    capture = str(FIXTURES / "kernel-nat-few-ports" / "capture.pcap")
+    for since in ("+2s", "+5s", "+8s"):
+        done = CliRunner().invoke(app, ["report", capture, "--html", "-", "--since", since])
+        assert done.exit_code == 0
+        Page(done.stdout)

@@ -1,6 +1,7 @@
 """``tcptrace-tw report``: the report on the terminal, as one JSON object, or as one HTML page."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,8 @@ def report(
     """What the capture is, how connections ended, who sat in TIME-WAIT, and what was found."""
     if as_json and html:
         raise UsageError("report: give either --json or --html FILE")
+    if html and not Path(html).parent.is_dir():
+        raise UsageError(f"--html {html}: there is no folder {Path(html).parent}")
     captures = run.sources(captures, files_from)
     settings = run.settings(
         profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
@@ -89,9 +92,22 @@ def _write_page(html: str, digest: "Digest", captures: list[str], settings: "Set
     if html == "-":
         print(page, end="")
         return
-    Path(html).write_text(page, encoding="utf-8")
+    _place(Path(html), page)
     if not quiet:
         run.complain(f"{html}: {headline(digest, 'notice')}")
+
+
+def _place(target: Path, page: str) -> None:
+    """Write the page all at once or not at all; what is no ordinary file, as a pipe, is written as it stands."""
+    if target.exists() and not target.is_file():
+        target.write_text(page, encoding="utf-8")
+        return
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":
@@ -118,5 +134,7 @@ def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "St
 
 
 def _told(trace: "Trace", numbers: list[int]) -> "Stories":
-    connections = [trace.connection(number) for number in numbers]
+    """Those that have a row: --since and --until may leave a connection out that a finding names."""
+    known = set(trace.table("connections")["connection_id"].to_pylist()) if numbers else set()
+    connections = [trace.connection(number) for number in numbers if number in known]
     return {one.connection_id: (one.story, one.ladder.ladder) for one in connections}
