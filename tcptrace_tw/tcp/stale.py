@@ -12,7 +12,7 @@ import numpy as np
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_SACK, HAS_TS, TRUNCATED
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt
-from tcptrace_tw.spec.states import TIME_WAIT
+from tcptrace_tw.spec.states import CLOSED, TIME_WAIT
 from tcptrace_tw.tcp.places import (
     conn_at,
     stale_at,
@@ -94,6 +94,8 @@ def open_stale(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
+    if np.int64(rcv.state) == CLOSED:
+        return  # a host without a socket tests nothing: it answers with RST
     snd.stale_segments += 1
     if np.int64(conn.stale_rows) >= MOST_STALE_ROWS:
         return

@@ -155,11 +155,19 @@ class Recording:
         ]
 
     def table(self, name: str) -> list[Row]:
-        """The rows of a table; those of oddities know whether a copy of a SYN was challenged."""
+        """The rows of a table; those of oddities know whether a copy of a SYN was challenged, stale segments whether
+        they came into TIME-WAIT.
+        """
+        if name == "stale_segments":
+            return [Row(row, is_in_time_wait=self._meets_time_wait(row)) for row in self.got.tables[name]]
         if name != "oddities":
             return self.got.tables[name]
         answers = {row.answer_frame for row in self.got.reuses}
         return [Row(row, is_copy_challenged=self._is_copy(row, answers)) for row in self.got.tables[name]]
+
+    def _meets_time_wait(self, row: Row) -> bool:
+        spans = [span for span in self.got.time_wait if span.connection_id == row.connection_id]
+        return any(span.ip == row.peer_ip and span.port == row.peer_port and span.start < row.time for span in spans)
 
     def _is_copy(self, row: Row, answers: set[int]) -> bool:
         trigger = row.challenge_trigger_frame or 0
@@ -211,13 +219,17 @@ def _is_text(row: Row) -> bool:
 
 
 def _is_paws_drop(row: Row) -> bool:
-    return _is_text(row) and row.verdict != "accepted"
+    return _is_text(row) and row.verdict != "accepted" and not row.is_in_time_wait
 
 
 def _is_paws_ack(row: Row) -> bool:
     """A pure ACK at RCV.NXT may be late by 1.2 times the retransmission timeout (Linux tcp_disordered_ack_check)."""
     lag = (row.ts_recent - row.tsval) % 2**32
-    return not _is_text(row) and (row.seq_delta > 0 or (row.seq_delta == 0 and lag > LEAST_REPLAY_TICKS))
+    return (
+        not _is_text(row)
+        and not row.is_in_time_wait
+        and (row.seq_delta > 0 or (row.seq_delta == 0 and lag > LEAST_REPLAY_TICKS))
+    )
 
 
 LEAST_REPLAY_TICKS = 240
@@ -317,6 +329,7 @@ COUNTED: tuple[Counted, ...] = (
         (
             Part("time_wait", "own", _has_stale_syns, ("TW006", "PA004", "RU004", "RU008"), lambda row: row.stale_syns),
             Part("resets", "peer", _is_stale_rst, ()),
+            Part("stale_segments", "peer", lambda row: row.is_in_time_wait, ("PA003", "PA005")),
         ),
         (), "TCP_RFC7323_TW_PAWS",
     ),
@@ -339,7 +352,8 @@ COUNTED: tuple[Counted, ...] = (
     ),
     Counted(
         ("TCPAbortOnTimeout",), "gave up",
-        (Part("resets", "own", lambda row: row.verdict == "timeout", ("RS007",)),), ("no segment",),
+        (Part("resets", "own", lambda row: row.verdict == "timeout", ("RS007",)),),
+        ("no segment", "lost before the tap"),
     ),
     Counted(("TCPAbortOnLinger", "TCPAbortOnMemory", "TCPAbortFailed"), "orphan let go at once"),
     Counted(("OutRsts",), "RST sent", (Part("resets", "own", _always, ()),), ("lost before the tap",)),

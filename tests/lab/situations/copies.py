@@ -56,3 +56,15 @@ def fin_doubled(lab):
     lab.relay.duplicate(fin_from(SERVER_PORT), 0.3)
     _one_life(lab)
     lab.sleep(0.6)
+
+
+@situation("data-doubled-after-close")
+def data_doubled_after_close(lab):
+    """Copies of a data segment of each side arrive after the close: the client's TIME-WAIT drops one for its timestamp
+    and begins anew, the server has no socket for the other.
+    """
+    for port, after_s in ((CLIENT_PORT, 1.2), (SERVER_PORT, 0.8)):
+        lab.relay.duplicate(lambda s, port=port: s.sport == port and s.payload, after_s)
+    lab.relay.one_way_s = 0.01
+    _one_life(lab)
+    lab.sleep(1.4)
