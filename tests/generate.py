@@ -45,6 +45,15 @@ class Plan:
     loss_before_tap: float = 0.0
     loss_behind_tap: float = 0.0
     has_ts: bool = True
+    tap_lag: float = 0.0
+    """By how much the tap may write a frame down too late: the order of the capture is not that of the wire."""
+    ack_delay: float = 0.0
+    """How long an ACK of text waits for company (RFC 9293 3.8.6.3)."""
+    keep_alive: float = 0.0
+    """After how much silence a probe is sent (RFC 9293 3.8.4); 0 for none."""
+    full_for: float = 0.0
+    """How long the client's receive buffer is full in the middle of the conversation: zero window, and probes of it."""
+    is_simultaneous_open: bool = False
 
 
 def random_plan(random: Random, *, is_lossy: bool = True) -> Plan:
@@ -75,6 +84,9 @@ class Conversation:
     resp_history: list[str]
     plan: Plan
     is_over: bool
+    orig_times_ns: list[int] = field(default_factory=list)
+    """When orig entered each state of its history but the first."""
+    resp_times_ns: list[int] = field(default_factory=list)
 
 
 class Wire:
@@ -107,7 +119,8 @@ class Wire:
         is_lost = share < 1 and random.random() < plan.loss_behind_tap
 
         def pass_tap() -> None:
-            self.frames.append(Frame(self.now_ns, *_after_time(frame)))
+            lag = int(random.random() * plan.tap_lag * MS) if plan.tap_lag else 0
+            self.frames.append(Frame(self.now_ns + lag, *_after_time(frame)))
             if not is_lost:
                 self.at(second, lambda: deliver(frame))
 
@@ -132,6 +145,7 @@ class Host:
     other: Host | None = None
     state: str = "CLOSED"
     history: list[str] = field(default_factory=list)
+    times_ns: list[int] = field(default_factory=list)
     snd_una: int = 0
     snd_nxt: int = 0
     rcv_nxt: int = 0
@@ -145,6 +159,10 @@ class Host:
     rto_ms: float = 200.0
     timer: int = 0
     ip_id: int = 0
+    is_full: bool = False
+    is_peer_full: bool = False
+    is_ack_due: bool = False
+    last_ns: int = 0
     on_established: Callable[[], None] = lambda: None
     on_fin: Callable[[], None] = lambda: None
 
@@ -153,6 +171,7 @@ class Host:
         self.history = self.history or [self.state]
         self.state = state
         self.history.append(state)
+        self.times_ns.append(self.wire.now_ns)
 
     # -- sending -----------------------------------------------------------------------------------------
 
@@ -166,9 +185,9 @@ class Host:
         options = Options(ts=ts, mss=1460, sack_ok=True, wscale=7) if is_syn else Options(ts=ts)
         ack = self.rcv_nxt if flags & ACK else 0
         if flags & ACK:
-            self.last_ack = ack
+            self.last_ack, self.is_ack_due = ack, False
         self.ip_id = self.ip_id % 65535 + 1
-        window = 65535 if is_syn else 512
+        window = 65535 if is_syn else 0 if self.is_full else 512
         frame = Frame(0, self.me, self.peer, flags, seq, length, ack, window, options, self.ip_id)
         assert self.other
         self.wire.carry(frame, self.share, self.other.receive)
@@ -226,7 +245,7 @@ class Host:
         """Send what may be sent: four segments in flight, and a FIN behind the last byte."""
         if self.state not in ("ESTABLISHED", "CLOSE-WAIT"):
             return
-        while self.unsent and len(self.sent) < 4:
+        while self.unsent and len(self.sent) < 4 and not self.is_peer_full:
             length = min(MSS, self.unsent)
             self.unsent -= length
             self.emit(PSH | ACK, length)
@@ -239,6 +258,7 @@ class Host:
 
     def receive(self, x: Frame) -> None:
         """A segment arrives."""
+        self.last_ns = self.wire.now_ns
         if self.state == "LISTEN":
             self.receive_in_listen(x)
         elif self.state == "SYN-SENT":
@@ -265,6 +285,12 @@ class Host:
             self.become("ESTABLISHED")
             self.send(ACK, self.snd_nxt)
             self.on_established()
+        elif x.flags & (SYN | ACK | RST) == SYN:  # simultaneous open
+            self.rcv_nxt = (x.seq + 1) % MODULUS
+            self.ts_recent = x.options.ts[0] if x.options.ts else 0
+            self.become("SYN-RECEIVED")
+            self.sent = [(self.iss, SYN | ACK, 0)]
+            self.send(SYN | ACK, self.iss)
 
     def receive_in_order(self, x: Frame) -> None:
         """The checks of RFC 9293 3.10.7.4, in order."""
@@ -276,10 +302,17 @@ class Host:
         if x.flags & SYN or (x.seg_len and ahead(end, self.rcv_nxt) <= 0):
             self.send_ack_of_repeat(x)
             return
+        if not x.seg_len and ahead(x.seq, self.rcv_nxt) == -1 and self.state != "SYN-RECEIVED":
+            self.send(ACK, self.snd_nxt)  # a probe
         self.note_timestamp(x)
+        was_full, self.is_peer_full = self.is_peer_full, x.window == 0
+        if self.is_peer_full and not was_full:
+            self.probe_window(300.0)
         self.acknowledge(x)
         if self.state == "CLOSED":
             return
+        if was_full and not self.is_peer_full:
+            self.output()
         if x.seg_len:
             self.waiting[x.seq] = (x.payload_len, bool(x.flags & FIN))
             self.take_text()
@@ -329,9 +362,49 @@ class Host:
             if self.state == "CLOSE-WAIT" and self.wire.plan.is_combined and not self.unsent:
                 self.close()
                 return
-        self.send(ACK, self.snd_nxt)
+        if has_fin or not self.wire.plan.ack_delay or self.is_ack_due or self.waiting:
+            self.send(ACK, self.snd_nxt)
+        else:
+            self.is_ack_due = True
+            self.wire.at(self.wire.plan.ack_delay, self.send_due_ack)
         if has_fin:
             self.on_fin()
+
+    # -- idle ----------------------------------------------------------------------------------------------
+
+    def send_due_ack(self) -> None:
+        """The delayed ACK has waited long enough."""
+        if self.is_ack_due and self.state != "CLOSED":
+            self.send(ACK, self.snd_nxt)
+
+    def fill(self) -> None:
+        """The application stops reading."""
+        self.is_full = True
+
+    def drain(self) -> None:
+        """The application reads again; the window opens."""
+        if self.is_full:
+            self.is_full = False
+            if self.state not in ("CLOSED", "TIME-WAIT"):
+                self.send(ACK, self.snd_nxt)
+
+    def probe_window(self, delay_ms: float) -> None:
+        """Ask a peer with a zero window whether it has opened (RFC 9293 3.8.6.1), as Linux does: without text."""
+
+        def probe() -> None:
+            if self.is_peer_full and self.state in ("ESTABLISHED", "CLOSE-WAIT") and self.unsent:
+                self.send(ACK, (self.snd_nxt - 1) % MODULUS)
+                self.probe_window(delay_ms * 2)
+
+        self.wire.at(delay_ms, probe)
+
+    def keep_alive(self) -> None:
+        """A probe after every silence (RFC 9293 3.8.4), as Linux sends it: one below SND.NXT, without text."""
+        silence_ms = self.wire.plan.keep_alive
+        if self.state in ("ESTABLISHED", "CLOSE-WAIT"):
+            if not self.sent and self.wire.now_ns - self.last_ns >= silence_ms * MS:
+                self.send(ACK, (self.snd_nxt - 1) % MODULUS)
+            self.wire.at(silence_ms, self.keep_alive)
 
 
 def _end(segment: tuple[int, int, int]) -> int:
@@ -362,10 +435,13 @@ def converse(
             b.iss = (before[1].snd_nxt + 65537) % MODULUS
     _give_them_work(wire, plan, a, b)
     a.connect(echo)
+    if plan.is_simultaneous_open:
+        b.state = "CLOSED"
+        wire.at(plan.delay * random.random() / 2, b.connect)
     wire.run(start_ns + 50_000 * MS)
     frames = sorted(wire.frames, key=lambda frame: frame.time_ns)
     is_over = not a.sent and not b.sent
-    return Conversation(frames, a.history, b.history, plan, is_over), (a, b)
+    return Conversation(frames, a.history, b.history, plan, is_over, a.times_ns, b.times_ns), (a, b)
 
 
 def _give_them_work(wire: Wire, plan: Plan, a: Host, b: Host) -> None:
@@ -389,6 +465,11 @@ def _give_them_work(wire: Wire, plan: Plan, a: Host, b: Host) -> None:
         wire.at(plan.lag, second.close)
 
     a.on_established = talk
+    if plan.full_for:
+        wire.at(35.0 + 2 * plan.delay, a.fill)
+        wire.at(35.0 + 2 * plan.delay + plan.full_for, a.drain)
+    if plan.keep_alive:
+        wire.at(plan.keep_alive, a.keep_alive)
     if plan.closer in ("client", "server"):
         second.on_fin = follow
 

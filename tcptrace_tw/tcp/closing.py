@@ -63,7 +63,7 @@ def close_sent(st, c, side, seg, i, ahead):  # type: ignore[no-untyped-def]
     note_unseen_ack(tcb_at(st, k), tcb_at(st, p), seg, i)
     was_reset = without_reset(st, k, now, frame)
     is_answered = is_before_own_answer(st, p, ahead)
-    crosses = is_before_peers_fin(st, k, p, seg, i)
+    crosses = is_before_peers_fin(st, k, p, seg, i, ahead)
     is_proved = crosses and without_peers_fin(st, k, now, frame) and not was_reset
     move(st, k, SND_FIN, BASIS_SENT, now, frame)
     if is_answered:

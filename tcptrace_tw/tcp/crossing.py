@@ -11,13 +11,23 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
-from tcptrace_tw.spec.columns import ACK
+from tcptrace_tw.spec.columns import ACK, FIN
 from tcptrace_tw.spec.seq import seq_gt
 from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, RCV_FIN, RCV_RST, SND_FIN, TIME_WAIT
 from tcptrace_tw.spec.words import BASIS_ASSUMED, BASIS_CONFIRMED, BASIS_SENT, START_FIN
 from tcptrace_tw.tcp.places import reset_at, tcb_at
 from tcptrace_tw.tcp.reset import last_reset
-from tcptrace_tw.tcp.state import ENTERED_FIN_WAIT_1, FIN_ACKS_UNSEEN, FIN_RECEIVED, FIN_SENT, NOW, PENDING, RST_TAKEN
+from tcptrace_tw.tcp.state import (
+    ACKED_FROM_BEYOND,
+    ENTERED_FIN_WAIT_1,
+    FIN_ACKED,
+    FIN_ACKS_UNSEEN,
+    FIN_RECEIVED,
+    FIN_SENT,
+    NOW,
+    PENDING,
+    RST_TAKEN,
+)
 from tcptrace_tw.tcp.time_wait import enter_time_wait
 from tcptrace_tw.tcp.transitions import (
     RETRACT_CLOSE,
@@ -32,8 +42,27 @@ from tcptrace_tw.tcp.transitions import (
 
 
 @kernel
-def is_before_peers_fin(st, k, p, seg, i):  # type: ignore[no-untyped-def]
+def note_ack_from_beyond(snd, rcv, seg, i, ahead):  # type: ignore[no-untyped-def]
+    """Remember that the sender acknowledges the peer's FIN from one number behind what it has shown.
+
+    If that number was its own FIN, lost before the tap, then it had sent it before the peer's FIN came: who closes
+    after that acknowledges first from before the FIN, or not before the peer has repeated its own.
+    """
+    if (
+        ahead != 1
+        or np.int64(seg.flags[i]) & (ACK | FIN) != ACK
+        or np.int64(rcv.bits) & (FIN_SENT | FIN_ACKED) != FIN_SENT
+    ):
+        return
+    if seq_gt(np.int64(seg.ack[i]), np.int64(rcv.fin_seq)) and np.int64(rcv.fin_repeats) == 0:
+        snd.bits |= ACKED_FROM_BEYOND
+
+
+@kernel
+def is_before_peers_fin(st, k, p, seg, i, ahead):  # type: ignore[no-untyped-def]
     """Whether the FIN of ``k`` was sent before the peer's FIN came, although the tap had shown that one."""
+    if np.int64(tcb_at(st, k).bits) & ACKED_FROM_BEYOND and ahead == 0:
+        return True  # it is sent again; its ACK field is not the one of the first time
     if np.int64(tcb_at(st, p).bits) & FIN_SENT == 0 or np.int64(tcb_at(st, k).bits) & FIN_RECEIVED == 0:
         return False
     return np.int64(seg.flags[i]) & ACK == 0 or not seq_gt(np.int64(seg.ack[i]), np.int64(tcb_at(st, p).fin_seq))

@@ -80,7 +80,9 @@ def syn_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     if np.int64(rcv.bits) & ISS_KNOWN == 0:
         infer_syn(st, p, ack, seg, i)
     prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
-    if again:
+    # The first SYN+ACK of a simultaneous open has the number of the SYN before it.
+    is_first = np.int64(conn.opened) == OPENED_SIMULTANEOUS and np.int64(snd.last_flags) & (SYN | ACK) == SYN
+    if again and not is_first:
         if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
             if np.int64(seg.options[i]) & HAS_TS and np.int64(seg.tsval[i]) == np.int64(snd.first_tsval):
                 expect_challenge(st, c, 1 - side, frame)  # the clock stands still: the network's copy, no repetition

@@ -42,11 +42,13 @@ from tcptrace_tw.tcp.closing import (
     into_time_wait,
     time_wait_receives,
 )
+from tcptrace_tw.tcp.crossing import note_ack_from_beyond
 from tcptrace_tw.tcp.duplicate import is_duplicate_frame, take_fingerprints
 from tcptrace_tw.tcp.evidence import remember_ack, snd_acks
 from tcptrace_tw.tcp.handshake import syn_arrives
 from tcptrace_tw.tcp.history import count_segment, note_history
 from tcptrace_tw.tcp.incarnation import incarnation_of
+from tcptrace_tw.tcp.midstream import begin_midstream, is_lost_text
 from tcptrace_tw.tcp.oddities import (
     follow_oddity,
     note_half_close,
@@ -88,7 +90,6 @@ from tcptrace_tw.tcp.state import (
     OUT_STALE,
     OUT_TRANSITIONS,
     PLACE_MASK,
-    RCV_KNOWN,
     RESTART_OTHER_ACK,
     RESTART_STALE,
     SAW_PLAIN,
@@ -102,9 +103,6 @@ from tcptrace_tw.tcp.transitions import (
     move,
     receive,
 )
-
-MOST_LOST_MIDSTREAM = 1 << 24
-"""Mid-stream more than this is not bytes that were lost, but numbers that are not believed."""
 
 
 @kernel
@@ -282,28 +280,6 @@ def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def begin_midstream(st, c, side, seq, ack, flags):  # type: ignore[no-untyped-def]
-    """The first numbers of an endpoint whose SYN was not captured (semantics: 2.1, 9.5)."""
-    snd = tcb_at(st, 2 * c + side)
-    rcv = tcb_at(st, 2 * c + 1 - side)
-    if np.int64(snd.bits) & NXT_KNOWN == 0:
-        snd.iss = seq
-        snd.snd_una = seq
-        snd.snd_nxt = seq
-        snd.bits |= NXT_KNOWN
-    if np.int64(rcv.bits) & RCV_KNOWN == 0:
-        rcv.rcv_nxt = seq
-        rcv.bits |= RCV_KNOWN
-    if np.int64(rcv.bits) & NXT_KNOWN == 0 and flags & ACK:
-        rcv.iss = ack
-        rcv.snd_una = ack
-        rcv.snd_nxt = ack
-        rcv.bits |= NXT_KNOWN
-        snd.rcv_nxt = ack
-        snd.bits |= RCV_KNOWN
-
-
-@kernel
 def fits(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
     """First, check sequence number: near what the sender has sent, or near what the receiver expects."""
     window = np.int64(rcv.window_max)
@@ -337,6 +313,7 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
             # Data before the third ACK was seen: it was not captured.
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
+    note_ack_from_beyond(snd, rcv, seg, i, ahead)
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
@@ -352,14 +329,6 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.bits |= FIN_SENT
         note_half_close(st, c, k)
         close_sent(st, c, side, seg, i, ahead)
-
-
-@kernel
-def is_lost_text(t, size):  # type: ignore[no-untyped-def]
-    """Whether bytes that the peer acknowledges are text that the capture lacks: mid-stream it may be a probe's byte."""
-    if np.int64(t.segments) == 0:
-        return False
-    return np.int64(t.bits) & ISS_KNOWN != 0 or 1 < size <= MOST_LOST_MIDSTREAM
 
 
 @kernel

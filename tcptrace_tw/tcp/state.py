@@ -140,7 +140,8 @@ TCB = in_lines(
     WINDOW_CLOSED,  # the window of its last segment was 0
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
-) = (1 << i for i in range(20))
+    ACKED_FROM_BEYOND,  # its first ACK of the peer's FIN, which was sent once, lay one behind what it had shown
+) = (1 << i for i in range(21))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
