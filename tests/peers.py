@@ -35,6 +35,12 @@ class Stream:
     segments: int = 0
     fins: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Endpoint, and sequence number behind the data and ACK field of its first FIN."""
+    ahead: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    """Endpoint, and the sequence numbers of what it sent before its first FIN."""
+
+    def is_acked_beyond(self) -> bool:
+        """Whether an endpoint had sent something from behind its FIN before that FIN was captured."""
+        return any(end + 1 in self.ahead.get(endpoint, ()) for endpoint, (end, _) in self.fins.items())
 
     def closes(self) -> str:
         """``one``, ``both`` (neither FIN acknowledges the other) or ``none``; who the one is says ``closer``."""
@@ -75,6 +81,8 @@ def streams(path: Path) -> list[Stream] | None:
         each.segments += 1
         bits, size = int(flags, 16), int(length or 0)
         each.counted |= done_bits(bits, size)
+        if (ip or ip6, port) not in each.fins:
+            each.ahead.setdefault((ip or ip6, port), set()).add(int(seq))
         if bits & FIN and bits & ACK:  # RFC 9293 3.10.7.4: without ACK it is dropped
             each.fins.setdefault((ip or ip6, port), ((int(seq) + size) & 0xFFFFFFFF, int(ack)))
     return list(found.values())
@@ -120,7 +128,8 @@ def differences(got: Result, theirs: list[Stream]) -> list[Difference]:
         ):
             if one != other:
                 is_first = what == "completeness" and row.completeness == stream.counted
-                reason = "first-segment" if is_first else _why_other(got, row)
+                is_again = what == "active closer" and row.active_closer == "both" and stream.is_acked_beyond()
+                reason = "first-segment" if is_first else "fin-sent-again" if is_again else _why_other(got, row)
                 found.append(Difference(frame, what, one, other, reason))
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
@@ -29,6 +31,21 @@ def twin_states(twin: Tracker) -> list[dict[str, list[tuple[int | None, str | No
     return [
         {"orig": [tuple(c) for c in life.orig.changes], "resp": [tuple(c) for c in life.resp.changes]}
         for life in twin.incarnations
+    ]
+
+
+def without_hole_frames(states: list[dict[str, Any]], talk: Conversation) -> list[dict[str, Any]]:
+    """A FIN behind a hole is taken in with the segment that fills it; which copy of that arrived, its ACK tells."""
+    fins = {number for number, frame in enumerate(talk.frames, start=1) if frame.flags & 1}
+    return [
+        {
+            end: [
+                (None if new in ("CLOSE-WAIT", "CLOSING", "TIME-WAIT") and frame not in fins else frame, old, new)
+                for frame, old, new in changes
+            ]
+            for end, changes in life.items()
+        }
+        for life in states
     ]
 
 
@@ -83,7 +100,7 @@ def test_a_lossy_conversation_is_read_as_by_the_twin(seed: int) -> None:
     note(write(talk.frames))
     result, twin = play_frames(talk.frames), track(talk.frames)
 
-    assert tool_states(result) == twin_states(twin)
+    assert without_hole_frames(tool_states(result), talk) == without_hole_frames(twin_states(twin), talk)
     assert [span[:3] for span in tool_spans(result)] == [span[:3] for span in twin_spans(twin)]
     if talk.is_over:
         assert_true(result, [talk])

@@ -83,7 +83,7 @@ def acked_before(st, k, p, seg, i):  # type: ignore[no-untyped-def]
     snd = tcb_at(st, k)
     peer = tcb_at(st, p)
     now = st.regs[NOW]
-    if np.int64(peer.bits) & ACKED == 0 or not seq_gt(np.int64(peer.last_ack), np.int64(snd.fin_seq)):
+    if np.int64(peer.bits) & ACKED == 0 or not seq_gt(np.int64(peer.rcv_nxt), np.int64(snd.fin_seq)):
         return
     snd.bits |= FIN_ACKED
     snd.fin_acked_frame = peer.last_frame

@@ -12,7 +12,7 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK, FIN
-from tcptrace_tw.spec.seq import seq_gt
+from tcptrace_tw.spec.seq import seq_diff, seq_gt
 from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, RCV_FIN, RCV_RST, SND_FIN, TIME_WAIT
 from tcptrace_tw.spec.words import BASIS_ASSUMED, BASIS_CONFIRMED, BASIS_SENT, START_FIN
 from tcptrace_tw.tcp.places import reset_at, tcb_at
@@ -25,6 +25,7 @@ from tcptrace_tw.tcp.state import (
     FIN_RECEIVED,
     FIN_SENT,
     NOW,
+    NXT_ACKED,
     PENDING,
     RST_TAKEN,
 )
@@ -80,7 +81,10 @@ def is_before_own_answer(st, p, ahead):  # type: ignore[no-untyped-def]
 @kernel
 def note_unseen_ack(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
     """Remember of the sender's FIN that it acknowledges what the tap has not seen: perhaps a FIN that comes late."""
-    if np.int64(seg.flags[i]) & ACK and seq_gt(np.int64(seg.ack[i]), np.int64(rcv.snd_nxt)):
+    if np.int64(seg.flags[i]) & ACK == 0:
+        return
+    unseen = seq_diff(np.int64(seg.ack[i]), np.int64(rcv.snd_nxt))
+    if unseen > 0 or (unseen == 0 and np.int64(rcv.bits) & NXT_ACKED):
         snd.bits |= FIN_ACKS_UNSEEN
 
 

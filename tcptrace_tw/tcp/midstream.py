@@ -6,6 +6,8 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK
+from tcptrace_tw.spec.seq import MASK
+from tcptrace_tw.spec.states import SYN_SENT
 from tcptrace_tw.tcp.places import tcb_at
 from tcptrace_tw.tcp.state import ISS_KNOWN, NXT_KNOWN, RCV_KNOWN
 
@@ -27,7 +29,8 @@ def begin_midstream(st, c, side, seq, ack, flags):  # type: ignore[no-untyped-de
         rcv.rcv_nxt = seq
         rcv.bits |= RCV_KNOWN
     if np.int64(rcv.bits) & NXT_KNOWN == 0 and flags & ACK:
-        rcv.iss = ack
+        # What the sender of a SYN acknowledges first is the SYN of the peer, which was not captured, or not yet.
+        rcv.iss = (ack - 1) & MASK if np.int64(snd.state) == SYN_SENT else ack
         rcv.snd_una = ack
         rcv.snd_nxt = ack
         rcv.bits |= NXT_KNOWN
