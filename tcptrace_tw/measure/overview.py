@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.measure.census import Census
 from tcptrace_tw.measure.clocks import Clocks
+from tcptrace_tw.measure.halves import Halves
 from tcptrace_tw.measure.services import Services
 from tcptrace_tw.spec.columns import CAPTURE, Table
 from tcptrace_tw.spec.words import END_CAPTURE, OPENED_MIDSTREAM
@@ -20,7 +21,9 @@ class Overview:
 
     def __init__(self, *, compiled: bool, wants_seconds: bool) -> None:
         """``wants_seconds``: whether anybody wants the ``census`` table."""
+        self._halves = Halves()
         self._parts = (
+            self._halves,
             Census(compiled=compiled, wants_seconds=wants_seconds),
             Services(compiled=compiled),
             Clocks(compiled=compiled),
@@ -51,6 +54,7 @@ class Overview:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
         for part in self._parts:
             yield from part.close()
-        for name, value in figures.items():
+        halves = {"split_connections": self._halves.count, "split_frame": self._halves.frame}
+        for name, value in {**figures, **halves}.items():
             self._capture[name] = value
         yield CAPTURE, self._capture

@@ -58,6 +58,11 @@ def censored_span(r: Rows) -> Mask:
     return r.censored_spans > 0
 
 
+def split_by_vlan(r: Rows) -> Mask:
+    """CP011."""
+    return r.split_connections > 0
+
+
 DUPLICATE_FRAMES = Rule(
     id="CP001",
     name="duplicate-frames",
@@ -251,6 +256,27 @@ CENSORED_SPAN = Rule(
     example="censored-span",
 )
 
+DIRECTIONS_IN_TWO_VLANS = Rule(
+    id="CP011",
+    name="directions-in-two-vlans",
+    severity=NOTICE,
+    summary="Two directions of a connection have different VLAN tags: each was taken for a connection of its own.",
+    table="capture",
+    predicate=split_by_vlan,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="{split_connections:connection} fell into two one-way halves that differ only in VLAN or tunnel",
+    frames=("split_frame",),
+    values=("split_connections", "connections"),
+    set_when=(
+        "one direction was captured in one VLAN or tunnel only, and the other direction of the tuple in another",
+    ),
+    not_set_when=("one of the two shows both directions: equal addresses in two VLANs are two tuples",),
+    rfc=(),
+    remedy="Add --ignore-vlan, or mirror one VLAN.",
+    example="directions-in-two-vlans",
+    rival="two networks with equal addresses, each captured in one direction",
+)
+
 RULES = (
     DUPLICATE_FRAMES,
     CONTROL_ONLY_CAPTURE,
@@ -262,4 +288,5 @@ RULES = (
     CAPTURE_LOSS,
     CLOCK_STEP,
     CENSORED_SPAN,
+    DIRECTIONS_IN_TWO_VLANS,
 )

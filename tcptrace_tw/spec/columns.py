@@ -537,6 +537,8 @@ CAPTURE = Table(
         ),
         Column("long_connections", "i8", "Incarnations with more than ten segments."),
         Column("one_way_connections", "i8", "Those of which one direction was captured."),
+        Column("split_connections", "i8", "Pairs of one-way incarnations that differ in VLAN or tunnel only."),
+        _frame("split_frame", "The first segment of one of them."),
         Column("midstream_connections", "i8", "Incarnations whose opening was not captured."),
         _frame("midstream_frame", "The first segment of one of them."),
         Column("duplicates", "i8", "Frames that were the same segment captured again."),
