@@ -61,7 +61,6 @@ def is_linux_step(isn, old_nxt):  # type: ignore[no-untyped-def]
 @kernel
 def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came."""
-    regs = st.regs
     r = new_reuse(st)
     row = reuse_at(st, r)
     conn = conn_at(st, c)
@@ -71,40 +70,65 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     side = np.int64(attempt.orig_is_b) ^ np.int64(conn.orig_is_b)
     s = tcb_at(st, 2 * c + side)
     p = tcb_at(st, 2 * c + 1 - side)
-    flags = np.int64(seg.flags[i])
-    seq = np.int64(seg.seq[i]) if flags & ACK == 0 else (np.int64(seg.ack[i]) - 1) & MASK
-    options = np.int64(seg.options[i]) if flags & ACK == 0 else 0
     row.connection_id = -1
     row.attempt_id = attempt.id
-    row.previous_connection_id = conn.id
+    row.sender_is_b = attempt.orig_is_b
     set_peers(st, row, 2 * new)
-    row.time = regs[NOW]
-    row.syn_frame = seg.frame[i]
-    row.last_syn_time = regs[NOW]
-    row.last_syn_frame = seg.frame[i]
+    row.time = st.regs[NOW]
+    row.last_syn_time = st.regs[NOW]
     row.two_msl_ns = st.params[TWO_MSL]
     row.previous_orig_state = tcb_at(st, 2 * c).state
     row.previous_resp_state = tcb_at(st, 2 * c + 1).state
+    note_previous(row, conn, s, p)
+    note_syn_met(row, s, p, seg, i)
+    nothing_followed(row)
+    note_holder(st, c, side, row)
+    note_linux_step(row, s)
+    row.acceptance = ACCEPT_NOT_TIME_WAIT
+    if np.int64(p.state) == TIME_WAIT:
+        judge_syn(st, c, side, row, seg, i)
+
+
+@kernel
+def note_previous(row, conn, s, p):  # type: ignore[no-untyped-def]
+    """The earlier incarnation, in which ``s`` is the SYN's sender and ``p`` its peer."""
+    row.previous_connection_id = conn.id
     row.sender_state = s.state
     row.receiver_state = p.state
     row.is_previous_reset = 1 if np.int64(conn.bits) & (REFUSED | ABORTED) else 0
     row.is_receiver_fin_acked = 1 if np.int64(p.bits) & FIN_ACKED else 0
     row.is_last_ack_lost = 1 if np.int64(p.bits) & LAST_ACK_LOST else 0
-    row.isn = seq
-    row.isn_delta = seq_diff(seq, np.int64(s.snd_nxt))
-    row.has_ts = 1 if options & HAS_TS else 0
     row.previous_ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
-    row.tsecr = seg.tsecr[i] if options & HAS_TS else 0
-    row.tsval = seg.tsval[i] if options & HAS_TS else 0
-    row.tsval_delta = 0
-    if options & HAS_TS and np.int64(p.bits) & TS_VALID:
-        row.tsval_delta = seq_diff(np.int64(seg.tsval[i]), np.int64(p.ts_recent))
     row.old_sender_nxt = s.snd_nxt
     row.old_sender_iss = s.iss
     row.old_responder_nxt = p.snd_nxt
     row.old_responder_iss = p.iss
     row.responder_tsval = p.last_tsval
-    row.sender_is_b = attempt.orig_is_b
+    last_fin = max(np.int64(s.fin_frame), np.int64(p.fin_frame))
+    row.fin_frame = last_fin if last_fin >= 0 else conn.rst_frame
+
+
+@kernel
+def note_syn_met(row, s, p, seg, i):  # type: ignore[no-untyped-def]
+    """The SYN; of one that was not captured its SYN+ACK tells the number, and nothing else."""
+    is_syn = np.int64(seg.flags[i]) & ACK == 0
+    seq = np.int64(seg.seq[i]) if is_syn else (np.int64(seg.ack[i]) - 1) & MASK
+    has_ts = is_syn and np.int64(seg.options[i]) & HAS_TS != 0
+    row.syn_frame = seg.frame[i]
+    row.last_syn_frame = seg.frame[i]
+    row.isn = seq
+    row.isn_delta = seq_diff(seq, np.int64(s.snd_nxt))
+    row.has_ts = 1 if has_ts else 0
+    row.tsecr = seg.tsecr[i] if has_ts else 0
+    row.tsval = seg.tsval[i] if has_ts else 0
+    row.tsval_delta = 0
+    if has_ts and np.int64(p.bits) & TS_VALID:
+        row.tsval_delta = seq_diff(np.int64(seg.tsval[i]), np.int64(p.ts_recent))
+
+
+@kernel
+def nothing_followed(row):  # type: ignore[no-untyped-def]
+    """What becomes of the SYN is not known yet."""
     row.answer = ANSWER_NONE
     row.answer_frame = -1
     row.answer_time = -1
@@ -117,6 +141,7 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     row.opened_frame = -1
     row.opened_time = -1
     row.cost_ns = -1
+    row.is_old_alive = 0
     row.old_duplicate_frame = -1
     row.is_old_duplicate_in_window = 0
     row.is_old_duplicate_rejected = 0
@@ -126,19 +151,17 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     row.is_old_duplicate_disowned = 0
     row.suspect_frame = -1
     row.suspect_taken_frame = -1
-    row.is_old_alive = 0
-    last_fin = max(np.int64(s.fin_frame), np.int64(p.fin_frame))
-    row.fin_frame = last_fin if last_fin >= 0 else conn.rst_frame
-    note_holder(st, c, side, row)
-    echo = options & HAS_TS != 0 and np.int64(seg.tsecr[i]) != 0
-    by_echo = echo and np.int64(s.bits) & TS_VALID != 0 and np.int64(seg.tsecr[i]) == np.int64(s.ts_recent)
-    by_isn = np.int64(s.segments) > 0 and is_linux_step(seq, np.int64(s.snd_nxt))
+
+
+@kernel
+def note_linux_step(row, s):  # type: ignore[no-untyped-def]
+    """Whether the SYN shows that Linux took its own TIME-WAIT for it (tcp_twsk_unique)."""
+    tsecr = np.int64(row.tsecr)
+    by_echo = tsecr != 0 and np.int64(s.bits) & TS_VALID != 0 and tsecr == np.int64(s.ts_recent)
+    by_isn = np.int64(s.segments) > 0 and is_linux_step(np.int64(row.isn), np.int64(s.snd_nxt))
     if by_isn and np.int64(row.is_previous_reset) == 0:
         row.is_by_holder = 1  # no other state gives that number, whether the FINs were captured or not
     row.is_linux_tw_reuse = 1 if row.is_by_holder and (by_isn or by_echo) else 0
-    row.acceptance = ACCEPT_NOT_TIME_WAIT
-    if np.int64(p.state) == TIME_WAIT:
-        judge_syn(st, c, side, row, seg, i)
 
 
 @kernel
