@@ -124,10 +124,34 @@ def write_connection(st, c):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     o = tcb_at(st, 2 * c)
     r = tcb_at(st, 2 * c + 1)
-    key = tuple_at(st, np.int64(conn.slot))
+    set_ends(row, conn, tuple_at(st, np.int64(conn.slot)))
     row.connection_id = conn.id
     row.tuple_id = conn.tuple_id
     row.incarnation = conn.incarnation
+    row.opened = conn.opened
+    row.first_time = conn.first_time
+    row.first_frame = conn.first_frame
+    row.established_time = conn.established_time
+    row.old_syn_frame = conn.old_syn_frame
+    row.rst_frame = conn.rst_frame
+    row.completeness = conn.completeness
+    row.history_lo = conn.history_lo
+    row.history_hi = conn.history_hi
+    row.ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
+    row.duplicate_frames = conn.duplicates
+    last = o if np.int64(o.last_time) > np.int64(r.last_time) else r
+    if np.int64(o.last_time) == np.int64(r.last_time) and np.int64(o.last_frame) > np.int64(r.last_frame):
+        last = o
+    row.last_time = last.last_time
+    row.last_frame = last.last_frame
+    set_sides(row, o, r)
+    set_close(row, conn, o, r)
+
+
+@kernel
+def set_ends(row, conn, key):  # type: ignore[no-untyped-def]
+    """Write the addresses of orig and resp."""
+    row.scope = key.scope
     if np.int64(conn.orig_is_b) == 0:
         row.orig_ip_hi = key.a_hi
         row.orig_ip_lo = key.a_lo
@@ -142,48 +166,41 @@ def write_connection(st, c):  # type: ignore[no-untyped-def]
         row.resp_ip_hi = key.a_hi
         row.resp_ip_lo = key.a_lo
         row.resp_port = key.a_port
-    row.scope = key.scope
-    row.opened = conn.opened
-    row.first_time = conn.first_time
-    row.first_frame = conn.first_frame
-    last = o if np.int64(o.last_time) > np.int64(r.last_time) else r
-    if np.int64(o.last_time) == np.int64(r.last_time) and np.int64(o.last_frame) > np.int64(r.last_frame):
-        last = o
-    row.last_time = last.last_time
-    row.last_frame = last.last_frame
+
+
+@kernel
+def set_sides(row, o, r):  # type: ignore[no-untyped-def]
+    """Write what was counted and noted of each side."""
     row.orig_segments = o.segments
     row.resp_segments = r.segments
     row.orig_payload_bytes = o.payload_bytes
     row.resp_payload_bytes = r.payload_bytes
     row.orig_retransmits = o.retransmits
     row.resp_retransmits = r.retransmits
+    row.orig_stale_segments = o.stale_segments
+    row.resp_stale_segments = r.stale_segments
     row.orig_state = o.state
     row.resp_state = r.state
-    row.active_closer = active_closer(o, r)
-    row.close = how_it_closed(conn, o, r)
     row.orig_syn_frame = o.syn_frame
     row.resp_syn_frame = r.syn_frame
     row.orig_fin_frame = o.fin_frame
     row.resp_fin_frame = r.fin_frame
-    row.rst_frame = conn.rst_frame
-    row.established_time = conn.established_time
+    row.syn_retries = o.syn_repeats
+    row.synack_retries = r.syn_repeats
+    seen = np.int64(o.syn_frame) >= 0 and np.int64(o.bits) & TS_ON_SYN != 0
+    row.orig_syn_has_ts = 1 if seen else 0
+    row.orig_syn_tsval = o.first_tsval
+
+
+@kernel
+def set_close(row, conn, o, r):  # type: ignore[no-untyped-def]
+    """Write who closed, how it ended, and what became of the passive closer's FIN."""
+    row.active_closer = active_closer(o, r)
+    row.close = how_it_closed(conn, o, r)
     passive = o if np.int64(row.active_closer) == RESP else r
     row.fin_repeat_frame = passive.fin_repeat_frame
     row.fin_acked_frame = passive.fin_acked_frame
     row.fin_repeats = passive.fin_repeats
-    row.syn_retries = o.syn_repeats
-    row.synack_retries = r.syn_repeats
-    row.old_syn_frame = conn.old_syn_frame
-    row.completeness = conn.completeness
-    row.history_lo = conn.history_lo
-    row.history_hi = conn.history_hi
-    row.ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
-    row.orig_stale_segments = o.stale_segments
-    row.resp_stale_segments = r.stale_segments
-    row.duplicate_frames = conn.duplicates
-    seen = np.int64(o.syn_frame) >= 0 and np.int64(o.bits) & TS_ON_SYN != 0
-    row.orig_syn_has_ts = 1 if seen else 0
-    row.orig_syn_tsval = o.first_tsval
 
 
 @kernel
