@@ -22,12 +22,14 @@ pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark i
 FIELDS = ("frame.number", "frame.time_epoch", "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.ack_raw", "tcp.flags",
           "tcp.window_size_value", "tcp.len", "tcp.options.timestamp.tsval")  # fmt: skip
 PREFERENCES = ("ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE", "ip.tso_support:TRUE")
+SEGMENTS = "tcp and not icmp and not icmpv6"
+"""An ICMP error quotes the header of a segment that came in another frame."""
 COUNTED = peers.counted()
 """The captures whose TCP frames differ, each with its reason in docs/peers.md."""
 
 
 def tshark(path: Path) -> dict[int, dict[str, int]] | None:
-    command = ["tshark", "-n", "-r", str(path), "-Y", "tcp", "-T", "fields", "-E", "occurrence=l"]
+    command = ["tshark", "-n", "-r", str(path), "-Y", SEGMENTS, "-T", "fields", "-E", "occurrence=l"]
     command += [part for preference in PREFERENCES for part in ("-o", preference)]
     command += [part for field in FIELDS for part in ("-e", field)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

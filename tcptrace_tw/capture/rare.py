@@ -155,7 +155,7 @@ def erf_record(data: memoryview) -> Record | None:
     if kind not in _ERF_OTHERS or size < begin:
         return None
     link = ETHERNET if kind in _ERF_ETHERNET else RAW if kind in _ERF_IP else -1 if kind == _ERF_PAD else 0xFFFF
-    time_ns = seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> 32)
+    time_ns = seconds * 1_000_000_000 + ((fraction * 1_000_000_000 + (1 << 31)) >> 32)  # to the nearest
     caplen = min(size - begin, wirelen)
     return Record(size, begin, caplen, wirelen, time_ns, link, lost if kind in _ERF_COUNTS_LOSS else 0)
 
