@@ -149,7 +149,7 @@ def test_a_pipe_among_files_keeps_the_order_of_the_command_line(tmp_path: Path) 
         (["d"], CaptureError, "d: no capture found, the file there is none"),
         (["a", "missing"], CaptureError, "missing: there is no such file"),
         (["a", "d/readme"], CaptureError, "d/readme: is a text, no capture"),
-        (["d/empty", "d2/empty"], CaptureError, "every file that is named is empty"),
+        (["d/empty", "d2/empty"], CaptureError, "d/empty: is empty, as is every file"),
     ],
 )
 def test_what_cannot_be_found_is_said(

@@ -47,7 +47,7 @@ def find(named: Sequence[str]) -> Found:
         raise UsageError("no capture is named; give a file, a directory, or - for stdin")
     if len(named) == 1 and not is_search(named[0]):
         return Found(list(named), [None], remarks)
-    return _order(_look(named, remarks), remarks)
+    return _order(_look(named, remarks), named, remarks)
 
 
 class _Candidate(NamedTuple):
@@ -107,9 +107,10 @@ def _start(path: str) -> bytes:
         return raw.peek(LOOK_BYTES)
 
 
-def _order(found: list[_Candidate], remarks: list[str]) -> Found:
+def _order(found: list[_Candidate], named: Sequence[str], remarks: list[str]) -> Found:
     if not found:
-        raise CaptureError("every file that is named is empty; was the capture stopped before the first packet?")
+        rest = ", as is every file that is named" if len(named) > 1 else ""
+        raise CaptureError(f"{named[0]}: is empty{rest}; was the capture stopped before the first packet?")
     if len(found) > 1 and any(c.head is None for c in found):
         pipe = next(c.path for c in found if c.head is None)
         remarks.append(f"{pipe} can be read only once: the files are read in the order in which they were named")
