@@ -21,7 +21,7 @@ from tcptrace_tw.report.grouping import Groups
 from tcptrace_tw.spec import columns as c
 from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.states import CLOSED
-from tests.naive.census import NS, Life, Span, Syn, clocks, most_used
+from tests.naive.census import NS, Life, Span, Syn, clocks, most_used, paces
 from tests.report_rows import blank
 
 START = 1_700_000_000 * NS
@@ -75,6 +75,22 @@ def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
 
     opened = {life.source for life in lives}
     assert found == {source: most for source, most in most_used(lives, spans).items() if source in opened}
+
+
+@FEW
+@given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40))
+def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span]) -> None:
+    """Connections begun until its ports were in use, and after that (semantics: 8)."""
+    census = Census(compiled=False, wants_seconds=False)
+    census.see("connections", connection_rows(lives))
+    census.see("time_wait", span_rows(spans))
+    found = {}
+    for row in next((rows for table, rows in census.close() if table is c.PORTS), ()):
+        source = (int(row["ip_lo"]), int(row["peer_ip_lo"]), int(row["peer_port"]))
+        filling_s, full_s = int(row["filling_ns"]) // NS, int(row["full_ns"]) // NS
+        found[source] = (int(row["opened_filling"]), filling_s, int(row["opened_full"]), full_s)
+
+    assert found == paces(lives, spans)
 
 
 @FEW

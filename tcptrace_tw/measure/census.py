@@ -100,6 +100,10 @@ class Census:
         rows["reuses_at_floor"] = source.at_floor
         rows["reuses_at_expiry"] = source.at_expiry
         rows["fastest_reuse_ns"] = np.where(source.reuses > 0, source.fastest_ns, -1)
+        filling = levels.fillings()[which]
+        rows["opened_filling"], rows["opened_full"] = filling.opened_filling, filling.opened_full
+        rows["filling_ns"] = levels.duration(filling.first_full - filling.begin + 1)
+        rows["full_ns"] = levels.duration(filling.last_full - filling.first_full)
         rows["even_before_odd"] = np.where(level.odd > 0, level.before_odd, 0)
         return rows
 

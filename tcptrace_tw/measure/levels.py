@@ -26,6 +26,16 @@ LEVEL = np.dtype(
 ``odd``: connections from odd ports; ``before_odd``: from even ones, as long as no odd one has come.
 """
 
+FILLING = np.dtype(
+    [("begin", "i8"), ("first_full", "i8"), ("last_full", "i8"), ("active", "i8"), ("waiting", "i8"),
+     ("opened", "i8"), ("opened_filling", "i8"), ("opened_full", "i8")]
+)  # fmt: skip
+"""How fast a source opened connections until its ports were in use, and how fast from then on; times in buckets.
+
+``begin``: its first bucket; -1 before. ``first_full`` and ``last_full``: those in which nearly as many ports as ever
+were in use at the end; -1 before. ``active``, ``waiting``, ``opened``: where it stands.
+"""
+
 
 class Levels:
     """One sweep over a series in the order of time."""
@@ -34,6 +44,7 @@ class Levels:
         """``rank``: the order of the keys; ``spans``: their TIME-WAIT spans, without which they are no holders."""
         self._series, self._keys, self._rank, self._spans = series, keys, rank, spans
         self._sweep = load(sweep, compiled=compiled)
+        self._fill = load(fill, compiled=compiled)
         self.holders = Keys(keys.most, compiled=compiled)
         self.holder_of = self.holders.number(keys.column(0), keys.column(1))
         self.of_source = _levels(len(keys))
@@ -50,6 +61,17 @@ class Levels:
             )  # fmt: skip
             if count:
                 yield CENSUS, rows[:count]
+
+    def fillings(self) -> Any:
+        """After the sweep: one ``FILLING`` for each source."""
+        fillings = np.zeros(len(self._keys), FILLING).view(np.recarray)
+        fillings.begin = fillings.first_full = fillings.last_full = -1
+        self._fill(self._series.table, self._series.in_order(self._rank), self.of_source, fillings)
+        return fillings
+
+    def duration(self, buckets: Ints) -> Ints:
+        """How long so many buckets are, in ns."""
+        return buckets * (self._series.bucket_s * NS)
 
     def time(self, bucket: Ints) -> Ints:
         """The start of each bucket, in ns."""
@@ -100,6 +122,30 @@ def take_steps(level, entry):  # type: ignore[no-untyped-def]
     level.odd += entry.new_odd
     if np.int64(level.odd) == 0:
         level.before_odd += entry.new
+
+
+@kernel
+def fill(series, order, of_source, fillings):  # type: ignore[no-untyped-def]
+    """Count what each source opened before 19 of 20 ports of its peak were in use, and from then on while they were.
+
+    The time from the first such bucket to the last is taken as a whole: a port that is free for a moment between two
+    connections does not interrupt it.
+    """
+    for place in order:
+        entry = series.entries[place]
+        key, bucket = entry.word & KEY_MASK, entry.word >> KEY_BITS
+        filling = fillings[key]
+        if filling.begin < 0:
+            filling.begin = bucket
+        filling.active += entry.active
+        filling.waiting += entry.waiting
+        filling.opened += entry.new
+        if ports_used(filling) * 20 >= np.int64(of_source[key].most) * 19:
+            if filling.first_full < 0:
+                filling.first_full = bucket
+                filling.opened_filling = filling.opened
+            filling.last_full = bucket
+            filling.opened_full = filling.opened - filling.opened_filling
 
 
 @kernel

@@ -8,6 +8,9 @@ from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, WARNI
 PINNED_REUSES = 20
 """So many reuses at the earliest moment are no coincidence."""
 
+LASTING_NS = 60_000_000_000
+"""TIME-WAIT of a burst keeps ports in use for as long; what lasts longer is kept up."""
+
 FLOOR_REUSES = 5
 
 EVEN_FIRST = 100
@@ -20,9 +23,18 @@ def share(r: Rows) -> Mask:
 
 
 def is_squeezed(r: Rows) -> Mask:
-    """Every port that was ever seen was in use at once, and each was taken again as soon as it was free."""
+    """Ports were taken again as soon as they were free, and no other was there, or the source became slower."""
     seen = r.highest_port.astype("i8") - r.lowest_port + 1
-    return (r.reuses_at_expiry >= PINNED_REUSES) & (r.most_used * 20 >= seen * 19)
+    return (r.reuses_at_expiry >= PINNED_REUSES) & ((r.most_used * 20 >= seen * 19) | is_slowed(r))
+
+
+def is_slowed(r: Rows) -> Mask:
+    """Connections per second fell to a half and less once the ports were in use, and freed ports set their pace.
+
+    A source that only has less to do than before leaves the level within 2MSL, and does not return to the same ports.
+    """
+    fell = r.opened_full * 2.0 * r.filling_ns <= r.opened_filling * 1.0 * r.full_ns
+    return fell & (r.full_ns >= LASTING_NS) & (r.reuses_at_expiry * 2 >= r.opened_full)
 
 
 def port_pressure(r: Rows) -> Mask:
@@ -58,11 +70,16 @@ _VALUES = (
     "connections",
     "fastest_reuse_ns",
     "reuses_at_expiry",
+    "opened_filling",
+    "filling_ns",
+    "opened_full",
+    "full_ns",
 )
 _RANGE = "{ip} had {most_used:#} of {range_size:port} in use towards {peer_ip}:{peer_port} at once"
 _SQUEEZED = (
     "{ip} had {most_used:port} between {lowest_port} and {highest_port} in use towards {peer_ip}:{peer_port} at once"
     "[; {reuses_at_expiry:time} a port was taken again as soon as it was free]"
+    "[; it opened {opened_filling:connection} in {filling_ns}, and {opened_full:#} in the {full_ns} after that]"
 )
 _REMEDY = (
     "Pool connections, let the server close first, add source or destination addresses, widen ip_local_port_range."
@@ -117,14 +134,16 @@ PORT_EXHAUSTION = _use_of_ports(
     predicate=port_exhaustion,
     grades=(
         Grade(lambda r: share(r) >= 0.95, ERROR, LIKELY, "the range is full"),
-        Grade(always, WARNING, LIKELY, "a narrow range is full; how narrow it is meant to be is not known"),
+        Grade(always, WARNING, LIKELY, "fewer ports than the range has; how many the source may use is not known"),
     ),
     message=_SQUEEZED,
     set_when=(
         "open connections and the source's own TIME-WAIT take 95 % of the range",
-        "or all ports ever seen are in use at once, and 20 and more were taken again within 1.2 times 2MSL",
+        "or 20 ports and more were taken again within 1.2 times 2MSL, and 95 % of all ports ever seen were in use at once",
+        "or 20 and more were, at least half of what was opened while the ports were in use, for a minute and more, "
+        "and connections per second had fallen to a half and less by then",
     ),
-    not_set_when=(_FALSE,),
+    not_set_when=("a source opens less than before, and its ports rest longer than they must", _FALSE),
     rival="a client that is bound to few ports on purpose",
 )
 

@@ -474,6 +474,12 @@ PORTS = Table(
         _ns("fastest_reuse_ns", "Shortest time from its TIME-WAIT to the SYN over it; null if there was none."),
         Column("reuses_at_floor", "u4", "Reuses by Linux after 1.0 to 1.2 s: the least that tcp_tw_reuse allows."),
         Column("reuses_at_expiry", "u4", "Reuses between 2MSL and 1.2 times 2MSL: as soon as the port was free."),
+        Column(
+            "opened_filling", "u4", "Connections begun before 95 % of ``most_used`` were in use, and in that second."
+        ),
+        _ns("filling_ns", "From the first connection to the end of that second."),
+        Column("opened_full", "u4", "Connections begun from then on, to the last second with as many in use."),
+        _ns("full_ns", "How long that was; 0 if it was one second only."),
         Column("even_before_odd", "u4", "Connections from even ports before the first odd one; 0 if no odd one came."),
     ),
 )

@@ -44,7 +44,7 @@ def most_used(lives: Iterable[Life], spans: Iterable[Span]) -> dict[tuple[int, i
     for span in spans:
         steps[span.source][span.begin // NS] += 1
         if span.end is not None:
-            steps[span.source][span.end // NS + 1] -= 1
+            steps[span.source][span.end // NS] -= 1
     found = {}
     for source, changes in steps.items():
         level, best = 0, (-1, 0)
@@ -53,6 +53,34 @@ def most_used(lives: Iterable[Life], spans: Iterable[Span]) -> dict[tuple[int, i
             if level > best[0]:
                 best = (level, second)
         found[source] = best
+    return found
+
+
+class Pace(NamedTuple):
+    """What a source opened until 95 % of its peak was in use and after, up to the last such second, and how long."""
+
+    opened_filling: int
+    filling_s: int
+    opened_full: int
+    full_s: int
+
+
+def paces(lives: Iterable[Life], spans: Iterable[Span]) -> dict[tuple[int, int, int], Pace]:
+    """The pace of each source that opened a connection: every second is counted afresh."""
+    lives, spans, found = list(lives), list(spans), {}
+    for source in {life.source for life in lives}:
+        begun = [life.begin // NS for life in lives if life.source == source]
+        held = [(life.begin // NS, life.end // NS) for life in lives if life.source == source]
+        held += [
+            (span.begin // NS, 1 << 62 if span.end is None else span.end // NS)
+            for span in spans if span.source == source
+        ]  # fmt: skip
+        seconds = sorted({second for interval in held for second in interval if second < 1 << 62})
+        used = {second: sum(begin <= second < end for begin, end in held) for second in seconds}
+        full = [second for second in seconds if used[second] * 20 >= max(used.values()) * 19]
+        filling = sum(second <= full[0] for second in begun)
+        until = sum(second <= full[-1] for second in begun)
+        found[source] = Pace(filling, full[0] - seconds[0] + 1, until - filling, full[-1] - full[0])
     return found
 
 
