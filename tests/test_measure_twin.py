@@ -16,12 +16,13 @@ from tcptrace_tw.measure.clocks import Clocks
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.series import KEY_BITS, KEY_MASK, Series, entry_of
+from tcptrace_tw.measure.syns import NARROWEST, judge, syn_table, take_syn
 from tcptrace_tw.report.behind import Behind
 from tcptrace_tw.report.grouping import Groups
 from tcptrace_tw.spec import columns as c
 from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.states import CLOSED
-from tests.naive.census import NS, Life, Span, Syn, clocks, most_used, paces
+from tests.naive.census import NS, Life, Span, Syn, clocks, most_used, overtaken, paces
 from tests.report_rows import blank
 
 START = 1_700_000_000 * NS
@@ -113,6 +114,60 @@ def test_clocks_are_told_apart_as_by_a_plain_count(syns: list[Syn], hosts: int, 
 
     expected = clocks(syns, measured.RATES_HZ, measured.SLACK_MS, measured.MEMBERS)
     assert found == ([expected] if expected[0] else [])
+
+
+TICKS = st.integers(0, 5000) | st.integers((1 << 32) - 5000, (1 << 32) - 1)
+APART = st.lists(st.tuples(st.integers(300, 40_000), TICKS, st.booleans()), min_size=2, max_size=150)
+
+
+@FEW
+@given(APART, st.randoms(use_true_random=False))
+def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, int, bool]], random: Any) -> None:
+    """However many there are, and in whatever order their connections end (semantics: 5.6)."""
+    times = START + np.cumsum([gap for gap, _, _ in drawn]) * 1_000_000
+    syns = [Syn(int(time), tsval, port) for port, (time, (_, tsval, _)) in enumerate(zip(times, drawn, strict=True))]
+    order = random.sample(range(len(syns)), len(syns))
+    rows, is_ignored = syn_rows(syns, [drawn[i][2] for i in range(len(syns))]), [ignored for _, _, ignored in drawn]
+    answered = [syn for syn, ignored in zip(syns, is_ignored, strict=True) if not ignored]
+    ignored = [syn for syn in syns if syn not in answered]
+    tested = Clocks(compiled=False)
+    tested.see("connections", rows[order])
+    found = [row for _, table in tested.close() for row in table]
+
+    assert bool(found) >= bool(overtaken(answered, ignored))
+    for row in found:
+        assert (row["answered"], row["ignored"]) == (len(answered), len(ignored))
+        assert row["ignored_stale"] == overtaken(answered, ignored)
+        assert row["answered_stale"] == (overtaken(answered, answered) if ignored else 0)
+        assert row["first_ignored_frame"] == (ignored[0].port if ignored else -1)
+        assert row["last_ignored_frame"] == (ignored[-1].port if ignored else -1)
+
+
+def syn_rows(syns: list[Syn], is_ignored: list[bool]) -> Any:
+    """Rows of connections of one pair; the frame of a SYN is its port."""
+    rows, ignored = blank(c.CONNECTIONS, len(syns)), np.array(is_ignored)
+    rows.first_time, rows.orig_syn_tsval, rows.orig_port, rows.orig_syn_frame = [
+        [s.time for s in syns], [s.tsval for s in syns], [s.port for s in syns], [s.port for s in syns],
+    ]  # fmt: skip
+    rows.orig_syn_has_ts, rows.incarnation, rows.connection_id = 1, 1, np.arange(1, len(syns) + 1)
+    rows.resp_syn_frame, rows.syn_retries = np.where(ignored, -1, 2), ignored
+    rows.close[ignored] = w.CLOSE_UNANSWERED
+    return rows
+
+
+def test_few_buckets_for_many_syns_lose_no_drop() -> None:
+    """With seconds made wider the counts stay, and what an older bucket shows is seen still."""
+    few, count = syn_table(4, 64), 400
+    syns = [Syn(START + i * NS // 2, 9_000_000 + i * 500, i) for i in range(count)]
+    late = [Syn(START + (count // 2 + i) * NS, 1_000_000 + i * 1000, count + i) for i in range(3)]
+    for i, row in enumerate(syn_rows([*syns, *late], [False] * count + [True] * 3)):
+        take_syn(few, 1, row, i >= count)
+    judge(few, np.argsort(few.entries.word[: int(few.regs[0])]))
+    pair = few.pairs[1]
+
+    assert int(few.regs[0]) <= 64
+    assert few.regs[1] > NARROWEST
+    assert (pair.answered, pair.ignored, pair.ignored_stale, pair.answered_stale) == (count, 3, 3, 0)
 
 
 @pytest.mark.parametrize("most", [64, 1024])

@@ -13,27 +13,23 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.measure.keys import Keys, number_of
+from tcptrace_tw.measure.syns import behind, judge, syn_table, take_syn
 from tcptrace_tw.spec.columns import CLOCKS, Table
 from tcptrace_tw.spec.words import CLOSE_UNANSWERED
 
 MOST_PAIRS = 1 << 12
 MOST_SAMPLES = 48
-"""So many SYNs of each pair are looked at, answered and ignored ones apart."""
+"""So many SYNs of each pair are kept to tell clocks apart, answered and ignored ones."""
 
 RATES_HZ = (1000, 100, 250, 10, 1)
-MEMORY_NS = 60_000_000_000
-"""How long tcp_tw_recycle remembered a timestamp (TCP_PAWS_MSL)."""
-
 SLACK_MS = 1500
 """Offsets that differ by less may be of one clock."""
 
 MEMBERS = 3
 """So many ports make a clock; single SYNs with offsets of their own are randomised ones."""
 
-SAMPLE = np.dtype(
-    [("time", "i8"), ("tsval", "i8"), ("port", "i8"), ("frame", "i8"), ("connection_id", "i8"), ("is_ignored", "i8")]
-)
-"""A SYN with timestamps. ``is_ignored``: it was sent again and nothing ever answered it."""
+SAMPLE = np.dtype([("time", "i8"), ("tsval", "i8"), ("port", "i8"), ("frame", "i8")])
+"""A SYN with timestamps."""
 
 UNSURE = 0
 """How many clocks there are where the SYNs do not cluster."""
@@ -46,29 +42,33 @@ class Clocks:
         self._keys = Keys(MOST_PAIRS, compiled=compiled)
         self._samples = np.zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
         self._taken = np.zeros((MOST_PAIRS, 2), np.int64)
+        self._syns = syn_table(MOST_PAIRS)
         self._take = load(take_syns, compiled=compiled)
+        self._judge = load(judge, compiled=compiled)
         self._describe = load(describe, compiled=compiled)
 
     def see(self, table: str, rows: Any) -> None:
         """Take finished rows."""
         if table == "connections":
-            self._take(rows, self._keys.table, self._samples, self._taken)
+            self._take(rows, self._keys.table, self._syns, self._samples, self._taken)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
         rows: Any = np.zeros(len(self._keys), CLOCKS.dtype).view(np.recarray)
         for word, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo")):
             rows[name] = self._keys.column(word)
+        words = self._syns.entries["word"][: int(self._syns.regs[0])]
+        self._judge(self._syns, np.argsort(words))
         scratch = np.zeros((3, 2 * MOST_SAMPLES), np.int64)
-        self._describe(rows, self._samples, self._taken, np.array(RATES_HZ), scratch)
+        self._describe(rows, self._syns.pairs, self._samples, self._taken, np.array(RATES_HZ), scratch)
         rows = rows[(rows["clocks"] > 0) | (rows["ignored_stale"] > 0)]
         if rows.size:
             yield CLOCKS, rows
 
 
 @kernel
-def take_syns(rows, keys, samples, taken):  # type: ignore[no-untyped-def]
-    """Take rows of ``connections``: the first SYNs with timestamps of each pair."""
+def take_syns(rows, keys, syns, samples, taken):  # type: ignore[no-untyped-def]
+    """Take rows of ``connections``: SYNs with timestamps, of which the first of each pair are kept as samples."""
     for i in range(rows.size):
         r = rows[i]
         # Ignored is a SYN that was sent again in vain, on a tuple that nothing was remembered of.
@@ -77,7 +77,10 @@ def take_syns(rows, keys, samples, taken):  # type: ignore[no-untyped-def]
             continue
         pair = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, 0)
         which = 1 if ignored else 0
-        if pair < 0 or taken[pair, which] == MOST_SAMPLES:
+        if pair < 0:
+            continue
+        take_syn(syns, pair, r, ignored)
+        if taken[pair, which] == MOST_SAMPLES:
             continue
         sample = samples[pair, taken[pair, 0] + taken[pair, 1]]
         taken[pair, which] += 1
@@ -85,63 +88,27 @@ def take_syns(rows, keys, samples, taken):  # type: ignore[no-untyped-def]
         sample.tsval = r.orig_syn_tsval
         sample.port = r.orig_port
         sample.frame = r.orig_syn_frame
-        sample.connection_id = r.connection_id
-        sample.is_ignored = which
 
 
 @kernel
-def describe(rows, samples, taken, rates, scratch):  # type: ignore[no-untyped-def]
+def describe(rows, pairs, samples, taken, rates, scratch):  # type: ignore[no-untyped-def]
     """Fill the row of each pair: how many clocks, and whether ignored SYNs are told from others by their timestamps."""
-    for pair in range(rows.size):
-        row, mine, by_time = rows[pair], samples[pair], scratch[0]
-        count = taken[pair, 0] + taken[pair, 1]
-        sort_by_time(mine, count, by_time)
-        first = mine[by_time[0]]
-        row.time = first.time
-        row.end_time = mine[by_time[count - 1]].time
-        row.connection_id = first.connection_id
-        row.syn_frame = first.frame
+    for number in range(rows.size):
+        row, pair, mine = rows[number], pairs[number], samples[number]
+        count = taken[number, 0] + taken[number, 1]
+        sort_by_time(mine, count, scratch[0])
+        row.time = pair.time
+        row.end_time = pair.end_time
+        row.connection_id = pair.first_id if pair.ignored > 0 else pair.connection_id
+        row.syn_frame = pair.frame
         row.syns = count
-        row.answered = taken[pair, 0]
-        row.ignored = taken[pair, 1]
-        row.first_ignored_frame = -1
-        row.last_ignored_frame = -1
-        if taken[pair, 1] > 0:
-            hold_ignored(row, mine, by_time, count)
+        row.answered = pair.answered
+        row.answered_stale = pair.answered_stale
+        row.ignored = pair.ignored
+        row.ignored_stale = pair.ignored_stale
+        row.first_ignored_frame = pair.first_frame if pair.ignored > 0 else -1
+        row.last_ignored_frame = pair.last_frame if pair.ignored > 0 else -1
         row.clocks, row.rate_hz, row.offset_ms = clocks(mine, count, rates, scratch)
-
-
-@kernel
-def hold_ignored(row, mine, by_time, count):  # type: ignore[no-untyped-def]
-    """Hold each SYN against those that were answered in the minute before it."""
-    for place in range(count):
-        one = mine[by_time[place]]
-        is_stale = 1 if was_later(mine, count, one) else 0
-        if one.is_ignored == 0:
-            row.answered_stale += is_stale
-            continue
-        row.ignored_stale += is_stale
-        row.last_ignored_frame = one.frame
-        if row.first_ignored_frame < 0:
-            row.first_ignored_frame = one.frame
-            row.connection_id = one.connection_id
-
-
-@kernel
-def was_later(mine, count, one):  # type: ignore[no-untyped-def]
-    """Whether a SYN answered in the minute before carried a later timestamp, by more than a tick."""
-    for i in range(count):
-        other = mine[i]
-        is_fresh = other.is_ignored == 0 and other.time < one.time <= other.time + MEMORY_NS
-        if is_fresh and behind(other.tsval, one.tsval) > 1:
-            return True
-    return False
-
-
-@kernel
-def behind(tsval, earlier):  # type: ignore[no-untyped-def]
-    """How many ticks ``tsval`` lies ahead of ``earlier``, modulo, signed."""
-    return ((tsval - earlier + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
 @kernel

@@ -329,10 +329,14 @@ TS_WRAP_NEAR = Rule(
 SURE, ENOUGH = 3, 2
 """So many SYNs of each kind are compared (semantics: 5.6)."""
 
+MANY_ANSWERED = 50
+"""One of so many answered SYNs may lie below another: segments overtake each other on their way to the tap."""
+
 
 def tw_recycle_drop(clocks: Rows) -> Mask:
-    """PA008: every ignored SYN is stale, no answered one is."""
-    separated = (clocks.ignored_stale == clocks.ignored) & (clocks.answered_stale == 0) & (clocks.ignored > 0)
+    """PA008: every ignored SYN is stale, and no answered one is; of many, a few that overtook each other may be."""
+    answered_fresh = clocks.answered_stale * MANY_ANSWERED <= clocks.answered
+    separated = (clocks.ignored_stale == clocks.ignored) & answered_fresh & (clocks.ignored > 0)
     # A single SYN tells something only where the clocks are known: randomised offsets are low or high by chance.
     once = (clocks.clocks >= 2) | (clocks.ignored >= ENOUGH)
     return separated & once & (clocks.answered >= ENOUGH)
@@ -361,7 +365,7 @@ TW_RECYCLE_DROP = Rule(
     set_when=(
         "SYNs with timestamps are never answered, and all lie below one answered in the minute before",
         "two of them at least, or a single one where several clocks are known behind the address",
-        "no answered SYN does",
+        "no answered SYN does, or fewer than one of fifty",
     ),
     not_set_when=("SYNs with newer timestamps are ignored too: a full queue, a firewall, loss", "the tuple is in TIME-WAIT: that is PA004"),
     rfc=("RFC 6191", "RFC 7323 7"),

@@ -344,7 +344,7 @@ RST_NO_SOCKET = Rule(
     id="RS005",
     name="rst-no-socket",
     severity=NOTICE,
-    summary="A segment met a host that knows nothing of the connection: it was half open.",
+    summary="A segment met a host that has no such connection, or none any more, and was answered with a bare RST.",
     table="resets",
     predicate=rst_no_socket,
     grades=(
@@ -360,7 +360,7 @@ RST_NO_SOCKET = Rule(
         "the sender had sent a RST before",
     ),
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
-    remedy="Keep-alives below the NAT's timeout; look for a restart of the peer.",
+    remedy="Nothing where both ends had closed. Else look for a restart of the host, and keep connections alive within the NAT's timeout.",
     example="rst-no-socket",
     counter="TcpOutRsts",
 )

@@ -84,6 +84,14 @@ def paces(lives: Iterable[Life], spans: Iterable[Span]) -> dict[tuple[int, int, 
     return found
 
 
+def overtaken(answered: list[Syn], syns: Iterable[Syn]) -> int:
+    """How many of the SYNs lie more than a tick below one that was answered in the minute before."""
+    return sum(
+        any(other.time < syn.time <= other.time + MINUTE_NS and ticks(other, syn) > 1 for other in answered)
+        for syn in syns
+    )
+
+
 def clocks(syns: list[Syn], rates: Iterable[int], slack_ms: int, members: int) -> tuple[int, int]:
     """How many clocks the SYNs come from, and at which rate: the fewest groups of offsets with enough ports in each."""
     first, best = min(syns), (0, 0)

@@ -1,0 +1,272 @@
+"""Which SYNs of a pair of addresses a server ignored, and which of them for their timestamps (semantics: 5.6).
+
+Rows of connections come in the order of their ends, the ignored ones last of all. What is kept until then are not the
+SYNs but, for each pair and quarter of a second, the highest and the lowest timestamps; where there are too many, what
+is kept together becomes longer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.jit import kernel
+
+NS = 1_000_000_000
+
+MEMORY_NS = 60 * NS
+"""How long tcp_tw_recycle remembered a timestamp (TCP_PAWS_MSL)."""
+
+MOST_ENTRIES = 1 << 17
+
+PAIR_SHIFT = 40
+
+NARROWEST = 28
+"""A bucket is at first so many binary digits of nanoseconds wide: 0.27 s."""
+
+USED, SHIFT = range(2)
+
+PAIR = np.dtype(
+    [("time", "i8"), ("end_time", "i8"), ("frame", "i8"), ("connection_id", "i8"), ("answered", "i8"),
+     ("answered_stale", "i8"), ("ignored", "i8"), ("ignored_stale", "i8"), ("first_time", "i8"), ("last_time", "i8"),
+     ("first_frame", "i8"), ("last_frame", "i8"), ("first_id", "i8")]
+)  # fmt: skip
+"""All SYNs of a pair, and the first and the last that was ignored."""
+
+ENTRY = np.dtype(
+    [("word", "i8"), ("answered", "i8"), ("stale", "i8"), ("first", "i8"), ("first_time", "i8"), ("high", "i8"),
+     ("high_time", "i8"), ("low", "i8"), ("low_time", "i8"), ("ignored", "i8"), ("ignored_high", "i8"),
+     ("ignored_begin", "i8"), ("ignored_end", "i8")]
+)  # fmt: skip
+"""The SYNs of a pair in a bucket of ``2 ** regs[SHIFT]`` ns; ``word`` is ``pair << PAIR_SHIFT | bucket``.
+
+``first``, ``high``, ``low``: TSvals of answered ones, the first, the highest and the lowest; ``stale``: answered ones
+below another of the bucket that came before. ``ignored_high``: the highest TSval among the ignored ones, which came
+from ``ignored_begin`` to ``ignored_end``.
+"""
+
+
+class SynTable(NamedTuple):
+    """``index``: open addressing, entry + 1 or 0; ``pairs`` by their numbers."""
+
+    index: NDArray[np.int32]  # type: ignore[assignment]
+    entries: Any
+    pairs: Any
+    regs: NDArray[np.int64]
+
+
+def syn_table(most_pairs: int, most: int = MOST_ENTRIES) -> SynTable:
+    """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
+    entries = np.zeros(most, ENTRY).view(np.recarray)
+    pairs = np.zeros(most_pairs, PAIR).view(np.recarray)
+    return SynTable(np.zeros(2 * most, np.int32), entries, pairs, np.array([0, NARROWEST]))
+
+
+@kernel
+def behind(tsval, earlier):  # type: ignore[no-untyped-def]
+    """How many ticks ``tsval`` lies ahead of ``earlier``, modulo, signed."""
+    return ((tsval - earlier + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
+@kernel
+def place_of_word(syns, word):  # type: ignore[no-untyped-def]
+    """The place of a word in the index: where it is, or the free one where it belongs."""
+    mask = syns.index.size - 1
+    h = ((word & 0xFFFFFFFF) * 0x2C9277B5 + (word >> PAIR_SHIFT) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
+    place = (h ^ (h >> 29)) & mask
+    while True:
+        entry = np.int64(syns.index[place]) - 1
+        if entry < 0 or syns.entries[entry].word == word:
+            return place
+        place = (place + 1) & mask
+
+
+@kernel
+def bucket_of(syns, pair, time):  # type: ignore[no-untyped-def]
+    """The entry of a pair at ``time`` (ns), for the caller to change."""
+    while True:
+        word = pair << PAIR_SHIFT | time >> syns.regs[SHIFT]
+        place = place_of_word(syns, word)
+        entry = np.int64(syns.index[place]) - 1
+        if entry >= 0:
+            return syns.entries[entry]
+        entry = syns.regs[USED]
+        if entry < syns.entries.size:
+            syns.regs[USED] = entry + 1
+            syns.index[place] = entry + 1
+            clear(syns.entries[entry], word)
+            return syns.entries[entry]
+        while syns.regs[USED] * 4 > syns.entries.size * 3:
+            widen_buckets(syns)
+
+
+@kernel
+def clear(entry, word):  # type: ignore[no-untyped-def]
+    """An entry without SYNs."""
+    entry.word = word
+    entry.answered = 0
+    entry.stale = 0
+    entry.ignored = 0
+
+
+@kernel
+def widen_buckets(syns):  # type: ignore[no-untyped-def]
+    """Make the buckets twice as wide: entries that fall together become one, the first of them."""
+    count = syns.regs[USED]
+    syns.regs[SHIFT] += 1
+    for i in range(syns.index.size):
+        syns.index[i] = 0
+    kept = np.int64(0)
+    for i in range(count):
+        old = syns.entries[i]
+        pair, bucket = old.word >> PAIR_SHIFT, old.word & ((1 << PAIR_SHIFT) - 1)
+        word = pair << PAIR_SHIFT | bucket >> 1
+        place = place_of_word(syns, word)
+        entry = np.int64(syns.index[place]) - 1
+        if entry < 0:
+            syns.index[place] = kept + 1
+            if kept != i:
+                clear(syns.entries[kept], word)
+                add_entry(syns.entries[kept], old)
+            old = syns.entries[kept]
+            old.word = word
+            kept += 1
+        else:
+            add_entry(syns.entries[entry], old)
+    syns.regs[USED] = kept
+
+
+@kernel
+def add_entry(entry, other):  # type: ignore[no-untyped-def]
+    """Add the SYNs of another bucket of the pair."""
+    if other.answered > 0:
+        known, stale = entry.answered, entry.stale + other.stale
+        if known > 0 and (is_overtaken(entry, other) or is_overtaken(other, entry)):
+            stale += 1
+        add_answered(entry, other.first, other.first_time)
+        add_answered(entry, other.low, other.low_time)
+        add_answered(entry, other.high, other.high_time)
+        entry.answered = known + other.answered
+        entry.stale = stale
+    if other.ignored > 0:
+        add_ignored(entry, other.ignored_high, other.ignored_begin)
+        entry.ignored_end = max(entry.ignored_end, other.ignored_end)
+        entry.ignored += other.ignored - 1
+
+
+@kernel
+def is_overtaken(entry, other):  # type: ignore[no-untyped-def]
+    """Whether the lowest answered SYN of a bucket came after a higher one of another bucket."""
+    return other.high_time < entry.low_time and behind(other.high, entry.low) > 1
+
+
+@kernel
+def add_answered(entry, tsval, time):  # type: ignore[no-untyped-def]
+    """Take an answered SYN, which may come before or after those that are known."""
+    if entry.answered == 0:
+        entry.first = tsval
+        entry.high = tsval
+        entry.low = tsval
+        entry.first_time = time
+        entry.high_time = time
+        entry.low_time = time
+    elif time < entry.first_time:
+        entry.first = tsval
+        entry.first_time = time
+    is_below = entry.high_time < time and behind(entry.high, tsval) > 1
+    is_above = time < entry.low_time and behind(tsval, entry.low) > 1
+    entry.answered += 1
+    entry.stale += 1 if is_below or is_above else 0
+    # Of one TSval, what came first is above longer.
+    ahead = behind(tsval, entry.high)
+    if ahead > 0 or (ahead == 0 and time < entry.high_time):
+        entry.high = tsval
+        entry.high_time = time
+    ahead = behind(tsval, entry.low)
+    if ahead < 0 or (ahead == 0 and time > entry.low_time):
+        entry.low = tsval
+        entry.low_time = time
+
+
+@kernel
+def add_ignored(entry, tsval, time):  # type: ignore[no-untyped-def]
+    """Take an ignored SYN."""
+    if entry.ignored == 0:
+        entry.ignored_high = tsval
+        entry.ignored_begin = time
+        entry.ignored_end = time
+    entry.ignored += 1
+    if behind(tsval, entry.ignored_high) > 0:
+        entry.ignored_high = tsval
+    entry.ignored_begin = min(entry.ignored_begin, time)
+    entry.ignored_end = max(entry.ignored_end, time)
+
+
+@kernel
+def take_syn(syns, number, r, ignored):  # type: ignore[no-untyped-def]
+    """Take the SYN of a row of ``connections``: what the pair knows of it."""
+    pair, time, frame = syns.pairs[number], r.first_time, r.orig_syn_frame
+    is_first = pair.answered + pair.ignored == 0
+    if is_first or time < pair.time or (time == pair.time and frame < pair.frame):
+        pair.time = time
+        pair.frame = frame
+        pair.connection_id = r.connection_id
+    pair.end_time = time if is_first else max(pair.end_time, time)
+    entry = bucket_of(syns, number, time)
+    if not ignored:
+        pair.answered += 1
+        add_answered(entry, np.int64(r.orig_syn_tsval), time)
+        return
+    if pair.ignored == 0 or time < pair.first_time or (time == pair.first_time and frame < pair.first_frame):
+        pair.first_time = time
+        pair.first_frame = frame
+        pair.first_id = r.connection_id
+    if pair.ignored == 0 or time > pair.last_time or (time == pair.last_time and frame > pair.last_frame):
+        pair.last_time = time
+        pair.last_frame = frame
+    pair.ignored += 1
+    add_ignored(entry, np.int64(r.orig_syn_tsval), time)
+
+
+@kernel
+def judge(syns, order):  # type: ignore[no-untyped-def]
+    """Hold the SYNs of each bucket against those that were answered in the minute before; ``order``: by pair and time.
+
+    Ignored ones of a bucket count together, and only if a higher one was answered before the first of them.
+    """
+    for place in range(order.size):
+        entry = syns.entries[order[place]]
+        number = entry.word >> PAIR_SHIFT
+        pair = syns.pairs[number]
+        if entry.answered > 0 and pair.ignored > 0:
+            low_is_below = entry.stale == 0 and was_later(syns, order, place, entry.low, entry.low_time, entry.low_time)
+            pair.answered_stale += entry.stale + (1 if low_is_below else 0)
+        begin, end = entry.ignored_begin, entry.ignored_end
+        if entry.ignored > 0 and was_later(syns, order, place, entry.ignored_high, begin, end):
+            pair.ignored_stale += entry.ignored
+
+
+@kernel
+def was_later(syns, order, place, tsval, begin, end):  # type: ignore[no-untyped-def]
+    """Whether a SYN answered before ``begin``, in the minute before ``end``, was later by more than a tick."""
+    number = syns.entries[order[place]].word >> PAIR_SHIFT
+    while place >= 0:
+        other = syns.entries[order[place]]
+        bucket_end = ((other.word & ((1 << PAIR_SHIFT) - 1)) + 1) << syns.regs[SHIFT]
+        if other.word >> PAIR_SHIFT != number or bucket_end + MEMORY_NS < end:
+            return False
+        if other.answered > 0 and (
+            (is_fresh(other.high_time, begin, end) and behind(other.high, tsval) > 1)
+            or (is_fresh(other.first_time, begin, end) and behind(other.first, tsval) > 1)
+        ):
+            return True
+        place -= 1
+    return False
+
+
+@kernel
+def is_fresh(time, begin, end):  # type: ignore[no-untyped-def]
+    """Whether something of ``time`` came before ``begin`` and was remembered at ``end``."""
+    return time < begin and end <= time + MEMORY_NS
