@@ -31,20 +31,7 @@ else:
 MOST = 1 << 14
 """The most segments of a batch: compiled kernels take a batch as one record with this room in every column."""
 
-_STAGGER = 5 * 64
-"""Bytes between columns. They are as long as a cache is high: side by side they would all want the same few lines."""
-
-
-def _staggered() -> np.dtype[Any]:
-    offsets, end = [], 0
-    for _, dtype in _FIELDS:
-        offsets.append(end)
-        end += np.dtype(dtype).itemsize * MOST + _STAGGER
-    names, formats = [name for name, _ in _FIELDS], [(dtype, (MOST,)) for _, dtype in _FIELDS]
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": end})
-
-
-BATCH = _staggered()
+BATCH = np.dtype([(name, dtype, MOST) for name, dtype in _FIELDS])
 
 
 def allocate(size: int) -> Segments:
