@@ -203,6 +203,8 @@ def test_a_network_holds_what_the_standard_library_says(base, bits, other):
     bits = min(bits, 32 if ":" not in base else 128)
     network = ipaddress.ip_network(f"{base}/{bits}", strict=False)
     for address in (base, other, str(network.broadcast_address)):
+        if getattr(ipaddress.ip_address(address), "ipv4_mapped", None):
+            continue  # in the rows it is the IPv4 address itself
         hi, lo = (np.array([half], np.int64) for half in ip_halves(address))
         expected = ipaddress.ip_address(address) in network
         if network.version == 4 or ":" in address:  # IPv4 stands in the rows as ::ffff:a.b.c.d

@@ -29,7 +29,7 @@ def run(copy, *arguments):
 def copy(tmp_path_factory):
     """The project with the rule of the page and its two fixtures."""
     folder = tmp_path_factory.mktemp("project")
-    leave_out = shutil.ignore_patterns("__pycache__", "lab", "bench", "fuzz")
+    leave_out = shutil.ignore_patterns("__pycache__", "bench", "fuzz")
     shutil.copytree(ROOT / "tcptrace_tw", folder / "tcptrace_tw", ignore=leave_out)
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=leave_out)
     rules = folder / "tcptrace_tw" / "rules"

@@ -168,6 +168,7 @@ def test_a_packed_capture_is_judged_by_what_it_will_unpack_to(
 ) -> None:
     """Whether to compile: a capture of 12 MB may be packed into 100 kB."""
     monkeypatch.delenv("TCPTRACE_TW_JIT", raising=False)
+    monkeypatch.setattr(engine, "_opted_in", False)
     path = tmp_path / "x.pcap.gz"
     data = cb.pcap(TALK)
     path.write_bytes(gzip.compress(data[:24] + data[24:] * turns, 1))

@@ -54,12 +54,14 @@ from tcptrace_tw.tcp.state import (
 BLOCK = 1 << 15
 """Units of 16 bits in a block. Its first word is the block that follows, or -1."""
 
-HEADER = 12
-"""A tombstone begins with three words: its length in units (0: the block ends here; negative: dug out), its due, and
-its slot with two bits that say which endpoints have a span."""
+HEADER = 8
+"""A tombstone begins with two words: its mark (0: the block ends here; negative: dug out), and when it is due."""
 
 WORD = 4
 NOTHING = -1
+
+# A mark holds the length in units, which endpoints have a span, and the slot.
+LENGTH, SPANS, SPANS_AT, SLOT_AT = 0xFFFF, 3, 16, 18
 
 
 @kernel
@@ -102,9 +104,8 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
         if regs[WANT_TRANSITIONS]:
             end = pack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, pending, end)
     end = (end + WORD - 1) // WORD * WORD
-    set_word(st, at, end - at)
+    set_word(st, at, end - at | spans << SPANS_AT | np.int64(conn.slot) << SLOT_AT)
     set_word(st, at + WORD, due)
-    set_word(st, at + 2 * WORD, np.int64(conn.slot) << 2 | spans)
     set_word(st, end, 0)
     regs[GRAVES_NEXT] = end
     regs[NEXT_DUE] = min(regs[NEXT_DUE], due)
@@ -134,7 +135,7 @@ def unpack(st, at):  # type: ignore[no-untyped-def]
         regs[CONNS_USED] = c + 1
     conn = conn_at(st, c)
     conn.previous = NOTHING
-    spans = word_at(st, at + 2 * WORD) & 3
+    spans = word_at(st, at) >> SPANS_AT & SPANS
     end = unpack_connection(st, conn, conn, conn, 0, 0, at + HEADER)
     o = tcb_at(st, 2 * c)
     for side in range(2):
@@ -188,14 +189,15 @@ def oldest(st):  # type: ignore[no-untyped-def]
     regs = st.regs
     at = regs[GRAVES_OLDEST]
     while at >= 0 and at != regs[GRAVES_NEXT]:
-        length = word_at(st, at)
-        if length > 0:
+        mark = word_at(st, at)
+        following = at + (abs(mark) & LENGTH)
+        if mark > 0:
             regs[GRAVES_OLDEST] = at
-            if word_at(st, at + length) > 0:
-                prefetch_tuple(st, word_at(st, at + length + 2 * WORD) >> 2)
+            if word_at(st, following) > 0:
+                prefetch_tuple(st, word_at(st, following) >> SLOT_AT)
             return at
-        if length < 0:
-            at -= length
+        if mark < 0:
+            at = following
         else:
             block = at - at % BLOCK
             at = word_at(st, block) + WORD

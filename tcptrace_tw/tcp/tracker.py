@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import load
-from tcptrace_tw.memory import Pool, address_of
+from tcptrace_tw.memory import Buffers, Pool, address_of
 from tcptrace_tw.spec.columns import (
     CONNECTIONS,
     ODDITIES,
@@ -50,7 +50,7 @@ COOLS_NS = 100_000_000
 UNITS_EACH = 256
 """Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
 
-SLEEPS_NS = 2_000_000_000
+SLEEPS_NS = 1_000_000_000
 """Who has been silent for so long sleeps: it is buried like one that is over, and dug out when it speaks."""
 
 
@@ -95,9 +95,8 @@ class Tracker:
         self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._seen.time = -_NS
         self._prints = np.zeros(MOST, np.int64)
-        self._out = [
-            np.zeros(size, table.dtype).view(np.recarray) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)
-        ]
+        self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
+        self._out = [buffers.take() for buffers in self._buffers]
         self._kept = {"seen": self._seen, **dict(zip(places.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
         self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
@@ -174,11 +173,23 @@ class Tracker:
         return any(2 * self.regs[register] >= room for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True))
 
     def _drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
-        for (table, register), rows in zip(_OUT, self._out, strict=True):
-            count = int(self.regs[register])
-            if count:
-                yield table, rows[:count].copy()
-                self.regs[register] = 0
+        """Finished rows: many of them are handed over with their room, few are copied out of it."""
+        for n, (table, register) in enumerate(_OUT):
+            rows, count = self._out[n], int(self.regs[register])
+            if not count:
+                continue
+            if 2 * count >= rows.size:
+                self._replace(n)
+            else:
+                rows = rows[:count].copy()
+            self.regs[register] = 0
+            yield table, rows[:count]
+            del rows
+
+    def _replace(self, n: int) -> None:
+        name, room = places.OUT[n], self._buffers[n].take()
+        self._out[n] = self._kept[name] = room
+        self._fixed[name] = address_of(room)
 
     def _reserve(self, new: int, slots: int) -> None:
         """Room for what a batch can bring at the most: one incarnation, two spans, one of each fact a segment."""
