@@ -33,17 +33,18 @@ class Pool:
     def _resize(self, size: int) -> bool:
         if not hasattr(mmap, "MAP_PRIVATE"):
             return False
-        count = size // self.dtype.itemsize
+        self.records = None
+        before: Any = None
         try:
-            self.records = None
-            if self._map is None:
-                self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            else:
-                self._map.resize(size)
-        finally:
             if self._map is not None:
-                count = min(count, len(self._map) // self.dtype.itemsize)
-                self.records = np.frombuffer(self._map, self.dtype, count).view(np.recarray)
+                self._map.resize(size)
+        except BufferError:  # somebody still holds an array of it, as a compiler may: the old map is theirs
+            before, self._map = self._map, None
+        if self._map is None:
+            self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.records = np.frombuffer(self._map, self.dtype, size // self.dtype.itemsize).view(np.recarray)
+        if before is not None:
+            self.records[: self.capacity] = np.frombuffer(before, self.dtype, self.capacity)
         return True
 
     def _copy(self, capacity: int) -> None:

@@ -35,3 +35,14 @@ def test_a_pool_keeps_its_records() -> None:
     pool.reserve(1_000_000)
 
     assert (pool.capacity >= 1_000_000, pool.records.a[3], pool.address) == (True, 7, address_of(pool.records))
+
+
+def test_a_pool_grows_although_somebody_holds_its_records() -> None:
+    """As a compiler does until its garbage is collected."""
+    pool = Pool(ROW, 4)
+    pool.records.a[3] = 7
+    held = pool.records
+    pool.reserve(1_000_000)
+    held.a[0] = 9
+
+    assert (pool.records.a[3], pool.records.a[0], held.a[3]) == (7, 0, 7)
