@@ -275,7 +275,7 @@ SENDER_TS_BROKEN = Rule(
     table="oddities",
     predicate=sender_ts_broken,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="the timestamp clock of {ip}:{port} went back by {ts_back_ticks:tick} towards {peer_ip}:{peer_port}",
+    message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} went back by {ts_back_ticks:tick}, and stayed there",
     frames=("ts_back_frame",),
     values=("ts_back_ticks", "ts_back_segments"),
     set_when=(
@@ -297,7 +297,7 @@ TS_CLOCK_STEP = Rule(
     table="oddities",
     predicate=ts_clock_step,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="the timestamp clock of {ip}:{port} leapt ahead by {ts_step_ms:ms} towards {peer_ip}:{peer_port}",
+    message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} leapt ahead by {ts_step_ms:ms}",
     frames=("ts_step_frame",),
     values=("ts_step_ms",),
     set_when=("TSval rises by a minute more than the sender's own rate so far explains",),
@@ -359,7 +359,7 @@ TW_RECYCLE_DROP = Rule(
         Grade(lambda r: r.ignored >= ENOUGH, ERROR, LIKELY),
         Grade(always, NOTICE, PREDICTED, "a single SYN behind an address with several clocks: loss could do the same"),
     ),
-    message="{peer_ip} ignored {ignored:SYN} of {ip} with timestamps below one answered in the minute before, and no other",
+    message="{peer_ip} ignored {ignored:SYN} of {ip}, each below a timestamp that it had answered in the minute before, and no other SYN",
     frames=("first_ignored_frame", "last_ignored_frame"),
     values=("ignored", "answered", "clocks", "offset_ms"),
     set_when=(
