@@ -34,13 +34,12 @@ from tcptrace_tw.tcp.places import (
     set_head,
     tcb_at,
 )
+from tcptrace_tw.tcp.pools import new_incarnation
 from tcptrace_tw.tcp.queue import enqueue
 from tcptrace_tw.tcp.retirement import forget_slot, is_forgotten, retire
 from tcptrace_tw.tcp.reuse import note_opened, open_reuse
 from tcptrace_tw.tcp.state import (
-    CONNS_FREE,
     CONNS_LIVE,
-    CONNS_USED,
     COOLS,
     ISS_KNOWN,
     LIVE_PEAK,
@@ -153,12 +152,7 @@ def continues_earlier(st, c, seg, i):  # type: ignore[no-untyped-def]
 def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-untyped-def]
     """Begin a new incarnation with segment ``i``."""
     regs = st.regs
-    c = regs[CONNS_FREE]
-    if c >= 0:
-        regs[CONNS_FREE] = np.int64(conn_at(st, c).previous)
-    else:
-        c = regs[CONNS_USED]
-        regs[CONNS_USED] = c + 1
+    c = new_incarnation(st)
     regs[CONNS_LIVE] += 1
     regs[LIVE_PEAK] = max(regs[LIVE_PEAK], regs[CONNS_LIVE])
     flags = np.int64(seg.flags[i])

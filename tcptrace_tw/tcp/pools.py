@@ -12,8 +12,10 @@ import numpy as np
 
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, Table
-from tcptrace_tw.tcp.places import oddity_at, reset_at, reuse_at, span_at, stale_at
+from tcptrace_tw.tcp.places import conn_at, oddity_at, reset_at, reuse_at, span_at, stale_at
 from tcptrace_tw.tcp.state import (
+    CONNS_FREE,
+    CONNS_USED,
     ODDITIES_FREE,
     ODDITIES_USED,
     RESETS_FREE,
@@ -54,6 +56,13 @@ def take(regs, used, free, following):  # type: ignore[no-untyped-def]
         place = regs[used]
         regs[used] = place + 1
     return place
+
+
+@kernel
+def new_incarnation(st):  # type: ignore[no-untyped-def]
+    """A place for an incarnation and its two endpoints; a free one is chained by ``previous``."""
+    free = st.regs[CONNS_FREE]
+    return take(st.regs, CONNS_USED, CONNS_FREE, np.int64(conn_at(st, free).previous) if free >= 0 else np.int64(-1))
 
 
 @kernel

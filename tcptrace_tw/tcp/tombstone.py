@@ -33,13 +33,12 @@ from tcptrace_tw.tcp.places import (
     tcb_at,
     word_at,
 )
-from tcptrace_tw.tcp.pools import new_span
+from tcptrace_tw.tcp.pools import new_incarnation, new_span
 from tcptrace_tw.tcp.state import (
     BURIED,
     BURY_FROM,
     CONNS_FREE,
     CONNS_LIVE,
-    CONNS_USED,
     GRAVES_FREE,
     GRAVES_NEXT,
     GRAVES_OLDEST,
@@ -127,12 +126,7 @@ def unearth(st, slot):  # type: ignore[no-untyped-def]
 def unpack(st, at):  # type: ignore[no-untyped-def]
     """Make records of the tombstone at unit ``at``, which is one no more; they are in no queue."""
     regs = st.regs
-    c = regs[CONNS_FREE]
-    if c >= 0:
-        regs[CONNS_FREE] = np.int64(conn_at(st, c).previous)
-    else:
-        c = regs[CONNS_USED]
-        regs[CONNS_USED] = c + 1
+    c = new_incarnation(st)
     conn = conn_at(st, c)
     conn.previous = NOTHING
     spans = word_at(st, at) >> SPANS_AT & SPANS
