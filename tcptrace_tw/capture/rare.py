@@ -13,6 +13,7 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX
 from tcptrace_tw.capture.links import ETHERNET, RAW, link_name
 from tcptrace_tw.capture.window import Window
+from tcptrace_tw.errors import CaptureError
 
 SNOOP_MAGIC = b"snoop\0\0\0\0\0\0\2"
 LOOK_BYTES = 1 << 12
@@ -102,8 +103,9 @@ class SnoopFile(RecordFile):
     """What Solaris' snoop writes (RFC 1761): numbers are big-endian, drops are counted from the begin."""
 
     def __init__(self, window: Window, facts: FileFacts) -> None:
-        window.need(_SNOOP_HEADER)
-        (kind,) = struct.unpack_from(">12xI", window.take(_SNOOP_HEADER).ljust(_SNOOP_HEADER, b"\xff"))
+        if not window.need(_SNOOP_HEADER):
+            raise CaptureError(f"{facts.name}: byte {window.end}: the file ends inside the snoop header; capture again")
+        (kind,) = struct.unpack_from(">12xI", window.take(_SNOOP_HEADER))
         self._link = _SNOOP_LINKS.get(kind, 0xFFFF)
         facts.format = "snoop, microseconds, big-endian"
         super().__init__(facts, (self._link,))

@@ -6,5 +6,6 @@ A short run is part of the test suite. For a long one the kernels should be comp
 
 sends each case through one of eight whole commands (``targets.COMMANDS``), some 15 ms of processor time each, and ends
 with the count that was really run. ``--run`` and ``--first`` give other cases; a case that fails is kept, and belongs
-into ``corpus``. What a long run has found so far: a server left in CLOSE-WAIT by connections from mid-stream alone.
+into ``corpus``. Long runs of 108,000 cases in all have found a server left in CLOSE-WAIT by connections from mid-stream
+alone, an empty file without a name in its error, and a snoop file that ends inside its header.
 """
