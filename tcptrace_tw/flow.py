@@ -1,10 +1,13 @@
 """Tuples to slots: the hash of the tuples that are remembered (4-tuple plus scope), and the direction of a segment.
 
-A slot is a place, not an identity: it is given back when nothing of the tuple is remembered any more.
+A slot is a place, not an identity: it is given back when nothing of the tuple is remembered any more. Whoever gives it
+back may be some batches behind, in another thread; a slot that has been met since then is kept.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,18 +16,15 @@ from numpy.typing import NDArray
 from tcptrace_tw.jit import inlined, kernel, load, native
 from tcptrace_tw.memory import Pool
 from tcptrace_tw.native import prefetch_item
-from tcptrace_tw.spec.segments import MOST, TUPLE, Segments, segment_record
+from tcptrace_tw.spec.segments import TUPLE, Places, Segments, make_places, segment_record
 
-USED, FREE, FREE_HEAD, SEED = range(4)
+USED, FREE, FREE_HEAD, SEED, BATCH = range(5)
 
 MASK62 = 0x3FFFFFFFFFFFFFFF
 FACTOR = 0x2545F4914F6CDD1D
 
 FAR, NEAR = 24, 12
 """How many segments ahead something is asked for."""
-
-GIVEN_BACK = -(1 << 31)
-"""In ``heads`` while slots are given back: the same slot may be named twice."""
 
 
 class FlowState(NamedTuple):
@@ -60,6 +60,23 @@ def lesser(x: Any, y: Any, swapped: Any) -> Any:
     return x ^ ((x ^ y) & -swapped)
 
 
+@inlined
+def hash_of(seed, a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
+    """The hash of a tuple, 32 bits. ``ports``: that of endpoint a in the upper half."""
+    h = mix(mix(mix(seed, a_lo), b_lo), ports)
+    if (a_hi | b_hi | scope) != 0:
+        h = mix(mix(mix(h, a_hi), b_hi), scope)
+    return h & 0xFFFFFFFF
+
+
+@inlined
+def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
+    """The same for a tuple that is remembered."""
+    t = tuples[slot]
+    ports = int(t.a_port) << 16 | int(t.b_port)
+    return hash_of(seed, int(t.a_lo), int(t.b_lo), ports, int(t.a_hi), int(t.b_hi), int(t.scope))
+
+
 @kernel
 def hash_keys(seg, size, seed, hashes, directions):  # type: ignore[no-untyped-def]
     """The hash of each segment's tuple, the same in both directions, and its direction (0: sent by a, 1: sent by b).
@@ -70,14 +87,17 @@ def hash_keys(seg, size, seed, hashes, directions):  # type: ignore[no-untyped-d
         swapped = is_swapped(seg, i)
         directions[i] = swapped
         src_lo, dst_lo = int(seg.src_lo[i]), int(seg.dst_lo[i])
+        src_hi, dst_hi = int(seg.src_hi[i]), int(seg.dst_hi[i])
         sport, dport = int(seg.sport[i]), int(seg.dport[i])
-        h = mix(seed, lesser(src_lo, dst_lo, swapped))
-        h = mix(h, lesser(dst_lo, src_lo, swapped))
-        h = mix(h, lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped))
-        src_hi, dst_hi, scope = int(seg.src_hi[i]), int(seg.dst_hi[i]), int(seg.scope[i])
-        if (src_hi | dst_hi | scope) != 0:
-            h = mix(mix(mix(h, lesser(src_hi, dst_hi, swapped)), lesser(dst_hi, src_hi, swapped)), scope)
-        hashes[i] = h & 0xFFFFFFFF
+        hashes[i] = hash_of(
+            seed,
+            lesser(src_lo, dst_lo, swapped),
+            lesser(dst_lo, src_lo, swapped),
+            lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped),
+            lesser(src_hi, dst_hi, swapped),
+            lesser(dst_hi, src_hi, swapped),
+            int(seg.scope[i]),
+        )
 
 
 @native(prefetch_item)
@@ -97,7 +117,7 @@ def look_ahead(tuples, index, hashes, i, size):  # type: ignore[no-untyped-def]
 
 @kernel
 def assign_slots(seg, size, state, hashes, slots, directions):  # type: ignore[no-untyped-def]
-    """Fill ``slots`` and ``directions`` for the ``size`` segments of a batch; ``hashes`` is room to work in.
+    """Fill ``hashes``, ``slots`` and ``directions`` for the ``size`` segments of a batch.
 
     The caller has made room for as many new tuples as there are segments.
     """
@@ -119,24 +139,20 @@ def assign_slots(seg, size, state, hashes, slots, directions):  # type: ignore[n
         while True:
             slot = np.int64(index[place]) - 1
             if slot < 0:
-                slot = _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope, h)
+                slot = _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope)
                 index[place] = slot + 1
                 break
             t = tuples[slot]
-            if (
-                t.hash == h
-                and t.a_lo == a_lo
-                and t.b_lo == b_lo
-                and (np.int64(t.a_port) << 16 | np.int64(t.b_port)) == ports
-            ):
+            if t.a_lo == a_lo and t.b_lo == b_lo and (np.int64(t.a_port) << 16 | np.int64(t.b_port)) == ports:
                 if t.a_hi == a_hi and t.b_hi == b_hi and t.scope == scope:
                     break
             place = (place + 1) & mask
+        tuples[slot].batch = regs[BATCH]
         slots[i] = slot
 
 
 @kernel
-def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope, h):  # type: ignore[no-untyped-def]
+def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no-untyped-def]
     slot = regs[FREE_HEAD]
     if slot >= 0:
         regs[FREE_HEAD] = np.int64(tuples[slot].a_hi)
@@ -150,42 +166,36 @@ def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope, h):  # type: ignore
     t.b_hi = b_hi
     t.b_lo = b_lo
     t.scope = scope
-    t.hash = h
     t.a_port = ports >> 16
     t.b_port = ports & 0xFFFF
     return slot
 
 
 @kernel
-def release_slots(released, count, heads, state):  # type: ignore[no-untyped-def]
-    """Give back the slots of ``released[:count]`` that nothing lives in any more (``heads`` is -1)."""
+def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
+    """Give back the slots of ``released``, each named once, that have not been met after batch number ``batch``."""
     tuples, index, regs = state.tuples, state.index, state.regs
-    for i in range(count):
+    for i in range(released.size):
         slot = np.int64(released[i])
-        if i + NEAR < count:
+        if i + NEAR < released.size:
             prefetch(tuples, np.int64(released[i + NEAR]))
-        if heads[slot] == -1:
-            heads[slot] = GIVEN_BACK
-            _remove(tuples, index, slot)
+        if np.int64(tuples[slot].batch) <= batch:
+            _remove(tuples, index, slot, regs[SEED])
             tuples[slot].a_hi = regs[FREE_HEAD]
             regs[FREE_HEAD] = slot
             regs[FREE] += 1
-    for i in range(count):
-        slot = np.int64(released[i])
-        if heads[slot] == GIVEN_BACK:
-            heads[slot] = -1
 
 
 @kernel
-def _remove(tuples, index, slot):  # type: ignore[no-untyped-def]
+def _remove(tuples, index, slot, seed):  # type: ignore[no-untyped-def]
     """Take a slot out of the index and close the gap: later entries of the run move back towards their hash."""
     mask = index.size - 1
-    hole = np.int64(tuples[slot].hash) & mask
+    hole = hash_of_slot(tuples, slot, seed) & mask
     while index[hole] != slot + 1:
         hole = (hole + 1) & mask
     place = (hole + 1) & mask
     while index[place] != 0:
-        home = np.int64(tuples[np.int64(index[place]) - 1].hash) & mask
+        home = hash_of_slot(tuples, np.int64(index[place]) - 1, seed) & mask
         if ((place - home) & mask) >= ((place - hole) & mask):
             index[hole] = index[place]
             hole = place
@@ -194,30 +204,37 @@ def _remove(tuples, index, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def rehash(tuples, index, old_index):  # type: ignore[no-untyped-def]
+def rehash(tuples, index, old_index, seed):  # type: ignore[no-untyped-def]
     """Enter every slot of ``old_index`` into the empty ``index``."""
     mask = index.size - 1
     for i in range(old_index.size):
         entry = np.int64(old_index[i])
         if entry:
-            place = np.int64(tuples[entry - 1].hash) & mask
+            place = hash_of_slot(tuples, entry - 1, seed) & mask
             while index[place] != 0:
                 place = (place + 1) & mask
             index[place] = entry
 
 
 class FlowTable:
-    """The remembered tuples. ``tuples`` is a recarray of ``TUPLE`` indexed by slot."""
+    """The remembered tuples. ``tuples`` is a recarray of ``TUPLE`` indexed by slot.
 
-    def __init__(self, *, compiled: bool, seed: int = 0x1234567) -> None:
+    One thread assigns. Others may read tuples that are remembered while they hold ``still``, and give slots back.
+    ``buffers``: so many batches may be on their way at a time.
+    """
+
+    def __init__(self, *, compiled: bool, buffers: int = 1, seed: int = 0x1234567) -> None:
         self._compiled = compiled
         self._assign = load(assign_slots, compiled=compiled)
         self._release = load(release_slots, compiled=compiled)
         self._rehash = load(rehash, compiled=compiled)
         self._pool = Pool(TUPLE, 1 << 12)
         self._index = np.zeros(1 << 13, np.int32)
-        self._hashes = np.zeros(MOST, np.int64)
-        self.regs = np.array([0, 0, -1, seed], np.int64)
+        self._spare = [make_places() for _ in range(buffers)]
+        self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
+        self.still = threading.Lock()
+        """Held by whoever looks at ``tuples``, so that they keep their places."""
+        self.regs = np.array([0, 0, -1, seed, 0], np.int64)
 
     @property
     def tuples(self) -> Any:
@@ -234,27 +251,35 @@ class FlowTable:
         """How many tuples are remembered."""
         return int(self.regs[USED] - self.regs[FREE])
 
-    def assign(self, batch: Segments, slots: NDArray[np.int32], directions: NDArray[np.uint8]) -> None:
-        """Give every segment of the batch its slot and direction."""
+    def assign(self, batch: Segments) -> Places:
+        """The slot, direction and hash of every segment of the batch."""
+        while self._given_back:
+            slots, number = self._given_back.popleft()
+            self._release(slots, number, self._state())
+        self.regs[BATCH] += 1
         self._reserve(batch.seq.size)
+        number = int(self.regs[BATCH])
+        places = self._spare[number % len(self._spare)]._replace(number=number)
         segments = segment_record(batch) if self._compiled else batch
-        self._assign(segments, batch.seq.size, self._state(), self._hashes, slots, directions)
+        self._assign(segments, batch.seq.size, self._state(), places.hashes, places.slots, places.directions)
+        return places
 
-    def release(self, released: NDArray[np.int32], count: int, heads: NDArray[np.int32]) -> None:
-        """Forget the tuples of these slots where ``heads`` says that nothing lives there."""
-        if count:
-            self._release(released, count, heads, self._state())
+    def give_back(self, slots: NDArray[np.int32], number: int) -> None:
+        """After batch ``number`` nothing of these tuples is remembered any more; the array is the table's to keep."""
+        self._given_back.append((slots, number))
 
     def _state(self) -> FlowState:
         return FlowState(self._pool.records, self._index, self.regs)
 
     def _reserve(self, new: int) -> None:
-        self._pool.reserve(int(self.regs[USED]) + new)
+        if int(self.regs[USED]) + new > self._pool.capacity:
+            with self.still:
+                self._pool.reserve(int(self.regs[USED]) + new)
         wanted = 2 * (self.live + new)
         if self._index.size < wanted:
             size = self._index.size
             while size < wanted:
                 size *= 2
             index = np.zeros(size, np.int32)
-            self._rehash(self._pool.records, index, self._index)
+            self._rehash(self._pool.records, index, self._index, int(self.regs[SEED]))
             self._index = index

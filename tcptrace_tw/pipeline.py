@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import HAS_TS, Table
 from tcptrace_tw.spec.profiles import profile
-from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.spec.segments import Places, Segments
 from tcptrace_tw.spec.words import ORIG
 from tcptrace_tw.tcp.tracker import Tracker
 
@@ -106,20 +107,20 @@ def analyze(
     desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled)
     overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted)
 
-    def pass_on(table: Table, rows: NDArray[Any]) -> None:
+    def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = desk.classify(table, rows)
         for sink in sinks:
             if table.name in sink.tables:
                 sink.rows(table.name, rows)
-        desk.caveats = run.caveats()
+        desk.caveats = known
         _hand_out(desk.state(table, rows), sinks)
 
-    for table, rows in run.rows(progress):
-        overview.see(table.name, rows)
-        pass_on(table, rows)
+    for chunk in run.chunks(progress):
+        overview.see(chunk.table.name, chunk.rows)
+        pass_on(*chunk)
     if run.facts.last_time is not None:
         for table, rows in overview.close(run.figures()):
-            pass_on(table, rows)
+            pass_on(table, rows, run.caveats())
     _hand_out(desk.close(), sinks)
     return run.summary()
 
@@ -157,9 +158,9 @@ def ladders(
         for number, step in zip(ids[places].tolist(), _steps(batch, places, states), strict=True):
             steps[number].append(step)
 
-    for table, rows in run.rows(None, pick):
-        if table.name == "connections" and connections is not None:
-            connections(rows)
+    for chunk in run.chunks(None, pick):
+        if chunk.table.name == "connections" and connections is not None:
+            connections(chunk.rows)
     return steps
 
 
@@ -177,7 +178,7 @@ def export(
             picked.append(batch.frame[hits])
             seen.update(ids[hits].tolist())
 
-    for _ in run.rows(None, pick):
+    for _ in run.chunks(None, pick):
         pass
     for number in connections:
         if number not in seen:
@@ -185,8 +186,21 @@ def export(
     return copy_frames(ring.find(captures).files, np.unique(np.concatenate(picked)), out)
 
 
+class Chunk(NamedTuple):
+    """Finished rows of one table, and what was known of the capture when they were finished."""
+
+    table: Table
+    rows: NDArray[Any]
+    caveats: Caveats
+
+
 class _Run:
-    """One pass over the captures: capture, flow, tcp, in this order, batch by batch."""
+    """One pass over the captures: capture, flow, tcp, in this order, batch by batch.
+
+    Compiled kernels let other threads run. So one thread reads, decodes and hashes, the next one tracks, and whoever
+    asks for the rows looks at them meanwhile; each works at most two batches ahead. Interpreted kernels would only wait
+    for each other: then all is done in turn.
+    """
 
     def __init__(
         self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool
@@ -198,40 +212,72 @@ class _Run:
         self._unreadable = 0
         self._files = found
         self._filter = Filter(settings.filter) if settings.filter else None
-        span = parse_span(settings.since, settings.until)
-        self._span = WholeConnections(span) if any(span) else None
+        self._span = parse_span(settings.since, settings.until)
         self.compiled = engine.choose(found.files, notice)
-        self._flow = FlowTable(compiled=self.compiled)
+        self._buffers = BUFFERS if self.compiled else 1
+        self._flow = FlowTable(compiled=self.compiled, buffers=self._buffers)
         self._tracker = Tracker(
             self.profile, compiled=self.compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
         )
         self._counts = {"connections": 0, "transitions": 0}
+        self._begin = 0
+        self._position: tuple[int, int | None] = (0, None)
 
-    def rows(self, progress: Progress | None, pick: Pick | None = None) -> Iterator[tuple[Table, NDArray[Any]]]:
+    def chunks(self, progress: Progress | None, pick: Pick | None = None) -> Iterator[Chunk]:
         """All finished rows of the connections that are wanted, table by table, as the pass goes on."""
-        if self._span is None:
-            yield from self._every_row(progress, pick)
-            return
-        for chunk in self._every_row(progress, pick):
-            yield from self._span.choose([chunk], self.facts.first_time or 0)
-        yield from self._span.settle()
-
-    def _every_row(self, progress: Progress | None, pick: Pick | None) -> Iterator[tuple[Table, NDArray[Any]]]:
-        slots = np.zeros(BATCH_SIZE, np.int32)
-        directions = np.zeros(BATCH_SIZE, np.uint8)
-        ids = np.zeros(BATCH_SIZE, np.int64)
-        states = np.zeros((BATCH_SIZE, 3), np.uint8)
-        for batch in self._batches(progress):
-            self._flow.assign(batch, slots, directions)
-            yield from self._count(self._tracker.arrive(batch, slots, directions, self._flow.tuples, ids, states))
-            self._flow.release(self._tracker.released, self._tracker.take_released(), self._tracker.heads)
-            if pick is not None:
-                pick(batch, ids[: batch.seq.size], states)
-        end = self.facts.last_time
-        if end is not None:
-            yield from self._count(self._tracker.finish(end, self._flow.tuples))
+        whole = WholeConnections(self._span) if any(self._span) else None
+        with closing(self._in_lanes(pick)) as moves:
+            for chunks in moves:
+                if progress is not None:
+                    progress(*self._position)
+                for chunk in chunks:
+                    if whole is None:
+                        yield chunk
+                    else:
+                        chosen = whole.choose([(chunk.table, chunk.rows)], self._begin)
+                        yield from (Chunk(*rows, chunk.caveats) for rows in chosen)
+        if whole is not None:
+            yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
         if self.compiled:
             engine.remember()
+
+    def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:
+        """What the tracker has finished batch by batch, made in other threads where that helps."""
+        if not self.compiled:
+            return self._moves(self._placed(), pick)
+        return read_ahead(self._moves(read_ahead(self._placed()), pick))
+
+    def _placed(self) -> Generator[tuple[Segments, Places]]:
+        """Every batch, and where its segments belong."""
+        for batch in self._batches():
+            if not self._begin:
+                self._begin = self.facts.first_time or 0
+            yield batch, self._flow.assign(batch)
+
+    def _moves(self, placed: Generator[tuple[Segments, Places]], pick: Pick | None) -> Generator[list[Chunk]]:
+        """What each batch has finished, and at the end what is left of the incarnations that are still remembered."""
+        ids = np.zeros(BATCH_SIZE, np.int64)
+        states = np.zeros((BATCH_SIZE, 3), np.uint8)
+        with closing(placed):
+            for batch, places in placed:
+                with self._flow.still:
+                    rows = self._tracker.arrive(batch, places, self._flow.tuples, ids, states)
+                    chunks = [self._chunk(*each) for each in rows]
+                free = self._tracker.take_released()
+                if free.size:
+                    self._flow.give_back(free, places.number)
+                if pick is not None:
+                    pick(batch, ids[: batch.seq.size], states)
+                yield chunks
+        end = self.facts.last_time
+        if end is not None:
+            for each in self._tracker.finish(end, self._flow.tuples):
+                yield [self._chunk(*each)]
+
+    def _chunk(self, table: Table, rows: NDArray[Any]) -> Chunk:
+        if table.name in self._counts:
+            self._counts[table.name] += rows.size
+        return Chunk(table, rows, self.caveats())
 
     def figures(self) -> dict[str, int]:
         """What is known about the capture itself at its end."""
@@ -265,11 +311,11 @@ class _Run:
             engine="compiled" if self.compiled else "interpreted",
         )
 
-    def _batches(self, progress: Progress | None) -> Iterator[Segments]:
+    def _batches(self) -> Iterator[Segments]:
         """The segments of all files in time order: one file after the other, merged where they overlap."""
         files = self._files
         sources = [
-            Source(time, partial(self._file, index, name, progress))
+            Source(time, partial(self._file, index, name))
             for index, (name, time) in enumerate(zip(files.files, files.first_times, strict=True))
         ]
         batches = sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
@@ -283,33 +329,24 @@ class _Run:
                 batch.scope[:] = 0
             yield batch
 
-    def _file(self, index: int, name: str, progress: Progress | None) -> Iterator[Segments]:
+    def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""
         facts = FileFacts(name)
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream:
-                buffers = BUFFERS if self.compiled else 1
                 reader = Reader(
-                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE, buffers=buffers
+                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE, buffers=self._buffers
                 )
                 facts = self.facts.files[-1] = reader.facts
-                # Compiled kernels let other threads run; interpreted ones would only wait for each other.
-                for batch in read_ahead(reader.batches()) if self.compiled else reader.batches():
-                    if progress is not None:
-                        progress(stream.position, stream.size)
+                for batch in reader.batches():
+                    self._position = stream.position, stream.size
                     yield batch
         except CaptureError as error:
             self._unreadable += 1
             if self._unreadable == len(self._files.files):
                 raise
             facts.damage = str(error).removeprefix(f"{name}: ")
-
-    def _count(self, rows: Iterator[tuple[Table, NDArray[Any]]]) -> Iterator[tuple[Table, NDArray[Any]]]:
-        for table, chunk in rows:
-            if table.name in self._counts:
-                self._counts[table.name] += chunk.size
-            yield table, chunk
 
 
 def _steps(batch: Segments, places: NDArray[np.int64], states: NDArray[np.uint8]) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -11,13 +11,13 @@ from tcptrace_tw.capture.ahead import BUFFERS, read_ahead
 
 
 def test_items_come_in_order() -> None:
-    assert list(read_ahead(iter(range(1000)))) == list(range(1000))
+    assert list(read_ahead(n for n in range(1000))) == list(range(1000))
 
 
 def test_an_error_comes_in_its_turn() -> None:
     """What was made before it is not lost."""
 
-    def source() -> Iterator[int]:
+    def source() -> Generator[int]:
         yield from range(3)
         raise OSError("the disk is gone")
 
@@ -31,7 +31,7 @@ def test_never_more_items_than_buffers() -> None:
     """The source may use the place of an item again when as many more have been asked for as there are buffers."""
     made = 0
 
-    def source() -> Iterator[int]:
+    def source() -> Generator[int]:
         nonlocal made
         while made < 49:
             made += 1
@@ -46,7 +46,7 @@ def test_never_more_items_than_buffers() -> None:
 def test_nobody_reads_on_when_nobody_wants_more() -> None:
     ended = threading.Event()
 
-    def source() -> Iterator[int]:
+    def source() -> Generator[int]:
         try:
             while True:
                 yield 1

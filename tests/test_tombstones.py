@@ -121,13 +121,11 @@ def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
 
 def tracked(path: str) -> tracker.Tracker:
     """A tracker that has seen a whole capture within 2MSL, in which nothing is forgotten."""
-    slots, directions = np.zeros(BATCH_SIZE, np.int32), np.zeros(BATCH_SIZE, np.uint8)
     ids, states = np.zeros(BATCH_SIZE, np.int64), np.zeros((BATCH_SIZE, 3), np.uint8)
     flow = FlowTable(compiled=False)
     hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False)
     for batch in Reader(open_stream(path), compiled=False).batches():
-        flow.assign(batch, slots, directions)
-        assert not list(hands.arrive(batch, slots, directions, flow.tuples, ids, states))
+        assert not list(hands.arrive(batch, flow.assign(batch), flow.tuples, ids, states))
     return hands
 
 

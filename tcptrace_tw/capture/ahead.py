@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Generic, TypeVar
 
@@ -19,7 +19,7 @@ BUFFERS = DEPTH + 2
 PATIENCE_S = 1.0
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Generator[Item]) -> Generator[Item]:
     """The same items, made by another thread; what is raised there is raised here, in its turn."""
     with closing(_Lane(items)) as lane:
         yield from lane
@@ -28,7 +28,7 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
 class _Lane(Generic[Item]):
     """What passes between the two threads."""
 
-    def __init__(self, items: Iterator[Item]) -> None:
+    def __init__(self, items: Generator[Item]) -> None:
         self._items = items
         self._waiting: deque[Item] = deque()
         self._changed = threading.Condition()
@@ -58,13 +58,14 @@ class _Lane(Generic[Item]):
 
     def _make(self) -> None:
         try:
-            for item in self._items:
-                with self._changed:
-                    self._changed.wait_for(lambda: len(self._waiting) < DEPTH or self._is_unwanted)
-                    if self._is_unwanted:
-                        break
-                    self._waiting.append(item)
-                    self._changed.notify()
+            with closing(self._items) as items:
+                for item in items:
+                    with self._changed:
+                        self._changed.wait_for(lambda: len(self._waiting) < DEPTH or self._is_unwanted)
+                        if self._is_unwanted:
+                            break
+                        self._waiting.append(item)
+                        self._changed.notify()
         except BaseException as error:  # of whatever kind, it belongs to the thread that asked
             self._error = error
         finally:

@@ -1,7 +1,7 @@
 """The passing batch: one array per column of ``columns.SEGMENTS``, bundled so that a kernel takes it as one argument."""
 
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,26 @@ TUPLE = np.dtype(
         ("b_hi", "i8"),
         ("b_lo", "i8"),
         ("scope", "i8"),
-        ("hash", "u4"),
+        ("batch", "u4"),  # the number of the last batch with a segment of it
         ("a_port", "u2"),
         ("b_port", "u2"),
     ]
 )
 """Endpoint a is the lesser of the two by (address, port): both directions of a tuple have one key."""
+
+
+class Places(NamedTuple):
+    """Where the segments of a batch belong; valid until as many more batches have come as there are buffers."""
+
+    number: int
+    """Of the batch."""
+    slots: NDArray[np.int32]
+    directions: NDArray[np.uint8]
+    """0: sent by endpoint a of the tuple, 1: by b."""
+    hashes: NDArray[np.int64]
+    """Of the tuples, 32 bits."""
+
+
+def make_places() -> Places:
+    """Places for as many segments as a batch has at the most."""
+    return Places(0, np.zeros(MOST, np.int32), np.zeros(MOST, np.uint8), np.zeros(MOST, np.int64))

@@ -39,11 +39,11 @@ def stir(h, x):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def fingerprint(seg, i, slot, direction):  # type: ignore[no-untyped-def]
-    """What two captures of one segment have in common."""
+def fingerprint(seg, i, key, direction):  # type: ignore[no-untyped-def]
+    """What two captures of one segment have in common; ``key`` is the hash of its tuple."""
     length = int(seg.payload_len[i])
-    h = stir(SEED, int(seg.seq[i]) | (int(slot) << 1 | int(direction)) << 32)
-    h = stir(h, int(seg.ack[i]) | int(seg.flags[i]) << 32 | int(seg.ip_id[i]) << 41)
+    h = stir(SEED, int(seg.seq[i]) | int(key) << 32)
+    h = stir(h, int(seg.ack[i]) | int(seg.flags[i]) << 32 | int(seg.ip_id[i]) << 41 | int(direction) << 57)
     return stir(h, int(seg.tsval[i]) | int(seg.checksum[i]) << 32 | (length & 0x3FFF) << 48)
 
 
@@ -54,10 +54,10 @@ def is_often_identical(flags):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_fingerprints(seg, start, size, slots, directions, prints):  # type: ignore[no-untyped-def]
+def take_fingerprints(seg, size, hashes, directions, prints):  # type: ignore[no-untyped-def]
     """The fingerprints of a batch, in a loop of their own: nothing waits for anything."""
-    for i in range(start, size):
-        prints[i] = fingerprint(seg, i, slots[i], directions[i])
+    for i in range(size):
+        prints[i] = fingerprint(seg, i, hashes[i], directions[i])
 
 
 @kernel

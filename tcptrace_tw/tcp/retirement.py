@@ -47,6 +47,9 @@ from tcptrace_tw.tcp.time_wait import expire
 from tcptrace_tw.tcp.tombstone import bury, can_be_buried, due_of, oldest, unpack
 from tcptrace_tw.tcp.transitions import commit
 
+GIVEN_BACK = -(1 << 31)
+"""In ``heads`` while released slots are settled: the same slot may be named twice."""
+
 UNANSWERED_FINS = 3
 """A FIN repeated so often without any ACK was never received: a host in TIME-WAIT answers each of them."""
 
@@ -218,3 +221,18 @@ def count_caveats(st, c):  # type: ignore[no-untyped-def]
         st.regs[LONG_CONNECTIONS] += 1
         if np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
             st.regs[ONE_WAY_CONNECTIONS] += 1
+
+
+@kernel
+def settle_released(released, count, heads):  # type: ignore[no-untyped-def]
+    """Keep those of ``released[:count]`` that nothing lives in (``heads`` is -1), each once; returns how many."""
+    kept = 0
+    for i in range(count):
+        slot = np.int64(released[i])
+        if heads[slot] == -1:
+            heads[slot] = GIVEN_BACK
+            released[kept] = slot
+            kept += 1
+    for i in range(kept):
+        heads[np.int64(released[i])] = -1
+    return kept

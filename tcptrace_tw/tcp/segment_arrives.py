@@ -106,14 +106,16 @@ from tcptrace_tw.tcp.transitions import (
 
 
 @kernel
-def segments_arrive(seg, size, slots, directions, prints, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
+def segments_arrive(seg, size, slots, directions, hashes, prints, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
     """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 
-    ``prints`` is room to work in. Fills ``connection_ids`` and ``states`` (sender's state, receiver's state, who sent
-    it). Returns the number of segments done: less than the batch when the row buffers have to be emptied first.
+    ``prints`` is room to work in, the same for the whole batch. Fills ``connection_ids`` and ``states`` (sender's
+    state, receiver's state, who sent it). Returns the number of segments done: less than the batch when the row buffers
+    have to be emptied first.
     """
     regs = st.regs
-    take_fingerprints(seg, start, size, slots, directions, prints)
+    if start == 0:
+        take_fingerprints(seg, size, hashes, directions, prints)
     for i in range(start, size):
         if is_full(st):
             return i

@@ -21,11 +21,12 @@ from tcptrace_tw.spec.columns import (
     Table,
 )
 from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import MOST, Segments, segment_record
+from tcptrace_tw.spec.segments import MOST, Places, Segments, segment_record
 from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp.ending import finish
+from tcptrace_tw.tcp.retirement import settle_released
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.tombstone import BLOCK
 
@@ -67,6 +68,7 @@ class Tracker:
     ) -> None:
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
+        self._settle = load(settle_released, compiled=compiled)
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
@@ -110,8 +112,7 @@ class Tracker:
     def arrive(
         self,
         batch: Segments,
-        slots: NDArray[np.int32],
-        directions: NDArray[np.uint8],
+        places: Places,
         tuples: Any,
         connection_ids: NDArray[np.int64],
         states: NDArray[np.uint8],
@@ -120,10 +121,11 @@ class Tracker:
         size = batch.seq.size
         self._reserve(size, tuples.size)
         segments = segment_record(batch) if self._compiled else batch
+        found = (places.slots, places.directions, places.hashes, self._prints)
         done = 0
         while done < size:
             state = self._state(tuples)
-            done = self._arrive(segments, size, slots, directions, self._prints, done, state, connection_ids, states)
+            done = self._arrive(segments, size, *found, done, state, connection_ids, states)
             del state
             if done < size:
                 yield from self._drain()
@@ -162,11 +164,11 @@ class Tracker:
             **{f"{name.split('_')[0]}_frame": int(regs[frame]) for name, (_, frame) in steps.items()},
         }
 
-    def take_released(self) -> int:
-        """How many entries of ``released`` there are; they count as taken."""
-        count = int(self.regs[s.RELEASED])
+    def take_released(self) -> NDArray[np.int32]:
+        """The slots that nothing lives in any more, since they were asked for last; the array is the caller's."""
+        count = self._settle(self.released, int(self.regs[s.RELEASED]), self.heads)
         self.regs[s.RELEASED] = 0
-        return count
+        return self.released[:count].copy()
 
     def _is_half_full(self) -> bool:
         """Whether rows should leave: to take up a chunk costs about a millisecond, however few rows it has."""
