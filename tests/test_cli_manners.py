@@ -29,7 +29,28 @@ def modules_after(code: str) -> set[str]:
 def test_version_and_help_import_nothing_heavy(option):
     code = f"sys.argv = ['tcptrace-tw', '{option}']; from tcptrace_tw.cli import main; main()"
 
-    assert not HEAVY & modules_after(code)
+    assert not {*HEAVY, "pydantic"} & modules_after(code)
+
+
+@pytest.mark.parametrize("arguments", [("report", "CAPTURE"), ("report", "CAPTURE", "--json", "--select", "RU")])
+def test_text_and_flags_need_no_pydantic(arguments):
+    """typer converts by it, and only what has to be converted is given to typer."""
+    capture = str(readme.ROOT / "fixtures/kernel-half-close/capture.pcap")
+    words = [capture if word == "CAPTURE" else word for word in ("tcptrace-tw", *arguments)]
+    code = f"sys.argv = {words!r}; from tcptrace_tw.cli import main; main()"
+
+    assert "pydantic" not in modules_after(code)
+
+
+def test_numpy_starts_no_threads_that_wait_for_work():
+    code = "sys.argv = ['tcptrace-tw', 'rules', 'RU004']; from tcptrace_tw.cli import main; main()"
+    script = (
+        f"import sys, os\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+
+    assert done.stdout.split()[-1] == "1"
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -12,7 +12,7 @@ from tcptrace_tw.cli import run
 @run.command
 def analyze(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write the tables.", show_default=False)
+        str, typer.Option("--output", "-o", metavar="DIR", help="Where to write the tables.", show_default=False)
     ],
     captures: o.Captures = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that holds other files.")] = False,
@@ -41,7 +41,7 @@ def analyze(
         profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
     )
     several = run.has_several_files(captures)
-    with Folder(output, force) as folder:
+    with Folder(Path(output), force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)
         try:
             digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
@@ -54,4 +54,4 @@ def analyze(
     if not quiet:
         print(headline(digest))
         for name, count in tables.counts.items():
-            print(f"{count:>12,} {output / name}.parquet")
+            print(f"{count:>12,} {Path(output) / name}.parquet")

@@ -12,6 +12,7 @@ from tcptrace_tw.cli.analyze import analyze
 from tcptrace_tw.cli.check import check
 from tcptrace_tw.cli.examples import epilog
 from tcptrace_tw.cli.export import export
+from tcptrace_tw.cli.parameters import Command, Group
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed
@@ -19,6 +20,7 @@ from tcptrace_tw.cli.show import show
 from tcptrace_tw.version import __version__
 
 app = typer.Typer(
+    cls=Group,
     name="tcptrace-tw",
     help="Says who sat in TIME-WAIT, what reused a tuple and why, from a tcpdump capture.",
     epilog=epilog(),
@@ -28,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (report, analyze, check, show, export, rules):
-    app.command(epilog=epilog(command.__name__))(command)
+    app.command(epilog=epilog(command.__name__), cls=Command)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,8 +53,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def main() -> None:
-    """Run the command line; its exit code is that of the contract."""
+def run() -> None:
+    """Read the command line and do what it says; ends with ``SystemExit``."""
     signal.signal(signal.SIGTERM, _terminate)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us

@@ -1,0 +1,59 @@
+"""What is typed, as the functions of the commands take it.
+
+Most of it is text and flags, which are what they are; only what has to be converted is given to typer.
+typer has pydantic look at every parameter, and to import that takes longer than to read a small capture.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from typer.core import TyperCommand, TyperGroup
+
+
+class Command(TyperCommand):
+    """A command whose parameters are converted only where they must be."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        _spare(self, ctx)
+        return super().parse_args(ctx, args)
+
+
+class Group(TyperGroup):
+    """The same for what stands before the name of the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        _spare(self, ctx)
+        return super().parse_args(ctx, args)
+
+
+def _spare(command: TyperCommand | TyperGroup, ctx: Any) -> None:
+    hints = get_type_hints(command.callback)
+    for parameter in command.get_params(ctx):
+        process = partial(_process, parameter, hints.get(parameter.name or "", bool), parameter.process_value)
+        parameter.process_value = process  # type: ignore[method-assign]
+
+
+def _process(parameter: Any, hint: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    """The value of a parameter; ``convert(ctx, value)`` is typer's way."""
+    if parameter.required or not (value is None or is_of(value, hint)):
+        return convert(ctx, value)
+    takes_several = parameter.nargs == -1 or getattr(parameter, "multiple", False)
+    value = tuple(value or ()) if takes_several else value
+    return parameter.callback(ctx, parameter, value) if parameter.callback is not None else value
+
+
+def is_of(value: Any, hint: Any) -> bool:
+    """Whether a value is already what a hint says, as strictly as ``type(value)``.
+
+    >>> is_of("a", str | None), is_of(["a", "b"], list[str]), is_of("1", int)
+    (True, True, False)
+    """
+    if get_origin(hint) in (Union, UnionType):
+        return any(is_of(value, part) for part in get_args(hint))
+    if get_origin(hint) is list:
+        return isinstance(value, (list, tuple)) and all(is_of(item, get_args(hint)[0]) for item in value)
+    return type(value) is hint
