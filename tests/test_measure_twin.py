@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcptrace_tw.measure import clocks as measured
+from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, entry_of
 from tcptrace_tw.measure.census import Census
 from tcptrace_tw.measure.clocks import Clocks
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.measure.keys import Keys
-from tcptrace_tw.measure.series import KEY_BITS, KEY_MASK, Series, entry_of
-from tcptrace_tw.measure.syns import NARROWEST, judge, syn_table, take_syn
+from tcptrace_tw.measure.series import Series, add
+from tcptrace_tw.measure.syns import NARROWEST, add_syns, by_pair_and_time, judge, syn_table, take_syn
 from tcptrace_tw.report.behind import Behind
 from tcptrace_tw.report.grouping import Groups
 from tcptrace_tw.spec import columns as c
@@ -160,13 +161,13 @@ def test_few_buckets_for_many_syns_lose_no_drop() -> None:
     few, count = syn_table(4, 64), 400
     syns = [Syn(START + i * NS // 2, 9_000_000 + i * 500, i) for i in range(count)]
     late = [Syn(START + (count // 2 + i) * NS, 1_000_000 + i * 1000, count + i) for i in range(3)]
-    for i, row in enumerate(syn_rows([*syns, *late], [False] * count + [True] * 3)):
-        take_syn(few, 1, row, i >= count)
-    judge(few, np.argsort(few.entries.word[: int(few.regs[0])]))
     pair = few.pairs[1]
+    for i, row in enumerate(syn_rows([*syns, *late], [False] * count + [True] * 3)):
+        take_syn(pair, entry_of(few.table, 1, int(row.first_time) >> NARROWEST, add_syns), row, i >= count)
+    judge(few, by_pair_and_time(few))
 
-    assert int(few.regs[0]) <= 64
-    assert few.regs[1] > NARROWEST
+    assert int(few.table.regs[USED]) <= 64
+    assert few.table.regs[SHIFT] > 0
     assert (pair.answered, pair.ignored, pair.ignored_stale, pair.answered_stale) == (count, 3, 3, 0)
 
 
@@ -175,9 +176,9 @@ def test_a_series_never_holds_more_than_its_entries(most: int) -> None:
     """Too many seconds become wider ones, and no count is lost."""
     random, series, counts = np.random.default_rng(793), Series(most), Counter[int]()
     for key, second in random.integers(0, (9, 3000), (4000, 2)).tolist():
-        entry_of(series.table, key, START + second * NS).new += 1
+        entry_of(series.table, key, START // NS + second, add).new += 1
         counts[key] += 1
-    used = series.table.entries[: int(series.table.regs[0])]
+    used = series.table.entries[: int(series.table.regs[USED])]
     sums = Counter[int]()
     for entry in used:
         sums[int(entry.word) & KEY_MASK] += int(entry.new)

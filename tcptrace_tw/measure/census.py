@@ -9,15 +9,27 @@ changed, never the connections.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
-from tcptrace_tw.measure.keys import Keys, number_of
+from tcptrace_tw.measure.buckets import BucketTable
+from tcptrace_tw.measure.keys import (
+    BLOCK,
+    NEAR,
+    Keys,
+    KeyTable,
+    Wanted,
+    number_keys,
+    number_of,
+    prefetch,
+    want,
+    wanted,
+)
 from tcptrace_tw.measure.levels import Levels
-from tcptrace_tw.measure.series import NS, Series, entry_of
+from tcptrace_tw.measure.series import NS, Series, put_step, take_steps
 from tcptrace_tw.spec.columns import HOLDERS, PORTS, Table
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BOTH, ORIG, RESP
@@ -36,6 +48,17 @@ SOURCE = np.dtype(
 """What is known about a source besides its series; ``first_connection`` is 0 before the first."""
 
 
+class CensusTables(NamedTuple):
+    """What the kernels take: the tables, and room to work in."""
+
+    keys: KeyTable
+    sources: Any
+    series: BucketTable
+    wanted: Wanted
+    steps: Any
+    places: Ints
+
+
 class Census:
     """Fed with ``connections``, ``time_wait`` and ``reuses``; gives rows of ``census``, ``ports`` and ``holders``."""
 
@@ -44,6 +67,9 @@ class Census:
         self._keys = Keys(MOST_SOURCES, compiled=compiled)
         self._sources: Any = np.zeros(MOST_SOURCES, SOURCE).view(np.recarray)
         self._series = Series()
+        self._tables = CensusTables(
+            self._keys.table, self._sources, self._series.table, wanted(), self._series.steps, self._series.places
+        )
         self._compiled = compiled
         self._wants_seconds = wants_seconds
         self._kernels = {
@@ -55,7 +81,7 @@ class Census:
     def see(self, table: str, rows: Any) -> None:
         """Take finished rows."""
         if table in self._kernels:
-            self._kernels[table](rows, self._keys.table, self._sources, self._series.table)
+            self._kernels[table](rows, self._tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -109,40 +135,67 @@ class Census:
 
 
 @kernel
-def count_connections(rows, keys, sources, series):  # type: ignore[no-untyped-def]
+def count_connections(rows, census):  # type: ignore[no-untyped-def]
     """Take rows of ``connections``: each opens a port of its orig, and may load a resp that closes first."""
-    for i in range(rows.size):
-        r = rows[i]
-        port = np.int64(r.orig_port)
-        key = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, np.int64(r.resp_port))
-        if key >= 0:
-            source = sources[key]
-            source.connections += 1
-            meet(source, r.connection_id)
-            use_port(source, port)
-            if r.orig_syn_frame >= 0:
-                count_life(series, key, r, np.int64(r.orig_state), port & 1)
-        closer = np.int64(r.active_closer)
-        if closer in (RESP, BOTH) and r.resp_syn_frame >= 0:
-            key = number_of(keys, r.resp_ip_hi, r.resp_ip_lo, r.orig_ip_hi, r.orig_ip_lo, 0)
-            if key >= 0:
-                source = sources[key]
-                source.connections += 1
-                meet(source, r.connection_id)
-                count_life(series, key, r, np.int64(r.resp_state), 0)
+    keys, series = census.wanted, census.series
+    for begin in range(0, rows.size, BLOCK):
+        block = rows[begin : begin + BLOCK]
+        count = want_sources(block, keys)
+        number_keys(census.keys, keys, count)
+        count = count_lives(block, keys, count, census.sources, census.steps)
+        take_steps(series, census.steps, census.places, count)
 
 
 @kernel
-def count_life(series, key, r, state, odd):  # type: ignore[no-untyped-def]
+def want_sources(rows, keys):  # type: ignore[no-untyped-def]
+    """Put the sources of rows of ``connections`` down; returns how many. In ``keys.row`` is the row and the side."""
+    count = 0
+    for i in range(rows.size):
+        r = rows[i]
+        want(keys, count, i << 1, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, np.int64(r.resp_port))
+        count += 1
+        if np.int64(r.active_closer) in (RESP, BOTH) and r.resp_syn_frame >= 0:
+            want(keys, count, i << 1 | 1, r.resp_ip_hi, r.resp_ip_lo, r.orig_ip_hi, r.orig_ip_lo, np.int64(0))
+            count += 1
+    return count
+
+
+@kernel
+def count_lives(rows, keys, count, sources, steps):  # type: ignore[no-untyped-def]
+    """Count the connections of each source that is wanted, and put their steps down; returns how many."""
+    done = np.int64(0)
+    for i in range(count):
+        if i + NEAR < count:
+            prefetch(sources, max(keys.numbers[i + NEAR], np.int64(0)))
+        key = keys.numbers[i]
+        if key < 0:
+            continue
+        r, source = rows[keys.row[i] >> 1], sources[key]
+        source.connections += 1
+        meet(source, r.connection_id)
+        if keys.row[i] & 1:
+            done = put_life(steps, done, key, r, np.int64(r.resp_state), 0)
+            continue
+        port = np.int64(r.orig_port)
+        use_port(source, port)
+        if r.orig_syn_frame >= 0:
+            done = put_life(steps, done, key, r, np.int64(r.orig_state), port & 1)
+    return done
+
+
+@kernel
+def put_life(steps, done, key, r, state, odd):  # type: ignore[no-untyped-def]
     """One connection of a source: from its first segment to its last, if its side is done then."""
-    entry = entry_of(series, key, r.first_time)
-    entry.active += 1
-    entry.new += 1
-    entry.new_odd += odd
-    if state in (CLOSED, LISTEN, TIME_WAIT, SYN_SENT, SYN_RECEIVED):
-        if r.last_time // NS != r.first_time // NS:
-            entry = entry_of(series, key, r.last_time)
-        entry.active -= 1
+    begin = put_step(steps, done, key, r.first_time, 1, 0)
+    begin.new = 1
+    begin.new_odd = odd
+    if state not in (CLOSED, LISTEN, TIME_WAIT, SYN_SENT, SYN_RECEIVED):
+        return done + 1
+    if r.last_time // NS == r.first_time // NS:
+        begin.active = 0
+        return done + 1
+    put_step(steps, done + 1, key, r.last_time, -1, 0)
+    return done + 2
 
 
 @kernel
@@ -164,32 +217,58 @@ def use_port(source, port):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_spans(rows, keys, sources, series):  # type: ignore[no-untyped-def]
+def count_spans(rows, census):  # type: ignore[no-untyped-def]
     """Take rows of ``time_wait``: what is open at the end of a second was open at once, what ended before was not."""
-    for i in range(rows.size):
-        r = rows[i]
-        port = np.int64(r.peer_port) if np.int64(r.holder) == ORIG else np.int64(0)
-        key = number_of(keys, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, port)
-        if key >= 0:
-            source = sources[key]
-            source.spans += 1
-            meet(source, r.connection_id)
-            entry_of(series, key, r.start).waiting += 1
-            if r.end >= 0:
-                entry_of(series, key, r.end).waiting -= 1
+    keys, series = census.wanted, census.series
+    for begin in range(0, rows.size, BLOCK):
+        block = rows[begin : begin + BLOCK]
+        want_holders(block, keys)
+        number_keys(census.keys, keys, block.size)
+        count = put_spans(block, keys, census.sources, census.steps)
+        take_steps(series, census.steps, census.places, count)
 
 
 @kernel
-def count_reuses(rows, keys, sources, series):  # type: ignore[no-untyped-def]
+def want_holders(rows, keys):  # type: ignore[no-untyped-def]
+    """Put the source of each row of ``time_wait`` down."""
+    for i in range(rows.size):
+        r = rows[i]
+        port = np.int64(r.peer_port) if np.int64(r.holder) == ORIG else np.int64(0)
+        want(keys, i, i, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, port)
+
+
+@kernel
+def put_spans(rows, keys, sources, steps):  # type: ignore[no-untyped-def]
+    """Count the spans of each source, and put their steps down; returns how many."""
+    done = np.int64(0)
+    for i in range(rows.size):
+        if i + NEAR < rows.size:
+            prefetch(sources, max(keys.numbers[i + NEAR], np.int64(0)))
+        key = keys.numbers[i]
+        if key < 0:
+            continue
+        r, source = rows[i], sources[key]
+        source.spans += 1
+        meet(source, r.connection_id)
+        put_step(steps, done, key, r.start, 0, 1)
+        done += 1
+        if r.end >= 0:
+            put_step(steps, done, key, r.end, 0, -1)
+            done += 1
+    return done
+
+
+@kernel
+def count_reuses(rows, census):  # type: ignore[no-untyped-def]
     """Take rows of ``reuses``: how soon a holder takes a port again."""
     for i in range(rows.size):
         r = rows[i]
         if np.int64(r.is_by_holder) == 0:
             continue
-        key = number_of(keys, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, np.int64(r.peer_port))
+        key = number_of(census.keys, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, np.int64(r.peer_port))
         if key < 0:
             continue
-        source = sources[key]
+        source = census.sources[key]
         if np.int64(source.reuses) == 0 or r.gap_ns < source.fastest_ns:
             source.fastest_ns = r.gap_ns
         source.reuses += 1

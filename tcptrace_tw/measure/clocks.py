@@ -6,14 +6,25 @@ Compared is only what one client address sends to one server address: Linux give
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
-from tcptrace_tw.measure.keys import Keys, number_of
-from tcptrace_tw.measure.syns import behind, judge, syn_table, take_syn
+from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
+from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, want, wanted
+from tcptrace_tw.measure.syns import (
+    NARROWEST,
+    SynTable,
+    add_syns,
+    ask_pair,
+    behind,
+    by_pair_and_time,
+    judge,
+    syn_table,
+    take_syn,
+)
 from tcptrace_tw.spec.columns import CLOCKS, Table
 from tcptrace_tw.spec.words import CLOSE_UNANSWERED
 
@@ -35,14 +46,24 @@ UNSURE = 0
 """How many clocks there are where the SYNs do not cluster."""
 
 
+class ClockTables(NamedTuple):
+    """What the kernels take: the tables, and room to work in."""
+
+    keys: KeyTable
+    syns: SynTable
+    samples: Any
+    wanted: Wanted
+    places: NDArray[np.int64]
+
+
 class Clocks:
     """Fed with rows of ``connections``; gives one row of ``clocks`` for each pair with something to say."""
 
     def __init__(self, *, compiled: bool) -> None:
         self._keys = Keys(MOST_PAIRS, compiled=compiled)
         self._samples = np.zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
-        self._taken = np.zeros((MOST_PAIRS, 2), np.int64)
         self._syns = syn_table(MOST_PAIRS)
+        self._tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), np.zeros(BLOCK, np.int64))
         self._take = load(take_syns, compiled=compiled)
         self._judge = load(judge, compiled=compiled)
         self._describe = load(describe, compiled=compiled)
@@ -50,40 +71,69 @@ class Clocks:
     def see(self, table: str, rows: Any) -> None:
         """Take finished rows."""
         if table == "connections":
-            self._take(rows, self._keys.table, self._syns, self._samples, self._taken)
+            self._take(rows, self._tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
         rows: Any = np.zeros(len(self._keys), CLOCKS.dtype).view(np.recarray)
         for word, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo")):
             rows[name] = self._keys.column(word)
-        words = self._syns.entries["word"][: int(self._syns.regs[0])]
-        self._judge(self._syns, np.argsort(words))
+        self._judge(self._syns, by_pair_and_time(self._syns))
         scratch = np.zeros((3, 2 * MOST_SAMPLES), np.int64)
-        self._describe(rows, self._syns.pairs, self._samples, self._taken, np.array(RATES_HZ), scratch)
+        self._describe(rows, self._syns.pairs, self._samples, np.array(RATES_HZ), scratch)
         rows = rows[(rows["clocks"] > 0) | (rows["ignored_stale"] > 0)]
         if rows.size:
             yield CLOCKS, rows
 
 
 @kernel
-def take_syns(rows, keys, syns, samples, taken):  # type: ignore[no-untyped-def]
+def take_syns(rows, tables):  # type: ignore[no-untyped-def]
     """Take rows of ``connections``: SYNs with timestamps, of which the first of each pair are kept as samples."""
+    pairs, syns = tables.wanted, tables.syns
+    for begin in range(0, rows.size, BLOCK):
+        block = rows[begin : begin + BLOCK]
+        count = want_pairs(block, pairs)
+        number_keys(tables.keys, pairs, count)
+        for i in range(count):
+            time = block[pairs.row[i] >> 1].first_time
+            tables.places[i] = ask_place(syns.table, pairs.numbers[i], time >> NARROWEST)
+        for i in range(count):
+            if i + NEAR < count:
+                ask_entry(syns.table, tables.places[i + NEAR])
+                ask_pair(syns, pairs.numbers[i + NEAR])
+            number = pairs.numbers[i]
+            if number >= 0:
+                r, pair, ignored = block[pairs.row[i] >> 1], syns.pairs[number], pairs.row[i] & 1
+                keep_sample(tables.samples[number], pair, r, ignored)
+                take_syn(pair, entry_of(syns.table, number, r.first_time >> NARROWEST, add_syns), r, ignored)
+
+
+@kernel
+def want_pairs(rows, pairs):  # type: ignore[no-untyped-def]
+    """Put the pairs of the SYNs down; returns how many. In ``pairs.row`` is the row, and 1 for an ignored SYN."""
+    count = 0
     for i in range(rows.size):
         r = rows[i]
         # Ignored is a SYN that was sent again in vain, on a tuple that nothing was remembered of.
         ignored = np.int64(r.close) == CLOSE_UNANSWERED and np.int64(r.syn_retries) > 0 and np.int64(r.incarnation) == 1
-        if np.int64(r.orig_syn_has_ts) == 0 or (r.resp_syn_frame < 0 and not ignored):
-            continue
-        pair = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, 0)
-        which = 1 if ignored else 0
-        if pair < 0:
-            continue
-        take_syn(syns, pair, r, ignored)
-        if taken[pair, which] == MOST_SAMPLES:
-            continue
-        sample = samples[pair, taken[pair, 0] + taken[pair, 1]]
-        taken[pair, which] += 1
+        if np.int64(r.orig_syn_has_ts) and (r.resp_syn_frame >= 0 or ignored):
+            row = i << 1 | np.int64(ignored)
+            want(pairs, count, row, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, np.int64(0))
+            count += 1
+    return count
+
+
+@inlined
+def kept(pair):  # type: ignore[no-untyped-def]
+    """How many samples there are of a pair."""
+    return min(pair.answered, MOST_SAMPLES) + min(pair.ignored, MOST_SAMPLES)
+
+
+@inlined
+def keep_sample(samples, pair, r, ignored):  # type: ignore[no-untyped-def]
+    """Keep the SYN of a row that its pair does not know yet, if there are not enough of its kind."""
+    if (pair.ignored if ignored else pair.answered) < MOST_SAMPLES:
+        sample = samples[kept(pair)]
         sample.time = r.first_time
         sample.tsval = r.orig_syn_tsval
         sample.port = r.orig_port
@@ -91,11 +141,11 @@ def take_syns(rows, keys, syns, samples, taken):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def describe(rows, pairs, samples, taken, rates, scratch):  # type: ignore[no-untyped-def]
+def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-def]
     """Fill the row of each pair: how many clocks, and whether ignored SYNs are told from others by their timestamps."""
     for number in range(rows.size):
         row, pair, mine = rows[number], pairs[number], samples[number]
-        count = taken[number, 0] + taken[number, 1]
+        count = kept(pair)
         sort_by_time(mine, count, scratch[0])
         row.time = pair.time
         row.end_time = pair.end_time

@@ -35,9 +35,10 @@ class Halves:
         """Take finished rows."""
         if table != "connections" or self._seen > MOST_SEEN:
             return
-        lone = rows[(rows.orig_segments == 0) | (rows.resp_segments == 0)]
-        if not lone.size or not (lone.scope.any() or self._waiting):
+        lone = np.flatnonzero((rows.orig_segments == 0) | (rows.resp_segments == 0))
+        if not lone.size or not (self._waiting or rows.scope[lone].any()):
             return
+        lone = rows[lone]
         self._seen += lone.size
         for sender, receiver, scope, frame in _halves(lone):
             other = self._waiting.get((*receiver, *sender))

@@ -10,22 +10,57 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.jit import inlined, kernel, load, native
+from tcptrace_tw.native import prefetch_item
 
 WORDS = 5
+
+NUMBER_BITS = 21
+"""Bits of an entry of an index; the others are taken from the hash, so that a stranger is told without a look at it."""
+
+NUMBER_MASK = (1 << NUMBER_BITS) - 1
+MARK_SHIFT = 22
+
+BLOCK = 512
+"""Rows are taken in so many at a time: they stay in the cache from one step to the next."""
+
+NEAR = 12
+"""How many keys ahead something is asked for."""
 
 Ints = NDArray[np.int64]
 
 
 class KeyTable(NamedTuple):
-    """``index``: open addressing, number + 1 or 0. ``parts``: the keys by number. ``used``: how many there are."""
+    """``index``: open addressing, 0 or number + 1 and bits of the hash above. ``parts``: the keys by number.
+
+    ``used``: how many there are.
+    """
 
     index: NDArray[np.int32]  # type: ignore[assignment]
     parts: NDArray[np.int64]
     used: NDArray[np.int64]
 
 
-@kernel
+class Wanted(NamedTuple):
+    """Room for the keys of a block, at most two of a row; ``row``: where each comes from, as the kernel likes it."""
+
+    parts: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+
+def wanted(most: int = 2 * BLOCK) -> Wanted:
+    """Room for ``most`` keys."""
+    return Wanted(np.zeros((most, WORDS), np.int64), *(np.zeros(most, np.int64) for _ in range(3)))
+
+
+@native(prefetch_item)
+def prefetch(array: Any, i: Any) -> None:
+    """Soon ``array[i]`` will be asked for."""
+
+
+@inlined
 def stirred(h: Any, x: Any) -> Any:
     """Stir the 64 bits of ``x`` into the 32-bit hash ``h``; products stay below 2**63 in both modes."""
     h = ((h ^ (x & 0xFFFFFFFF)) * 0x2C9277B5) & 0x7FFFFFFFFFFFFFF
@@ -35,23 +70,34 @@ def stirred(h: Any, x: Any) -> Any:
 
 
 @inlined
-def number_of(keys, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
-    """The number of a key: its own, the next one if it is new, or -1 if there is no room for it."""
-    parts, mask = keys.parts, keys.index.size - 1
-    place = stirred(stirred(stirred(np.int64(port), lo), peer_lo), hi ^ (peer_hi << 1)) & mask
+def hash_of(hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+    """The 32-bit hash of a key."""
+    h = stirred(stirred(np.int64(port), lo), peer_lo)
+    if (hi | peer_hi) != 0:
+        h = stirred(h, hi ^ (peer_hi << 1))
+    return h
+
+
+@inlined
+def number_at(keys, h, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+    """The number of a key with the hash ``h``: its own, the next one if it is new, or -1 if there is no room for it."""
+    parts, mask, mark = keys.parts, keys.index.size - 1, h >> MARK_SHIFT
+    place = h & mask
     while True:
-        number = np.int64(keys.index[place]) - 1
-        if number < 0:
+        entry = np.int64(keys.index[place])
+        if entry == 0:
             break
-        is_near = parts[number, 1] == lo and parts[number, 3] == peer_lo and parts[number, 4] == port
-        if is_near and parts[number, 0] == hi and parts[number, 2] == peer_hi:
-            return number
+        if entry >> NUMBER_BITS == mark:
+            number = (entry & NUMBER_MASK) - 1
+            is_near = parts[number, 1] == lo and parts[number, 3] == peer_lo and parts[number, 4] == port
+            if is_near and parts[number, 0] == hi and parts[number, 2] == peer_hi:
+                return number
         place = (place + 1) & mask
     number = keys.used[0]
     if number == parts.shape[0]:
         return np.int64(-1)
     keys.used[0] = number + 1
-    keys.index[place] = number + 1
+    keys.index[place] = mark << NUMBER_BITS | (number + 1)
     parts[number, 0] = hi
     parts[number, 1] = lo
     parts[number, 2] = peer_hi
@@ -60,11 +106,38 @@ def number_of(keys, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-
     return number
 
 
+@inlined
+def number_of(keys, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+    """The number of a key; see ``number_at``."""
+    return number_at(keys, hash_of(hi, lo, peer_hi, peer_lo, port), hi, lo, peer_hi, peer_lo, port)
+
+
+@inlined
+def want(keys, n, row, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+    """Put a key down as the ``n``-th that is wanted."""
+    keys.row[n] = row
+    keys.parts[n, 0] = hi
+    keys.parts[n, 1] = lo
+    keys.parts[n, 2] = peer_hi
+    keys.parts[n, 3] = peer_lo
+    keys.parts[n, 4] = port
+
+
 @kernel
-def number_rows(keys, rows, numbers):  # type: ignore[no-untyped-def]
-    """Fill ``numbers`` with the number of each row of ``rows``, an array of keys."""
-    for i in range(numbers.size):
-        numbers[i] = number_of(keys, rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3], rows[i, 4])
+def number_keys(keys, wanted, count):  # type: ignore[no-untyped-def]
+    """Number the first ``count`` keys that are wanted; memory is slow, so it is asked for ahead."""
+    mask, parts = keys.index.size - 1, wanted.parts
+    for i in range(count):
+        h = hash_of(parts[i, 0], parts[i, 1], parts[i, 2], parts[i, 3], parts[i, 4])
+        wanted.hashes[i] = h
+        prefetch(keys.index, h & mask)
+    for i in range(count):
+        if i + NEAR < count:
+            number = (np.int64(keys.index[wanted.hashes[i + NEAR] & mask]) & NUMBER_MASK) - 1
+            prefetch(keys.parts, max(number, np.int64(0)) * WORDS)
+        wanted.numbers[i] = number_at(
+            keys, wanted.hashes[i], parts[i, 0], parts[i, 1], parts[i, 2], parts[i, 3], parts[i, 4]
+        )
 
 
 class Keys:
@@ -72,7 +145,7 @@ class Keys:
 
     def __init__(self, most: int, *, compiled: bool) -> None:
         self.most = most
-        self._number_rows = load(number_rows, compiled=compiled)
+        self._number_keys = load(number_keys, compiled=compiled)
         self.table = KeyTable(np.zeros(2 * most, np.int32), np.zeros((most, WORDS), np.int64), np.zeros(1, np.int64))
         """What kernels take; the pages of its arrays are only used when written."""
 
@@ -81,12 +154,11 @@ class Keys:
 
     def number(self, *columns: NDArray[Any]) -> Ints:
         """The numbers of the keys in the rows of at most five ``columns``; -1 where there is no room."""
-        rows = np.zeros((columns[0].size, WORDS), np.int64)
+        keys = wanted(columns[0].size)
         for word, column in enumerate(columns):
-            rows[:, word] = column
-        numbers = np.empty(columns[0].size, np.int64)
-        self._number_rows(self.table, rows, numbers)
-        return numbers
+            keys.parts[:, word] = column
+        self._number_keys(self.table, keys, columns[0].size)
+        return keys.numbers
 
     def column(self, word: int) -> Ints:
         """A word of all keys, in the order of their numbers."""

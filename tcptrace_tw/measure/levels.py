@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT
 from tcptrace_tw.measure.keys import Keys
-from tcptrace_tw.measure.series import KEY_BITS, KEY_MASK, NS, SHIFT, Series
+from tcptrace_tw.measure.series import NS, Series
 from tcptrace_tw.spec.columns import CENSUS, Table
 
 CHUNK = 1 << 16

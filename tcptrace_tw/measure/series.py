@@ -2,120 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.measure.buckets import KEY_MASK, SHIFT, USED, ask_entry, ask_place, bucket_table, entry_of
+from tcptrace_tw.measure.keys import BLOCK, NEAR
 
 NS = 1_000_000_000
 
 MOST_ENTRIES = 1 << 20
-"""So many (key, bucket) pairs are kept; with more, buckets become twice as wide."""
-
-KEY_BITS = 20
-KEY_MASK = (1 << KEY_BITS) - 1
-
-USED, SHIFT = range(2)
+"""So many (key, bucket) pairs are kept."""
 
 ENTRY = np.dtype([("word", "i8"), ("active", "i4"), ("waiting", "i4"), ("new", "i4"), ("new_odd", "i4")])
 """What changed for a key in a bucket: connections open, TIME-WAITs, connections begun, and those from an odd port.
 
-``word`` is ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` seconds.
+A tick is a second.
 """
 
-BLOCK = 16
-"""Neighbours among the keys are neighbours in the index: one cache line of it serves so many of them."""
+STEP = np.dtype(
+    [("key", "i8"), ("second", "i8"), ("active", "i4"), ("waiting", "i4"), ("new", "i4"), ("new_odd", "i4")]
+)
+"""What changes for a key in a second."""
+
+STEPS_EACH = 4
+"""A row brings about so many steps at the most."""
 
 Ints = NDArray[np.int64]
 
 
-class SeriesTable(NamedTuple):
-    """``entries`` in the order in which they came; ``index``: open addressing, entry + 1 or 0."""
-
-    index: NDArray[np.int32]  # type: ignore[assignment]
-    entries: Any
-    regs: Ints
-
-
-@inlined
-def place_of(series: Any, word: Any) -> Any:
-    """The place of a word in the index: where it is, or the free one where it belongs."""
-    mask = series.index.size - 1
-    block = word >> 4
-    h = ((block & 0xFFFFFFFF) * 0x2C9277B5 + (block >> 32) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
-    place = ((h ^ (h >> 29)) << 4 | ((word ^ (word >> KEY_BITS)) & (BLOCK - 1))) & mask
-    while True:
-        entry = np.int64(series.index[place]) - 1
-        if entry < 0 or series.entries[entry].word == word:
-            return place
-        place = (place + BLOCK + 1) & mask  # an odd step comes to every place
-
-
-@kernel
-def entry_of(series, key, time):  # type: ignore[no-untyped-def]
-    """The entry of a key at ``time`` (ns), for the caller to change."""
-    while True:
-        word = time // NS >> series.regs[SHIFT] << KEY_BITS | key
-        place = place_of(series, word)
-        entry = np.int64(series.index[place]) - 1
-        if entry >= 0:
-            return series.entries[entry]
-        entry = series.regs[USED]
-        if entry < series.entries.size:
-            series.regs[USED] = entry + 1
-            series.index[place] = entry + 1
-            series.entries[entry].word = word
-            return series.entries[entry]
-        while series.regs[USED] * 4 > series.entries.size * 3:
-            widen(series)
-
-
-@kernel
-def widen(series):  # type: ignore[no-untyped-def]
-    """Make the buckets twice as wide: entries that fall together become one, the first of them."""
-    count = series.regs[USED]
-    series.regs[SHIFT] += 1
-    for i in range(series.index.size):
-        series.index[i] = 0
-    kept = np.int64(0)
-    for i in range(count):
-        old = series.entries[i]
-        word = (old.word >> (KEY_BITS + 1) << KEY_BITS) | (old.word & KEY_MASK)
-        place = place_of(series, word)
-        entry = np.int64(series.index[place]) - 1
-        if entry < 0:
-            entry, kept = kept, kept + 1
-            series.index[place] = entry + 1
-        move(series.entries[entry], old, word)
-    series.regs[USED] = kept
-
-
-@kernel
-def move(entry, old, word):  # type: ignore[no-untyped-def]
-    """Add an entry to one that comes no later, which may be itself, and leave nothing behind."""
-    active, waiting, new, new_odd = old.active, old.waiting, old.new, old.new_odd
-    old.active = 0
-    old.waiting = 0
-    old.new = 0
-    old.new_odd = 0
-    entry.word = word
-    entry.active += active
-    entry.waiting += waiting
-    entry.new += new
-    entry.new_odd += new_odd
-
-
 class Series:
-    """Sums by key and bucket, for fewer keys than half of ``most`` (a power of two).
-
-    The pages of its arrays are only used when written.
-    """
+    """Sums by key and bucket, for fewer keys than half of ``most`` (a power of two)."""
 
     def __init__(self, most: int = MOST_ENTRIES) -> None:
-        entries = np.zeros(most, ENTRY).view(np.recarray)
-        self.table = SeriesTable(np.zeros(2 * most, np.int32), entries, np.zeros(2, np.int64))
+        self.table = bucket_table(ENTRY, most)
+        self.steps = np.zeros(STEPS_EACH * BLOCK, STEP).view(np.recarray)
+        """Room for the steps of a block of rows."""
+        self.places = np.zeros(STEPS_EACH * BLOCK, np.int64)
 
     def in_order(self, rank: Ints) -> Ints:
         """The entries, ordered by bucket, then by the rank of their keys."""
@@ -126,3 +49,37 @@ class Series:
     def bucket_s(self) -> int:
         """How wide a bucket is."""
         return 1 << int(self.table.regs[SHIFT])
+
+
+@inlined
+def put_step(steps, n, key, time, active, waiting):  # type: ignore[no-untyped-def]
+    """Put a step at ``time`` (ns) down as the ``n``-th; returns it for the caller to add to."""
+    step = steps[n]
+    step.key = key
+    step.second = time // NS
+    step.active = active
+    step.waiting = waiting
+    step.new = 0
+    step.new_odd = 0
+    return step
+
+
+@kernel
+def take_steps(series, steps, places, count):  # type: ignore[no-untyped-def]
+    """Add the first ``count`` steps; memory is slow, so it is asked for ahead."""
+    for i in range(count):
+        places[i] = ask_place(series, steps[i].key, steps[i].second)
+    for i in range(count):
+        if i + NEAR < count:
+            ask_entry(series, places[i + NEAR])
+        step = steps[i]
+        add(entry_of(series, step.key, step.second, add), step)
+
+
+@kernel
+def add(entry, other):  # type: ignore[no-untyped-def]
+    """Add a step, or the entry of another bucket of the key."""
+    entry.active += other.active
+    entry.waiting += other.waiting
+    entry.new += other.new
+    entry.new_odd += other.new_odd

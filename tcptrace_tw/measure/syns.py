@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table
+from tcptrace_tw.measure.keys import prefetch
 
 NS = 1_000_000_000
 
@@ -21,26 +23,26 @@ MEMORY_NS = 60 * NS
 
 MOST_ENTRIES = 1 << 17
 
-PAIR_SHIFT = 40
-
 NARROWEST = 28
-"""A bucket is at first so many binary digits of nanoseconds wide: 0.27 s."""
+"""A tick is so many binary digits of nanoseconds wide: 0.27 s."""
 
-USED, SHIFT = range(2)
+TICK_BITS = 63 - NARROWEST
 
 PAIR = np.dtype(
-    [("time", "i8"), ("end_time", "i8"), ("frame", "i8"), ("connection_id", "i8"), ("answered", "i8"),
-     ("answered_stale", "i8"), ("ignored", "i8"), ("ignored_stale", "i8"), ("first_time", "i8"), ("last_time", "i8"),
+    [("time", "i8"), ("frame", "i8"), ("connection_id", "i8"), ("end_time", "i8"), ("answered", "i8"),
+     ("ignored", "i8"), ("answered_stale", "i8"), ("ignored_stale", "i8"), ("first_time", "i8"), ("last_time", "i8"),
      ("first_frame", "i8"), ("last_frame", "i8"), ("first_id", "i8")]
 )  # fmt: skip
-"""All SYNs of a pair, and the first and the last that was ignored."""
+"""All SYNs of a pair, and the first and the last that was ignored; every SYN changes the fields up to ``ignored``."""
+
+PAIR_WORDS, CHANGED_WORDS = PAIR.itemsize // 8, 6
 
 ENTRY = np.dtype(
-    [("word", "i8"), ("answered", "i8"), ("stale", "i8"), ("first", "i8"), ("first_time", "i8"), ("high", "i8"),
-     ("high_time", "i8"), ("low", "i8"), ("low_time", "i8"), ("ignored", "i8"), ("ignored_high", "i8"),
-     ("ignored_begin", "i8"), ("ignored_end", "i8")]
+    [("word", "i8"), ("first_time", "i8"), ("high_time", "i8"), ("low_time", "i8"), ("first", "u4"), ("high", "u4"),
+     ("low", "u4"), ("answered", "i4"), ("stale", "i4"), ("ignored", "i4"), ("ignored_begin", "i8"),
+     ("ignored_end", "i8"), ("ignored_high", "i8")]
 )  # fmt: skip
-"""The SYNs of a pair in a bucket of ``2 ** regs[SHIFT]`` ns; ``word`` is ``pair << PAIR_SHIFT | bucket``.
+"""The SYNs of a pair in a bucket.
 
 ``first``, ``high``, ``low``: TSvals of answered ones, the first, the highest and the lowest; ``stale``: answered ones
 below another of the bucket that came before. ``ignored_high``: the highest TSval among the ignored ones, which came
@@ -49,97 +51,33 @@ from ``ignored_begin`` to ``ignored_end``.
 
 
 class SynTable(NamedTuple):
-    """``index``: open addressing, entry + 1 or 0; ``pairs`` by their numbers."""
+    """``table``: entries by pair and bucket; ``pairs`` by their numbers, ``lines``: the same as words."""
 
-    index: NDArray[np.int32]  # type: ignore[assignment]
-    entries: Any
+    table: BucketTable
     pairs: Any
-    regs: NDArray[np.int64]
+    lines: NDArray[np.int64]
 
 
 def syn_table(most_pairs: int, most: int = MOST_ENTRIES) -> SynTable:
     """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
-    entries = np.zeros(most, ENTRY).view(np.recarray)
-    pairs = np.zeros(most_pairs, PAIR).view(np.recarray)
-    return SynTable(np.zeros(2 * most, np.int32), entries, pairs, np.array([0, NARROWEST]))
+    pairs = np.zeros(most_pairs, PAIR)
+    return SynTable(bucket_table(ENTRY, most), pairs.view(np.recarray), pairs.view(np.int64))
+
+
+def by_pair_and_time(syns: SynTable) -> NDArray[np.int64]:
+    """The places of the entries in this order."""
+    words = syns.table.entries["word"][: int(syns.table.regs[USED])]
+    return np.argsort((words & KEY_MASK) << TICK_BITS | words >> KEY_BITS)
 
 
 @kernel
 def behind(tsval, earlier):  # type: ignore[no-untyped-def]
     """How many ticks ``tsval`` lies ahead of ``earlier``, modulo, signed."""
-    return ((tsval - earlier + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+    return ((np.int64(tsval) - np.int64(earlier) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
 @kernel
-def place_of_word(syns, word):  # type: ignore[no-untyped-def]
-    """The place of a word in the index: where it is, or the free one where it belongs."""
-    mask = syns.index.size - 1
-    h = ((word & 0xFFFFFFFF) * 0x2C9277B5 + (word >> PAIR_SHIFT) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
-    place = (h ^ (h >> 29)) & mask
-    while True:
-        entry = np.int64(syns.index[place]) - 1
-        if entry < 0 or syns.entries[entry].word == word:
-            return place
-        place = (place + 1) & mask
-
-
-@kernel
-def bucket_of(syns, pair, time):  # type: ignore[no-untyped-def]
-    """The entry of a pair at ``time`` (ns), for the caller to change."""
-    while True:
-        word = pair << PAIR_SHIFT | time >> syns.regs[SHIFT]
-        place = place_of_word(syns, word)
-        entry = np.int64(syns.index[place]) - 1
-        if entry >= 0:
-            return syns.entries[entry]
-        entry = syns.regs[USED]
-        if entry < syns.entries.size:
-            syns.regs[USED] = entry + 1
-            syns.index[place] = entry + 1
-            clear(syns.entries[entry], word)
-            return syns.entries[entry]
-        while syns.regs[USED] * 4 > syns.entries.size * 3:
-            widen_buckets(syns)
-
-
-@kernel
-def clear(entry, word):  # type: ignore[no-untyped-def]
-    """An entry without SYNs."""
-    entry.word = word
-    entry.answered = 0
-    entry.stale = 0
-    entry.ignored = 0
-
-
-@kernel
-def widen_buckets(syns):  # type: ignore[no-untyped-def]
-    """Make the buckets twice as wide: entries that fall together become one, the first of them."""
-    count = syns.regs[USED]
-    syns.regs[SHIFT] += 1
-    for i in range(syns.index.size):
-        syns.index[i] = 0
-    kept = np.int64(0)
-    for i in range(count):
-        old = syns.entries[i]
-        pair, bucket = old.word >> PAIR_SHIFT, old.word & ((1 << PAIR_SHIFT) - 1)
-        word = pair << PAIR_SHIFT | bucket >> 1
-        place = place_of_word(syns, word)
-        entry = np.int64(syns.index[place]) - 1
-        if entry < 0:
-            syns.index[place] = kept + 1
-            if kept != i:
-                clear(syns.entries[kept], word)
-                add_entry(syns.entries[kept], old)
-            old = syns.entries[kept]
-            old.word = word
-            kept += 1
-        else:
-            add_entry(syns.entries[entry], old)
-    syns.regs[USED] = kept
-
-
-@kernel
-def add_entry(entry, other):  # type: ignore[no-untyped-def]
+def add_syns(entry, other):  # type: ignore[no-untyped-def]
     """Add the SYNs of another bucket of the pair."""
     if other.answered > 0:
         known, stale = entry.answered, entry.stale + other.stale
@@ -204,17 +142,24 @@ def add_ignored(entry, tsval, time):  # type: ignore[no-untyped-def]
     entry.ignored_end = max(entry.ignored_end, time)
 
 
+@inlined
+def ask_pair(syns, number):  # type: ignore[no-untyped-def]
+    """Soon a pair will be asked for."""
+    line = max(number, np.int64(0)) * PAIR_WORDS
+    prefetch(syns.lines, line)
+    prefetch(syns.lines, line + CHANGED_WORDS - 1)
+
+
 @kernel
-def take_syn(syns, number, r, ignored):  # type: ignore[no-untyped-def]
-    """Take the SYN of a row of ``connections``: what the pair knows of it."""
-    pair, time, frame = syns.pairs[number], r.first_time, r.orig_syn_frame
+def take_syn(pair, entry, r, ignored):  # type: ignore[no-untyped-def]
+    """Take the SYN of a row of ``connections``: what the pair knows of it, and what the entry of that time does."""
+    time, frame = r.first_time, r.orig_syn_frame
     is_first = pair.answered + pair.ignored == 0
     if is_first or time < pair.time or (time == pair.time and frame < pair.frame):
         pair.time = time
         pair.frame = frame
         pair.connection_id = r.connection_id
     pair.end_time = time if is_first else max(pair.end_time, time)
-    entry = bucket_of(syns, number, time)
     if not ignored:
         pair.answered += 1
         add_answered(entry, np.int64(r.orig_syn_tsval), time)
@@ -237,8 +182,8 @@ def judge(syns, order):  # type: ignore[no-untyped-def]
     Ignored ones of a bucket count together, and only if a higher one was answered before the first of them.
     """
     for place in range(order.size):
-        entry = syns.entries[order[place]]
-        number = entry.word >> PAIR_SHIFT
+        entry = syns.table.entries[order[place]]
+        number = entry.word & KEY_MASK
         pair = syns.pairs[number]
         if entry.answered > 0 and pair.ignored > 0:
             low_is_below = entry.stale == 0 and was_later(syns, order, place, entry.low, entry.low_time, entry.low_time)
@@ -251,11 +196,12 @@ def judge(syns, order):  # type: ignore[no-untyped-def]
 @kernel
 def was_later(syns, order, place, tsval, begin, end):  # type: ignore[no-untyped-def]
     """Whether a SYN answered before ``begin``, in the minute before ``end``, was later by more than a tick."""
-    number = syns.entries[order[place]].word >> PAIR_SHIFT
+    table = syns.table
+    number = table.entries[order[place]].word & KEY_MASK
     while place >= 0:
-        other = syns.entries[order[place]]
-        bucket_end = ((other.word & ((1 << PAIR_SHIFT) - 1)) + 1) << syns.regs[SHIFT]
-        if other.word >> PAIR_SHIFT != number or bucket_end + MEMORY_NS < end:
+        other = table.entries[order[place]]
+        bucket_end = ((other.word >> KEY_BITS) + 1) << (table.regs[SHIFT] + NARROWEST)
+        if other.word & KEY_MASK != number or bucket_end + MEMORY_NS < end:
             return False
         if other.answered > 0 and (
             (is_fresh(other.high_time, begin, end) and behind(other.high, tsval) > 1)
