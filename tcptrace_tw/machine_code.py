@@ -9,11 +9,13 @@ argument, an array as seven words or more.
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import hashlib
 import json
 import os
 import re
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +24,13 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Held by whoever compiles or loads a kernel: the rooms run in threads of their own."""
+
 _OK = (0, -2)  # RETCODE_OK, RETCODE_NONE
 _WORDS = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "b": ctypes.c_int8, "f": ctypes.c_double}
 _RESULTS = {"int64": "i", "uint64": "u", "bool": "b", "boolean": "b", "float64": "f"}
-_NEEDS_NUMBA = re.compile(rb"\0_?(NRT_|numba_|Py)")
+_NEEDS_NUMBA = re.compile(rb"\0_?(NRT_|numba_|Py_?[A-Z][A-Za-z]{2})")
 """Symbols that only a process with numba in it can resolve."""
 
 
@@ -50,7 +55,7 @@ class Entry:
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._compile = compile_
         self._folder = folder
-        self._calls: dict[str, Callable[[list[Any]], Any]] = {}
+        self._calls: dict[tuple[str, ...], Callable[[list[Any]], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel."""
@@ -58,11 +63,14 @@ class Entry:
         words: list[Any] = []
         for argument in arguments:
             _flatten(argument, kinds, words)
-        kind = ",".join(kinds)
-        call = self._calls.get(kind)
-        if call is None:
-            call = self._calls[kind] = _bind(self._find(kind, arguments))
-        return call(words)
+        call = self._calls.get(tuple(kinds))
+        return call(words) if call is not None else self._bound(tuple(kinds), arguments)(words)
+
+    def _bound(self, kinds: tuple[str, ...], arguments: tuple[Any, ...]) -> Callable[[list[Any]], Any]:
+        with _ONE_AT_A_TIME:
+            if kinds not in self._calls:
+                self._calls[kinds] = _bind(self._find(",".join(kinds), arguments))
+        return self._calls[kinds]
 
     def _find(self, kind: str, arguments: tuple[Any, ...]) -> Code:
         path = self._folder / _file_name(self._name, kind) if self._folder is not None else None
@@ -116,13 +124,16 @@ def _result(kind: Any) -> str:
 
 
 def _flatten(value: Any, kinds: list[str], words: list[Any]) -> None:
+    """Add the kind of an argument and its words; this runs for every array of every call, so it asks for little."""
     if isinstance(value, np.ndarray):
-        kind, array_words = _of_array(value)
-        kinds.append(kind)
-        words += array_words
-    elif isinstance(value, np.void):  # a row of a recarray: a pointer into it
+        known = _ARRAYS.get(id(value))
+        if known is None or known[0]() is not value:
+            known = _remember(value)
+        kinds.append(known[1])
+        words += known[2]
+    elif isinstance(value, np.void):  # a row of an array: a pointer into it
         kinds.append(_name_of(value.dtype))
-        words.append(ctypes.c_void_p(value.__array_interface__["data"][0]))
+        words.append(ctypes.c_void_p(np.asarray(value).ctypes.data))
     elif isinstance(value, tuple):
         kinds.append(f"{type(value).__name__}{len(value)}")
         for part in value:
@@ -140,23 +151,27 @@ def _flatten(value: Any, kinds: list[str], words: list[Any]) -> None:
         raise Unsupported(f"an argument of type {type(value).__name__}")
 
 
-_ARRAYS: dict[int, tuple[weakref.ref[Any], str, list[Any]]] = {}
-"""The words of arrays that were passed lately; most are passed again and again."""
+_Known = tuple[weakref.ref[Any], str, list[Any]]
+
+_MOST_KNOWN = 1000
+"""Arrays, and dtypes: every view of records as a recarray makes a dtype of its own."""
+
+_ARRAYS: dict[int, _Known] = {}
+"""The kind and the words of arrays that were passed lately; most are passed again and again."""
 
 
-def _of_array(array: np.ndarray[Any, Any]) -> tuple[str, list[Any]]:
-    known = _ARRAYS.get(id(array))
-    if known is not None and known[0]() is array:
-        return known[1], known[2]
-    layout = "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else "A"
-    kind = f"{_name_of(array.dtype)}{array.ndim}{layout}{'' if array.flags.writeable else 'r'}"
-    words: list[Any] = [ctypes.c_void_p(0), ctypes.c_void_p(0), ctypes.c_int64(array.size)]
-    words += [ctypes.c_int64(array.itemsize), ctypes.c_void_p(array.__array_interface__["data"][0])]
-    words += [ctypes.c_int64(size) for size in (*array.shape, *array.strides)]
-    if len(_ARRAYS) > 1000:
+def _remember(array: np.ndarray[Any, Any]) -> _Known:
+    plain = np.asarray(array)  # a recarray looks for each of its attributes among the columns
+    flags = plain.flags
+    layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
+    kind = f"{_name_of(plain.dtype)}{plain.ndim}{layout}{'' if flags.writeable else 'r'}"
+    words: list[Any] = [ctypes.c_void_p(0), ctypes.c_void_p(0), ctypes.c_int64(plain.size)]
+    words += [ctypes.c_int64(plain.itemsize), ctypes.c_void_p(plain.ctypes.data)]
+    words += [ctypes.c_int64(size) for size in (*plain.shape, *plain.strides)]
+    if len(_ARRAYS) > _MOST_KNOWN:
         _ARRAYS.clear()
-    _ARRAYS[id(array)] = (weakref.ref(array), kind, words)
-    return kind, words
+    known = _ARRAYS[id(array)] = (weakref.ref(array), kind, words)
+    return known
 
 
 _NAMES: dict[int, tuple[np.dtype[Any], str]] = {}
@@ -166,8 +181,22 @@ def _name_of(dtype: np.dtype[Any]) -> str:
     """The dtype in words; to spell a record out takes longer than a call."""
     known = _NAMES.get(id(dtype))
     if known is None:
-        known = _NAMES[id(dtype)] = (dtype, str(dtype))
+        if len(_NAMES) > _MOST_KNOWN:
+            _NAMES.clear()
+        known = _NAMES[id(dtype)] = (dtype, _spell(dtype))
     return known[1]
+
+
+def _spell(dtype: np.dtype[Any]) -> str:
+    """What decides how a kernel reaches the elements; ``str(dtype)`` takes three times as long.
+
+    >>> _spell(np.dtype([("a", "i8"), ("b", "u1", 4)]))
+    '{a 0 <i8,b 8 |u1(4,)}12'
+    """
+    if dtype.fields is not None:
+        fields = [f"{name} {field[1]} {_spell(field[0])}" for name, field in dtype.fields.items()]
+        return f"{{{','.join(fields)}}}{dtype.itemsize}"
+    return dtype.str if dtype.subdtype is None else f"{_spell(dtype.base)}{dtype.shape}"
 
 
 def _bind(code: Code) -> Callable[[list[Any]], Any]:
@@ -191,17 +220,33 @@ def _bind(code: Code) -> Callable[[list[Any]], Any]:
     return call
 
 
+_loaded: dict[str, bytes] = {}
+"""What the engine that kernels share holds, by symbol."""
+
+
 def _load(code: Code) -> Any:
-    """An engine with nothing in it but this object file."""
+    """An engine that holds this object file: the one that is shared, unless it holds another kernel of the name."""
+    from llvmlite import binding as llvm
+
+    engine = _shared_engine() if _loaded.setdefault(code.symbol, code.object) is code.object else _new_engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))
+    engine.finalize_object()
+    return engine
+
+
+@functools.cache
+def _shared_engine() -> Any:
+    """To make an engine takes as long as to load ten kernels into it."""
+    return _new_engine()
+
+
+def _new_engine() -> Any:
     from llvmlite import binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))
-    engine.finalize_object()
-    return engine
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
 def _file_name(name: str, kind: str) -> str:

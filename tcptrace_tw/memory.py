@@ -56,7 +56,7 @@ class Pool:
 
 def address_of(array: Any) -> int:
     """Where the elements of an array lie."""
-    return int(array.__array_interface__["data"][0])
+    return int(array.ctypes.data)
 
 
 class Buffers:

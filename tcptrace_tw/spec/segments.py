@@ -55,7 +55,7 @@ def segment_record(batch: Segments) -> Any:
         record = np.zeros(1, BATCH)
         for name, _ in _FIELDS:
             record[name][0][:size] = getattr(batch, name)
-    return record.view(np.recarray)[0]
+    return record[0]
 
 
 TUPLE = np.dtype(
