@@ -193,6 +193,13 @@ print(*sys.modules, file=sys.stderr)
     assert not {"pandas", "pyarrow"} & set(done.stderr.split())
 
 
+def test_tables_are_written_without_pandas(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "tcptrace_tw", "analyze", CAPTURE, "-o", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "pandas" not in done.stderr.split()
+
+
 def test_the_python_api_gives_the_same_findings_as_the_command():
     import tcptrace_tw as tw
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.report import buffers
 from tcptrace_tw.report.arrow import distinct, record_batch
 from tcptrace_tw.report.folder import Folder, read_manifest
 from tcptrace_tw.report.tables import ArrowSink, ParquetSink
@@ -111,6 +112,27 @@ def test_distinct_rows_can_be_put_together_again(pairs):
 
     assert pairs == list(zip(first[indices].tolist(), second[indices].tolist(), strict=True))
     assert len(set(zip(first.tolist(), second.tolist(), strict=True))) == first.size
+
+
+@given(st.lists(st.tuples(st.integers(-1, 3), st.booleans(), st.text(max_size=3)), max_size=20))
+def test_arrays_over_memory_are_those_that_pyarrow_makes(rows):
+    values, is_null, texts = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    nulls = np.array(is_null, bool)
+    made = [
+        buffers.array(np.array(values, np.int64), nulls=nulls),
+        buffers.flags(nulls),
+        buffers.strings(texts),
+        buffers.repeated(buffers.strings(texts), 2),
+    ]
+    for each in made:
+        each.validate(full=True)
+
+    assert made == [
+        pa.array(np.array(values, np.int64), mask=nulls),
+        pa.array(is_null, pa.bool_()),
+        pa.array(texts, pa.string()),
+        pa.array(texts * 2, pa.string()),
+    ]
 
 
 def test_a_folder_of_an_earlier_run_is_replaced(tmp_path):

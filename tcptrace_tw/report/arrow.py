@@ -1,6 +1,6 @@
 """Kernel rows to Arrow columns: nulls by sentinel, addresses and words as dictionaries, frames split by file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tcptrace_tw.report.buffers import array, coded, flags, numpy_of, scalar, strings, vocabulary
 from tcptrace_tw.report.community_id import community_ids
 from tcptrace_tw.report.schema import HIDDEN, TIME, schema
 from tcptrace_tw.report.text import FRAME_MASK, MAPPED, ip_text
@@ -16,7 +17,8 @@ from tcptrace_tw.spec.columns import FRAME_BITS, Column, Table
 from tcptrace_tw.spec.scope import vlans_of
 from tcptrace_tw.spec.words import NULL_WORD, Vocabulary
 
-_OCTETS = pa.array([str(octet) for octet in range(256)])
+_OCTETS = strings([str(octet) for octet in range(256)])
+_DOT = scalar(".")
 _BLOCK = 8192  # rows that stay in the second-level cache while their fields are taken apart
 
 Columns = dict[str, NDArray[Any]]
@@ -25,8 +27,8 @@ Columns = dict[str, NDArray[Any]]
 class Gathered:
     """Rows of one table as columns, gathered chunk by chunk: numpy copies whole records field by field, too."""
 
-    def __init__(self, table: Table, room: int) -> None:
-        self._columns = {name: np.empty(room, table.dtype[name]) for name in table.dtype.names or ()}
+    def __init__(self, dtype: np.dtype[Any], room: int) -> None:
+        self._columns = {name: np.empty(room, dtype[name]) for name in dtype.names or ()}
         self._size, self._room = 0, room
 
     def take(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -52,16 +54,25 @@ class Gathered:
 
 def record_batch(table: Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:
     """Rows of one table, as they are written."""
-    gathered = Gathered(table, rows.size)
-    gathered.take(rows)
-    return batch_of(table, gathered.columns, several_files)
+    return batch_of(table, taken_apart([rows]), several_files)
+
+
+def taken_apart(chunks: Sequence[NDArray[Any]]) -> Columns:
+    """Records of one kind as columns."""
+    gathered = Gathered(chunks[0].dtype, sum(chunk.size for chunk in chunks))
+    for chunk in chunks:
+        gathered.take(chunk)
+    return gathered.columns
 
 
 def batch_of(table: Table, columns: Columns, several_files: bool = False) -> pa.RecordBatch:
     """Columns of one table, as they are written."""
+    made = _made(columns) if "history_lo" in columns else {}
     arrays: list[pa.Array] = []
     for column in table.columns:
-        if column.name not in HIDDEN:
+        if column.name in made:
+            arrays.append(made[column.name])
+        elif column.name not in HIDDEN:
             arrays += _arrays(column, columns, several_files)
     return pa.RecordBatch.from_arrays(arrays, schema=schema(table, several_files))
 
@@ -72,8 +83,13 @@ def distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int32], list[NDArr
     uniques = [kept]
     for column in columns[1:]:
         others, values = _encode(column)
-        both = indices.astype(np.int64) * values.size + others
-        indices, pairs = _encode(both)
+        if values.size == 1:
+            uniques.append(np.repeat(values, uniques[0].size))
+            continue
+        if uniques[0].size == 1:
+            indices, uniques = others, [np.repeat(u, values.size) for u in uniques] + [values]
+            continue
+        indices, pairs = _encode(indices.astype(np.int64) * values.size + others)
         uniques = [u[pairs // values.size] for u in uniques] + [values[pairs % values.size]]
     return indices, uniques
 
@@ -81,25 +97,22 @@ def distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int32], list[NDArr
 def ips(hi: NDArray[np.int64], lo: NDArray[np.int64]) -> pa.DictionaryArray:
     """Addresses as a dictionary; each distinct one is formatted once."""
     indices, (his, los) = distinct(hi, lo)
-    return pa.DictionaryArray.from_arrays(pa.array(indices), _ip_texts(his, los))
+    return coded(indices, _ip_texts(his, los))
 
 
-def words(codes: NDArray[np.uint8], vocabulary: Vocabulary, texts: tuple[str, ...] = ()) -> pa.DictionaryArray:
+def words(codes: NDArray[np.uint8], words: Vocabulary, texts: tuple[str, ...] = ()) -> pa.DictionaryArray:
     """Codes of words as a dictionary of the whole vocabulary, or of the ``texts`` that stand for its words."""
-    mask = codes == NULL_WORD
-    indices = pa.array(codes.astype(np.int32), mask=mask if mask.any() else None)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(texts or vocabulary.words))
+    return coded(codes.astype(np.int32), vocabulary(texts or words.words), codes == NULL_WORD)
 
 
 def numbers(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:
     """Integers in which -1 stands for null."""
-    mask = values == -1
-    return pa.array(values, kind, mask=mask if mask.any() else None)
+    return array(values, kind, values == -1)
 
 
 def frames(values: NDArray[np.int64]) -> pa.Array:
     """Frame numbers without the file they are in."""
-    return numbers(np.where(values == -1, -1, values & FRAME_MASK))
+    return array(values & FRAME_MASK, nulls=values == -1)
 
 
 def files(values: NDArray[np.int64]) -> pa.Array:
@@ -111,27 +124,23 @@ def histories(columns: Columns) -> tuple[pa.DictionaryArray, pa.DictionaryArray]
     """Zeek's history and conn_state of connections; each distinct history is read once."""
     indices, (los, his) = distinct(columns["history_lo"], columns["history_hi"])
     texts = [zeek.unpack(lo, hi) for lo, hi in zip(los.tolist(), his.tolist(), strict=True)]
-    states = [zeek.conn_state(text) for text in texts]
-    vocabulary = sorted({row.word for row in zeek.CONN_STATES})
-    codes = np.array([vocabulary.index(state) for state in states], np.int32)
-    return (
-        pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(texts, pa.string())),
-        pa.DictionaryArray.from_arrays(pa.array(codes[indices] if codes.size else indices), pa.array(vocabulary)),
-    )
+    known = tuple(sorted({row.word for row in zeek.CONN_STATES}))
+    codes = np.array([known.index(zeek.conn_state(text)) for text in texts], np.int32)
+    return coded(indices, strings(texts)), coded(codes[indices], vocabulary(known))
 
 
 def _ip_texts(his: NDArray[np.int64], los: NDArray[np.int64]) -> pa.StringArray:
     if not ((his == 0) & (los >> 32 == MAPPED)).all():
-        return pa.array([ip_text(hi, lo) for hi, lo in zip(his.tolist(), los.tolist(), strict=True)], pa.string())
-    octets = [_OCTETS.take(pa.array(los >> shift & 0xFF)) for shift in (24, 16, 8, 0)]
-    return pc.binary_join_element_wise(*octets, ".")
+        return strings([ip_text(hi, lo) for hi, lo in zip(his.tolist(), los.tolist(), strict=True)])
+    octets = [_OCTETS.take(array(los >> shift & 0xFF)) for shift in (24, 16, 8, 0)]
+    return pc.binary_join_element_wise(*octets, _DOT)
 
 
 def _encode(values: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     if values.size and (values[0] == values).all():
         return np.zeros(values.size, np.int32), values[:1]
-    encoded = pc.dictionary_encode(pa.array(values))
-    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
+    encoded = pc.dictionary_encode(array(values))
+    return numpy_of(encoded.indices), numpy_of(encoded.dictionary)
 
 
 def _arrays(column: Column, columns: Columns, several_files: bool) -> Iterator[pa.Array]:
@@ -145,28 +154,24 @@ def _arrays(column: Column, columns: Columns, several_files: bool) -> Iterator[p
 
 def _array(column: Column, columns: Columns) -> pa.Array:
     name = column.name
-    if name in _DERIVED:
-        return _DERIVED[name](columns)
     if column.kind == "ip":
         return ips(columns[f"{name}_hi"], columns[f"{name}_lo"])
     if column.kind == "word":
         assert column.words is not None
         return words(columns[name], column.words)
     if column.kind == "bool":
-        return pa.array(columns[name].view(np.bool_) if columns[name].max(initial=0) < 2 else columns[name] != 0)
+        return flags(columns[name] != 0)
     if column.kind == "time":
-        return numbers(columns[name]).cast(TIME)
-    return numbers(columns[name]) if column.is_nullable else pa.array(columns[name])
+        return numbers(columns[name], TIME)
+    return numbers(columns[name]) if column.is_nullable else array(columns[name])
 
 
-def _vlans(columns: Columns) -> pa.Array:
-    return numbers(vlans_of(columns["scope"]).astype(np.int32))
-
-
-_DERIVED = {
-    "vlan": _vlans,
-    "history": lambda columns: histories(columns)[0],
-    "conn_state": lambda columns: histories(columns)[1],
-    "community_id": community_ids,
-}
-"""Columns that are made from others when a table is written."""
+def _made(columns: Columns) -> dict[str, pa.Array]:
+    """Columns of ``connections`` that are made from others when it is written."""
+    history, conn_state = histories(columns)
+    return {
+        "conn_state": conn_state,
+        "history": history,
+        "vlan": numbers(vlans_of(columns["scope"]).astype(np.int32)),
+        "community_id": community_ids(columns),
+    }

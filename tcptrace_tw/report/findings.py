@@ -121,15 +121,22 @@ def frame_lists(findings: Findings) -> tuple[Ints, NDArray[np.int32]]:
     size, names = findings.rows.size, findings.rule.frames
     if not names:
         return np.zeros(0, np.int64), np.zeros(size + 1, np.int32)
-    matrix = np.empty((size, len(names)), np.int64)
-    for i, name in enumerate(names):
-        matrix[:, i] = findings.rows[name]
-    matrix.sort(axis=1)
+    matrix = np.stack(_rising([findings.rows[name] for name in names]), axis=1)
     keep = matrix != -1
     keep[:, 1:] &= matrix[:, 1:] != matrix[:, :-1]
     offsets = np.zeros(size + 1, np.int32)
     np.cumsum(keep.sum(axis=1), out=offsets[1:])
     return matrix[keep], offsets
+
+
+def _rising(columns: list[Ints]) -> list[Ints]:
+    """Few columns sorted row by row: neighbours change places until all rows rise."""
+    columns = [column for column in columns if (column != -1).any()] or columns[:1]
+    for end in range(len(columns) - 1, 0, -1):
+        for i in range(end):
+            low, high = columns[i], columns[i + 1]
+            columns[i], columns[i + 1] = np.minimum(low, high), np.maximum(low, high)
+    return columns
 
 
 def kept(findings: Findings, keep: NDArray[np.bool_]) -> Findings:

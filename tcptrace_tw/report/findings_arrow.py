@@ -1,6 +1,7 @@
 """Findings to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -8,10 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tcptrace_tw.report import findings as about
+from tcptrace_tw.report.arrow import distinct, numbers, words
 from tcptrace_tw.report.arrow import files as files_of
 from tcptrace_tw.report.arrow import frames as frames_of
-from tcptrace_tw.report.arrow import ips, numbers, words
-from tcptrace_tw.report.arrow_text import bracketed, raw, said
+from tcptrace_tw.report.arrow_text import bracketed, joined, raw, said
+from tcptrace_tw.report.buffers import always, array, coded, flags, numpy_of, repeated, scalar, strings
+from tcptrace_tw.report.fields import Fields
 from tcptrace_tw.report.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
 from tcptrace_tw.report.schema import CAVEATS, FILE, FRAMES, TIME, WORD, schema
 from tcptrace_tw.report.text import FRAME_MASK
@@ -19,50 +22,59 @@ from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import BY_NAME, FINDINGS, FRAME_BITS
 from tcptrace_tw.spec.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY
 
+Piece: TypeAlias = "str | pa.Array"
+"""A literal, or a text for every row."""
+
+_HEAD = 256
+
 
 def findings_batch(findings: Findings, several_files: bool = False) -> pa.RecordBatch:
-    """All findings of a chunk as rows of the ``findings`` table."""
+    """All findings of a chunk as rows of the ``findings`` table; their rows may be ``Fields`` already."""
+    if not isinstance(findings.rows, Fields):
+        findings = findings._replace(rows=Fields.of(findings.rows))
     rule, size = findings.rule, findings.rows.size
     frames, offsets = about.frame_lists(findings)
     peers, main = _peers(findings), about.main_frames(findings)
     columns = {
-        "finding_id": pa.array(about.finding_ids(findings)),
-        "rule": _always(rule.id, size),
-        "name": _always(rule.name, size),
+        "finding_id": array(about.finding_ids(findings)),
+        "rule": always(rule.id, size),
+        "name": always(rule.name, size),
         "severity": words(findings.severity, SEVERITY),
         "confidence": words(findings.confidence, CONFIDENCE),
         "connection_id": numbers(about.connection_ids(findings)),
         "previous_connection_id": numbers(about.previous_connection_ids(findings)),
         "endpoint": words(about.endpoints(findings), ENDPOINT),
         **dict(zip(("ip", "port", "peer_ip", "peer_port"), peers, strict=True)),
-        "time": pa.array(np.ascontiguousarray(about.times(findings))).cast(TIME),
-        "end_time": numbers(np.ascontiguousarray(about.end_times(findings))).cast(TIME),
+        "time": array(about.times(findings), TIME),
+        "end_time": numbers(about.end_times(findings), TIME),
         "frame": frames_of(main),
         "file": files_of(main),
-        "frames": pa.ListArray.from_arrays(offsets, frames & FRAME_MASK, type=FRAMES),
-        "files": pa.ListArray.from_arrays(offsets, pa.array(frames >> FRAME_BITS, FILE)),
+        "frames": pa.ListArray.from_arrays(array(offsets), array(frames & FRAME_MASK), type=FRAMES),
         "message": messages(findings, several_files),
         "values": _values(findings),
-        "rival": _always(rule.rival, size),
+        "rival": always(rule.rival, size),
         "caveats": _repeated(findings.caveats, size),
         "display_filter": _display_filters(frames, offsets, peers, several_files),
     }
+    if several_files:
+        columns["files"] = pa.ListArray.from_arrays(
+            array(offsets), array((frames >> FRAME_BITS).astype(np.int32), FILE)
+        )
     wanted = schema(FINDINGS, several_files)
     return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
 
 
 def messages(findings: Findings, several_files: bool = False) -> pa.Array:
-    """The sentence of every finding."""
-    # The empty column gives the sentence its length where nothing else does.
-    texts: list[Any] = [pa.repeat("", findings.rows.size)]
+    """The sentence of every finding, of rows that are ``Fields``."""
+    pieces: list[Piece] = []
     for clause in parse(findings.rule.message):
         told = _told(findings, clause)
         if told is None or told.all():
-            texts += _texts(findings, clause, several_files)
+            pieces += _pieces(findings, clause, several_files)
         elif told.any():
-            whole = pc.binary_join_element_wise(texts[0], *_texts(findings, clause, several_files), "")
-            texts.append(pc.if_else(pa.array(told), whole, ""))
-    return pc.binary_join_element_wise(*texts, "")
+            whole = joined(_pieces(findings, clause, several_files), findings.rows.size)
+            pieces.append(pc.if_else(flags(told), whole, scalar("")))
+    return joined(pieces, findings.rows.size)
 
 
 def _told(findings: Findings, clause: Clause) -> NDArray[np.bool_] | None:
@@ -83,64 +95,100 @@ def _told(findings: Findings, clause: Clause) -> NDArray[np.bool_] | None:
     return told
 
 
-def _texts(findings: Findings, clause: Clause, several_files: bool) -> list[Any]:
+def _pieces(findings: Findings, clause: Clause, several_files: bool) -> Iterator[Piece]:
     """Literals and columns of a clause, in order."""
-    texts: list[Any] = []
     for part in clause.parts:
-        texts.append(pa.scalar(part.literal))
+        yield part.literal
         if part.column and not part.is_silent:
-            texts.append(_values_said(findings, part, several_files))
-    return texts
+            yield _piece(findings, part, several_files)
+
+
+def _piece(findings: Findings, part: Part, several_files: bool) -> Piece:
+    """A column; one text where all rows have the same."""
+    if findings.rows.size and all((column[0] == column).all() for column in _columns(findings, part.column)):
+        findings = _some(findings, np.zeros(1, np.int64))
+        return str(_values_said(findings, part, several_files)[0])
+    return _values_said(findings, part, several_files)
 
 
 def _values_said(findings: Findings, part: Part, several_files: bool) -> pa.Array:
     if part.column == COUNT or not part.is_plain:
-        numbers = findings.count if part.column == COUNT else findings.rows[part.column]
-        distinct, where = np.unique(numbers, return_inverse=True)
-        texts = [str(n) if part.is_plain else number_text(part.spec, n) for n in distinct.tolist()]
-        return pa.array(texts, pa.string()).take(pa.array(where))
+        (numbers,) = _columns(findings, part.column)
+        uniques, where = np.unique(numbers, return_inverse=True)
+        texts = [str(n) if part.is_plain else number_text(part.spec, n) for n in uniques.tolist()]
+        return coded(where.astype(np.int32), strings(texts))
     texts = said(BY_NAME[findings.rule.table], part.column, findings.rows, several_files)
     return bracketed(texts) if part.is_address else texts
 
 
-def _always(text: str, size: int) -> pa.DictionaryArray:
-    indices = pa.array(np.zeros(size, np.int32), mask=None if text else np.ones(size, bool))
-    return pa.DictionaryArray.from_arrays(indices, pa.array([text]))
+def _columns(findings: Findings, name: str) -> list[NDArray[Any]]:
+    return [findings.count] if name == COUNT else findings.rows.numbers(name)
+
+
+def _some(findings: Findings, places: NDArray[np.int64]) -> Findings:
+    """Some of the findings; their grades are left out."""
+    return findings._replace(rows=findings.rows.take(places), count=findings.count[places])
 
 
 def _peers(findings: Findings) -> list[pa.Array]:
-    rows, size = findings.rows, findings.rows.size
     columns: list[pa.Array] = []
     for name in about.peer_fields(findings):
         if not name:
             kind = WORD if len(columns) % 2 == 0 else pa.uint16()
-            columns.append(pa.nulls(size, kind))
+            columns.append(pa.nulls(findings.rows.size, kind))
         elif name.endswith("ip"):
-            columns.append(ips(*(np.ascontiguousarray(rows[f"{name}_{half}"]) for half in ("hi", "lo"))))
+            columns.append(findings.rows.ips(name))
         else:
-            columns.append(pa.array(np.ascontiguousarray(rows[name])))
+            columns.append(array(findings.rows[name]))
     return columns
 
 
 def _values(findings: Findings) -> pa.MapArray:
-    """One map of ``rule.values`` per row: the texts of all columns, dealt out row by row."""
+    """One map of ``rule.values`` per row; where few of them differ, each distinct one is made once."""
+    columns = [column for name in findings.rule.values for column in _columns(findings, name)]
+    if not columns or not _is_uniform(columns):
+        return _dealt(findings)
+    indices, (uniques, *_) = distinct(*(column.astype(np.int64) for column in columns))
+    leaders = np.zeros(uniques.size, np.int64)
+    leaders[indices] = np.arange(indices.size)
+    return _repeated_maps(_dealt(_some(findings, leaders)), indices)
+
+
+def _repeated_maps(maps: pa.MapArray, indices: NDArray[np.int32]) -> pa.MapArray:
+    """``maps.take(indices)``, in half the time where all maps have the same length."""
+    begins = numpy_of(maps.offsets)
+    size = int(begins[1])
+    if (np.diff(begins) != size).any():
+        return maps.take(array(indices))
+    places = array((indices[:, None] * size + np.arange(size, dtype=np.int32)).ravel())
+    offsets = np.arange(0, items_end(indices.size, size), size or 1, dtype=np.int32)
+    return pa.MapArray.from_arrays(array(offsets), maps.keys.take(places), maps.items.take(places))
+
+
+def _is_uniform(columns: list[NDArray[Any]]) -> bool:
+    """Whether the first rows look as if most rows were alike."""
+    head = list(zip(*(column[:_HEAD].tolist() for column in columns), strict=True))
+    return len(set(head)) * 4 < len(head)
+
+
+def _dealt(findings: Findings) -> pa.MapArray:
+    """The texts of all columns, dealt out row by row."""
     table, names, size = BY_NAME[findings.rule.table], findings.rule.values, findings.rows.size
     columns = [
-        pa.array(findings.count).cast(pa.string()) if name == COUNT else raw(table, name, findings.rows)
-        for name in names
+        array(findings.count).cast(pa.string()) if name == COUNT else raw(table, name, findings.rows) for name in names
     ]
     if not columns:
-        empty = pa.array([], pa.string())
-        return pa.MapArray.from_arrays(np.zeros(size + 1, np.int32), empty, empty)
+        return pa.MapArray.from_arrays(array(np.zeros(size + 1, np.int32)), strings(()), strings(()))
     dealt = np.arange(size * len(names)).reshape(len(names), size).T.ravel()
-    items = pa.concat_arrays(columns).take(pa.array(dealt))
-    keys = pa.array(names).take(pa.array(np.tile(np.arange(len(names), dtype=np.int32), size)))
+    items = pa.concat_arrays(columns).take(array(dealt))
+    keys = repeated(strings(names), size)
     offsets = np.arange(0, items_end(size, len(names)), len(names), dtype=np.int32)
     if items.null_count:
-        known = items.is_valid().to_numpy(zero_copy_only=False)
+        valid = items.is_valid()
+        known = valid.to_numpy(zero_copy_only=False)
         offsets = np.concatenate(([0], np.cumsum(known)[offsets[1:] - 1])).astype(np.int32)
-        keys, items = keys.filter(pa.array(known)), items.drop_null()
-    return pa.MapArray.from_arrays(offsets, keys, items)
+        keys, items = keys.filter(valid), items.drop_null()
+    return pa.MapArray.from_arrays(array(offsets), keys, items)
 
 
 def items_end(size: int, names: int) -> int:
@@ -152,7 +200,7 @@ def _repeated(texts: tuple[str, ...], size: int) -> pa.ListArray:
     offsets = np.arange(0, size * len(texts) + 1, len(texts) or 1, dtype=np.int32)
     if not texts:
         offsets = np.zeros(size + 1, np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(texts * size, pa.string()), type=CAVEATS)
+    return pa.ListArray.from_arrays(array(offsets), strings(texts * size), type=CAVEATS)
 
 
 def _display_filters(
@@ -164,9 +212,9 @@ def _display_filters(
         tuples = _tuple_filters(peers, size)
     if several_files:
         return tuples
-    lists = pa.ListArray.from_arrays(offsets, pa.array(frames & FRAME_MASK).cast(pa.string()))
-    filters = pc.binary_join_element_wise("frame.number in {", pc.binary_join(lists, ", "), "}", "")
-    return filters if tuples is None else pc.if_else(pa.array(np.diff(offsets) > 0), filters, tuples)
+    lists = pa.ListArray.from_arrays(array(offsets), array(frames & FRAME_MASK).cast(pa.string()))
+    filters = joined(["frame.number in {", pc.binary_join(lists, scalar(", ")), "}"], size)
+    return filters if tuples is None else pc.if_else(flags(np.diff(offsets) > 0), filters, tuples)
 
 
 def _tuple_filters(peers: list[pa.Array], size: int) -> pa.Array:
@@ -174,12 +222,12 @@ def _tuple_filters(peers: list[pa.Array], size: int) -> pa.Array:
     known = [p.cast(pa.string()) if p.null_count < size else None for p in peers]
     ip, port, peer_ip, peer_port = known
     if ip is None:
-        return pa.array(["tcp"] * size)
-    address = pc.if_else(pc.match_substring(ip, ":"), "ipv6.addr == ", "ip.addr == ")
-    parts = [address, ip]
+        return joined(["tcp"], size)
+    address = pc.if_else(pc.match_substring(ip, ":"), scalar("ipv6.addr == "), scalar("ip.addr == "))
+    parts: list[Piece] = [address, ip]
     if peer_ip is not None:
         parts += [" && ", address, peer_ip]
     for number in (port, peer_port):
         if number is not None:
             parts += [" && tcp.port == ", number]
-    return pc.binary_join_element_wise(*parts, "")
+    return joined(parts, size)

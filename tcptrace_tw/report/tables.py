@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.report.arrow import Gathered, batch_of
 from tcptrace_tw.report.behind import Behind
+from tcptrace_tw.report.fields import Fields
 from tcptrace_tw.report.findings import is_about, kept
 from tcptrace_tw.report.findings_arrow import findings_batch
 from tcptrace_tw.report.schema import TIME, dictionary_columns, encodings, schema
@@ -58,7 +59,7 @@ class TableSink:
         self.counts[table] += rows.size
         while rows.size:
             if table not in self._gathered:
-                self._gathered[table] = Gathered(BY_NAME[table], ROW_GROUP_BYTES // rows.itemsize)
+                self._gathered[table] = Gathered(BY_NAME[table].dtype, ROW_GROUP_BYTES // rows.itemsize)
             rows = self._gathered[table].take(rows)
             if self._gathered[table].is_full:
                 self._flush_rows(table)
@@ -218,17 +219,10 @@ def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def joined(chunks: list[NDArray[Any]]) -> NDArray[Any]:
-    """Chunks of records as one array, moved as bytes: numpy itself copies records field by field."""
-    if len(chunks) == 1:
-        return chunks[0]
-    return np.concatenate([np.ascontiguousarray(chunk).view(np.uint8) for chunk in chunks]).view(chunks[0].dtype)
-
-
 def _concatenated(chunks: list[Findings]) -> Findings:
     return Findings(
         chunks[0].rule,
-        joined([np.asarray(f.rows) for f in chunks]).view(np.recarray),
+        Fields.of(*(np.asarray(f.rows) for f in chunks)),
         np.concatenate([f.severity for f in chunks]),
         np.concatenate([f.confidence for f in chunks]),
         np.concatenate([f.count for f in chunks]),
