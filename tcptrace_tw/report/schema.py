@@ -46,9 +46,9 @@ def schema(table: Table, several_files: bool = False) -> pa.Schema:
 
 
 def dictionary_columns(arrow: pa.Schema) -> list[str]:
-    """The columns to write with a dictionary: words, addresses and the keys of ``values``."""
+    """The columns to write with a dictionary: words, addresses and caveats."""
     found = [f.name for f in arrow if pa.types.is_dictionary(f.type)]
-    return [*found, "values.key_value.key", "caveats.list.element"] if "values" in arrow.names else found
+    return [*found, "caveats.list.element"] if "caveats" in arrow.names else found
 
 
 def encodings(arrow: pa.Schema) -> dict[str, str]:
@@ -57,6 +57,25 @@ def encodings(arrow: pa.Schema) -> dict[str, str]:
     if "frames" in arrow.names:
         small["frames.list.element"] = "DELTA_BINARY_PACKED"
     return small
+
+
+def compressions(arrow: pa.Schema) -> dict[str, str]:
+    """How the pages of each column are compressed: zstd takes little off what is packed bit by bit already."""
+    leaves = [leaf for f in arrow for leaf in _LEAVES.get(f.name, (f.name,))]
+    packed = {f.name for f in arrow if f.type in (pa.int64(), TIME) or pa.types.is_dictionary(f.type)}
+    return {leaf: "none" if leaf in packed | _PACKED else "zstd" for leaf in leaves}
+
+
+_LEAVES = {
+    "frames": ("frames.list.element",),
+    "files": ("files.list.element",),
+    "caveats": ("caveats.list.element",),
+    "values": ("values.key_value.key", "values.key_value.value"),
+}
+"""What Parquet calls the values of nested columns."""
+
+_PACKED = {"frames.list.element", "community_id"}
+"""More columns without compression: the second is the text of a hash."""
 
 
 def _type(column: Column) -> pa.DataType:
