@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from tcptrace_tw.capture.frames import survey
 from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer, peel_tags
-from tcptrace_tw.capture.octets import Octets, i64, u8, u16, u32
+from tcptrace_tw.capture.octets import INDEX, Octets, i64, u8, u16, u32
 from tcptrace_tw.capture.options import decode_options
 from tcptrace_tw.capture.skips import (
     BROKEN_IPV4,
@@ -18,6 +19,7 @@ from tcptrace_tw.capture.skips import (
 )
 from tcptrace_tw.capture.tunnels import NOT_A_TUNNEL, enter_tunnel
 from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.spec.columns import TRUNCATED
 
 SEGMENT = -1
 """Instead of a skip code: row ``n`` has been filled."""
@@ -33,14 +35,16 @@ MAPPED = 0x0000FFFF00000000
 
 @kernel
 def decode_frames(
-    data: Octets, frames: Any, count: int, number: int, out: Any, n: int, skipped: Any, handed: Any
+    data: Octets, found: Any, count: int, number: int, batches: Any, n: int, skipped: Any, handed: Any, totals: Any
 ) -> Any:
-    """Decode the first ``count`` frames into the rows of ``out`` from ``n`` on.
+    """Decode the first ``count`` frames of ``found[0]`` into the rows of ``batches[0]`` from ``n`` on.
 
     ``number`` is the frame number of the first of them. A frame that goes to ``slow`` gets a row all the same, and
     its index and row are noted in ``handed``. Returns the next free row and how many were handed over.
     """
-    pending = 0
+    frames, out = found[0], batches[0]
+    survey(frames, count, totals)
+    pending, truncated = 0, 0
     for i in range(count):
         at = int(frames.at[i])
         end = at + int(frames.caplen[i])
@@ -53,9 +57,12 @@ def decode_frames(
             if code != SEGMENT:
                 skipped[code] += 1
                 continue
-        out.frame[n] = number + i
-        out.time[n] = int(frames.time[i])
+            truncated += out.options[n & INDEX] & TRUNCATED
+        row = n & INDEX
+        out.frame[row] = number + i
+        out.time[row] = int(frames.time[i])
         n += 1
+    totals[0].truncated_options += truncated // TRUNCATED
     return n, pending
 
 
@@ -176,6 +183,7 @@ def upper_layer(data: Octets, at: int, end: int, protocol: int) -> tuple[int, in
 @inlined
 def _store_addresses(data: Octets, at: int, kind: int, scope: int, out: Any, n: int) -> None:
     """Fill the columns that come from the IP header at ``at``."""
+    n &= INDEX
     out.scope[n] = scope
     if kind == IPV4:
         out.src_hi[n] = 0
@@ -196,6 +204,7 @@ def _store_addresses(data: Octets, at: int, kind: int, scope: int, out: Any, n: 
 @inlined
 def _store_segment(data: Octets, at: int, stop: int, end: int, out: Any, n: int) -> None:
     """Fill the columns that come from the TCP header at ``at`` (RFC 9293 3.1)."""
+    n &= INDEX
     offset = u16(data, at + 12)
     payload = at + (offset >> 12) * 4
     bits, tsval, tsecr, sack_start, sack_end, mss, wscale = decode_options(data, at + 20, payload, end)

@@ -122,7 +122,7 @@ def _copy_records(
     file = pcap.PcapFile(window, FileFacts(""), compiled=compiled)
     if is_pcapng:
         write(_section(file.header))
-    found = fr.allocate(ROOM)
+    found = fr.Frames(ROOM, compiled=compiled)
     before, done = 0, 0
     while done < numbers.size:
         count, outcome = file.scan(window, found, ROOM)

@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined
+from tcptrace_tw.spec.segments import MOST
+
+_COLUMNS = (("time", "i8"), ("at", "i4"), ("caplen", "i4"), ("wirelen", "i4"), ("link", "i4"))
+_RECORD = np.dtype([(name, kind, MOST) for name, kind in _COLUMNS])
 
 
-class Frames(NamedTuple):
-    """Columns of equal length: ns since 1970, offset in the window, captured and original length, link type."""
+class Frames:
+    """Columns of equal length: ns since 1970, offset in the window, captured and original length, link type.
 
-    time: NDArray[np.int64]
-    at: NDArray[np.int32]
-    caplen: NDArray[np.int32]
-    wirelen: NDArray[np.int32]
-    link: NDArray[np.int32]
+    ``as_argument`` is how kernels take them: the first item of it has these columns. Compiled ones know all of them by
+    the address of one record.
+    """
+
+    def __init__(self, size: int, *, compiled: bool) -> None:
+        record = np.zeros(1, _RECORD)
+        self.time, self.at, self.caplen, self.wirelen, self.link = (record[name][0][:size] for name, _ in _COLUMNS)
+        self.as_argument: Any = record.view(np.recarray) if compiled else (self,)
 
 
 # How a scan ended.
@@ -25,20 +31,25 @@ DRY, FULL, DAMAGED, BLOCK = range(4)
 
 WIRELEN_MAX = 0x7FFFFFFF
 
-Totals = np.dtype(
-    [
-        (name, "i8")
-        for name in ("frames", "captured_bytes", "wire_bytes", "first_time", "last_time", "time", "backward_steps")
-    ]
-)
+
+class Totals(NamedTuple):
+    """What is added up over all frames of a file."""
+
+    frames: int
+    captured_bytes: int
+    wire_bytes: int
+    first_time: int
+    last_time: int
+    time: int
+    """Of the frame before."""
+    backward_steps: int
+    truncated_options: int
 
 
-def allocate(size: int) -> Frames:
-    """Room for ``size`` frames."""
-    return Frames(np.zeros(size, np.int64), *(np.zeros(size, np.int32) for _ in range(4)))
+TOTALS = np.dtype([(name, "i8") for name in Totals._fields])
 
 
-@kernel
+@inlined
 def survey(frames: Any, count: int, totals: Any) -> None:
     """Add the first ``count`` frames to the totals of the file (one record)."""
     t = totals[0]

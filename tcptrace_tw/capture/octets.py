@@ -8,8 +8,8 @@ from typing import Protocol
 
 from tcptrace_tw.jit import inlined
 
-# No window is this large. The mask tells the compiler that an index is not negative, so that it drops Python's
-# wrap-around and loads a whole number at once.
+# No window is this large, and no batch. The mask tells the compiler that an index is not negative, so that it drops
+# Python's wrap-around and loads a whole number at once.
 INDEX = 0x3FFFFFFF
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tcptrace_tw import jit
 from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX
+from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.links import link_name
 from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
@@ -26,6 +28,10 @@ SNAPLEN_MAX = 1 << 24
 
 _UNITS = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1, 0xA1B2CD34: 1000}
 _MODIFIED = 0xA1B2CD34  # Kuznetsov's: eight more bytes in each record header
+_LAYOUT = np.dtype(
+    [(name, "i8") for name in ("is_big", "unit_ns", "record_len", "is_swapped", "snaplen", "limit", "link")]
+)
+"""What a scan needs to know of a header."""
 _LINK_MASK = 0x03FFFFFF  # the bits above tell the length of the FCS
 
 
@@ -88,28 +94,19 @@ class PcapFile:
         if not window.need(HEADER_LEN):
             raise CaptureError(f"{facts.name}: byte {window.end}: the file ends inside the pcap header; capture again")
         self.header = parse_header(window.take(HEADER_LEN))
+        h = self.header
+        layout = (h.is_big, h.unit_ns, h.record_len, h.is_swapped, h.snaplen, h.limit, slow.known(h.link))
+        self._layout = np.array([layout], _LAYOUT).view(np.recarray)
         self._scan = jit.load(scan_pcap, compiled=compiled)
         facts.format = self.header.format
         facts.snaplen = self.header.snaplen
         facts.links = (link_name(self.header.link),)
         self.links: tuple[int, ...] = (self.header.link,)
 
-    def scan(self, window: Window, frames: Any, room: int) -> tuple[int, int]:
+    def scan(self, window: Window, frames: Frames, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames; see ``reader.Format``."""
-        h = self.header
         window.start, count, outcome = self._scan(
-            window.data,
-            window.start,
-            window.end,
-            h.is_big,
-            h.unit_ns,
-            h.record_len,
-            h.is_swapped,
-            h.snaplen,
-            h.limit,
-            slow.known(h.link),
-            frames,
-            room,
+            window.data, window.start, window.end, self._layout, frames.as_argument, room
         )
         return count, outcome
 
@@ -128,21 +125,16 @@ class PcapFile:
 
 
 @kernel
-def scan_pcap(
-    data: Octets,
-    at: int,
-    end: int,
-    is_big: bool,
-    unit_ns: int,
-    record_len: int,
-    is_swapped: bool,
-    snaplen: int,
-    limit: int,
-    link: int,
-    frames: Any,
-    room: int,
-) -> tuple[int, int, int]:
+def scan_pcap(data: Octets, at: int, end: int, layouts: Any, found: Any, room: int) -> tuple[int, int, int]:
     """Note up to ``room`` whole records of ``data[at:end]``; return the next offset, their number, and why it ended."""
+    layout, frames = layouts[0], found[0]
+    is_big, is_swapped, unit_ns, record_len = (
+        layout.is_big != 0,
+        layout.is_swapped != 0,
+        int(layout.unit_ns),
+        int(layout.record_len),
+    )
+    snaplen, limit, link = int(layout.snaplen), int(layout.limit), int(layout.link)
     count = 0
     while count < room:
         body = at + record_len

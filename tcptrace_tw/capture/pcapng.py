@@ -15,7 +15,7 @@ import numpy as np
 from tcptrace_tw import jit
 from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, WIRELEN_MAX
+from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.links import link_name
 from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
@@ -74,7 +74,7 @@ def scan_pcapng(
     interfaces: Any,
     known: int,
     last_time: int,
-    frames: Any,
+    found: Any,
     room: int,
     dropped: Any,
 ) -> tuple[int, int, int]:
@@ -83,6 +83,7 @@ def scan_pcapng(
     ``BLOCK``: the next block is not for the kernel. ``known`` is the number of interfaces; ``last_time`` is for
     simple packets, which have no time of their own. ``dropped[0]`` adds up the frames that packet blocks report lost.
     """
+    frames = found[0]
     count = 0
     while count < room:
         if at + BLOCK_MIN > end:
@@ -163,7 +164,7 @@ class PcapngFile:
         """The link types of all interfaces, in the order of their first ones."""
         return tuple(self._links)
 
-    def scan(self, window: Window, frames: Any, room: int) -> tuple[int, int]:
+    def scan(self, window: Window, frames: Frames, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames; see ``reader.Format``."""
         if self._skip and not self._pass_over(window):
             return 0, DRY
@@ -175,7 +176,7 @@ class PcapngFile:
             self._interfaces,
             self._known,
             self._last_time,
-            frames,
+            frames.as_argument,
             room,
             self._dropped,
         )

@@ -6,11 +6,11 @@ Their records are walked over in Python: nobody has enough of them to be worth a
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX
+from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.links import ETHERNET, RAW, link_name
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError
@@ -54,7 +54,7 @@ class RecordFile:
         self._facts = facts
         facts.links = tuple(link_name(link) for link in links)
 
-    def scan(self, window: Window, frames: Any, room: int) -> tuple[int, int]:
+    def scan(self, window: Window, frames: Frames, room: int) -> tuple[int, int]:
         """Note up to ``room`` frames; see ``reader.Format``."""
         count = 0
         while count < room:

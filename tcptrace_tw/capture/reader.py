@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -37,6 +37,19 @@ class Format(Protocol):
         """What is wrong with the bytes at the start of the window, which are no whole frame; None if there are none."""
 
 
+class _Room(NamedTuple):
+    """A batch to fill; ``as_argument`` is how kernels take it (see ``frames.Frames``)."""
+
+    columns: segments.Segments
+    as_argument: Any
+
+
+def _make_room(size: int, *, compiled: bool) -> _Room:
+    columns = segments.allocate(size)
+    record = columns.frame.base
+    return _Room(columns, record.view(np.recarray) if compiled and record is not None else (columns,))
+
+
 class Reader:
     """Reads one capture file.
 
@@ -60,18 +73,16 @@ class Reader:
         self.facts = FileFacts(stream.name, compression=stream.compression, size=stream.size)
         self._stream = stream
         self._compiled = compiled
-        self._first_frame = (file_index << FRAME_BITS) + 1
+        self._next_frame = (file_index << FRAME_BITS) + 1
         self._batch_size = batch_size
         self._is_prompt = is_prompt
         self._window = Window(stream, compiled=compiled, size=window_size, is_prompt=is_prompt)
-        self._frames = fr.allocate(batch_size)
-        self._spare = [segments.allocate(batch_size) for _ in range(buffers)]
-        self._batch: Any = self._spare[0]
+        self._frames = fr.Frames(batch_size, compiled=compiled)
+        self._spare = [_make_room(batch_size, compiled=compiled) for _ in range(buffers)]
         self._handed = np.zeros((batch_size, 2), np.int64)
         self._skipped = np.zeros(skips.CODES, np.int64)
-        self._totals = np.zeros(1, fr.Totals).view(np.recarray)
-        self._totals[0].first_time = _NO_TIME
-        self._survey = jit.load(fr.survey, compiled=compiled)
+        self._totals = np.zeros(1, fr.TOTALS).view(np.recarray)
+        self._totals.first_time = _NO_TIME
         self._decode_frames = jit.load(decode_frames, compiled=compiled)
         self._format = self._open()
 
@@ -116,11 +127,18 @@ class Reader:
         """Decode the frames of the last scan into the batch from row ``n`` on; return the next free row."""
         if not count:
             return n
-        number = self._first_frame + int(self._totals[0].frames)
-        self._survey(self._frames, count, self._totals)
         end, pending = self._decode_frames(
-            self._window.data, self._frames, count, number, self._batch, n, self._skipped, self._handed
+            self._window.data,
+            self._frames.as_argument,
+            count,
+            self._next_frame,
+            self._spare[0].as_argument,
+            n,
+            self._skipped,
+            self._handed,
+            self._totals,
         )
+        self._next_frame += count
         return self._decode_slowly(pending, n, end) if pending else int(end)
 
     def _decode_slowly(self, pending: int, start: int, end: int) -> int:
@@ -131,8 +149,10 @@ class Reader:
             if code != SEGMENT:
                 self._skipped[code] += 1
                 keep[row - start] = False
+            elif self._spare[0].columns.options[row] & TRUNCATED:
+                self._totals.truncated_options += 1
         kept = start + int(np.count_nonzero(keep))
-        for column in self._batch:
+        for column in self._spare[0].columns:
             column[start:kept] = column[start:end][keep]
         return kept
 
@@ -142,25 +162,25 @@ class Reader:
         at, end = int(frames.at[i]), int(frames.at[i] + frames.caplen[i])
         kind, inside = slow.peel(int(frames.link[i]), bytes(data[at:end]))
         wire_end = at + int(frames.wirelen[i])
-        return int(decode_one(data, at + inside, end, wire_end, kind, 0, self._batch, row))
+        return int(decode_one(data, at + inside, end, wire_end, kind, 0, self._spare[0].columns, row))
 
     def _finish_batch(self, n: int) -> Any:
-        batch: Any = segments.head(self._batch, n)
+        batch: Any = segments.head(self._spare[0].columns, n)
         self._spare.append(self._spare.pop(0))
-        self._batch = self._spare[0]
-        self.facts.truncated_options += int(np.count_nonzero(batch.options & TRUNCATED))
         self.facts.tcp_segments += n
         self._update_facts()
         return batch
 
     def _update_facts(self) -> None:
-        facts, totals = self.facts, self._totals[0]
-        facts.frames = int(totals.frames)
-        facts.captured_bytes = int(totals.captured_bytes)
-        facts.wire_bytes = int(totals.wire_bytes)
-        facts.backward_steps = int(totals.backward_steps)
+        facts = self.facts
+        totals = fr.Totals(*self._totals.item())
+        facts.frames = totals.frames
+        facts.captured_bytes = totals.captured_bytes
+        facts.wire_bytes = totals.wire_bytes
+        facts.backward_steps = totals.backward_steps
+        facts.truncated_options = totals.truncated_options
         if facts.frames:
-            facts.first_time, facts.last_time = int(totals.first_time), int(totals.last_time)
+            facts.first_time, facts.last_time = totals.first_time, totals.last_time
 
     def _unknown_links(self) -> str:
         return ", ".join(link_number(link) for link in self._format.links if not slow.is_known(link))
