@@ -55,14 +55,14 @@ def nanoseconds(high: int, low: int, shift: int, multiplier: int, divisor: int) 
         if divisor > 1:
             return ticks // divisor
         return ticks * multiplier if ticks <= _TIME_MAX // multiplier else _TIME_MAX
-    seconds = ticks >> shift
+    seconds = ticks >> min(shift, 63)
     if seconds > _TIME_MAX // 1_000_000_000:
         return _TIME_MAX
-    fraction = ticks & ((1 << shift) - 1)
+    fraction = ticks - (seconds << min(shift, 63))
     if shift <= 32:
         return seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> shift)
     above, below = fraction >> 32, fraction & 0xFFFFFFFF  # in two halves: the product has up to 93 bits
-    return seconds * 1_000_000_000 + ((above * 1_000_000_000 + ((below * 1_000_000_000) >> 32)) >> (shift - 32))
+    return seconds * 1_000_000_000 + ((above * 1_000_000_000 + ((below * 1_000_000_000) >> 32)) >> min(shift - 32, 63))
 
 
 @kernel
@@ -366,7 +366,7 @@ def _resolution(value: int) -> tuple[int, int, int]:
     """``if_tsresol`` as shift, multiplier and divisor; what is finer than an int64 can tell is cut off."""
     exponent = value & 0x7F
     if value & 0x80:
-        return (exponent, 1, 1) if 0 < exponent < 63 else (0, 1_000_000_000, 1)
+        return (exponent, 1, 1) if exponent else (0, 1_000_000_000, 1)
     if exponent <= 9:
         return 0, 10 ** (9 - exponent), 1
     return 0, 1, 10 ** min(exponent - 9, 18)
