@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from tcptrace_tw.measure import clocks as measured
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, entry_of
-from tcptrace_tw.measure.census import Census
-from tcptrace_tw.measure.clocks import Clocks
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.measure.keys import Keys
+from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.measure.series import Series, add
 from tcptrace_tw.measure.syns import NARROWEST, add_syns, by_pair_and_time, judge, syn_table, take_syn
 from tcptrace_tw.report.behind import Behind
@@ -64,12 +63,12 @@ def span_rows(spans: list[Span]) -> Any:
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40), st.integers(1, 40))
 def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span], cut: int) -> None:
     """Ports in use second by second, in whatever chunks the rows come (semantics: 8)."""
-    census = Census(compiled=False, wants_seconds=True)
+    census = Overview(compiled=False, wants_seconds=True)
     for rows in (connection_rows(lives[:cut]), connection_rows(lives[cut:])):
         census.see("connections", rows)
     census.see("time_wait", span_rows(spans))
     found = {}
-    for table, rows in census.close():
+    for table, rows in census.close({}):
         if table is c.PORTS:
             for row in rows:
                 source = (int(row["ip_lo"]), int(row["peer_ip_lo"]), int(row["peer_port"]))
@@ -83,11 +82,11 @@ def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40))
 def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span]) -> None:
     """Connections begun until its ports were in use, and after that (semantics: 8)."""
-    census = Census(compiled=False, wants_seconds=False)
+    census = Overview(compiled=False, wants_seconds=False)
     census.see("connections", connection_rows(lives))
     census.see("time_wait", span_rows(spans))
     found = {}
-    for row in next((rows for table, rows in census.close() if table is c.PORTS), ()):
+    for row in next((rows for table, rows in census.close({}) if table is c.PORTS), ()):
         source = (int(row["ip_lo"]), int(row["peer_ip_lo"]), int(row["peer_port"]))
         filling_s, full_s = int(row["filling_ns"]) // NS, int(row["full_ns"]) // NS
         found[source] = (int(row["opened_filling"]), filling_s, int(row["opened_full"]), full_s)
@@ -109,9 +108,14 @@ def test_clocks_are_told_apart_as_by_a_plain_count(syns: list[Syn], hosts: int, 
     rows.first_time, rows.orig_syn_tsval = [s.time for s in syns], [s.tsval for s in syns]
     rows.orig_port, rows.orig_syn_frame = [s.port for s in syns], np.argsort(np.argsort([s[:2] for s in syns], 0)[:, 0])
     rows.orig_syn_has_ts, rows.resp_syn_frame, rows.connection_id = 1, 2, np.arange(1, len(syns) + 1)
-    tested = Clocks(compiled=False)
+    tested = Overview(compiled=False, wants_seconds=False)
     tested.see("connections", rows)
-    found = [(int(row["clocks"]), int(row["rate_hz"])) for _, table in tested.close() for row in table]
+    found = [
+        (int(row["clocks"]), int(row["rate_hz"]))
+        for table, rows in tested.close({})
+        if table is c.CLOCKS
+        for row in rows
+    ]
 
     expected = clocks(syns, measured.RATES_HZ, measured.SLACK_MS, measured.MEMBERS)
     assert found == ([expected] if expected[0] else [])
@@ -131,9 +135,9 @@ def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, i
     rows, is_ignored = syn_rows(syns, [drawn[i][2] for i in range(len(syns))]), [ignored for _, _, ignored in drawn]
     answered = [syn for syn, ignored in zip(syns, is_ignored, strict=True) if not ignored]
     ignored = [syn for syn in syns if syn not in answered]
-    tested = Clocks(compiled=False)
+    tested = Overview(compiled=False, wants_seconds=False)
     tested.see("connections", rows[order])
-    found = [row for _, table in tested.close() for row in table]
+    found = clock_rows(tested)
 
     assert bool(found) >= bool(overtaken(answered, ignored))
     for row in found:
@@ -142,6 +146,10 @@ def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, i
         assert row["answered_stale"] == (overtaken(answered, answered) if ignored else 0)
         assert row["first_ignored_frame"] == (ignored[0].port if ignored else -1)
         assert row["last_ignored_frame"] == (ignored[-1].port if ignored else -1)
+
+
+def clock_rows(tested: Overview) -> list[Any]:
+    return [row for table, rows in tested.close({}) if table is c.CLOCKS for row in rows]
 
 
 def syn_rows(syns: list[Syn], is_ignored: list[bool]) -> Any:

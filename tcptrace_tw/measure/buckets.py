@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel
-from tcptrace_tw.measure.keys import prefetch
+from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK, prefetch
 
 KEY_BITS = 20
 KEY_MASK = (1 << KEY_BITS) - 1
@@ -21,11 +21,17 @@ USED, SHIFT, WIDTH = range(3)
 NEIGHBOURS = 16
 """Neighbours among the keys are neighbours in the index: one cache line of it serves so many of them."""
 
+SEAT_BITS = 32
+SEAT_MASK = (1 << SEAT_BITS) - 1
+
+MARK_SHIFT = 40
+MARK_MASK = (1 << (31 - NUMBER_BITS)) - 1
+
 Ints = NDArray[np.int64]
 
 
 class BucketTable(NamedTuple):
-    """``entries`` in the order in which they came; ``index``: open addressing, entry + 1 or 0.
+    """``entries`` in the order in which they came; ``index``: open addressing, 0 or entry + 1 and a mark above it.
 
     Each entry begins with ``word``, which is ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` ticks of
     the owner's clock. ``blank``: one entry of zeros. ``lines``: the entries as words, ``regs[WIDTH]`` each.
@@ -53,38 +59,61 @@ def word_of(table, key, tick):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def home_of(table, word):  # type: ignore[no-untyped-def]
-    """The place of the index where a word belongs."""
+def seat_of(table, word):  # type: ignore[no-untyped-def]
+    """The place of the index where a word belongs, and above it the mark by which it is told from its neighbours."""
     block = word >> 4
     h = ((block & 0xFFFFFFFF) * 0x2C9277B5 + (block >> 32) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
-    return ((h ^ (h >> 29)) << 4 | ((word ^ (word >> KEY_BITS)) & (NEIGHBOURS - 1))) & (table.index.size - 1)
+    place = ((h ^ (h >> 29)) << 4 | ((word ^ (word >> KEY_BITS)) & (NEIGHBOURS - 1))) & (table.index.size - 1)
+    return (h >> MARK_SHIFT & MARK_MASK) << SEAT_BITS | place
+
+
+@inlined
+def next_place(table, place):  # type: ignore[no-untyped-def]
+    """Where to look next: an odd step comes to every place."""
+    return (place + NEIGHBOURS + 1) & (table.index.size - 1)
 
 
 @inlined
 def place_of(table, word):  # type: ignore[no-untyped-def]
     """The place of a word in the index: where it is, or the free one where it belongs."""
-    mask = table.index.size - 1
-    place = home_of(table, word)
+    seat = seat_of(table, word)
+    place, mark = seat & SEAT_MASK, seat >> SEAT_BITS
     while True:
-        number = np.int64(table.index[place]) - 1
-        if number < 0 or table.entries[number].word == word:
+        entry = np.int64(table.index[place])
+        if entry == 0:
             return place
-        place = (place + NEIGHBOURS + 1) & mask  # an odd step comes to every place
+        if entry >> NUMBER_BITS == mark and table.entries[(entry & NUMBER_MASK) - 1].word == word:
+            return place
+        place = next_place(table, place)
+
+
+@inlined
+def number_in(table, place):  # type: ignore[no-untyped-def]
+    """The number of the entry that a place of the index leads to, or -1."""
+    return (np.int64(table.index[place]) & NUMBER_MASK) - 1
+
+
+@inlined
+def set_place(table, place, word, number):  # type: ignore[no-untyped-def]
+    """Let a place of the index lead to an entry."""
+    table.index[place] = seat_of(table, word) >> SEAT_BITS << NUMBER_BITS | (number + 1)
 
 
 @inlined
 def ask_place(table, key, tick):  # type: ignore[no-untyped-def]
-    """Soon the entry of a key will be asked for; returns the place for ``ask_entry``."""
-    place = home_of(table, word_of(table, key, tick))
-    prefetch(table.index, place)
-    return place
+    """Soon the entry of a key will be asked for; returns the seat for ``ask_entry``."""
+    seat = seat_of(table, word_of(table, key, tick))
+    prefetch(table.index, seat & SEAT_MASK)
+    return seat
 
 
 @inlined
-def ask_entry(table, place):  # type: ignore[no-untyped-def]
-    """Very soon the entry will be asked for that is likely to lie at a place of the index."""
-    width = table.regs[WIDTH]
-    line = max(np.int64(table.index[place]) - 1, np.int64(0)) * width
+def ask_entry(table, seat):  # type: ignore[no-untyped-def]
+    """Very soon the entry will be asked for that has this seat, or the one after it."""
+    place, width = seat & SEAT_MASK, table.regs[WIDTH]
+    if np.int64(table.index[place]) >> NUMBER_BITS != seat >> SEAT_BITS:
+        place = next_place(table, place)
+    line = max(number_in(table, place), np.int64(0)) * width
     prefetch(table.lines, line)
     prefetch(table.lines, line + width - 1)
 
@@ -92,7 +121,7 @@ def ask_entry(table, place):  # type: ignore[no-untyped-def]
 @inlined
 def entry_of(table, key, tick, fold):  # type: ignore[no-untyped-def]
     """The entry of a key at ``tick``, for the caller to change; a new one is all zeros."""
-    number = np.int64(table.index[place_of(table, word_of(table, key, tick))]) - 1
+    number = number_in(table, place_of(table, word_of(table, key, tick)))
     if number < 0:
         number = add_entry(table, key, tick, fold)
     return table.entries[number]
@@ -107,11 +136,11 @@ def add_entry(table, key, tick, fold):  # type: ignore[no-untyped-def]
             widen(table, fold)
     word = word_of(table, key, tick)
     place = place_of(table, word)
-    number = np.int64(table.index[place]) - 1
+    number = number_in(table, place)
     if number < 0:
         number = table.regs[USED]
         table.regs[USED] = number + 1
-        table.index[place] = number + 1
+        set_place(table, place, word, number)
         table.entries[number].word = word
     return number
 
@@ -127,14 +156,14 @@ def widen(table, fold):  # type: ignore[no-untyped-def]
         old = table.entries[i].word
         word = (old >> (KEY_BITS + 1) << KEY_BITS) | (old & KEY_MASK)
         place = place_of(table, word)
-        number = np.int64(table.index[place]) - 1
+        number = number_in(table, place)
         if number >= 0:
             fold(table.entries[number], table.entries[i])
             continue
         table.entries[kept] = table.entries[i]
         table.entries[kept].word = word
+        set_place(table, place, word, kept)
         kept += 1
-        table.index[place] = kept
     for i in range(kept, count):
         table.entries[i] = table.blank[0]
     table.regs[USED] = kept

@@ -56,7 +56,7 @@ class CensusTables(NamedTuple):
     series: BucketTable
     wanted: Wanted
     steps: Any
-    places: Ints
+    seats: Ints
 
 
 class Census:
@@ -67,21 +67,20 @@ class Census:
         self._keys = Keys(MOST_SOURCES, compiled=compiled)
         self._sources: Any = np.zeros(MOST_SOURCES, SOURCE).view(np.recarray)
         self._series = Series()
-        self._tables = CensusTables(
-            self._keys.table, self._sources, self._series.table, wanted(), self._series.steps, self._series.places
+        self.tables = CensusTables(
+            self._keys.table, self._sources, self._series.table, wanted(), self._series.steps, self._series.seats
         )
         self._compiled = compiled
         self._wants_seconds = wants_seconds
         self._kernels = {
-            "connections": load(count_connections, compiled=compiled),
             "time_wait": load(count_spans, compiled=compiled),
             "reuses": load(count_reuses, compiled=compiled),
         }
 
     def see(self, table: str, rows: Any) -> None:
-        """Take finished rows."""
+        """Take finished rows of other tables than ``connections``."""
         if table in self._kernels:
-            self._kernels[table](rows, self._tables)
+            self._kernels[table](rows, self.tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -143,7 +142,7 @@ def count_connections(rows, census):  # type: ignore[no-untyped-def]
         count = want_sources(block, keys)
         number_keys(census.keys, keys, count)
         count = count_lives(block, keys, count, census.sources, census.steps)
-        take_steps(series, census.steps, census.places, count)
+        take_steps(series, census.steps, census.seats, count)
 
 
 @kernel
@@ -225,7 +224,7 @@ def count_spans(rows, census):  # type: ignore[no-untyped-def]
         want_holders(block, keys)
         number_keys(census.keys, keys, block.size)
         count = put_spans(block, keys, census.sources, census.steps)
-        take_steps(series, census.steps, census.places, count)
+        take_steps(series, census.steps, census.seats, count)
 
 
 @kernel

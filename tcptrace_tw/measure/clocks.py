@@ -53,7 +53,7 @@ class ClockTables(NamedTuple):
     syns: SynTable
     samples: Any
     wanted: Wanted
-    places: NDArray[np.int64]
+    seats: NDArray[np.int64]
 
 
 class Clocks:
@@ -63,15 +63,9 @@ class Clocks:
         self._keys = Keys(MOST_PAIRS, compiled=compiled)
         self._samples = np.zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
         self._syns = syn_table(MOST_PAIRS)
-        self._tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), np.zeros(BLOCK, np.int64))
-        self._take = load(take_syns, compiled=compiled)
+        self.tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), np.zeros(BLOCK, np.int64))
         self._judge = load(judge, compiled=compiled)
         self._describe = load(describe, compiled=compiled)
-
-    def see(self, table: str, rows: Any) -> None:
-        """Take finished rows."""
-        if table == "connections":
-            self._take(rows, self._tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -96,10 +90,10 @@ def take_syns(rows, tables):  # type: ignore[no-untyped-def]
         number_keys(tables.keys, pairs, count)
         for i in range(count):
             time = block[pairs.row[i] >> 1].first_time
-            tables.places[i] = ask_place(syns.table, pairs.numbers[i], time >> NARROWEST)
+            tables.seats[i] = ask_place(syns.table, pairs.numbers[i], time >> NARROWEST)
         for i in range(count):
             if i + NEAR < count:
-                ask_entry(syns.table, tables.places[i + NEAR])
+                ask_entry(syns.table, tables.seats[i + NEAR])
                 ask_pair(syns, pairs.numbers[i + NEAR])
             number = pairs.numbers[i]
             if number >= 0:

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-from tcptrace_tw.spec.columns import Table
 
 MOST_WAITING = 1 << 14
 """So many halves are remembered; those that were first are let go."""
@@ -23,7 +20,10 @@ Half = tuple[int, ...]
 
 
 class Halves:
-    """Fed with rows of ``connections``. ``count``: halves that found their other; ``frame``: the first of them."""
+    """Fed with one-way rows of ``connections``.
+
+    ``count``: halves that found their other; ``frame``: the first of them.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -31,14 +31,12 @@ class Halves:
         self._seen = 0
         self._waiting: dict[Half, int] = {}
 
-    def see(self, table: str, rows: Any) -> None:
-        """Take finished rows."""
-        if table != "connections" or self._seen > MOST_SEEN:
-            return
-        lone = np.flatnonzero((rows.orig_segments == 0) | (rows.resp_segments == 0))
-        if not lone.size or not (self._waiting or rows.scope[lone].any()):
-            return
-        lone = rows[lone]
+    def wants(self, *, is_scoped: bool) -> bool:
+        """Whether rows could say something; ``is_scoped``: whether any of them is in a VLAN or tunnel."""
+        return self._seen <= MOST_SEEN and (is_scoped or bool(self._waiting))
+
+    def see(self, lone: Any) -> None:
+        """Take finished rows of connections with one direction."""
         self._seen += lone.size
         for sender, receiver, scope, frame in _halves(lone):
             other = self._waiting.get((*receiver, *sender))
@@ -48,10 +46,6 @@ class Halves:
                 self.frame = frame if self.frame < 0 else self.frame
             else:
                 self._remember((*sender, *receiver), scope)
-
-    def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
-        """It has no rows of its own."""
-        yield from ()
 
     def _remember(self, half: Half, scope: int) -> None:
         if len(self._waiting) == MOST_WAITING:

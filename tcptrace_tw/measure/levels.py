@@ -43,7 +43,8 @@ class Levels:
 
     def __init__(self, series: Series, keys: Keys, rank: Ints, spans: NDArray[np.int32], *, compiled: bool) -> None:
         """``rank``: the order of the keys; ``spans``: their TIME-WAIT spans, without which they are no holders."""
-        self._series, self._keys, self._rank, self._spans = series, keys, rank, spans
+        self._series, self._keys, self._spans = series, keys, spans
+        self._order = series.in_order(rank)
         self._sweep = load(sweep, compiled=compiled)
         self._fill = load(fill, compiled=compiled)
         self.holders = Keys(keys.most, compiled=compiled)
@@ -53,7 +54,7 @@ class Levels:
 
     def seconds(self, *, written: bool) -> Iterator[tuple[Table, NDArray[Any]]]:
         """Make the sweep; gives the rows of ``census``, if they are wanted, as it goes on."""
-        order, at = self._series.in_order(self._rank), 0
+        order, at = self._order, 0
         while at < order.size:
             rows = np.zeros(CHUNK + len(self._keys) if written else 0, CENSUS.dtype).view(np.recarray)
             at, count = self._sweep(
@@ -67,7 +68,7 @@ class Levels:
         """After the sweep: one ``FILLING`` for each source."""
         fillings = np.zeros(len(self._keys), FILLING).view(np.recarray)
         fillings.begin = fillings.first_full = fillings.last_full = -1
-        self._fill(self._series.table, self._series.in_order(self._rank), self.of_source, fillings)
+        self._fill(self._series.table, self._order, self.of_source, fillings)
         return fillings
 
     def duration(self, buckets: Ints) -> Ints:

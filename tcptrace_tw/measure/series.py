@@ -38,7 +38,7 @@ class Series:
         self.table = bucket_table(ENTRY, most)
         self.steps = np.zeros(STEPS_EACH * BLOCK, STEP).view(np.recarray)
         """Room for the steps of a block of rows."""
-        self.places = np.zeros(STEPS_EACH * BLOCK, np.int64)
+        self.seats = np.zeros(STEPS_EACH * BLOCK, np.int64)
 
     def in_order(self, rank: Ints) -> Ints:
         """The entries, ordered by bucket, then by the rank of their keys."""
@@ -65,13 +65,13 @@ def put_step(steps, n, key, time, active, waiting):  # type: ignore[no-untyped-d
 
 
 @kernel
-def take_steps(series, steps, places, count):  # type: ignore[no-untyped-def]
+def take_steps(series, steps, seats, count):  # type: ignore[no-untyped-def]
     """Add the first ``count`` steps; memory is slow, so it is asked for ahead."""
     for i in range(count):
-        places[i] = ask_place(series, steps[i].key, steps[i].second)
+        seats[i] = ask_place(series, steps[i].key, steps[i].second)
     for i in range(count):
         if i + NEAR < count:
-            ask_entry(series, places[i + NEAR])
+            ask_entry(series, seats[i + NEAR])
         step = steps[i]
         add(entry_of(series, step.key, step.second, add), step)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
-from tcptrace_tw.measure.keys import Keys, number_of
+from tcptrace_tw.measure.keys import Keys, KeyTable, number_of
 from tcptrace_tw.spec.columns import SERVICES, Table
 from tcptrace_tw.spec.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
 
@@ -18,21 +18,26 @@ MOST_SERVICES = 1 << 16
 NEVER = np.iinfo(np.int64).max
 
 
+class ServiceTables(NamedTuple):
+    """What the kernels take."""
+
+    keys: KeyTable
+    rows: Any
+
+
 class Services:
     """Fed with rows of ``connections`` and ``oddities``; gives one row of ``services`` for each server and port."""
 
     def __init__(self, *, compiled: bool) -> None:
         self._keys = Keys(MOST_SERVICES, compiled=compiled)
         self._rows = np.zeros(MOST_SERVICES, SERVICES.dtype).view(np.recarray)
-        self._kernels = {
-            "connections": load(count_closes, compiled=compiled),
-            "oddities": load(count_left_open, compiled=compiled),
-        }
+        self.tables = ServiceTables(self._keys.table, self._rows)
+        self._count_left_open = load(count_left_open, compiled=compiled)
 
     def see(self, table: str, rows: Any) -> None:
-        """Take finished rows."""
-        if table in self._kernels:
-            self._kernels[table](rows, self._keys.table, self._rows)
+        """Take finished rows of other tables than ``connections``."""
+        if table == "oddities":
+            self._count_left_open(rows, self.tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -48,16 +53,16 @@ class Services:
 
 
 @kernel
-def count_closes(rows, keys, services):  # type: ignore[no-untyped-def]
+def count_closes(rows, services):  # type: ignore[no-untyped-def]
     """Take rows of ``connections``: those whose handshake was captured whole."""
     for i in range(rows.size):
         r = rows[i]
         if np.int64(r.opened) != OPENED_HANDSHAKE or r.established_time < 0:
             continue
-        number = number_of(keys, r.resp_ip_hi, r.resp_ip_lo, 0, 0, np.int64(r.resp_port))
+        number = number_of(services.keys, r.resp_ip_hi, r.resp_ip_lo, 0, 0, np.int64(r.resp_port))
         if number < 0:
             continue
-        service = services[number]
+        service = services.rows[number]
         begin(service)
         service.connections += 1
         widen(service, r.first_time, r.last_time)
@@ -70,15 +75,15 @@ def count_closes(rows, keys, services):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_left_open(rows, keys, services):  # type: ignore[no-untyped-def]
+def count_left_open(rows, services):  # type: ignore[no-untyped-def]
     """Take rows of ``oddities``: clients whose FIN the server never answered with its own."""
     for i in range(rows.size):
         r = rows[i]
         if np.int64(r.is_left_open) == 0 or np.int64(r.endpoint) != ORIG:
             continue
-        number = number_of(keys, r.peer_ip_hi, r.peer_ip_lo, 0, 0, np.int64(r.peer_port))
+        number = number_of(services.keys, r.peer_ip_hi, r.peer_ip_lo, 0, 0, np.int64(r.peer_port))
         if number >= 0:
-            service = services[number]
+            service = services.rows[number]
             begin(service)
             widen(service, r.time, r.end_time)  # it may have been left open by a connection from mid-stream
             service.left_in_close_wait += 1
