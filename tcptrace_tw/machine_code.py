@@ -3,7 +3,8 @@
 numba is the compiler and nothing else. To import it, and to let it find what it has cached, takes longer than the
 analysis of a million segments; to load an object file takes a millisecond. The functions keep numba's own calling
 convention (``numba.core.callconv.CPUCallConv``): a pointer to the result, a pointer for exceptions, then every
-argument, an array as seven words or more.
+argument, an array as seven words or more. To have ctypes pass two hundred words takes longer than many a kernel runs,
+so each has a way in: a function that takes a pointer to the words and hands them over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -28,7 +30,8 @@ _ONE_AT_A_TIME = threading.RLock()
 """Held by whoever compiles or loads a kernel: the rooms run in threads of their own."""
 
 _OK = (0, -2)  # RETCODE_OK, RETCODE_NONE
-_WORDS = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "b": ctypes.c_int8, "f": ctypes.c_double}
+_INTEGER, _FLOAT = struct.Struct("=q"), struct.Struct("=d")
+_VALUES = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "b": ctypes.c_int8, "f": ctypes.c_double}
 _RESULTS = {"int64": "i", "uint64": "u", "bool": "b", "boolean": "b", "float64": "f"}
 _NEEDS_NUMBA = re.compile(rb"\0_?(NRT_|numba_|Py_?[A-Z][A-Za-z]{2})")
 """Symbols that only a process with numba in it can resolve."""
@@ -43,8 +46,10 @@ class Code(NamedTuple):
 
     symbol: str
     result: str
-    """One letter for each value that is returned, in the order of ``_WORDS``' letters; a tuple if there are several."""
+    """One letter of ``_VALUES`` for each value that is returned; a tuple if there are several."""
     object: bytes
+    way_in: bytes
+    """The object file of the function ``_WAY_IN`` before the symbol."""
 
 
 class Entry:
@@ -55,18 +60,17 @@ class Entry:
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._compile = compile_
         self._folder = folder
-        self._calls: dict[tuple[str, ...], Callable[[list[Any]], Any]] = {}
+        self._calls: dict[tuple[str, ...], Callable[[bytes], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel."""
         kinds: list[str] = []
-        words: list[Any] = []
-        for argument in arguments:
-            _flatten(argument, kinds, words)
-        call = self._calls.get(tuple(kinds))
-        return call(words) if call is not None else self._bound(tuple(kinds), arguments)(words)
+        words: list[bytes] = []
+        _flatten(arguments, kinds, words)
+        call = self._calls.get(tuple(kinds)) or self._bound(tuple(kinds), arguments)
+        return call(b"".join(words))
 
-    def _bound(self, kinds: tuple[str, ...], arguments: tuple[Any, ...]) -> Callable[[list[Any]], Any]:
+    def _bound(self, kinds: tuple[str, ...], arguments: tuple[Any, ...]) -> Callable[[bytes], Any]:
         with _ONE_AT_A_TIME:
             if kinds not in self._calls:
                 self._calls[kinds] = _bind(self._find(",".join(kinds), arguments))
@@ -108,7 +112,8 @@ def emit(dispatcher: Any, arguments: tuple[Any, ...]) -> Code:
     code = bytes(library._get_compiled_object())
     if _NEEDS_NUMBA.search(code):
         raise Unsupported(f"{done.fndesc.llvm_func_name} calls into numba")
-    return Code(done.fndesc.llvm_func_name, _result(done.signature.return_type), code)
+    symbol = done.fndesc.llvm_func_name
+    return Code(symbol, _result(done.signature.return_type), code, _make_way_in(symbol, _letters(arguments)))
 
 
 def _result(kind: Any) -> str:
@@ -123,35 +128,39 @@ def _result(kind: Any) -> str:
         raise Unsupported(f"a kernel returns {missing}") from None
 
 
-def _flatten(value: Any, kinds: list[str], words: list[Any]) -> None:
-    """Add the kind of an argument and its words; this runs for every array of every call, so it asks for little."""
+def _letters(value: Any) -> str:
+    """One letter of ``_VALUES`` for each word of an argument."""
     if isinstance(value, np.ndarray):
-        known = _ARRAYS.get(id(value))
-        if known is None or known[0]() is not value:
-            known = _remember(value)
-        kinds.append(known[1])
-        words += known[2]
-    elif isinstance(value, np.void):  # a row of an array: a pointer into it
-        kinds.append(_name_of(value.dtype))
-        words.append(ctypes.c_void_p(np.asarray(value).ctypes.data))
-    elif isinstance(value, tuple):
-        kinds.append(f"{type(value).__name__}{len(value)}")
-        for part in value:
-            _flatten(part, kinds, words)
-    elif isinstance(value, (bool, np.bool_)):
-        kinds.append("b")
-        words.append(ctypes.c_int8(bool(value)))
-    elif isinstance(value, (int, np.integer)):
-        kinds.append("i")
-        words.append(ctypes.c_int64(int(value)))
-    elif isinstance(value, (float, np.floating)):
-        kinds.append("f")
-        words.append(ctypes.c_double(float(value)))
-    else:
-        raise Unsupported(f"an argument of type {type(value).__name__}")
+        return "i" * (5 + 2 * value.ndim)
+    if isinstance(value, tuple):
+        return "".join(_letters(part) for part in value)
+    return "b" if isinstance(value, (bool, np.bool_)) else "f" if isinstance(value, (float, np.floating)) else "i"
 
 
-_Known = tuple[weakref.ref[Any], str, list[Any]]
+_WAY_IN = "way_in."
+
+
+def _make_way_in(symbol: str, letters: str) -> bytes:
+    """An object file: a function like the kernel that finds its arguments at a pointer, each in eight bytes."""
+    from llvmlite import binding, ir
+
+    word, octet, status = ir.IntType(64), ir.IntType(8), ir.IntType(32)
+    types = {"i": word, "b": octet, "f": ir.DoubleType()}
+    module = ir.Module()
+    kernel_type = ir.FunctionType(status, [word, word, *(types[letter] for letter in letters)])
+    kernel = ir.Function(module, kernel_type, symbol)
+    way_in = ir.Function(module, ir.FunctionType(status, [word, word, word.as_pointer()]), _WAY_IN + symbol)
+    build = ir.IRBuilder(way_in.append_basic_block())
+    result, exception, words = way_in.args
+    arguments = []
+    for place, letter in enumerate(letters):
+        found = build.load(build.gep(words, [word(place)]))
+        arguments.append(build.trunc(found, octet) if letter == "b" else build.bitcast(found, types[letter]))
+    build.ret(build.call(kernel, [result, exception, *arguments]))
+    return bytes(_new_machine().emit_object(binding.parse_assembly(str(module))))
+
+
+_Known = tuple[weakref.ref[Any], str, bytes]
 
 _MOST_KNOWN = 1000
 """Arrays, and dtypes: every view of records as a recarray makes a dtype of its own."""
@@ -160,18 +169,47 @@ _ARRAYS: dict[int, _Known] = {}
 """The kind and the words of arrays that were passed lately; most are passed again and again."""
 
 
-def _remember(array: np.ndarray[Any, Any]) -> _Known:
+def _flatten(values: tuple[Any, ...], kinds: list[str], words: list[bytes]) -> None:
+    """Add the kinds of arguments and their words; this runs for every array of every call, so it asks for little."""
+    for value in values:
+        known = _ARRAYS.get(id(value))
+        if known is not None and known[0]() is value:
+            kinds.append(known[1])
+            words.append(known[2])
+        elif isinstance(value, tuple):
+            kinds.append(f"{type(value).__name__}{len(value)}")
+            _flatten(value, kinds, words)
+        else:
+            kind, value_words = _words_of(value)
+            kinds.append(kind)
+            words.append(value_words)
+
+
+def _words_of(value: Any) -> tuple[str, bytes]:
+    if isinstance(value, (bool, np.bool_)):
+        return "b", _INTEGER.pack(value)
+    if isinstance(value, (int, np.integer)):
+        return "i", _INTEGER.pack(value)
+    if isinstance(value, np.void):  # a row of an array: a pointer into it
+        return _name_of(value.dtype), _INTEGER.pack(np.asarray(value).ctypes.data)
+    if isinstance(value, np.ndarray):
+        return _remember(value)
+    if isinstance(value, (float, np.floating)):
+        return "f", _FLOAT.pack(value)
+    raise Unsupported(f"an argument of type {type(value).__name__}")
+
+
+def _remember(array: np.ndarray[Any, Any]) -> tuple[str, bytes]:
     plain = np.asarray(array)  # a recarray looks for each of its attributes among the columns
     flags = plain.flags
     layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
     kind = f"{_name_of(plain.dtype)}{plain.ndim}{layout}{'' if flags.writeable else 'r'}"
-    words: list[Any] = [ctypes.c_void_p(0), ctypes.c_void_p(0), ctypes.c_int64(plain.size)]
-    words += [ctypes.c_int64(plain.itemsize), ctypes.c_void_p(plain.ctypes.data)]
-    words += [ctypes.c_int64(size) for size in (*plain.shape, *plain.strides)]
+    numbers = (0, 0, plain.size, plain.itemsize, plain.ctypes.data, *plain.shape, *plain.strides)
+    words = struct.pack(f"={len(numbers)}q", *numbers)
     if len(_ARRAYS) > _MOST_KNOWN:
         _ARRAYS.clear()
-    known = _ARRAYS[id(array)] = (weakref.ref(array), kind, words)
-    return known
+    _ARRAYS[id(array)] = (weakref.ref(array), kind, words)
+    return kind, words
 
 
 _NAMES: dict[int, tuple[np.dtype[Any], str]] = {}
@@ -199,18 +237,18 @@ def _spell(dtype: np.dtype[Any]) -> str:
     return dtype.str if dtype.subdtype is None else f"{_spell(dtype.base)}{dtype.shape}"
 
 
-def _bind(code: Code) -> Callable[[list[Any]], Any]:
+def _bind(code: Code) -> Callable[[bytes], Any]:
     """The function behind a piece of machine code: takes words, returns what the kernel returns."""
     letters = code.result.removeprefix("(")
-    fields = [(f"r{i}", _WORDS[letter]) for i, letter in enumerate(letters)]
+    fields = [(f"r{i}", _VALUES[letter]) for i, letter in enumerate(letters)]
     result_type = type("Result", (ctypes.Structure,), {"_fields_": fields or [("none", ctypes.c_int64)]})
     engine = _load(code)
-    function = ctypes.CFUNCTYPE(ctypes.c_int32)(engine.get_function_address(code.symbol))
+    function = ctypes.CFUNCTYPE(ctypes.c_int32)(engine.get_function_address(_WAY_IN + code.symbol))
     are_bools = [letter == "b" for letter in letters]
 
-    def call(words: list[Any], _engine: Any = engine) -> Any:
+    def call(words: bytes, _engine: Any = engine) -> Any:
         result, exception = result_type(), ctypes.c_void_p()
-        status = function(ctypes.byref(result), ctypes.byref(exception), *words)
+        status = function(ctypes.byref(result), ctypes.byref(exception), words)
         if status not in _OK:
             raise RuntimeError(f"{code.symbol} ended with status {status}")
         values = [getattr(result, name) for name, _ in fields]
@@ -225,11 +263,12 @@ _loaded: dict[str, bytes] = {}
 
 
 def _load(code: Code) -> Any:
-    """An engine that holds this object file: the one that is shared, unless it holds another kernel of the name."""
+    """An engine that holds this kernel: the one that is shared, unless it holds another kernel of the name."""
     from llvmlite import binding as llvm
 
     engine = _shared_engine() if _loaded.setdefault(code.symbol, code.object) is code.object else _new_engine()
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))
+    for file in (code.object, code.way_in):
+        engine.add_object_file(llvm.ObjectFileRef.from_data(file))
     engine.finalize_object()
     return engine
 
@@ -243,10 +282,15 @@ def _shared_engine() -> Any:
 def _new_engine() -> Any:
     from llvmlite import binding as llvm
 
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_machine())
+
+
+def _new_machine() -> Any:
+    from llvmlite import binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    return llvm.Target.from_default_triple().create_target_machine()
 
 
 def _file_name(name: str, kind: str) -> str:
@@ -264,18 +308,20 @@ def _read(path: Path) -> Code | None:
         about = json.loads(head)
         if about["sha256"] != hashlib.sha256(code).hexdigest():
             return None
-        return Code(about["symbol"], about["result"], code)
+        return Code(about["symbol"], about["result"], code[: about["size"]], code[about["size"] :])
     except (OSError, ValueError, KeyError):
         return None
 
 
 def _write(path: Path, code: Code) -> None:
     """All at once; silently not, where the folder cannot be written."""
-    about = {"symbol": code.symbol, "result": code.result, "sha256": hashlib.sha256(code.object).hexdigest()}
+    both = code.object + code.way_in
+    about = {"symbol": code.symbol, "result": code.result, "size": len(code.object)}
+    about["sha256"] = hashlib.sha256(both).hexdigest()
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(json.dumps(about).encode() + b"\n" + code.object)
+        part.write_bytes(json.dumps(about).encode() + b"\n" + both)
         part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)

@@ -111,3 +111,23 @@ assert 3 == Entry(count, None, pathlib.Path({str(tmp_path)!r}))(np.zeros(3))
 assert "numba" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_kernels_of_one_name_from_two_processes_are_not_mixed_up(tmp_path: Path) -> None:
+    """numba numbers what it compiles from 1 in each process, so both have the same symbol."""
+    for answer in (1, 2):
+        script = f"""
+import pathlib, numba, numpy as np
+from tcptrace_tw.machine_code import Entry
+def same(values): return values.size + {answer}
+Entry(same, lambda: numba.njit(**{OPTIONS!r})(same), pathlib.Path({str(tmp_path / str(answer))!r}))(np.zeros(3))
+"""
+        subprocess.run([sys.executable, "-c", script], check=True)
+
+    def same(values: Any) -> None: ...
+
+    same.__module__, same.__qualname__ = "__main__", "same"
+    kernels = [entry(same, tmp_path / answer, no_compiler) for answer in ("1", "2")]
+
+    assert len({file.read_bytes().split(b'"')[3] for file in tmp_path.rglob("*.o")}) == 1
+    assert [kernel(np.zeros(3)) for kernel in kernels] == [4, 5]
