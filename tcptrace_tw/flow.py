@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from tcptrace_tw.jit import inlined, kernel, load, native
 from tcptrace_tw.memory import Pool
 from tcptrace_tw.native import prefetch_item
-from tcptrace_tw.spec.segments import TUPLE, Places, Segments, make_places, segment_record
+from tcptrace_tw.spec.segments import MOST, TUPLE, Segments, segment_at
 
 USED, FREE, FREE_HEAD, SEED, BATCH = range(5)
 
 MASK62 = 0x3FFFFFFFFFFFFFFF
 FACTOR = 0x2545F4914F6CDD1D
+PRINT_SEED = 0x1B873593
 
 FAR, NEAR = 24, 12
 """How many segments ahead something is asked for."""
@@ -46,10 +47,10 @@ def mix(h: Any, x: Any) -> Any:
 
 
 @inlined
-def is_swapped(seg: Any, i: Any) -> Any:
+def is_swapped(seg: Any) -> Any:
     """1 where the source is endpoint b, 0 otherwise; without a branch, since nobody can foretell it."""
-    src_lo, dst_lo, src_hi, dst_hi = seg.src_lo[i], seg.dst_lo[i], seg.src_hi[i], seg.dst_hi[i]
-    port = np.int64(seg.sport[i] > seg.dport[i])
+    src_lo, dst_lo, src_hi, dst_hi = seg.src_lo, seg.dst_lo, seg.src_hi, seg.dst_hi
+    port = np.int64(seg.sport > seg.dport)
     high = np.int64(src_hi > dst_hi) | (np.int64(src_hi == dst_hi) & port)
     return np.int64(src_lo > dst_lo) | (np.int64(src_lo == dst_lo) & high)
 
@@ -77,27 +78,41 @@ def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
     return hash_of(seed, int(t.a_lo), int(t.b_lo), ports, int(t.a_hi), int(t.b_hi), int(t.scope))
 
 
+@inlined
+def fingerprint(seg: Any, key: Any, direction: Any) -> Any:
+    """What two captures of one segment have in common: tuple (by its hash), numbers, flags, length, TCP checksum,
+    timestamp, IP identification.
+    """
+    h = mix(PRINT_SEED, int(seg.seq) | key << 32)
+    h = mix(h, int(seg.ack) | int(seg.flags) << 32 | int(seg.ip_id) << 41 | int(direction) << 57)
+    return mix(h, int(seg.tsval) | int(seg.checksum) << 32 | (int(seg.payload_len) & 0x3FFF) << 48)
+
+
 @kernel
-def hash_keys(seg, size, seed, hashes, directions):  # type: ignore[no-untyped-def]
-    """The hash of each segment's tuple, the same in both directions, and its direction (0: sent by a, 1: sent by b).
+def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
+    """The hash of each segment's tuple, the same in both directions, its direction, and its fingerprint.
 
     In a loop of its own nothing waits for anything.
     """
     for i in range(size):
-        swapped = is_swapped(seg, i)
-        directions[i] = swapped
-        src_lo, dst_lo = int(seg.src_lo[i]), int(seg.dst_lo[i])
-        src_hi, dst_hi = int(seg.src_hi[i]), int(seg.dst_hi[i])
-        sport, dport = int(seg.sport[i]), int(seg.dport[i])
-        hashes[i] = hash_of(
+        seg = segment_at(batch, i)
+        swapped = is_swapped(seg)
+        src_lo, dst_lo = int(seg.src_lo), int(seg.dst_lo)
+        src_hi, dst_hi = int(seg.src_hi), int(seg.dst_hi)
+        sport, dport = int(seg.sport), int(seg.dport)
+        key = hash_of(
             seed,
             lesser(src_lo, dst_lo, swapped),
             lesser(dst_lo, src_lo, swapped),
             lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped),
             lesser(src_hi, dst_hi, swapped),
             lesser(dst_hi, src_hi, swapped),
-            int(seg.scope[i]),
+            int(seg.scope),
         )
+        hashes[i] = key
+        row = batch[i]
+        row.direction = swapped
+        row.print = fingerprint(seg, key, swapped)
 
 
 @native(prefetch_item)
@@ -116,25 +131,26 @@ def look_ahead(tuples, index, hashes, i, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def assign_slots(seg, size, state, hashes, slots, directions):  # type: ignore[no-untyped-def]
-    """Fill ``hashes``, ``slots`` and ``directions`` for the ``size`` segments of a batch.
+def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
+    """Fill slot, direction and fingerprint of the ``size`` segments of a batch; ``hashes`` is room to work in.
 
     The caller has made room for as many new tuples as there are segments.
     """
     tuples, index, regs = state.tuples, state.index, state.regs
     mask = index.size - 1
-    hash_keys(seg, size, regs[SEED], hashes, directions)
+    hash_keys(batch, size, regs[SEED], hashes)
     for i in range(size):
         look_ahead(tuples, index, hashes, i, size)
-        swapped = np.int64(directions[i])
+        seg = segment_at(batch, i)
+        swapped = np.int64(seg.direction)
         h = hashes[i]
-        a_lo = lesser(seg.src_lo[i], seg.dst_lo[i], swapped)
-        b_lo = lesser(seg.dst_lo[i], seg.src_lo[i], swapped)
-        a_hi = lesser(seg.src_hi[i], seg.dst_hi[i], swapped)
-        b_hi = lesser(seg.dst_hi[i], seg.src_hi[i], swapped)
-        sport, dport = np.int64(seg.sport[i]), np.int64(seg.dport[i])
+        a_lo = lesser(seg.src_lo, seg.dst_lo, swapped)
+        b_lo = lesser(seg.dst_lo, seg.src_lo, swapped)
+        a_hi = lesser(seg.src_hi, seg.dst_hi, swapped)
+        b_hi = lesser(seg.dst_hi, seg.src_hi, swapped)
+        sport, dport = np.int64(seg.sport), np.int64(seg.dport)
         ports = lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped)
-        scope = seg.scope[i]
+        scope = seg.scope
         place = h & mask
         while True:
             slot = np.int64(index[place]) - 1
@@ -148,7 +164,7 @@ def assign_slots(seg, size, state, hashes, slots, directions):  # type: ignore[n
                     break
             place = (place + 1) & mask
         tuples[slot].batch = regs[BATCH]
-        slots[i] = slot
+        batch[i].slot = slot
 
 
 @kernel
@@ -220,17 +236,15 @@ class FlowTable:
     """The remembered tuples. ``tuples`` is a recarray of ``TUPLE`` indexed by slot.
 
     One thread assigns. Others may read tuples that are remembered while they hold ``still``, and give slots back.
-    ``buffers``: so many batches may be on their way at a time.
     """
 
-    def __init__(self, *, compiled: bool, buffers: int = 1, seed: int = 0x1234567) -> None:
-        self._compiled = compiled
+    def __init__(self, *, compiled: bool, seed: int = 0x1234567) -> None:
         self._assign = load(assign_slots, compiled=compiled)
         self._release = load(release_slots, compiled=compiled)
         self._rehash = load(rehash, compiled=compiled)
         self._pool = Pool(TUPLE, 1 << 12)
         self._index = np.zeros(1 << 13, np.int32)
-        self._spare = [make_places() for _ in range(buffers)]
+        self._hashes = np.zeros(MOST, np.int64)
         self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
         self.still = threading.Lock()
         """Held by whoever looks at ``tuples``, so that they keep their places."""
@@ -251,18 +265,15 @@ class FlowTable:
         """How many tuples are remembered."""
         return int(self.regs[USED] - self.regs[FREE])
 
-    def assign(self, batch: Segments) -> Places:
-        """The slot, direction and hash of every segment of the batch."""
+    def assign(self, batch: Segments) -> int:
+        """Give every segment of the batch its slot, direction and fingerprint; returns the number of the batch."""
         while self._given_back:
             slots, number = self._given_back.popleft()
             self._release(slots, number, self._state())
         self.regs[BATCH] += 1
-        self._reserve(batch.seq.size)
-        number = int(self.regs[BATCH])
-        places = self._spare[number % len(self._spare)]._replace(number=number)
-        segments = segment_record(batch) if self._compiled else batch
-        self._assign(segments, batch.seq.size, self._state(), places.hashes, places.slots, places.directions)
-        return places
+        self._reserve(batch.size)
+        self._assign(batch, batch.size, self._state(), self._hashes)
+        return int(self.regs[BATCH])
 
     def give_back(self, slots: NDArray[np.int32], number: int) -> None:
         """After batch ``number`` nothing of these tuples is remembered any more; the array is the table's to keep."""

@@ -135,3 +135,21 @@ def prefetch(fields: tuple[tuple[str, int, tuple[int, ...]], ...]) -> Callable[[
         return intrinsic(typed)
 
     return make
+
+
+def item_at() -> Any:
+    """How numba takes a record of an array: its address is all that a record is."""
+    from llvmlite import ir
+    from numba import types as numba_types
+    from numba.extending import intrinsic
+
+    def typed(typingctx: Any, array: Any, index: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            view = context.make_array(signature.args[0])(context, builder, args[0])
+            size = ir.IntType(64)(array.dtype.size)
+            place = builder.add(builder.ptrtoint(view.data, ir.IntType(64)), builder.mul(args[1], size))
+            return builder.inttoptr(place, context.get_value_type(array.dtype))
+
+        return array.dtype(array, numba_types.int64), code
+
+    return intrinsic(typed)

@@ -31,7 +31,7 @@ from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.columns import HAS_TS, Table
 from tcptrace_tw.spec.profiles import profile
-from tcptrace_tw.spec.segments import Places, Segments
+from tcptrace_tw.spec.segments import Segments, segment_at
 from tcptrace_tw.spec.words import ORIG
 from tcptrace_tw.tcp.tracker import Tracker
 
@@ -84,8 +84,8 @@ class Summary:
 Progress = Callable[[int, int | None], None]
 """Called now and then with bytes read so far and bytes in all (None where that is not known)."""
 
-Pick = Callable[[Segments, NDArray[np.int64], NDArray[np.uint8]], None]
-"""Called with each batch, the incarnation of each segment, and (sender, receiver, side) after it."""
+Pick = Callable[[Segments], None]
+"""Called with each batch, in which the incarnations and states are filled in."""
 
 Notice = Callable[[str], None]
 """Called with a remark for the person who waits, as when the kernels are compiled for the first time."""
@@ -153,10 +153,10 @@ def ladders(
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
     wanted = np.array(list(steps), np.int64)
 
-    def pick(batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
-        places = np.flatnonzero(np.isin(ids, wanted))
-        for number, step in zip(ids[places].tolist(), _steps(batch, places, states), strict=True):
-            steps[number].append(step)
+    def pick(batch: Segments) -> None:
+        for i in np.flatnonzero(np.isin(batch.connection_id, wanted)):
+            segment = segment_at(batch, i)
+            steps[segment.connection_id].append(_step(segment))
 
     for chunk in run.chunks(None, pick):
         if chunk.table.name == "connections" and connections is not None:
@@ -172,11 +172,11 @@ def export(
     picked: list[NDArray[np.int64]] = []
     seen: set[int] = set()
 
-    def pick(batch: Segments, ids: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
-        hits = np.isin(ids, connections)
+    def pick(batch: Segments) -> None:
+        hits = np.isin(batch.connection_id, connections)
         if hits.any():
             picked.append(batch.frame[hits])
-            seen.update(ids[hits].tolist())
+            seen.update(batch.connection_id[hits].tolist())
 
     for _ in run.chunks(None, pick):
         pass
@@ -215,7 +215,7 @@ class _Run:
         self._span = parse_span(settings.since, settings.until)
         self.compiled = engine.choose(found.files, notice)
         self._buffers = BUFFERS if self.compiled else 1
-        self._flow = FlowTable(compiled=self.compiled, buffers=self._buffers)
+        self._flow = FlowTable(compiled=self.compiled)
         self._tracker = Tracker(
             self.profile, compiled=self.compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
         )
@@ -247,27 +247,25 @@ class _Run:
             return self._moves(self._placed(), pick)
         return read_ahead(self._moves(read_ahead(self._placed()), pick))
 
-    def _placed(self) -> Generator[tuple[Segments, Places]]:
-        """Every batch, and where its segments belong."""
+    def _placed(self) -> Generator[tuple[Segments, int]]:
+        """Every batch, its slots filled in, and its number."""
         for batch in self._batches():
             if not self._begin:
                 self._begin = self.facts.first_time or 0
             yield batch, self._flow.assign(batch)
 
-    def _moves(self, placed: Generator[tuple[Segments, Places]], pick: Pick | None) -> Generator[list[Chunk]]:
+    def _moves(self, placed: Generator[tuple[Segments, int]], pick: Pick | None) -> Generator[list[Chunk]]:
         """What each batch has finished, and at the end what is left of the incarnations that are still remembered."""
-        ids = np.zeros(BATCH_SIZE, np.int64)
-        states = np.zeros((BATCH_SIZE, 3), np.uint8)
         with closing(placed):
-            for batch, places in placed:
+            for batch, number in placed:
                 with self._flow.still:
-                    rows = self._tracker.arrive(batch, places, self._flow.tuples, ids, states)
+                    rows = self._tracker.arrive(batch, self._flow.tuples, wants_states=pick is not None)
                     chunks = [self._chunk(*each) for each in rows]
                 free = self._tracker.take_released()
                 if free.size:
-                    self._flow.give_back(free, places.number)
+                    self._flow.give_back(free, number)
                 if pick is not None:
-                    pick(batch, ids[: batch.seq.size], states)
+                    pick(batch)
                 yield chunks
         end = self.facts.last_time
         if end is not None:
@@ -324,7 +322,7 @@ class _Run:
                 kept = self._filter.keeps(batch)
                 if not kept.any():
                     continue
-                batch = Segments(*(column[kept] for column in batch))
+                batch = batch[kept]
             if self.settings.ignore_vlan:
                 batch.scope[:] = 0
             yield batch
@@ -349,24 +347,23 @@ class _Run:
             facts.damage = str(error).removeprefix(f"{name}: ")
 
 
-def _steps(batch: Segments, places: NDArray[np.int64], states: NDArray[np.uint8]) -> Iterator[Step]:
-    """The segments at these places of a batch, as a ladder shows them."""
-    for i in places.tolist():
-        sender, receiver, side = states[i].tolist()
-        has_ts = bool(batch.options[i] & HAS_TS)
-        yield Step(
-            time=int(batch.time[i]),
-            frame=int(batch.frame[i]),
-            is_orig=side == ORIG,
-            flags=int(batch.flags[i]),
-            seq=int(batch.seq[i]),
-            ack=int(batch.ack[i]),
-            payload_len=int(batch.payload_len[i]),
-            tsval=int(batch.tsval[i]) if has_ts else None,
-            tsecr=int(batch.tsecr[i]) if has_ts else None,
-            orig_state=sender if side == ORIG else receiver,
-            resp_state=receiver if side == ORIG else sender,
-        )
+def _step(segment: Any) -> Step:
+    """A segment as a ladder shows it."""
+    has_ts = bool(segment.options & HAS_TS)
+    is_orig = segment.side == ORIG
+    return Step(
+        time=segment.time,
+        frame=segment.frame,
+        is_orig=is_orig,
+        flags=segment.flags,
+        seq=segment.seq,
+        ack=segment.ack,
+        payload_len=segment.payload_len,
+        tsval=segment.tsval if has_ts else None,
+        tsecr=segment.tsecr if has_ts else None,
+        orig_state=segment.sender_state if is_orig else segment.receiver_state,
+        resp_state=segment.receiver_state if is_orig else segment.sender_state,
+    )
 
 
 def _hand_out(findings: Iterable[Findings], sinks: Sequence[Sink]) -> None:

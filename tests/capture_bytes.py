@@ -9,6 +9,12 @@ from typing import NamedTuple
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.window import Stream
+from tcptrace_tw.spec.segments import SEGMENT
+
+LATER = ("print", "slot", "direction", "sender_state", "receiver_state", "side", "connection_id", "room")
+"""Fields of a segment that are filled in behind the reader."""
+
+FIELDS = tuple(name for name in SEGMENT.names or () if name not in LATER)
 
 ETHERNET, SLL, SLL2, NULL, LOOP, RAW = 1, 113, 276, 0, 108, 101
 TIMESTAMPS = b"\x01\x01\x08\x0a" + struct.pack("!II", 1000, 2000)
@@ -52,8 +58,7 @@ def read_stream(stream: Stream, *, compiled: bool = False, **settings: int) -> R
     reader = Reader(stream, compiled=compiled, **settings)
     rows: list[dict[str, object]] = []
     for batch in reader.batches():
-        names = batch._fields
-        rows += [as_row(dict(zip(names, values, strict=True))) for values in zip(*map(list, batch), strict=True)]
+        rows += [as_row({name: segment[name] for name in FIELDS}) for segment in batch]
     return Read(rows, reader.facts)
 
 

@@ -186,7 +186,7 @@ def batches(times: list[int], file: int, cuts: list[int]) -> Iterator[segments.S
         part = times[at : at + next(sizes, len(times))]
         buffer.time[: len(part)] = part
         buffer.frame[: len(part)] = np.arange(at, at + len(part)) + 1 + (file << 40)
-        yield segments.head(buffer, len(part))
+        yield buffer[: len(part)]
         buffer.time[:] = -1
         at += len(part)
 

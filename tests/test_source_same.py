@@ -64,12 +64,14 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+TIME, FRAME = cb.FIELDS.index("time"), cb.FIELDS.index("frame")
+
+
 def join(batches: Iterator[Any]) -> list[list[int]]:
     """All columns as lists; the file part of frame numbers is left out."""
-    parts = [[column.copy() for column in batch] for batch in batches]
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    columns[0] &= (1 << FRAME_BITS) - 1
-    return [column.tolist() for column in columns]
+    segments = np.concatenate([batch.copy() for batch in batches])
+    segments["frame"] &= (1 << FRAME_BITS) - 1
+    return [segments[name].tolist() for name in cb.FIELDS]
 
 
 def read(path: Path | str) -> list[list[int]]:
@@ -130,11 +132,11 @@ def test_a_ring_makes_no_difference(tmp_path: Path, files: int, deal: str) -> No
         return Source(found.first_times[index], batches)
 
     merged = join(merge([source(*item) for item in enumerate(found.files)], 50))
-    order = np.argsort(EXPECTED[1], kind="stable")
+    order = np.argsort(EXPECTED[TIME], kind="stable")
     in_time = [[column[i] for i in order] for column in EXPECTED]
     if deal == "rotated":
-        assert merged[1] == sorted(EXPECTED[1])
+        assert merged[TIME] == sorted(EXPECTED[TIME])
     # Segments of one time may come from any file: compare as sets per time.
-    key = sorted(zip(*(column for i, column in enumerate(merged) if i != 0), strict=True))
-    assert key == sorted(zip(*(column for i, column in enumerate(in_time) if i != 0), strict=True))
-    assert merged[1] == in_time[1]
+    key = sorted(zip(*(column for i, column in enumerate(merged) if i != FRAME), strict=True))
+    assert key == sorted(zip(*(column for i, column in enumerate(in_time) if i != FRAME), strict=True))
+    assert merged[TIME] == in_time[TIME]

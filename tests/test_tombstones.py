@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
+from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.spec.profiles import profile
@@ -121,11 +121,11 @@ def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
 
 def tracked(path: str) -> tracker.Tracker:
     """A tracker that has seen a whole capture within 2MSL, in which nothing is forgotten."""
-    ids, states = np.zeros(BATCH_SIZE, np.int64), np.zeros((BATCH_SIZE, 3), np.uint8)
     flow = FlowTable(compiled=False)
     hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False)
     for batch in Reader(open_stream(path), compiled=False).batches():
-        assert not list(hands.arrive(batch, flow.assign(batch), flow.tuples, ids, states))
+        flow.assign(batch)
+        assert not list(hands.arrive(batch, flow.tuples))
     return hands
 
 

@@ -35,17 +35,18 @@ MAPPED = 0x0000FFFF00000000
 
 @kernel
 def decode_frames(
-    data: Octets, found: Any, count: int, number: int, batches: Any, n: int, skipped: Any, handed: Any, totals: Any
+    data: Octets, found: Any, count: int, number: int, batch: Any, n: int, skipped: Any, handed: Any, totals: Any
 ) -> Any:
-    """Decode the first ``count`` frames of ``found[0]`` into the rows of ``batches[0]`` from ``n`` on.
+    """Decode the first ``count`` frames of ``found[0]`` into the rows of ``batch`` from ``n`` on.
 
     ``number`` is the frame number of the first of them. A frame that goes to ``slow`` gets a row all the same, and
     its index and row are noted in ``handed``. Returns the next free row and how many were handed over.
     """
-    frames, out = found[0], batches[0]
+    frames = found[0]
     survey(frames, count, totals)
     pending, truncated = 0, 0
     for i in range(count):
+        out = batch[n & INDEX]
         at = int(frames.at[i])
         end = at + int(frames.caplen[i])
         kind, ip, scope = network_layer(data, at, end, int(frames.link[i]))
@@ -53,34 +54,33 @@ def decode_frames(
             handed[pending, 0], handed[pending, 1] = i, n
             pending += 1
         else:
-            code = _decode(data, ip, end, at + int(frames.wirelen[i]), kind, scope, out, n)
+            code = _decode(data, ip, end, at + int(frames.wirelen[i]), kind, scope, out)
             if code != SEGMENT:
                 skipped[code] += 1
                 continue
-            truncated += out.options[n & INDEX] & TRUNCATED
-        row = n & INDEX
-        out.frame[row] = number + i
-        out.time[row] = int(frames.time[i])
+            truncated += int(out.options) & TRUNCATED
+        out.frame = number + i
+        out.time = int(frames.time[i])
         n += 1
     totals[0].truncated_options += truncated // TRUNCATED
     return n, pending
 
 
 @kernel
-def decode_one(data: Octets, at: int, end: int, wire_end: int, kind: int, scope: int, out: Any, n: int) -> int:
-    """Decode one frame from its network layer on; return ``SEGMENT`` or a skip code."""
+def decode_one(data: Octets, at: int, end: int, wire_end: int, kind: int, scope: int, out: Any) -> int:
+    """Decode one frame from its network layer on into ``out``; return ``SEGMENT`` or a skip code."""
     kind, at, scope = peel_tags(data, at, end, kind, scope)
-    return _decode(data, at, end, wire_end, kind, scope, out, n)
+    return _decode(data, at, end, wire_end, kind, scope, out)
 
 
 @inlined
-def _decode(data: Octets, ip: int, end: int, wire_end: int, kind: int, scope: int, out: Any, n: int) -> int:
+def _decode(data: Octets, ip: int, end: int, wire_end: int, kind: int, scope: int, out: Any) -> int:
     code, tcp, stop = transport_layer(data, ip, end, wire_end, kind)
     if PROTOCOL <= code < REASON:
         code, kind, ip, tcp, stop, scope = _through_tunnels(data, tcp, end, wire_end, code, scope)
     if code == SEGMENT:
-        _store_addresses(data, ip, kind, scope, out, n)
-        _store_segment(data, tcp, stop, end, out, n)
+        _store_addresses(data, ip, kind, scope, out)
+        _store_segment(data, tcp, stop, end, out)
     return code
 
 
@@ -181,45 +181,43 @@ def upper_layer(data: Octets, at: int, end: int, protocol: int) -> tuple[int, in
 
 
 @inlined
-def _store_addresses(data: Octets, at: int, kind: int, scope: int, out: Any, n: int) -> None:
+def _store_addresses(data: Octets, at: int, kind: int, scope: int, out: Any) -> None:
     """Fill the columns that come from the IP header at ``at``."""
-    n &= INDEX
-    out.scope[n] = scope
+    out.scope = scope
     if kind == IPV4:
-        out.src_hi[n] = 0
-        out.src_lo[n] = MAPPED + u32(data, at + 12)
-        out.dst_hi[n] = 0
-        out.dst_lo[n] = MAPPED + u32(data, at + 16)
-        out.ip_id[n] = u16(data, at + 4)
-        out.ttl[n] = u8(data, at + 8)
+        out.src_hi = 0
+        out.src_lo = MAPPED + u32(data, at + 12)
+        out.dst_hi = 0
+        out.dst_lo = MAPPED + u32(data, at + 16)
+        out.ip_id = u16(data, at + 4)
+        out.ttl = u8(data, at + 8)
     else:
-        out.src_hi[n] = i64(data, at + 8)
-        out.src_lo[n] = i64(data, at + 16)
-        out.dst_hi[n] = i64(data, at + 24)
-        out.dst_lo[n] = i64(data, at + 32)
-        out.ip_id[n] = 0
-        out.ttl[n] = u8(data, at + 7)
+        out.src_hi = i64(data, at + 8)
+        out.src_lo = i64(data, at + 16)
+        out.dst_hi = i64(data, at + 24)
+        out.dst_lo = i64(data, at + 32)
+        out.ip_id = 0
+        out.ttl = u8(data, at + 7)
 
 
 @inlined
-def _store_segment(data: Octets, at: int, stop: int, end: int, out: Any, n: int) -> None:
+def _store_segment(data: Octets, at: int, stop: int, end: int, out: Any) -> None:
     """Fill the columns that come from the TCP header at ``at`` (RFC 9293 3.1)."""
-    n &= INDEX
     offset = u16(data, at + 12)
     payload = at + (offset >> 12) * 4
     bits, tsval, tsecr, sack_start, sack_end, mss, wscale = decode_options(data, at + 20, payload, end)
-    out.sport[n] = u16(data, at)
-    out.dport[n] = u16(data, at + 2)
-    out.seq[n] = u32(data, at + 4)
-    out.ack[n] = u32(data, at + 8)
-    out.flags[n] = offset & 0x1FF
-    out.window[n] = u16(data, at + 14)
-    out.checksum[n] = u16(data, at + 16)
-    out.payload_len[n] = stop - payload
-    out.options[n] = bits
-    out.tsval[n] = tsval
-    out.tsecr[n] = tsecr
-    out.sack_start[n] = sack_start
-    out.sack_end[n] = sack_end
-    out.mss[n] = mss
-    out.wscale[n] = wscale
+    out.sport = u16(data, at)
+    out.dport = u16(data, at + 2)
+    out.seq = u32(data, at + 4)
+    out.ack = u32(data, at + 8)
+    out.flags = offset & 0x1FF
+    out.window = u16(data, at + 14)
+    out.checksum = u16(data, at + 16)
+    out.payload_len = stop - payload
+    out.options = bits
+    out.tsval = tsval
+    out.tsecr = tsecr
+    out.sack_start = sack_start
+    out.sack_end = sack_end
+    out.mss = mss
+    out.wscale = wscale

@@ -56,7 +56,7 @@ class _Lane:
         """The segments up to ``stop`` and their keys, as views."""
         part = slice(self.at, stop)
         self.at = stop
-        return Segments(*(column[part] for column in self.batch)), self.keys[part]
+        return self.batch[part], self.keys[part]
 
 
 def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
@@ -102,9 +102,9 @@ def _in_order(parts: Sequence[tuple[Segments, NDArray[np.int64]]]) -> Any:
     if len(parts) == 1:
         return parts[0][0]
     order = np.argsort(np.concatenate([keys for _, keys in parts]), kind="stable")
-    return Segments(*(np.concatenate(columns)[order] for columns in zip(*(batch for batch, _ in parts), strict=True)))
+    return np.concatenate([batch for batch, _ in parts])[order].view(np.recarray)
 
 
 def _pieces(batch: Any, size: int) -> Iterator[Segments]:
-    for at in range(0, batch.time.size, size):
-        yield batch if batch.time.size <= size else Segments(*(column[at : at + size] for column in batch))
+    for at in range(0, batch.size, size):
+        yield batch[at : at + size]

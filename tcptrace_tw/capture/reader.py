@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,19 +37,6 @@ class Format(Protocol):
         """What is wrong with the bytes at the start of the window, which are no whole frame; None if there are none."""
 
 
-class _Room(NamedTuple):
-    """A batch to fill; ``as_argument`` is how kernels take it (see ``frames.Frames``)."""
-
-    columns: segments.Segments
-    as_argument: Any
-
-
-def _make_room(size: int, *, compiled: bool) -> _Room:
-    columns = segments.allocate(size)
-    record = columns.frame.base
-    return _Room(columns, record.view(np.recarray) if compiled and record is not None else (columns,))
-
-
 class Reader:
     """Reads one capture file.
 
@@ -78,7 +65,7 @@ class Reader:
         self._is_prompt = is_prompt
         self._window = Window(stream, compiled=compiled, size=window_size, is_prompt=is_prompt)
         self._frames = fr.Frames(batch_size, compiled=compiled)
-        self._spare = [_make_room(batch_size, compiled=compiled) for _ in range(buffers)]
+        self._spare = [segments.allocate(batch_size) for _ in range(buffers)]
         self._handed = np.zeros((batch_size, 2), np.int64)
         self._skipped = np.zeros(skips.CODES, np.int64)
         self._totals = np.zeros(1, fr.TOTALS).view(np.recarray)
@@ -132,7 +119,7 @@ class Reader:
             self._frames.as_argument,
             count,
             self._next_frame,
-            self._spare[0].as_argument,
+            self._spare[0],
             n,
             self._skipped,
             self._handed,
@@ -149,11 +136,11 @@ class Reader:
             if code != SEGMENT:
                 self._skipped[code] += 1
                 keep[row - start] = False
-            elif self._spare[0].columns.options[row] & TRUNCATED:
+            elif self._spare[0].options[row] & TRUNCATED:
                 self._totals.truncated_options += 1
         kept = start + int(np.count_nonzero(keep))
-        for column in self._spare[0].columns:
-            column[start:kept] = column[start:end][keep]
+        batch = self._spare[0]
+        batch[start:kept] = batch[start:end][keep]
         return kept
 
     def _decode_one(self, i: int, row: int) -> int:
@@ -162,10 +149,10 @@ class Reader:
         at, end = int(frames.at[i]), int(frames.at[i] + frames.caplen[i])
         kind, inside = slow.peel(int(frames.link[i]), bytes(data[at:end]))
         wire_end = at + int(frames.wirelen[i])
-        return int(decode_one(data, at + inside, end, wire_end, kind, 0, self._spare[0].columns, row))
+        return int(decode_one(data, at + inside, end, wire_end, kind, 0, self._spare[0][row]))
 
     def _finish_batch(self, n: int) -> Any:
-        batch: Any = segments.head(self._spare[0].columns, n)
+        batch = self._spare[0][:n]
         self._spare.append(self._spare.pop(0))
         self.facts.tcp_segments += n
         self._update_facts()

@@ -1,61 +1,52 @@
-"""The passing batch: one array per column of ``columns.SEGMENTS``, bundled so that a kernel takes it as one argument."""
+"""The passing batch: an array of records, one for each segment, as ``columns.SEGMENTS`` declares them.
+
+Each room fills fields of its own: capture what stands in the frame, flow what keeps the segments of a tuple together,
+tcp the states after it. A batch is only valid until the next one is read: copy what must outlive it.
+"""
+
+from __future__ import annotations
 
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tcptrace_tw.jit import native
+from tcptrace_tw.native import item_at
 from tcptrace_tw.spec.columns import SEGMENTS
 
-_FIELDS = [field for column in SEGMENTS.columns for field in column.fields]
-
-if TYPE_CHECKING:
-
-    class Segments(tuple[NDArray[Any], ...]):
-        """The same for the type checker, which cannot follow the declaration."""
-
-        _fields: tuple[str, ...]
-
-        def __new__(cls, *columns: NDArray[Any]) -> Self:
-            """One array a column."""
-
-        def __getattr__(self, name: str) -> NDArray[Any]:
-            """A column."""
-
-else:
-    Segments = namedtuple("Segments", [name for name, _ in _FIELDS])
-    """Columns of equal length. A batch is only valid until the next one is read: copy what must outlive it."""
-
+LINE = 64
+"""Bytes of a cache line."""
 
 MOST = 1 << 14
-"""The most segments of a batch: compiled kernels take a batch as one record with this room in every column."""
+"""The most segments of a batch."""
 
-BATCH = np.dtype([(name, dtype, MOST) for name, dtype in _FIELDS])
+_FIELDS = [field for column in SEGMENTS.columns for field in column.fields]
+_WIDTH = sum(np.dtype(kind).itemsize for _, kind in _FIELDS)
+
+SEGMENT = np.dtype([*_FIELDS, ("room", "u1", -_WIDTH % LINE)])
+"""A record fills two cache lines: what moves states is declared first, so that it lies in the first one."""
+
+Segments = Any
+"""A recarray of ``SEGMENT``: ``batch.seq`` is a column (but the flags are ``batch["flags"]``), ``batch[i]`` a segment."""
+
+Segment = namedtuple("Segment", SEGMENT.names or ())  # type: ignore[misc]
+"""One segment, as interpreted kernels read it: plain numbers."""
 
 
 def allocate(size: int) -> Segments:
-    """A batch with room for ``size`` segments, at most ``MOST``."""
+    """A batch with room for ``size`` segments, at most ``MOST``, from the beginning of a cache line on."""
     if size > MOST:
         raise ValueError(f"a batch holds at most {MOST} segments, not {size}")
-    record = np.zeros(1, BATCH)
-    return Segments(*(record[name][0][:size] for name, _ in _FIELDS))
+    room = np.zeros(size * SEGMENT.itemsize + LINE, np.uint8)
+    start = -int(room.__array_interface__["data"][0]) % LINE
+    return room[start : start + size * SEGMENT.itemsize].view(SEGMENT).view(np.recarray)
 
 
-def head(batch: Segments, size: int) -> Segments:
-    """The first ``size`` segments of a batch, as views."""
-    return Segments(*(column[:size] for column in batch))
-
-
-def segment_record(batch: Segments) -> Any:
-    """The record that the columns of a batch lie in, as compiled kernels take it; a copy where they lie elsewhere."""
-    record = batch.frame.base
-    if record is None or record.dtype != BATCH or batch.frame.ctypes.data != record.ctypes.data:
-        size = batch.frame.size
-        record = np.zeros(1, BATCH)
-        for name, _ in _FIELDS:
-            record[name][0][:size] = getattr(batch, name)
-    return record[0]
+@native(item_at)
+def segment_at(batch: Any, i: Any) -> Any:
+    """Segment ``i`` of a batch, to be read."""
+    return Segment._make(batch[i].item())
 
 
 TUPLE = np.dtype(
@@ -71,20 +62,3 @@ TUPLE = np.dtype(
     ]
 )
 """Endpoint a is the lesser of the two by (address, port): both directions of a tuple have one key."""
-
-
-class Places(NamedTuple):
-    """Where the segments of a batch belong; valid until as many more batches have come as there are buffers."""
-
-    number: int
-    """Of the batch."""
-    slots: NDArray[np.int32]
-    directions: NDArray[np.uint8]
-    """0: sent by endpoint a of the tuple, 1: by b."""
-    hashes: NDArray[np.int64]
-    """Of the tuples, 32 bits."""
-
-
-def make_places() -> Places:
-    """Places for as many segments as a batch has at the most."""
-    return Places(0, np.zeros(MOST, np.int32), np.zeros(MOST, np.uint8), np.zeros(MOST, np.int64))

@@ -28,17 +28,17 @@ def still_on_its_way_ns(t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def after_reset(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
+def after_reset(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     """Segments after a RST: an endpoint that goes on in sequence never sent it, or never took it."""
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
-    is_new = end != np.int64(seg.seq[i]) and np.int64(seg.seq[i]) == np.int64(snd.snd_nxt)
-    acks_more = np.int64(seg.flags[i]) & ACK != 0 and seq_gt(np.int64(seg.ack[i]), np.int64(snd.last_ack))
+    frame = np.int64(seg.frame)
+    is_new = end != np.int64(seg.seq) and np.int64(seg.seq) == np.int64(snd.snd_nxt)
+    acks_more = np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(snd.last_ack))
     goes_on = np.int64(snd.bits) & RST_SENT != 0 and (is_new or acks_more)
-    follow_resets(st, c, side, seg, i, goes_on)
+    follow_resets(st, c, side, seg, goes_on)
     if goes_on:
         for e in range(2 * c, 2 * c + 2):
             bring_back(st, e, now, frame)

@@ -16,16 +16,16 @@ STAYS = 3
 
 
 @kernel
-def look_at_clock(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
     """The timestamps of a connection that has negotiated them: missing, gone back, leapt ahead, or long silent."""
     conn = conn_at(st, c)
     t = tcb_at(st, 2 * c + side)
-    options = np.int64(seg.options[i])
+    options = np.int64(seg.options)
     if options & HAS_TS == 0:
         if options & (TRUNCATED | MALFORMED) == 0:
-            note_without_ts(st, c, side, seg, i)
+            note_without_ts(st, c, side, seg)
         return
-    step = seq_diff(np.int64(seg.tsval[i]), np.int64(t.last_tsval))
+    step = seq_diff(np.int64(seg.tsval), np.int64(t.last_tsval))
     silent = st.regs[NOW] - np.int64(t.last_time)
     if (0 <= step <= CALM_TICKS and silent <= CALM_NS) or np.int64(t.last_frame) < 0:
         return
@@ -33,38 +33,38 @@ def look_at_clock(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         row = oddity_at(st, oddity_of(st, c, side))
         if silent > np.int64(row.idle_ns):
             row.idle_ns = silent
-            row.idle_frame = seg.frame[i]
+            row.idle_frame = seg.frame
     base_ms = (np.int64(t.last_time) - np.int64(conn.first_time)) // 1_000_000
     base_ticks = seq_diff(np.int64(t.last_tsval), np.int64(t.first_tsval))
     if step < 0:
-        is_new = np.int64(seg.payload_len[i]) > 0 and np.int64(seg.seq[i]) == np.int64(t.snd_nxt)
+        is_new = np.int64(seg.payload_len) > 0 and np.int64(seg.seq) == np.int64(t.snd_nxt)
         back_ms = -step * base_ms // base_ticks if base_ticks > 0 and base_ms > 0 else -step
         if is_new and back_ms >= BACK_MS:
-            note_clock_back(st, c, side, seg, i, -step, np.int64(t.last_tsval))
+            note_clock_back(st, c, side, seg, -step, np.int64(t.last_tsval))
     elif base_ms >= 500 and base_ticks > 0 and not has_sent_without_ts(st, c, side):
         silent_ms = silent // 1_000_000
         ahead_ms = (step - base_ticks * silent_ms // base_ms) * base_ms // base_ticks
         if ahead_ms > STEP_MS and ahead_ms > silent_ms:
             row = oddity_at(st, oddity_of(st, c, side))
             if np.int64(row.ts_step_frame) < 0:
-                row.ts_step_frame = seg.frame[i]
+                row.ts_step_frame = seg.frame
                 row.ts_step_ms = ahead_ms
         elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent > st.regs[FORWARD_STEP]:
             st.regs[FORWARD_STEP] = silent
-            st.regs[FORWARD_FRAME] = seg.frame[i]
+            st.regs[FORWARD_FRAME] = seg.frame
 
 
 @kernel
-def note_without_ts(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def note_without_ts(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A segment without the timestamps that both SYNs had carried; macOS sends its keep-alive probes so."""
     row = oddity_at(st, oddity_of(st, c, side))
-    below = seq_diff(np.int64(seg.seq[i]), np.int64(tcb_at(st, 2 * c + side).snd_nxt))
-    if below == -1 and np.int64(seg.payload_len[i]) <= 1:
+    below = seq_diff(np.int64(seg.seq), np.int64(tcb_at(st, 2 * c + side).snd_nxt))
+    if below == -1 and np.int64(seg.payload_len) <= 1:
         row.probes_without_ts += 1
         return
     row.ts_missing += 1
     if np.int64(row.ts_missing_frame) < 0:
-        row.ts_missing_frame = seg.frame[i]
+        row.ts_missing_frame = seg.frame
 
 
 @kernel
@@ -80,7 +80,7 @@ def has_sent_without_ts(st, c, side):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_clock_back(st, c, side, seg, i, ticks, top):  # type: ignore[no-untyped-def]
+def note_clock_back(st, c, side, seg, ticks, top):  # type: ignore[no-untyped-def]
     """The sender's clock goes back; whether it stays there, the following segments tell."""
     row = oddity_at(st, oddity_of(st, c, side))
     if np.int64(row.is_ts_back) or np.int64(row.ts_back_segments) >= STAYS:
@@ -88,7 +88,7 @@ def note_clock_back(st, c, side, seg, i, ticks, top):  # type: ignore[no-untyped
     row.is_ts_back = 1
     row.ts_top = top
     row.ts_back_time = st.regs[NOW]
-    row.ts_back_frame = seg.frame[i]
+    row.ts_back_frame = seg.frame
     row.ts_back_ticks = ticks
     row.ts_back_segments = 1
 

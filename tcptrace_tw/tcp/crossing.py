@@ -43,7 +43,7 @@ from tcptrace_tw.tcp.transitions import (
 
 
 @kernel
-def note_ack_from_beyond(snd, rcv, seg, i, ahead):  # type: ignore[no-untyped-def]
+def note_ack_from_beyond(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
     """Remember that the sender acknowledges the peer's FIN from one number behind what it has shown.
 
     If that number was its own FIN, lost before the tap, then it had sent it before the peer's FIN came: who closes
@@ -51,22 +51,22 @@ def note_ack_from_beyond(snd, rcv, seg, i, ahead):  # type: ignore[no-untyped-de
     """
     if (
         ahead != 1
-        or np.int64(seg.flags[i]) & (ACK | FIN) != ACK
+        or np.int64(seg.flags) & (ACK | FIN) != ACK
         or np.int64(rcv.bits) & (FIN_SENT | FIN_ACKED) != FIN_SENT
     ):
         return
-    if seq_gt(np.int64(seg.ack[i]), np.int64(rcv.fin_seq)) and np.int64(rcv.fin_repeats) == 0:
+    if seq_gt(np.int64(seg.ack), np.int64(rcv.fin_seq)) and np.int64(rcv.fin_repeats) == 0:
         snd.bits |= ACKED_FROM_BEYOND
 
 
 @kernel
-def is_before_peers_fin(st, k, p, seg, i, ahead):  # type: ignore[no-untyped-def]
+def is_before_peers_fin(st, k, p, seg, ahead):  # type: ignore[no-untyped-def]
     """Whether the FIN of ``k`` was sent before the peer's FIN came, although the tap had shown that one."""
     if np.int64(tcb_at(st, k).bits) & ACKED_FROM_BEYOND and ahead == 0:
         return True  # it is sent again; its ACK field is not the one of the first time
     if np.int64(tcb_at(st, p).bits) & FIN_SENT == 0 or np.int64(tcb_at(st, k).bits) & FIN_RECEIVED == 0:
         return False
-    return np.int64(seg.flags[i]) & ACK == 0 or not seq_gt(np.int64(seg.ack[i]), np.int64(tcb_at(st, p).fin_seq))
+    return np.int64(seg.flags) & ACK == 0 or not seq_gt(np.int64(seg.ack), np.int64(tcb_at(st, p).fin_seq))
 
 
 @kernel
@@ -79,11 +79,11 @@ def is_before_own_answer(st, p, ahead):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_unseen_ack(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+def note_unseen_ack(snd, rcv, seg):  # type: ignore[no-untyped-def]
     """Remember of the sender's FIN that it acknowledges what the tap has not seen: perhaps a FIN that comes late."""
-    if np.int64(seg.flags[i]) & ACK == 0:
+    if np.int64(seg.flags) & ACK == 0:
         return
-    unseen = seq_diff(np.int64(seg.ack[i]), np.int64(rcv.snd_nxt))
+    unseen = seq_diff(np.int64(seg.ack), np.int64(rcv.snd_nxt))
     if unseen > 0 or (unseen == 0 and np.int64(rcv.bits) & NXT_ACKED):
         snd.bits |= FIN_ACKS_UNSEEN
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.tcp.places import seen_at
 from tcptrace_tw.tcp.state import (
@@ -23,28 +23,8 @@ from tcptrace_tw.tcp.state import (
     PLACE_MASK,
 )
 
-MASK62 = 0x3FFFFFFFFFFFFFFF
-FACTOR = 0x2545F4914F6CDD1D
-SEED = 0x1B873593
-
 WITHIN_NS = 20_000_000
 """A copy comes at most this much later."""
-
-
-@inlined
-def stir(h, x):  # type: ignore[no-untyped-def]
-    """Mix up to 62 bits into a fingerprint of as many: compiled the product wraps, interpreted it grows."""
-    h = ((h ^ x) * FACTOR) & MASK62
-    return h ^ (h >> 31)
-
-
-@inlined
-def fingerprint(seg, i, key, direction):  # type: ignore[no-untyped-def]
-    """What two captures of one segment have in common; ``key`` is the hash of its tuple."""
-    length = int(seg.payload_len[i])
-    h = stir(SEED, int(seg.seq[i]) | int(key) << 32)
-    h = stir(h, int(seg.ack[i]) | int(seg.flags[i]) << 32 | int(seg.ip_id[i]) << 41 | int(direction) << 57)
-    return stir(h, int(seg.tsval[i]) | int(seg.checksum[i]) << 32 | (length & 0x3FFF) << 48)
 
 
 @kernel
@@ -54,18 +34,12 @@ def is_often_identical(flags):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_fingerprints(seg, size, hashes, directions, prints):  # type: ignore[no-untyped-def]
-    """The fingerprints of a batch, in a loop of their own: nothing waits for anything."""
-    for i in range(size):
-        prints[i] = fingerprint(seg, i, hashes[i], directions[i])
-
-
-@kernel
-def is_duplicate_frame(st, seg, i, h):  # type: ignore[no-untyped-def]
-    """Whether segment ``i`` with fingerprint ``h`` was captured before; remembers it otherwise."""
+def is_duplicate_frame(st, seg):  # type: ignore[no-untyped-def]
+    """Whether a segment was captured before; remembers its fingerprint otherwise."""
+    h = seg.print
     before = seen_at(st, h & PLACE_MASK)
     regs = st.regs
-    is_data = np.int64(seg.payload_len[i]) > 0
+    is_data = np.int64(seg.payload_len) > 0
     if is_data:
         regs[DATA_FRAMES] += 1
     again = np.int64(before.fingerprint) == h and regs[NOW] - np.int64(before.time) <= WITHIN_NS
@@ -75,12 +49,12 @@ def is_duplicate_frame(st, seg, i, h):  # type: ignore[no-untyped-def]
         return False
     if is_data:
         regs[DATA_DUPLICATES] += 1
-    elif np.int64(seg.ip_id[i]) == 0 and is_often_identical(np.int64(seg.flags[i])):
+    elif np.int64(seg.ip_id) == 0 and is_often_identical(np.int64(seg.flags)):
         if regs[DATA_DUPLICATES] * 5 <= regs[DATA_FRAMES]:
             return False
     if st.params[KEEP_DUPLICATES]:
         return False
     if regs[DUPLICATES] == 0:
-        regs[DUPLICATE_FRAME] = seg.frame[i]
+        regs[DUPLICATE_FRAME] = seg.frame
     regs[DUPLICATES] += 1
     return True

@@ -32,42 +32,42 @@ SMALL_STEP = 64
 
 
 @kernel
-def count_segment(conn, snd, rcv, side, seg, i, now):  # type: ignore[no-untyped-def]
+def count_segment(conn, snd, rcv, side, seg, now):  # type: ignore[no-untyped-def]
     """Add one segment to the counters of its incarnation."""
-    flags = np.int64(seg.flags[i])
-    length = np.int64(seg.payload_len[i])
+    flags = np.int64(seg.flags)
+    length = np.int64(seg.payload_len)
     if flags & ACK and np.int64(rcv.last_frame) >= 0 and now >= np.int64(rcv.last_time):
-        note_rtt(snd, rcv, np.int64(seg.ack[i]), now)
+        note_rtt(snd, rcv, np.int64(seg.ack), now)
     snd.segments += 1
     if length:
         snd.payload_bytes += length
         snd.payload_time = now
-    if np.int64(seg.options[i]) & HAS_TS:
+    if np.int64(seg.options) & HAS_TS:
         snd.ts_run = min(np.int64(snd.ts_run) + 1, 255)
     elif flags & RST == 0:
         snd.ts_run = 0
     if flags & RST == 0:
         shift = np.int64(snd.wscale) if flags & SYN == 0 and np.int64(rcv.bits) & WSCALE_ON_SYN else 0
-        snd.window_max = max(np.int64(snd.window_max), np.int64(seg.window[i]) << shift)
-        note_ip_id(snd, np.int64(seg.ip_id[i]))
-        if (np.int64(snd.bits) & WINDOW_CLOSED != 0) != (np.int64(seg.window[i]) == 0):
+        snd.window_max = max(np.int64(snd.window_max), np.int64(seg.window) << shift)
+        note_ip_id(snd, np.int64(seg.ip_id))
+        if (np.int64(snd.bits) & WINDOW_CLOSED != 0) != (np.int64(seg.window) == 0):
             snd.bits ^= WINDOW_CLOSED
     snd.last_time = now
-    snd.last_frame = seg.frame[i]
-    snd.last_seq = seg.seq[i]
+    snd.last_frame = seg.frame
+    snd.last_seq = seg.seq
     snd.last_len = length
     snd.last_flags = flags
     if flags & ACK:
-        snd.last_ack = seg.ack[i]
+        snd.last_ack = seg.ack
     if np.int64(snd.ttl) == 0 or flags & RST == 0:
-        snd.ttl = seg.ttl[i]
+        snd.ttl = seg.ttl
 
 
 @kernel
-def note_history(conn, snd, rcv, side, seg, i):  # type: ignore[no-untyped-def]
+def note_history(conn, snd, rcv, side, seg):  # type: ignore[no-untyped-def]
     """Zeek's letters and Wireshark's bits for one segment; both endpoints are still as they were before it."""
-    flags = np.int64(seg.flags[i])
-    length = np.int64(seg.payload_len[i])
+    flags = np.int64(seg.flags)
+    length = np.int64(seg.payload_len)
     if flags & (SYN | FIN | RST) == 0:
         if length:
             letter(conn, snd, side, HISTORY_DATA)
@@ -78,32 +78,32 @@ def note_history(conn, snd, rcv, side, seg, i):  # type: ignore[no-untyped-def]
     elif flags & SYN and flags & (FIN | RST):
         letter(conn, snd, side, HISTORY_SYN_FIN)
     else:
-        control_letter(conn, snd, side, flags, np.int64(seg.seq[i]), length)
+        control_letter(conn, snd, side, flags, np.int64(seg.seq), length)
     if flags & RST == 0 and np.int64(snd.history_seen) & (1 << HISTORY_RST) == 0:
-        trouble_letters(conn, snd, rcv, side, seg, i)
+        trouble_letters(conn, snd, rcv, side, seg)
     note_completeness(conn, flags, length)
 
 
 @kernel
-def trouble_letters(conn, snd, rcv, side, seg, i):  # type: ignore[no-untyped-def]
+def trouble_letters(conn, snd, rcv, side, seg):  # type: ignore[no-untyped-def]
     """Zero windows and repeated text, which Zeek writes at the 1st, 10th, 100th ... time."""
     # What a window says to a peer that has sent its FIN does not matter.
-    if np.int64(seg.window[i]) == 0 and np.int64(rcv.history_seen) & (1 << HISTORY_FIN) == 0:
+    if np.int64(seg.window) == 0 and np.int64(rcv.history_seen) & (1 << HISTORY_FIN) == 0:
         snd.zero_windows = min(np.int64(snd.zero_windows) + 1, 0xFFFFFFFF)
         scaled_letter(conn, side, HISTORY_ZERO_WINDOW, np.int64(snd.zero_windows))
-    if is_text_again(snd, seg, i):
+    if is_text_again(snd, seg):
         snd.retransmits += 1
         scaled_letter(conn, side, HISTORY_RETRANSMIT, np.int64(snd.retransmits))
 
 
 @kernel
-def is_text_again(snd, seg, i):  # type: ignore[no-untyped-def]
+def is_text_again(snd, seg):  # type: ignore[no-untyped-def]
     """Whether a segment has text and ends where its sender had been before."""
-    length = np.int64(seg.payload_len[i])
+    length = np.int64(seg.payload_len)
     if length == 0 or np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(snd.bits) & NXT_ACKED:
         return False
-    flags = np.int64(seg.flags[i])
-    end = np.int64(seg.seq[i]) + length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
+    flags = np.int64(seg.flags)
+    end = np.int64(seg.seq) + length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
     return seq_le(end & MASK, np.int64(snd.snd_nxt))
 
 

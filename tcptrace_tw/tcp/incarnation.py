@@ -55,34 +55,34 @@ NO_CONNECTION = -1
 
 
 @kernel
-def incarnation_of(st, seg, i, slot, direction):  # type: ignore[no-untyped-def]
+def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
     """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (semantics: 4.1)."""
     c = head_of(st, slot)
     if c >= 0 and is_forgotten(st, c):
         forget_slot(st, slot)
         c = NO_CONNECTION
-    flags = np.int64(seg.flags[i])
+    flags = np.int64(seg.flags)
     if c < 0:
-        return open_incarnation(st, seg, i, slot, direction, NO_CONNECTION)
+        return open_incarnation(st, seg, slot, direction, NO_CONNECTION)
     conn = conn_at(st, c)
     side = direction ^ np.int64(conn.orig_is_b)
-    if flags & (SYN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, i, side)):
-        if flags & ACK == 0 and belongs_syn(st, c, seg, i, side):
+    if flags & (SYN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, side)):
+        if flags & ACK == 0 and belongs_syn(st, c, seg, side):
             return c
-        return open_after(st, c, seg, i, slot, direction)
+        return open_after(st, c, seg, slot, direction)
     previous = np.int64(conn.previous)
     if previous >= 0:
-        if not fits_attempt(st, c, seg, i, side):
+        if not fits_attempt(st, c, seg, side):
             return previous
         if flags & RST == 0 and (side == RESP or flags & SYN == 0):
-            promote(st, c, seg, i)
+            promote(st, c, seg)
     return c
 
 
 @kernel
-def belongs_syn(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+def belongs_syn(st, c, seg, side):  # type: ignore[no-untyped-def]
     """Whether a SYN without ACK is one of incarnation ``c``: sent again, captured late, or a simultaneous open."""
-    seq = np.int64(seg.seq[i])
+    seq = np.int64(seg.seq)
     t = tcb_at(st, 2 * c + side)
     peer = tcb_at(st, 2 * c + 1 - side)
     if np.int64(t.bits) & ISS_KNOWN:
@@ -94,9 +94,9 @@ def belongs_syn(st, c, seg, i, side):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_foreign_syn_ack(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+def is_foreign_syn_ack(st, c, seg, side):  # type: ignore[no-untyped-def]
     """Whether a SYN+ACK answers a SYN that was never captured: neither of its numbers is one of incarnation ``c``."""
-    flags = np.int64(seg.flags[i])
+    flags = np.int64(seg.flags)
     if flags & ACK == 0:
         return False
     conn = conn_at(st, c)
@@ -106,59 +106,59 @@ def is_foreign_syn_ack(st, c, seg, i, side):  # type: ignore[no-untyped-def]
     peer = tcb_at(st, 2 * c + 1 - side)
     if np.int64(peer.state) in (SYN_SENT, SYN_RECEIVED):
         return False
-    ack = np.int64(seg.ack[i])
+    ack = np.int64(seg.ack)
     if np.int64(peer.bits) & ISS_KNOWN and ack == (np.int64(peer.iss) + 1) & MASK:
         return False
     known = np.int64(t.bits) & ISS_KNOWN and np.int64(peer.bits) & ISS_KNOWN
-    return known != 0 and np.int64(seg.seq[i]) != np.int64(t.iss)
+    return known != 0 and np.int64(seg.seq) != np.int64(t.iss)
 
 
 @kernel
-def fits_attempt(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+def fits_attempt(st, c, seg, side):  # type: ignore[no-untyped-def]
     """Whether a segment that is no SYN carries the numbers of the new incarnation rather than those of the earlier."""
-    flags = np.int64(seg.flags[i])
+    flags = np.int64(seg.flags)
     o = tcb_at(st, 2 * c)
     if side == ORIG:
-        ahead = seq_diff(np.int64(seg.seq[i]), np.int64(o.snd_nxt))
+        ahead = seq_diff(np.int64(seg.seq), np.int64(o.snd_nxt))
         if flags & RST:
-            return ahead == 0 and not (flags & ACK == 0 and answers_earlier(st, c, seg, i))
+            return ahead == 0 and not (flags & ACK == 0 and answers_earlier(st, c, seg))
         return ahead == 0
     if flags & ACK == 0:
         return False
-    if flags & (SYN | RST) == 0 and continues_earlier(st, c, seg, i):
+    if flags & (SYN | RST) == 0 and continues_earlier(st, c, seg):
         return False
-    behind = seq_diff(np.int64(seg.ack[i]), np.int64(o.iss))
+    behind = seq_diff(np.int64(seg.ack), np.int64(o.iss))
     return 0 < behind <= seq_diff(np.int64(o.snd_nxt), np.int64(o.iss))
 
 
 @kernel
-def answers_earlier(st, c, seg, i):  # type: ignore[no-untyped-def]
+def answers_earlier(st, c, seg):  # type: ignore[no-untyped-def]
     """Whether a bare RST of the opener carries the ACK field of the earlier incarnation's last segment towards it."""
     previous = np.int64(conn_at(st, c).previous)
     side = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b) ^ 1
-    return np.int64(seg.seq[i]) == np.int64(tcb_at(st, 2 * previous + side).last_ack)
+    return np.int64(seg.seq) == np.int64(tcb_at(st, 2 * previous + side).last_ack)
 
 
 @kernel
-def continues_earlier(st, c, seg, i):  # type: ignore[no-untyped-def]
+def continues_earlier(st, c, seg):  # type: ignore[no-untyped-def]
     """Whether the answerer goes on exactly where it stood in the earlier incarnation, should both ISNs lie close."""
     previous = np.int64(conn_at(st, c).previous)
     side = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b) ^ 1
     old = tcb_at(st, 2 * previous + side)
-    return np.int64(old.bits) & NXT_KNOWN != 0 and np.int64(seg.seq[i]) == np.int64(old.snd_nxt)
+    return np.int64(old.bits) & NXT_KNOWN != 0 and np.int64(seg.seq) == np.int64(old.snd_nxt)
 
 
 @kernel
-def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-untyped-def]
+def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-untyped-def]
     """Begin a new incarnation with segment ``i``."""
     regs = st.regs
     c = new_incarnation(st)
     regs[CONNS_LIVE] += 1
     regs[LIVE_PEAK] = max(regs[LIVE_PEAK], regs[CONNS_LIVE])
-    flags = np.int64(seg.flags[i])
+    flags = np.int64(seg.flags)
     orig_is_b = direction
     if flags & SYN == 0:
-        orig_is_b = direction ^ (1 if looks_like_server(seg, i) else 0)
+        orig_is_b = direction ^ (1 if looks_like_server(seg) else 0)
     elif flags & ACK:
         orig_is_b = direction ^ 1
     clear(st, c)
@@ -169,7 +169,7 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
     conn.orig_is_b = orig_is_b
     conn.previous = previous
     conn.first_time = regs[NOW]
-    conn.first_frame = seg.frame[i]
+    conn.first_frame = seg.frame
     conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
     if orig_is_b != direction:
         append_letter(conn, ORIG, HISTORY_FLIPPED)
@@ -183,8 +183,8 @@ def open_incarnation(st, seg, i, slot, direction, previous):  # type: ignore[no-
     set_head(st, slot, c)
     enqueue(st, c, regs[NOW] + st.params[COOLS], True)
     if flags & (SYN | RST) == 0:
-        first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame[i])
-        first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame[i])
+        first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame)
+        first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame)
     return c
 
 
@@ -255,10 +255,10 @@ def clear(st, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def looks_like_server(seg, i):  # type: ignore[no-untyped-def]
+def looks_like_server(seg):  # type: ignore[no-untyped-def]
     """Mid-stream: whether the sender of the first segment is rather the one that was connected to."""
-    sport = np.int64(seg.sport[i])
-    dport = np.int64(seg.dport[i])
+    sport = np.int64(seg.sport)
+    dport = np.int64(seg.dport)
     if (sport < 1024) != (dport < 1024):
         return sport < 1024
     if (sport < 32768) != (dport < 32768):
@@ -267,7 +267,7 @@ def looks_like_server(seg, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def open_after(st, c, seg, i, slot, direction):  # type: ignore[no-untyped-def]
+def open_after(st, c, seg, slot, direction):  # type: ignore[no-untyped-def]
     """A SYN that is not one of incarnation ``c``: keep both until it shows which of them the segments belong to."""
     conn = conn_at(st, c)
     earlier = np.int64(conn.previous)
@@ -277,44 +277,44 @@ def open_after(st, c, seg, i, slot, direction):  # type: ignore[no-untyped-def]
         set_head(st, slot, earlier)
         attempts = np.int64(conn.incarnation)
         retire(st, c)
-        new = open_incarnation(st, seg, i, slot, direction, earlier)
+        new = open_incarnation(st, seg, slot, direction, earlier)
         conn_at(st, new).incarnation = attempts + 1
         c = earlier
     else:
-        new = open_incarnation(st, seg, i, slot, direction, c)
+        new = open_incarnation(st, seg, slot, direction, c)
     for k in range(2 * c, 2 * c + 2):
         expire(st, k)
-    open_reuse(st, c, new, seg, i)
-    supersede_sender(st, c, new, seg, i)
-    if np.int64(seg.flags[i]) & ACK:
-        promote(st, new, seg, i)
+    open_reuse(st, c, new, seg)
+    supersede_sender(st, c, new, seg)
+    if np.int64(seg.flags) & ACK:
+        promote(st, new, seg)
     return new
 
 
 @kernel
-def supersede_sender(st, c, new, seg, i):  # type: ignore[no-untyped-def]
+def supersede_sender(st, c, new, seg):  # type: ignore[no-untyped-def]
     """A holder of TIME-WAIT that sends a SYN with a new ISN has left it."""
     conn = conn_at(st, c)
     side = np.int64(conn_at(st, new).orig_is_b) ^ np.int64(conn.orig_is_b)
-    if np.int64(seg.flags[i]) & ACK:
+    if np.int64(seg.flags) & ACK:
         side = 1 - side
     k = 2 * c + side
     if np.int64(tcb_at(st, k).state) == TIME_WAIT:
-        end_span(st, k, st.regs[NOW], seg.frame[i], END_REUSED)
-        move(st, k, SUPERSEDED, BASIS_INFERRED, st.regs[NOW], seg.frame[i])
+        end_span(st, k, st.regs[NOW], seg.frame, END_REUSED)
+        move(st, k, SUPERSEDED, BASIS_INFERRED, st.regs[NOW], seg.frame)
 
 
 @kernel
-def promote(st, c, seg, i):  # type: ignore[no-untyped-def]
+def promote(st, c, seg):  # type: ignore[no-untyped-def]
     """The new incarnation ``c`` lives: the earlier one is over on both ends and can be let go."""
     conn = conn_at(st, c)
     previous = np.int64(conn.previous)
     now = st.regs[NOW]
     syn_time = now
-    syn_frame = np.int64(seg.frame[i])
+    syn_frame = np.int64(seg.frame)
     r = np.int64(conn.reuse)
     if r >= 0:
-        note_opened(st, c, previous, seg, i)
+        note_opened(st, c, previous, seg)
         syn_time = np.int64(reuse_at(st, r).last_syn_time)
         syn_frame = np.int64(reuse_at(st, r).last_syn_frame)
     for k in range(2 * previous, 2 * previous + 2):

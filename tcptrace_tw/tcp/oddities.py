@@ -120,21 +120,21 @@ def make_blank(row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_syn_retry(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def note_syn_retry(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A SYN+ACK came, but not for the first SYN of endpoint ``side``."""
     row = oddity_at(st, oddity_of(st, c, side))
     t = tcb_at(st, 2 * c + side)
     if np.int64(row.syn_retry_frame) < 0:
         row.syn_retry_frame = t.last_frame
-        row.synack_frame = seg.frame[i]
+        row.synack_frame = seg.frame
 
 
 @kernel
-def note_synack_repeat(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
     """The SYN+ACK again, although the peer's ACK has crossed the tap long enough ago."""
     row = oddity_at(st, oddity_of(st, c, side))
     if np.int64(row.synack_repeat_frame) < 0:
-        row.synack_repeat_frame = seg.frame[i]
+        row.synack_repeat_frame = seg.frame
     row.synack_repeats += 1
 
 
@@ -173,7 +173,7 @@ def note_challenged_syn(st, c, side, trigger, frame):  # type: ignore[no-untyped
 
 
 @kernel
-def follow_oddity(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def follow_oddity(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A later segment of an incarnation with oddities, before it moves anybody."""
     s = np.int64(conn_at(st, c).oddity)
     now = st.regs[NOW]
@@ -182,15 +182,15 @@ def follow_oddity(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         s = np.int64(row.next)
         if np.int64(row.endpoint) != side:
             continue
-        flags = np.int64(seg.flags[i])
-        length = np.int64(seg.payload_len[i])
+        flags = np.int64(seg.flags)
+        length = np.int64(seg.payload_len)
         if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
-            note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame[i])
+            note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame)
         if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
-            end = (np.int64(seg.seq[i]) + length + (1 if flags & FIN else 0)) & MASK
-            fill_unseen(st, row, np.int64(seg.seq[i]), end, seg.frame[i])
-        if np.int64(row.is_ts_back) and np.int64(seg.options[i]) & HAS_TS:
-            if seq_ge(np.int64(seg.tsval[i]), np.int64(row.ts_top)):
+            end = (np.int64(seg.seq) + length + (1 if flags & FIN else 0)) & MASK
+            fill_unseen(st, row, np.int64(seg.seq), end, seg.frame)
+        if np.int64(row.is_ts_back) and np.int64(seg.options) & HAS_TS:
+            if seq_ge(np.int64(seg.tsval), np.int64(row.ts_top)):
                 clock_is_above(st, c, side, row)
             else:
                 row.ts_back_segments += 1

@@ -20,13 +20,13 @@ REACH = 65535
 
 
 @kernel
-def note_old_duplicate(st, c, seg, i, side):  # type: ignore[no-untyped-def]
+def note_old_duplicate(st, c, seg, side):  # type: ignore[no-untyped-def]
     """Whether data carries the numbers of the earlier incarnation and not those of this one; what protects the new.
 
     Called before the segment moves SND.NXT: old data lies below this incarnation's ISN, or jumps ahead of SND.NXT.
     """
     r = np.int64(conn_at(st, c).reuse)
-    if r < 0 or np.int64(seg.payload_len[i]) == 0:
+    if r < 0 or np.int64(seg.payload_len) == 0:
         return False
     row = reuse_at(st, r)
     if np.int64(row.opened_frame) < 0:
@@ -34,17 +34,17 @@ def note_old_duplicate(st, c, seg, i, side):  # type: ignore[no-untyped-def]
     t = tcb_at(st, 2 * c + side)
     peer = tcb_at(st, 2 * c + 1 - side)
     by_opener = (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)
-    above, reach = old_place(row, by_opener, np.int64(seg.seq[i]))
+    above, reach = old_place(row, by_opener, np.int64(seg.seq))
     if above < 0 or above >= reach + REACH:
         return False
-    acks_old, acks_new = acked_of(row, peer, by_opener, seg, i)
-    ahead = seq_diff(np.int64(seg.seq[i]), np.int64(t.snd_nxt))
-    is_of_new = seq_diff(np.int64(seg.seq[i]), np.int64(t.iss)) > 0 and ahead <= 0
+    acks_old, acks_new = acked_of(row, peer, by_opener, seg)
+    ahead = seq_diff(np.int64(seg.seq), np.int64(t.snd_nxt))
+    is_of_new = seq_diff(np.int64(seg.seq), np.int64(t.iss)) > 0 and ahead <= 0
     if (above < reach and not is_of_new) or (acks_old and not acks_new):
-        open_old_duplicate(row, peer, by_opener, side, seg, i)
+        open_old_duplicate(row, peer, by_opener, side, seg)
         return True
     if acks_old and ahead == 0 and np.int64(row.old_duplicates) == 0:
-        suspect(row, side, seg, i)
+        suspect(row, side, seg)
     return False
 
 
@@ -57,64 +57,64 @@ def old_place(row, by_opener, seq):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def acked_of(row, peer, by_opener, seg, i):  # type: ignore[no-untyped-def]
+def acked_of(row, peer, by_opener, seg):  # type: ignore[no-untyped-def]
     """Whether the ACK field is one of the earlier incarnation, and whether it is one of this."""
-    if np.int64(seg.flags[i]) & ACK == 0:
+    if np.int64(seg.flags) & ACK == 0:
         return False, False
-    ack = np.int64(seg.ack[i])
+    ack = np.int64(seg.ack)
     above, reach = old_place(row, not by_opener, ack)
     of_new = seq_diff(ack, np.int64(peer.iss))
     return 0 < above <= reach, 0 < of_new <= seq_diff(np.int64(peer.snd_nxt), np.int64(peer.iss))
 
 
 @kernel
-def suspect(row, side, seg, i):  # type: ignore[no-untyped-def]
+def suspect(row, side, seg):  # type: ignore[no-untyped-def]
     """Keep a segment in doubt, to see what the receiver makes of it."""
-    row.suspect_frame = seg.frame[i]
-    row.suspect_seq = seg.seq[i]
-    row.suspect_end = (np.int64(seg.seq[i]) + np.int64(seg.payload_len[i])) & MASK
+    row.suspect_frame = seg.frame
+    row.suspect_seq = seg.seq
+    row.suspect_end = (np.int64(seg.seq) + np.int64(seg.payload_len)) & MASK
     row.suspect_side = side
     row.suspect_taken_frame = -1
 
 
 @kernel
-def open_old_duplicate(row, peer, by_opener, side, seg, i):  # type: ignore[no-untyped-def]
+def open_old_duplicate(row, peer, by_opener, side, seg):  # type: ignore[no-untyped-def]
     """Write down an old duplicate; only the first one is followed."""
     row.old_duplicates += 1
     if np.int64(row.old_duplicates) > 1:
         return
-    seq = np.int64(seg.seq[i])
-    end = (seq + np.int64(seg.payload_len[i])) & MASK
+    seq = np.int64(seg.seq)
+    end = (seq + np.int64(seg.payload_len)) & MASK
     stale = False
-    if np.int64(seg.options[i]) & HAS_TS and np.int64(row.has_ts):
+    if np.int64(seg.options) & HAS_TS and np.int64(row.has_ts):
         limit = np.int64(row.tsval) if by_opener else np.int64(row.responder_tsval)
-        stale = seq_diff(np.int64(seg.tsval[i]), limit) < 0
+        stale = seq_diff(np.int64(seg.tsval), limit) < 0
     window = max(np.int64(peer.window_max), 65535)
     is_in_window = seq_gt(end, np.int64(peer.rcv_nxt)) and seq_diff(seq, np.int64(peer.rcv_nxt)) < window
-    row.old_duplicate_frame = seg.frame[i]
+    row.old_duplicate_frame = seg.frame
     row.is_old_duplicate_in_window = 1 if is_in_window else 0
     row.is_old_duplicate_rejected = 1 if stale else 0
-    suspect(row, side, seg, i)
+    suspect(row, side, seg)
 
 
 @kernel
-def follow_old_duplicate(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def follow_old_duplicate(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A later segment of an incarnation that may hold bytes of the earlier one."""
     row = reuse_at(st, np.int64(conn_at(st, c).reuse))
-    if np.int64(row.suspect_frame) < 0 or np.int64(seg.flags[i]) & SYN:
+    if np.int64(row.suspect_frame) < 0 or np.int64(seg.flags) & SYN:
         return
     if np.int64(row.suspect_side) == side:
         if np.int64(row.old_duplicates) == 0:
-            judge_by_sender(row, seg, i)
-    elif np.int64(seg.flags[i]) & ACK and np.int64(row.suspect_taken_frame) < 0:
-        judge_by_receiver(st, c, row, seg, i)
+            judge_by_sender(row, seg)
+    elif np.int64(seg.flags) & ACK and np.int64(row.suspect_taken_frame) < 0:
+        judge_by_receiver(st, c, row, seg)
 
 
 @kernel
-def judge_by_sender(row, seg, i):  # type: ignore[no-untyped-def]
+def judge_by_sender(row, seg):  # type: ignore[no-untyped-def]
     """The alleged sender of a segment whose numbers fit both incarnations: has it sent those bytes?"""
-    seq = np.int64(seg.seq[i])
-    end = (seq + np.int64(seg.payload_len[i])) & MASK
+    seq = np.int64(seg.seq)
+    end = (seq + np.int64(seg.payload_len)) & MASK
     if seq_ge(end, np.int64(row.suspect_end)):
         row.suspect_frame = -1  # it goes on behind them, or sends them again
     elif seq == np.int64(row.suspect_seq) and np.int64(row.suspect_taken_frame) >= 0:
@@ -127,43 +127,43 @@ def judge_by_sender(row, seg, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def judge_by_receiver(st, c, row, seg, i):  # type: ignore[no-untyped-def]
+def judge_by_receiver(st, c, row, seg):  # type: ignore[no-untyped-def]
     """What the receiver acknowledges, and what not."""
-    ack = np.int64(seg.ack[i])
+    ack = np.int64(seg.ack)
     start = np.int64(row.suspect_seq)
     end = np.int64(row.suspect_end)
     t = tcb_at(st, 2 * c + np.int64(row.suspect_side))
     is_open = np.int64(row.old_duplicates) > 0 and np.int64(row.old_duplicate_refused_frame) < 0
-    if is_open and np.int64(seg.options[i]) & HAS_SACK and names(seg, i, start, end):
-        if seq_le(np.int64(seg.sack_end[i]), ack):  # a D-SACK: not wanted
-            refuse_bytes(row, seg, i)
+    if is_open and np.int64(seg.options) & HAS_SACK and names(seg, start, end):
+        if seq_le(np.int64(seg.sack_end), ack):  # a D-SACK: not wanted
+            refuse_bytes(row, seg)
         else:
-            take_bytes(row, seg, i)
+            take_bytes(row, seg)
     elif seq_ge(ack, end) and seq_le(start, ack):
         if np.int64(row.old_duplicates) == 0:
-            row.suspect_taken_frame = seg.frame[i]
+            row.suspect_taken_frame = seg.frame
         elif is_open and seq_gt(end, np.int64(t.snd_nxt)) and seq_gt(end, np.int64(t.iss)):
-            take_bytes(row, seg, i)
+            take_bytes(row, seg)
             t.snd_nxt = end  # nothing is missing in the capture
-    elif is_open and ack == start and np.int64(seg.payload_len[i]) == 0:
-        refuse_bytes(row, seg, i)
+    elif is_open and ack == start and np.int64(seg.payload_len) == 0:
+        refuse_bytes(row, seg)
 
 
 @kernel
-def names(seg, i, start, end):  # type: ignore[no-untyped-def]
+def names(seg, start, end):  # type: ignore[no-untyped-def]
     """Whether the first SACK block contains the bytes in doubt (RFC 2018, section 4; RFC 2883)."""
-    return seq_le(np.int64(seg.sack_start[i]), start) and seq_ge(np.int64(seg.sack_end[i]), end)
+    return seq_le(np.int64(seg.sack_start), start) and seq_ge(np.int64(seg.sack_end), end)
 
 
 @kernel
-def take_bytes(row, seg, i):  # type: ignore[no-untyped-def]
+def take_bytes(row, seg):  # type: ignore[no-untyped-def]
     """The receiver has bytes that this incarnation never sent."""
-    row.old_duplicate_taken_frame = seg.frame[i]
+    row.old_duplicate_taken_frame = seg.frame
     row.suspect_frame = -1
 
 
 @kernel
-def refuse_bytes(row, seg, i):  # type: ignore[no-untyped-def]
+def refuse_bytes(row, seg):  # type: ignore[no-untyped-def]
     """The receiver answers without having taken the bytes."""
-    row.old_duplicate_refused_frame = seg.frame[i]
+    row.old_duplicate_refused_frame = seg.frame
     row.suspect_frame = -1

@@ -78,15 +78,15 @@ MOST_RESET_ROWS = 32
 
 
 @kernel
-def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+def is_rst_acceptable(st, conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
     """Whether the receiver lets the connection go (RFC 9293 3.5.3; RFC 5961 3.2; Linux tcp_reset_check)."""
     state = np.int64(rcv.state)
-    seq = np.int64(seg.seq[i])
-    flags = np.int64(seg.flags[i])
+    seq = np.int64(seg.seq)
+    flags = np.int64(seg.flags)
     if state == CLOSED or state == LISTEN:
         return False
     if state == SYN_SENT:
-        ahead = seq_diff(np.int64(seg.ack[i]), np.int64(rcv.iss))
+        ahead = seq_diff(np.int64(seg.ack), np.int64(rcv.iss))
         return flags & ACK != 0 and 0 < ahead <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
     if np.int64(rcv.bits) & RCV_KNOWN == 0:
         return True
@@ -94,7 +94,7 @@ def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-de
     if state == TIME_WAIT:
         if not st.params[RST_FATAL] or not exact or np.int64(rcv.bits) & IGNORES_RST:
             return False
-        return not (st.params[PAWS_IN_TIME_WAIT] and is_stale(st, conn, snd, rcv, seg, i))
+        return not (st.params[PAWS_IN_TIME_WAIT] and is_stale(st, conn, snd, rcv, seg))
     if exact or seq == np.int64(snd.snd_nxt):
         return True
     if np.int64(snd.unanswered) > 0 and np.int64(rcv.bits) & ACKED and seq == np.int64(rcv.last_ack):
@@ -106,7 +106,7 @@ def is_rst_acceptable(st, conn, snd, rcv, seg, i):  # type: ignore[no-untyped-de
 
 
 @kernel
-def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     """Sender first, then receiver; the row of facts before either of them moves."""
     conn = conn_at(st, c)
     k = 2 * c + side
@@ -114,38 +114,34 @@ def rst_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
     now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
-    flags = np.int64(seg.flags[i])
-    acceptable = is_rst_acceptable(st, conn, snd, rcv, seg, i)
+    frame = np.int64(seg.frame)
+    flags = np.int64(seg.flags)
+    acceptable = is_rst_acceptable(st, conn, snd, rcv, seg)
     if np.int64(conn.rst_frame) < 0:
         conn.rst_frame = frame
     conn.bits |= HAS_RST
     answers_syn = np.int64(rcv.state) == SYN_SENT and acceptable and np.int64(snd.segments) == 0
-    refuses = flags & ACK == 0 and refuses_echo(snd, rcv, seg, i) and take_back(st, k, RCV_SYN_ACK)
-    keeps_syn_sent = np.int64(snd.state) == SYN_SENT and flags & ACK == 0 and answers_unfit(snd, rcv, seg, i)
+    refuses = flags & ACK == 0 and refuses_echo(snd, rcv, seg) and take_back(st, k, RCV_SYN_ACK)
+    keeps_syn_sent = np.int64(snd.state) == SYN_SENT and flags & ACK == 0 and answers_unfit(snd, rcv, seg)
     keeps_syn_sent = keeps_syn_sent or refuses
-    open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent)
+    open_reset(st, c, side, seg, acceptable, answers_syn, keeps_syn_sent)
     if not acceptable and np.int64(rcv.state) >= ESTABLISHED:
         expect_challenge(st, c, 1 - side, frame)
     if answers_syn:
         conn.bits |= REFUSED
-        note_refused(st, c, seg, i)
+        note_refused(st, c, seg)
         refuse_earlier(st, c, side, now, frame)
     if refuses:
         receive(st, p, RCV_RST_PASSIVE, now, frame, -1)
     if keeps_syn_sent:
         return
-    is_echo = flags & ACK == 0 and np.int64(seg.seq[i]) == np.int64(rcv.last_ack)
+    is_echo = flags & ACK == 0 and np.int64(seg.seq) == np.int64(rcv.last_ack)
     denies_fin = flags & ACK != 0 and np.int64(rcv.bits) & FIN_SENT != 0
-    denies_fin = denies_fin and seq_le(np.int64(seg.ack[i]), np.int64(rcv.fin_seq))
+    denies_fin = denies_fin and seq_le(np.int64(seg.ack), np.int64(rcv.fin_seq))
     if is_echo or denies_fin:
         # The RST of a host without a socket, or one that does not acknowledge the FIN: it was never taken in.
         fin_not_received(st, k)
-    if (
-        np.int64(rcv.state) == SYN_RECEIVED
-        and acceptable
-        and seq_gt(np.int64(seg.seq[i]), (np.int64(snd.iss) + 1) & MASK)
-    ):
+    if np.int64(rcv.state) == SYN_RECEIVED and acceptable and seq_gt(np.int64(seg.seq), (np.int64(snd.iss) + 1) & MASK):
         # The sender had sent data: its third ACK was not captured.
         receive(st, p, RCV_ACK_OF_SYN, now, frame, -1)
     if np.int64(snd.state) == TIME_WAIT and is_echo and np.int64(rcv.last_flags) & FIN:
@@ -211,7 +207,7 @@ def note_answered(st, k, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  # type: ignore[no-untyped-def]
+def open_reset(st, c, side, seg, acceptable, answers_syn, keeps_syn_sent):  # type: ignore[no-untyped-def]
     """Write down a RST with everything that the classification asks for."""
     conn = conn_at(st, c)
     snd = tcb_at(st, 2 * c + side)
@@ -225,29 +221,29 @@ def open_reset(st, c, side, seg, i, acceptable, answers_syn, keeps_syn_sent):  #
     row.next = conn.reset
     conn.reset = s
     now = st.regs[NOW]
-    flags = np.int64(seg.flags[i])
-    seq = np.int64(seg.seq[i])
+    flags = np.int64(seg.flags)
+    seq = np.int64(seg.seq)
     row.connection_id = conn.id
     row.endpoint = side
     set_peers(st, row, 2 * c + side)
     row.time = now
-    row.frame = seg.frame[i]
+    row.frame = seg.frame
     row.seq = seq
     row.sender_state = snd.state
     row.receiver_state = rcv.state
     row.seq_delta = seq_diff(seq, np.int64(rcv.rcv_nxt)) if np.int64(rcv.bits) & RCV_KNOWN else 0
     row.ack_delta = 0
     if flags & ACK and np.int64(snd.bits) & RCV_KNOWN:
-        row.ack_delta = seq_diff(np.int64(seg.ack[i]), np.int64(snd.rcv_nxt))
+        row.ack_delta = seq_diff(np.int64(seg.ack), np.int64(snd.rcv_nxt))
     row.is_bare = 1 if flags & ACK == 0 else 0
     row.is_accepted = 1 if acceptable else 0
-    row.has_ts = 1 if np.int64(seg.options[i]) & HAS_TS else 0
-    row.window = seg.window[i]
+    row.has_ts = 1 if np.int64(seg.options) & HAS_TS else 0
+    row.window = seg.window
     row.was_window_closed = 1 if np.int64(snd.bits) & WINDOW_CLOSED else 0
-    note_windows(row, snd, rcv, seg, i)
+    note_windows(row, snd, rcv, seg)
     row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
-    row.ttl_delta = np.int64(seg.ttl[i]) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
-    note_ip_id_of_reset(row, snd, seg, i)
+    row.ttl_delta = np.int64(seg.ttl) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
+    note_ip_id_of_reset(row, snd, seg)
     row.trigger_frame = rcv.last_frame
     row.trigger_gap_ns = now - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
     row.rtt_ns = np.int64(snd.rtt_us) * 1000 if np.int64(snd.rtt_us) else -1
@@ -293,9 +289,9 @@ def earlier_state(st, conn):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_ip_id_of_reset(row, snd, seg, i):  # type: ignore[no-untyped-def]
+def note_ip_id_of_reset(row, snd, seg):  # type: ignore[no-untyped-def]
     """How far the identification leaps from those of the sender; Linux has 0 where it has no socket."""
-    ip_id = np.int64(seg.ip_id[i])
+    ip_id = np.int64(seg.ip_id)
     leap = (ip_id - np.int64(snd.last_ip_id)) & 0xFFFF
     row.ip_id_delta = leap - 65536 if leap > 32767 else leap
     row.is_ip_id_counter = 1 if ip_id and np.int64(snd.bits) >> IP_ID_STEPS == 3 else 0
@@ -334,11 +330,11 @@ def note_ladder(st, c, row, snd):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_windows(row, snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+def note_windows(row, snd, rcv, seg):  # type: ignore[no-untyped-def]
     """How much of the sender's receive buffer was full: Linux subtracts the unread bytes from the window of its RST."""
     shift = np.int64(snd.wscale) if np.int64(rcv.bits) & WSCALE_ON_SYN else 0
     row.window_unit = 1 << shift
-    row.window_missing = np.int64(snd.window_max) - (np.int64(seg.window[i]) << shift)
+    row.window_missing = np.int64(snd.window_max) - (np.int64(seg.window) << shift)
     row.receive_window = rcv.window_max
 
 
@@ -354,22 +350,22 @@ def note_time_wait(st, k, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def follow_resets(st, c, side, seg, i, is_progress):  # type: ignore[no-untyped-def]
+def follow_resets(st, c, side, seg, is_progress):  # type: ignore[no-untyped-def]
     """A later segment of an incarnation with RSTs: the alleged sender goes on, or the receiver challenges it."""
     s = np.int64(conn_at(st, c).reset)
-    flags = np.int64(seg.flags[i])
-    plain = flags & (SYN | FIN) == 0 and np.int64(seg.payload_len[i]) == 0
+    flags = np.int64(seg.flags)
+    plain = flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0
     while s >= 0:
         row = reset_at(st, s)
         s = np.int64(row.next)
         if np.int64(row.endpoint) == side:
             if is_progress and np.int64(row.continued_frame) < 0 and np.int64(row.is_stale_ack_answer) == 0:
-                row.continued_frame = seg.frame[i]
-            if np.int64(seg.payload_len[i]) > 0 and np.int64(row.continued_data_frame) < 0:
-                if np.int64(row.is_stale_ack_answer) == 0 and seq_ge(np.int64(seg.seq[i]), np.int64(row.seq)):
-                    row.continued_data_frame = seg.frame[i]
+                row.continued_frame = seg.frame
+            if np.int64(seg.payload_len) > 0 and np.int64(row.continued_data_frame) < 0:
+                if np.int64(row.is_stale_ack_answer) == 0 and seq_ge(np.int64(seg.seq), np.int64(row.seq)):
+                    row.continued_data_frame = seg.frame
         elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
-            row.challenge_frame = seg.frame[i]
+            row.challenge_frame = seg.frame
 
 
 @kernel

@@ -59,7 +59,7 @@ def is_linux_step(isn, old_nxt):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
+def open_reuse(st, c, new, seg):  # type: ignore[no-untyped-def]
     """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came."""
     r = new_reuse(st)
     row = reuse_at(st, r)
@@ -80,13 +80,13 @@ def open_reuse(st, c, new, seg, i):  # type: ignore[no-untyped-def]
     row.previous_orig_state = tcb_at(st, 2 * c).state
     row.previous_resp_state = tcb_at(st, 2 * c + 1).state
     note_previous(row, conn, s, p)
-    note_syn_met(row, s, p, seg, i)
+    note_syn_met(row, s, p, seg)
     nothing_followed(row)
     note_holder(st, c, side, row)
     note_linux_step(row, s)
     row.acceptance = ACCEPT_NOT_TIME_WAIT
     if np.int64(p.state) == TIME_WAIT:
-        judge_syn(st, c, side, row, seg, i)
+        judge_syn(st, c, side, row, seg)
 
 
 @kernel
@@ -109,21 +109,21 @@ def note_previous(row, conn, s, p):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_syn_met(row, s, p, seg, i):  # type: ignore[no-untyped-def]
+def note_syn_met(row, s, p, seg):  # type: ignore[no-untyped-def]
     """The SYN; of one that was not captured its SYN+ACK tells the number, and nothing else."""
-    is_syn = np.int64(seg.flags[i]) & ACK == 0
-    seq = np.int64(seg.seq[i]) if is_syn else (np.int64(seg.ack[i]) - 1) & MASK
-    has_ts = is_syn and np.int64(seg.options[i]) & HAS_TS != 0
-    row.syn_frame = seg.frame[i]
-    row.last_syn_frame = seg.frame[i]
+    is_syn = np.int64(seg.flags) & ACK == 0
+    seq = np.int64(seg.seq) if is_syn else (np.int64(seg.ack) - 1) & MASK
+    has_ts = is_syn and np.int64(seg.options) & HAS_TS != 0
+    row.syn_frame = seg.frame
+    row.last_syn_frame = seg.frame
     row.isn = seq
     row.isn_delta = seq_diff(seq, np.int64(s.snd_nxt))
     row.has_ts = 1 if has_ts else 0
-    row.tsecr = seg.tsecr[i] if has_ts else 0
-    row.tsval = seg.tsval[i] if has_ts else 0
+    row.tsecr = seg.tsecr if has_ts else 0
+    row.tsval = seg.tsval if has_ts else 0
     row.tsval_delta = 0
     if has_ts and np.int64(p.bits) & TS_VALID:
-        row.tsval_delta = seq_diff(np.int64(seg.tsval[i]), np.int64(p.ts_recent))
+        row.tsval_delta = seq_diff(np.int64(seg.tsval), np.int64(p.ts_recent))
 
 
 @kernel
@@ -190,7 +190,7 @@ def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def judge_syn(st, c, side, row, seg, i):  # type: ignore[no-untyped-def]
+def judge_syn(st, c, side, row, seg):  # type: ignore[no-untyped-def]
     """What the profile's stack does with this SYN in TIME-WAIT, and whether it begins 2MSL anew."""
     k = 2 * c + 1 - side
     step = np.int64(row.tsval_delta)
@@ -201,10 +201,10 @@ def judge_syn(st, c, side, row, seg, i):  # type: ignore[no-untyped-def]
     row.acceptance = verdict
     if verdict == ACCEPT_PAWS_REJECT:
         if st.params[RESTART_STALE_SYN]:
-            restart(st, k, st.regs[NOW], seg.frame[i])
-            count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame[i])
+            restart(st, k, st.regs[NOW], seg.frame)
+            count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame)
     elif verdict != 0 and st.params[RESTART_REFUSED_SYN]:
-        restart(st, k, st.regs[NOW], seg.frame[i])
+        restart(st, k, st.regs[NOW], seg.frame)
 
 
 @kernel
@@ -216,22 +216,22 @@ def count_stale_syn(span, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def old_syn_in_time_wait(st, k, seg, i):  # type: ignore[no-untyped-def]
+def old_syn_in_time_wait(st, k, seg):  # type: ignore[no-untyped-def]
     """The incarnation's own SYN wanders into the TIME-WAIT of endpoint ``k``: too old to open anything."""
     t = tcb_at(st, k)
     if np.int64(t.span) < 0:
         return
-    both = np.int64(seg.options[i]) & HAS_TS != 0 and np.int64(t.bits) & TS_VALID != 0
-    if both and seq_diff(np.int64(seg.tsval[i]), np.int64(t.ts_recent)) < 0:
+    both = np.int64(seg.options) & HAS_TS != 0 and np.int64(t.bits) & TS_VALID != 0
+    if both and seq_diff(np.int64(seg.tsval), np.int64(t.ts_recent)) < 0:
         if st.params[RESTART_STALE_SYN]:
-            restart(st, k, st.regs[NOW], seg.frame[i])
-            count_stale_syn(span_at(st, np.int64(t.span)), seg.frame[i])
+            restart(st, k, st.regs[NOW], seg.frame)
+            count_stale_syn(span_at(st, np.int64(t.span)), seg.frame)
     elif st.params[RESTART_REFUSED_SYN]:
-        restart(st, k, st.regs[NOW], seg.frame[i])
+        restart(st, k, st.regs[NOW], seg.frame)
 
 
 @kernel
-def note_retry(st, c, seg, i):  # type: ignore[no-untyped-def]
+def note_retry(st, c, seg):  # type: ignore[no-untyped-def]
     """The SYN of incarnation ``c`` again."""
     r = np.int64(conn_at(st, c).reuse)
     if r < 0:
@@ -240,76 +240,76 @@ def note_retry(st, c, seg, i):  # type: ignore[no-untyped-def]
     if np.int64(row.opened_frame) >= 0:
         return
     row.syn_retries += 1
-    row.retry_frame = seg.frame[i]
+    row.retry_frame = seg.frame
     row.last_syn_time = st.regs[NOW]
-    row.last_syn_frame = seg.frame[i]
+    row.last_syn_frame = seg.frame
     previous = np.int64(conn_at(st, c).previous)
     if previous >= 0:
         side = np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b)
         if np.int64(tcb_at(st, 2 * previous + 1 - side).state) == TIME_WAIT:
             stale = np.int64(row.acceptance) == ACCEPT_PAWS_REJECT
             if stale and st.params[RESTART_STALE_SYN]:
-                restart(st, 2 * previous + 1 - side, st.regs[NOW], seg.frame[i])
-                count_stale_syn(span_at(st, np.int64(tcb_at(st, 2 * previous + 1 - side).span)), seg.frame[i])
+                restart(st, 2 * previous + 1 - side, st.regs[NOW], seg.frame)
+                count_stale_syn(span_at(st, np.int64(tcb_at(st, 2 * previous + 1 - side).span)), seg.frame)
 
 
 @kernel
-def note_on_earlier(st, new, c, seg, i, side):  # type: ignore[no-untyped-def]
+def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     """The earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
     row = reuse_at(st, np.int64(conn_at(st, new).reuse))
-    flags = np.int64(seg.flags[i])
+    flags = np.int64(seg.flags)
     sent_by_opener = (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)
     if sent_by_opener:
         if flags & RST:
             if np.int64(row.reset_frame) < 0:
-                row.reset_frame = seg.frame[i]
+                row.reset_frame = seg.frame
                 row.reset_time = st.regs[NOW]
         else:
             row.is_old_alive = 1
         return
     if flags & RST:
-        answer(row, ANSWER_RST, seg, i, st.regs[NOW])
-    elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len[i]) == 0:
+        answer(row, ANSWER_RST, seg, st.regs[NOW])
+    elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
         k = 2 * c + side
         if np.int64(tcb_at(st, k).state) == CLOSED and take_back(st, k, RCV_ACK_OF_FIN):
             # It still answers: it never got the ACK of its FIN.
             row.receiver_state = tcb_at(st, k).state
         if np.int64(row.answer) == ANSWER_NONE:
-            note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame[i])
-        answer(row, ANSWER_CHALLENGE, seg, i, st.regs[NOW])
+            note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
+        answer(row, ANSWER_CHALLENGE, seg, st.regs[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1
 
 
 @kernel
-def answer(row, kind, seg, i, now):  # type: ignore[no-untyped-def]
+def answer(row, kind, seg, now):  # type: ignore[no-untyped-def]
     """Note the first answer to the SYN."""
     if np.int64(row.answer) == ANSWER_NONE:
         row.answer = kind
-        row.answer_frame = seg.frame[i]
+        row.answer_frame = seg.frame
         row.answer_time = now
 
 
 @kernel
-def note_refused(st, c, seg, i):  # type: ignore[no-untyped-def]
+def note_refused(st, c, seg):  # type: ignore[no-untyped-def]
     """RST+ACK of the new SYN."""
     r = np.int64(conn_at(st, c).reuse)
     if r >= 0:
-        answer(reuse_at(st, r), ANSWER_RST, seg, i, st.regs[NOW])
+        answer(reuse_at(st, r), ANSWER_RST, seg, st.regs[NOW])
 
 
 @kernel
-def note_opened(st, c, previous, seg, i):  # type: ignore[no-untyped-def]
+def note_opened(st, c, previous, seg):  # type: ignore[no-untyped-def]
     """The new incarnation was accepted."""
     row = reuse_at(st, np.int64(conn_at(st, c).reuse))
     now = st.regs[NOW]
-    answer(row, ANSWER_SYN_ACK, seg, i, now)
+    answer(row, ANSWER_SYN_ACK, seg, now)
     row.connection_id = conn_at(st, c).id
-    row.opened_frame = seg.frame[i]
+    row.opened_frame = seg.frame
     row.opened_time = now
     row.cost_ns = now - np.int64(row.time)
-    if np.int64(seg.flags[i]) & SYN:
-        row.answer_isn_delta = seq_diff(np.int64(seg.seq[i]), np.int64(row.old_responder_nxt))
+    if np.int64(seg.flags) & SYN:
+        row.answer_isn_delta = seq_diff(np.int64(seg.seq), np.int64(row.old_responder_nxt))
         was_waiting = np.int64(row.receiver_state) == TIME_WAIT
-        if was_waiting and is_linux_step(np.int64(seg.seq[i]), np.int64(row.old_responder_nxt)):
+        if was_waiting and is_linux_step(np.int64(seg.seq), np.int64(row.old_responder_nxt)):
             row.is_linux_tw_accept = 1

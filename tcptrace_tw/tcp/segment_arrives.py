@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.spec.segments import segment_at
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     RCV_ACK_OF_SYN,
@@ -43,7 +44,7 @@ from tcptrace_tw.tcp.closing import (
     time_wait_receives,
 )
 from tcptrace_tw.tcp.crossing import note_ack_from_beyond
-from tcptrace_tw.tcp.duplicate import is_duplicate_frame, take_fingerprints
+from tcptrace_tw.tcp.duplicate import is_duplicate_frame
 from tcptrace_tw.tcp.evidence import remember_ack, snd_acks
 from tcptrace_tw.tcp.handshake import syn_arrives
 from tcptrace_tw.tcp.history import count_segment, note_history
@@ -106,56 +107,67 @@ from tcptrace_tw.tcp.transitions import (
 
 
 @kernel
-def segments_arrive(seg, size, slots, directions, hashes, prints, start, st, connection_ids, states):  # type: ignore[no-untyped-def]
+def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-untyped-def]
     """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 
-    ``prints`` is room to work in, the same for the whole batch. Fills ``connection_ids`` and ``states`` (sender's
-    state, receiver's state, who sent it). Returns the number of segments done: less than the batch when the row buffers
-    have to be emptied first.
+    Fills the incarnation and the states of each segment if somebody ``wants_states``. Returns the number of segments
+    done: less than the batch when the row buffers have to be emptied first.
     """
     regs = st.regs
-    if start == 0:
-        take_fingerprints(seg, size, hashes, directions, prints)
     for i in range(start, size):
         if is_full(st):
             return i
-        look_ahead(st, slots, prints, i, size)
-        advance_clock(regs, np.int64(seg.time[i]), seg.frame[i])
+        look_ahead(st, batch, i, size)
+        seg = segment_at(batch, i)
+        advance_clock(regs, np.int64(seg.time), seg.frame)
         forget_finished(st)
-        direction = np.int64(directions[i])
-        slot = np.int64(slots[i])
+        slot = np.int64(seg.slot)
         if is_buried(head_of(st, slot)):
             unearth(st, slot)
-        if is_duplicate_frame(st, seg, i, prints[i]):
-            c = head_of(st, slot)
-            if c >= 0:
-                conn_at(st, c).duplicates += 1
-                connection_ids[i] = conn_at(st, c).id
-                states[i, 2] = direction ^ np.int64(conn_at(st, c).orig_is_b)
-            states[i, 0] = UNKNOWN_STATE
-            states[i, 1] = UNKNOWN_STATE
+        if is_duplicate_frame(st, seg):
+            note_duplicate(st, batch[i], seg, head_of(st, slot))
             continue
-        c = incarnation_of(st, seg, i, slot, direction)
-        side = direction ^ np.int64(conn_at(st, c).orig_is_b)
-        segment_arrives(st, c, side, seg, i, slot)
-        connection_ids[i] = conn_at(st, c).id
-        states[i, 0] = tcb_at(st, 2 * c + side).state
-        states[i, 1] = tcb_at(st, 2 * c + 1 - side).state
-        states[i, 2] = side
+        c = incarnation_of(st, seg, slot, np.int64(seg.direction))
+        side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
+        segment_arrives(st, c, side, seg, slot)
+        if wants_states:
+            note_states(st, batch[i], c, side)
     return size
+
+
+@kernel
+def note_states(st, row, c, side):  # type: ignore[no-untyped-def]
+    """Fill in what the segment of ``row`` has led to."""
+    row.connection_id = conn_at(st, c).id
+    row.sender_state = tcb_at(st, 2 * c + side).state
+    row.receiver_state = tcb_at(st, 2 * c + 1 - side).state
+    row.side = side
+
+
+@kernel
+def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
+    """Count the copy of a segment of incarnation ``c``, if it has one; it moves nobody."""
+    row.connection_id = 0
+    row.sender_state = UNKNOWN_STATE
+    row.receiver_state = UNKNOWN_STATE
+    if c >= 0:
+        conn_at(st, c).duplicates += 1
+        row.connection_id = conn_at(st, c).id
+        row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
 
 
 FAR, NEAR = 24, 12
 """How many segments ahead the records of the incarnation are asked for, in two steps: memory is slow, not the steps."""
 
 
-@kernel
-def look_ahead(st, slots, prints, i, size):  # type: ignore[no-untyped-def]
+@inlined
+def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
     """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
     if i + FAR < size:
-        prefetch_head(st, np.int64(slots[i + FAR]))
-        prefetch_seen(st, prints[i + NEAR] & PLACE_MASK)
-        c = head_of(st, np.int64(slots[i + NEAR]))
+        prefetch_head(st, np.int64(segment_at(batch, i + FAR).slot))
+        near = segment_at(batch, i + NEAR)
+        prefetch_seen(st, np.int64(near.print) & PLACE_MASK)
+        c = head_of(st, np.int64(near.slot))
         if c >= 0:
             prefetch_incarnation(st, c)
 
@@ -187,56 +199,56 @@ def advance_clock(regs, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def segment_arrives(st, c, side, seg, i, slot):  # type: ignore[no-untyped-def]
+def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     """One segment of incarnation ``c``, sent by endpoint ``side``."""
     conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags[i])
+    flags = np.int64(seg.flags)
     now = st.regs[NOW]
     head = head_of(st, slot)
     if head != c and np.int64(conn_at(st, head).reuse) >= 0:
-        note_on_earlier(st, head, c, seg, i, side)
+        note_on_earlier(st, head, c, seg, side)
     if np.int64(rcv.state) == TIME_WAIT:
         expire(st, p)
     if np.int64(snd.state) == TIME_WAIT:
         expire(st, k)
     if np.int64(conn.oddity) >= 0:
-        follow_oddity(st, c, side, seg, i)
+        follow_oddity(st, c, side, seg)
     if np.int64(conn.reuse) >= 0:
-        follow_old_duplicate(st, c, side, seg, i)
-    note_history(conn, snd, rcv, side, seg, i)
+        follow_old_duplicate(st, c, side, seg)
+    note_history(conn, snd, rcv, side, seg)
     if flags & RST:
-        rst_arrives(st, c, side, seg, i)
+        rst_arrives(st, c, side, seg)
     elif flags & SYN:
-        syn_arrives(st, c, side, seg, i)
+        syn_arrives(st, c, side, seg)
     else:
         conn.bits |= SAW_PLAIN if flags & FIN == 0 else 0
-        text_arrives(st, c, side, seg, i)
+        text_arrives(st, c, side, seg)
     if np.int64(conn.established_time) < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
-    count_segment(conn, snd, rcv, side, seg, i, now)
+    count_segment(conn, snd, rcv, side, seg, now)
     if np.int64(conn.bits) & COOLING == 0 and is_over(st, c):
         dequeue(st, c)
         enqueue(st, c, now + st.params[COOLS], True)
 
 
 @kernel
-def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
+def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     """ACK, data and FIN (RFC 9293 3.10.7.4)."""
     conn = conn_at(st, c)
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags[i])
-    seq = np.int64(seg.seq[i])
-    length = np.int64(seg.payload_len[i])
+    flags = np.int64(seg.flags)
+    seq = np.int64(seg.seq)
+    length = np.int64(seg.payload_len)
     fin = 1 if flags & FIN else 0
     end = (seq + length + fin) & MASK
-    ack = np.int64(seg.ack[i])
+    ack = np.int64(seg.ack)
     if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
         begin_midstream(st, c, side, seq, ack, flags)
     if np.int64(rcv.state) == SYN_SENT and flags & ACK and seq_le(ack, np.int64(rcv.iss)):
@@ -244,41 +256,41 @@ def text_arrives(st, c, side, seg, i):  # type: ignore[no-untyped-def]
         remember_ack(snd, ack)
         return
     if np.int64(conn.bits) & TS_OK:
-        look_at_clock(st, c, side, seg, i)
+        look_at_clock(st, c, side, seg)
     if length > 1500 and length > np.int64(snd.mss_256) << 8 and 0 < np.int64(snd.mss_256) < 255:
-        note_merged(st.regs, seg.frame[i])
-    stale = is_stale(st, conn, snd, rcv, seg, i) and not is_keep_alive(rcv, seq, length)
-    if not stale and note_old_duplicate(st, c, seg, i, side):
+        note_merged(st.regs, seg.frame)
+    stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, seq, length)
+    if not stale and note_old_duplicate(st, c, seg, side):
         return
     if not stale and not fits(snd, rcv, seq, end):
         snd.unfit = min(np.int64(snd.unfit) + 1, 255)
         if np.int64(snd.unfit) < 3:
             if np.int64(rcv.state) == TIME_WAIT:
-                into_time_wait(st, p, seg, i, RESTART_OTHER_ACK)
+                into_time_wait(st, p, seg, RESTART_OTHER_ACK)
             return
     snd.unfit = 0
     if np.int64(conn.stale) >= 0:
-        follow_stale(st, c, side, seg, i)
+        follow_stale(st, c, side, seg)
     if np.int64(conn.reset) >= 0:
-        after_reset(st, c, side, seg, i, end)
+        after_reset(st, c, side, seg, end)
     if stale:
-        open_stale(st, c, side, seg, i)
+        open_stale(st, c, side, seg)
         if np.int64(rcv.state) == TIME_WAIT:
-            into_time_wait(st, p, seg, i, RESTART_STALE)
+            into_time_wait(st, p, seg, RESTART_STALE)
         if flags & ACK:
-            snd_acks(st, c, side, seg, i, ack)
+            snd_acks(st, c, side, seg, ack)
         return
-    sender_sends(st, c, side, seg, i, end)
+    sender_sends(st, c, side, seg, end)
     if np.int64(rcv.state) == TIME_WAIT and np.int64(rcv.span) >= 0:
-        time_wait_receives(st, c, side, seg, i, end)
+        time_wait_receives(st, c, side, seg, end)
     if flags & ACK:
-        fifth_check_the_ack(st, c, side, seg, i, ack)
+        fifth_check_the_ack(st, c, side, seg, ack)
     if end != seq:
         seventh_process_the_text(rcv, seq, (seq + length) & MASK)
     if np.int64(snd.bits) & FIN_SENT and np.int64(rcv.bits) & FIN_RECEIVED == 0:
-        eighth_check_the_fin(st, c, side, seg, i)
-    if np.int64(seg.options[i]) & HAS_TS:
-        store_ts_recent(st, snd, rcv, seg, i)
+        eighth_check_the_fin(st, c, side, seg)
+    if np.int64(seg.options) & HAS_TS:
+        store_ts_recent(st, snd, rcv, seg)
 
 
 @kernel
@@ -295,27 +307,27 @@ def fits(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
+def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     """What sending the segment says about its sender, and what it does to it."""
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags[i])
-    seq = np.int64(seg.seq[i])
+    flags = np.int64(seg.flags)
+    seq = np.int64(seg.seq)
     now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
+    frame = np.int64(seg.frame)
     repeats_fin = flags & FIN != 0 and np.int64(snd.bits) & FIN_SENT != 0
     if repeats_fin and end == (np.int64(snd.fin_seq) + 1) & MASK:
-        fin_again(st, k, seg, i)
+        fin_again(st, k, seg)
     if flags & ACK:
-        snd_acks(st, c, side, seg, i, np.int64(seg.ack[i]))
+        snd_acks(st, c, side, seg, np.int64(seg.ack))
     if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
-        if np.int64(seg.payload_len[i]) > 0 and np.int64(rcv.segments) > 0:
+        if np.int64(seg.payload_len) > 0 and np.int64(rcv.segments) > 0:
             # Data before the third ACK was seen: it was not captured.
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
-    note_ack_from_beyond(snd, rcv, seg, i, ahead)
+    note_ack_from_beyond(snd, rcv, seg, ahead)
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
@@ -330,23 +342,23 @@ def sender_sends(st, c, side, seg, i, end):  # type: ignore[no-untyped-def]
         snd.fin_frame = frame
         snd.bits |= FIN_SENT
         note_half_close(st, c, k)
-        close_sent(st, c, side, seg, i, ahead)
+        close_sent(st, c, side, seg, ahead)
 
 
 @kernel
-def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-def]
+def fifth_check_the_ack(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
     """The receiver's SYN, data or FIN are acknowledged."""
     k = 2 * c + side
     p = 2 * c + 1 - side
     rcv = tcb_at(st, p)
     now = st.regs[NOW]
-    frame = np.int64(seg.frame[i])
+    frame = np.int64(seg.frame)
     if seq_gt(ack, np.int64(rcv.snd_nxt)):
         # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.
         reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
             return
-        if np.int64(seg.flags[i]) & FIN == 0 and is_lost_text(rcv, seq_diff(ack, np.int64(rcv.snd_nxt))):
+        if np.int64(seg.flags) & FIN == 0 and is_lost_text(rcv, seq_diff(ack, np.int64(rcv.snd_nxt))):
             if np.int64(conn_at(st, c).stale) < 0:
                 note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
         rcv.snd_nxt = ack
@@ -355,12 +367,12 @@ def fifth_check_the_ack(st, c, side, seg, i, ack):  # type: ignore[no-untyped-de
         rcv.snd_una = ack
         rcv.unanswered = 0
     state = np.int64(rcv.state)
-    tsval = np.int64(seg.tsval[i]) if np.int64(seg.options[i]) & HAS_TS else -1
+    tsval = np.int64(seg.tsval) if np.int64(seg.options) & HAS_TS else -1
     if state == SYN_RECEIVED:
         if seq_gt(ack, np.int64(rcv.iss)):
             receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
     if np.int64(rcv.bits) & FIN_SENT and seq_gt(ack, np.int64(rcv.fin_seq)):
-        fin_acked(st, c, side, seg, i, tsval)
+        fin_acked(st, c, side, seg, tsval)
 
 
 @kernel

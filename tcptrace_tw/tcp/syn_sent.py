@@ -14,14 +14,14 @@ from tcptrace_tw.tcp.state import ECHO_VALID, TS_ON_SYN
 
 
 @kernel
-def answers_unfit(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+def answers_unfit(snd, rcv, seg):  # type: ignore[no-untyped-def]
     """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
     known = np.int64(rcv.segments) > 0
-    return known and np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and np.int64(seg.seq[i]) != np.int64(snd.snd_nxt)
+    return known and np.int64(seg.seq) == np.int64(rcv.last_ack) and np.int64(seg.seq) != np.int64(snd.snd_nxt)
 
 
 @kernel
-def refuses_echo(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
+def refuses_echo(snd, rcv, seg):  # type: ignore[no-untyped-def]
     """Whether a RST answers a SYN+ACK whose TSecr is older than the SYN: Linux stays in SYN-SENT (PAWSActive)."""
     if np.int64(snd.bits) & TS_ON_SYN == 0 or np.int64(rcv.bits) & ECHO_VALID == 0:
         return False
@@ -29,4 +29,4 @@ def refuses_echo(snd, rcv, seg, i):  # type: ignore[no-untyped-def]
         return False
     echoed = np.int64(rcv.ts_echoed)
     is_older = seq_gt(np.int64(snd.first_tsval), echoed)
-    return np.int64(seg.seq[i]) == np.int64(rcv.last_ack) and echoed != 0 and is_older
+    return np.int64(seg.seq) == np.int64(rcv.last_ack) and echoed != 0 and is_older

@@ -21,7 +21,7 @@ from tcptrace_tw.spec.columns import (
     Table,
 )
 from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import MOST, Places, Segments, segment_record
+from tcptrace_tw.spec.segments import Segments
 from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
@@ -96,7 +96,6 @@ class Tracker:
         desk["syn_table"][:] = syn_table
         self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._seen.time = -_NS
-        self._prints = np.zeros(MOST, np.int64)
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
         self._kept = {"seen": self._seen, **dict(zip(places.OUT, self._out, strict=True))}
@@ -110,22 +109,18 @@ class Tracker:
         return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED])
 
     def arrive(
-        self,
-        batch: Segments,
-        places: Places,
-        tuples: Any,
-        connection_ids: NDArray[np.int64],
-        states: NDArray[np.uint8],
+        self, batch: Segments, tuples: Any, *, wants_states: bool = False
     ) -> Iterator[tuple[Table, NDArray[Any]]]:
-        """Move every endpoint by one batch; yields finished rows. The arrays are the caller's to keep."""
-        size = batch.seq.size
+        """Move every endpoint by one batch whose slots are known; yields finished rows.
+
+        ``wants_states``: whether to fill in what the segments belong to and which states they have led to.
+        """
+        size = batch.size
         self._reserve(size, tuples.size)
-        segments = segment_record(batch) if self._compiled else batch
-        found = (places.slots, places.directions, places.hashes, self._prints)
         done = 0
         while done < size:
             state = self._state(tuples)
-            done = self._arrive(segments, size, *found, done, state, connection_ids, states)
+            done = self._arrive(batch, done, size, state, wants_states)
             del state
             if done < size:
                 yield from self._drain()

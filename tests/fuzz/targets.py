@@ -54,8 +54,8 @@ def _segments(path: Path, *, compiled: bool) -> tuple[list[Any], Any, Any] | Non
         with open_stream(str(path)) as stream:
             reader = Reader(stream, compiled=compiled)
             for batch in reader.batches():
-                fields = batch._fields
-                parts.append([column.copy() for column in batch])
+                fields = batch.dtype.names
+                parts.append([batch[name].copy() for name in fields])
     except CaptureError as error:
         message = str(error)
     else:
