@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel, load, native
+from tcptrace_tw.jit import inlined, kernel, load
 from tcptrace_tw.memory import Pool
-from tcptrace_tw.native import prefetch_item
-from tcptrace_tw.spec.segments import MOST, TUPLE, Segments, segment_at
+from tcptrace_tw.spec.segments import MOST, TUPLE, Segments, prefetch, segment_at
 
 USED, FREE, FREE_HEAD, SEED, BATCH = range(5)
 
+MASK31 = 0x7FFFFFFF
 MASK62 = 0x3FFFFFFFFFFFFFFF
 FACTOR = 0x2545F4914F6CDD1D
 PRINT_SEED = 0x1B873593
@@ -29,10 +29,10 @@ FAR, NEAR = 24, 12
 
 
 class FlowState(NamedTuple):
-    """``index``: open addressing, slot + 1 or 0. ``regs``: counters by the names above."""
+    """``index``: open addressing, entries ``hash << 32 | slot + 1``, or 0. ``regs``: counters by the names above."""
 
     tuples: Any
-    index: NDArray[np.int32]  # type: ignore[assignment]
+    index: NDArray[np.int64]  # type: ignore[assignment]
     regs: NDArray[np.int64]
 
 
@@ -63,11 +63,11 @@ def lesser(x: Any, y: Any, swapped: Any) -> Any:
 
 @inlined
 def hash_of(seed, a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
-    """The hash of a tuple, 32 bits. ``ports``: that of endpoint a in the upper half."""
+    """The hash of a tuple, 31 bits. ``ports``: that of endpoint a in the upper half."""
     h = mix(mix(mix(seed, a_lo), b_lo), ports)
     if (a_hi | b_hi | scope) != 0:
         h = mix(mix(mix(h, a_hi), b_hi), scope)
-    return h & 0xFFFFFFFF
+    return h & MASK31
 
 
 @inlined
@@ -115,9 +115,10 @@ def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
         row.print = fingerprint(seg, key, swapped)
 
 
-@native(prefetch_item)
-def prefetch(array: Any, i: Any) -> None:
-    """Soon ``array[i]`` will be asked for."""
+@inlined
+def slot_of(entry):  # type: ignore[no-untyped-def]
+    """The slot of an entry of the index, -1 for none."""
+    return (entry & MASK31) - 1
 
 
 @inlined
@@ -126,8 +127,11 @@ def look_ahead(tuples, index, hashes, i, size):  # type: ignore[no-untyped-def]
     mask = index.size - 1
     if i + FAR < size:
         prefetch(index, hashes[i + FAR] & mask)
-        slot = np.int64(index[hashes[i + NEAR] & mask]) - 1
-        prefetch(tuples, max(slot, np.int64(0)))
+        h = hashes[i + NEAR]
+        entry = np.int64(index[h & mask])
+        if entry >> 32 != h:
+            entry = np.int64(index[(h + 1) & mask])
+        prefetch(tuples, max(slot_of(entry), np.int64(0)))
 
 
 @kernel
@@ -153,15 +157,17 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
         scope = seg.scope
         place = h & mask
         while True:
-            slot = np.int64(index[place]) - 1
+            entry = np.int64(index[place])
+            slot = slot_of(entry)
             if slot < 0:
                 slot = _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope)
-                index[place] = slot + 1
+                index[place] = h << 32 | (slot + 1)
                 break
-            t = tuples[slot]
-            if t.a_lo == a_lo and t.b_lo == b_lo and (np.int64(t.a_port) << 16 | np.int64(t.b_port)) == ports:
-                if t.a_hi == a_hi and t.b_hi == b_hi and t.scope == scope:
-                    break
+            if entry >> 32 == h:
+                t = tuples[slot]
+                if t.a_lo == a_lo and t.b_lo == b_lo and (np.int64(t.a_port) << 16 | np.int64(t.b_port)) == ports:
+                    if t.a_hi == a_hi and t.b_hi == b_hi and t.scope == scope:
+                        break
             place = (place + 1) & mask
         tuples[slot].batch = regs[BATCH]
         batch[i].slot = slot
@@ -191,27 +197,29 @@ def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no
 def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
     """Give back the slots of ``released``, each named once, that have not been met after batch number ``batch``."""
     tuples, index, regs = state.tuples, state.index, state.regs
+    mask = index.size - 1
     for i in range(released.size):
         slot = np.int64(released[i])
-        if i + NEAR < released.size:
-            prefetch(tuples, np.int64(released[i + NEAR]))
+        if i + FAR < released.size:
+            prefetch(tuples, np.int64(released[i + FAR]))
+            prefetch(index, hash_of_slot(tuples, np.int64(released[i + NEAR]), regs[SEED]) & mask)
         if np.int64(tuples[slot].batch) <= batch:
-            _remove(tuples, index, slot, regs[SEED])
+            _remove(index, slot, hash_of_slot(tuples, slot, regs[SEED]))
             tuples[slot].a_hi = regs[FREE_HEAD]
             regs[FREE_HEAD] = slot
             regs[FREE] += 1
 
 
 @kernel
-def _remove(tuples, index, slot, seed):  # type: ignore[no-untyped-def]
+def _remove(index, slot, h):  # type: ignore[no-untyped-def]
     """Take a slot out of the index and close the gap: later entries of the run move back towards their hash."""
     mask = index.size - 1
-    hole = hash_of_slot(tuples, slot, seed) & mask
-    while index[hole] != slot + 1:
+    hole = h & mask
+    while slot_of(np.int64(index[hole])) != slot:
         hole = (hole + 1) & mask
     place = (hole + 1) & mask
     while index[place] != 0:
-        home = hash_of_slot(tuples, np.int64(index[place]) - 1, seed) & mask
+        home = (np.int64(index[place]) >> 32) & mask
         if ((place - home) & mask) >= ((place - hole) & mask):
             index[hole] = index[place]
             hole = place
@@ -220,13 +228,13 @@ def _remove(tuples, index, slot, seed):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def rehash(tuples, index, old_index, seed):  # type: ignore[no-untyped-def]
-    """Enter every slot of ``old_index`` into the empty ``index``."""
+def rehash(index, old_index):  # type: ignore[no-untyped-def]
+    """Enter every entry of ``old_index`` into the empty ``index``."""
     mask = index.size - 1
     for i in range(old_index.size):
         entry = np.int64(old_index[i])
         if entry:
-            place = hash_of_slot(tuples, entry - 1, seed) & mask
+            place = (entry >> 32) & mask
             while index[place] != 0:
                 place = (place + 1) & mask
             index[place] = entry
@@ -243,7 +251,7 @@ class FlowTable:
         self._release = load(release_slots, compiled=compiled)
         self._rehash = load(rehash, compiled=compiled)
         self._pool = Pool(TUPLE, 1 << 12)
-        self._index = np.zeros(1 << 13, np.int32)
+        self._index = np.zeros(1 << 13, np.int64)
         self._hashes = np.zeros(MOST, np.int64)
         self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
         self.still = threading.Lock()
@@ -286,11 +294,11 @@ class FlowTable:
         if int(self.regs[USED]) + new > self._pool.capacity:
             with self.still:
                 self._pool.reserve(int(self.regs[USED]) + new)
-        wanted = 2 * (self.live + new)
+        wanted = (self.live + new) * 3 // 2
         if self._index.size < wanted:
             size = self._index.size
             while size < wanted:
                 size *= 2
-            index = np.zeros(size, np.int32)
-            self._rehash(self._pool.records, index, self._index, int(self.regs[SEED]))
+            index = np.zeros(size, np.int64)
+            self._rehash(index, self._index)
             self._index = index

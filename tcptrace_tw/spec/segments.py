@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcptrace_tw.jit import native
-from tcptrace_tw.native import item_at
+from tcptrace_tw.native import item_at, prefetch_item
 from tcptrace_tw.spec.columns import SEGMENTS
 
 LINE = 64
@@ -47,6 +47,11 @@ def allocate(size: int) -> Segments:
 def segment_at(batch: Any, i: Any) -> Any:
     """Segment ``i`` of a batch, to be read."""
     return Segment._make(batch[i].item())
+
+
+@native(prefetch_item)
+def prefetch(array: Any, i: Any) -> None:
+    """Soon ``array[i]`` will be asked for."""
 
 
 TUPLE = np.dtype(

@@ -74,11 +74,11 @@ def prefetch_head(st: Any, slot: Any) -> None:
 
 
 _LINES = tuple(range(0, TCB.itemsize, 64))
-_PAIR = (0, 64, TCB.itemsize, TCB.itemsize + 64)
-"""The first two cache lines of each of two endpoints."""
+_PAIR = (0, 64, 128, TCB.itemsize, TCB.itemsize + 64, TCB.itemsize + 128)
+"""The first three cache lines of each of two endpoints."""
 
 
-@native(prefetch((("conns", CONNECTION.itemsize, (0,)), ("tcbs", 2 * TCB.itemsize, _PAIR))))
+@native(prefetch((("conns", CONNECTION.itemsize, (0, 64)), ("tcbs", 2 * TCB.itemsize, _PAIR))))
 def prefetch_incarnation(st: Any, c: Any) -> None:
     """Soon incarnation ``c`` and its endpoints will be asked for."""
 

@@ -104,6 +104,7 @@ def forget_oldest(st):  # type: ignore[no-untyped-def]
     now = st.regs[NOW]
     if c < 0 or now < np.int64(conn_at(st, c).due):
         return
+    look_ahead(st, np.int64(conn_at(st, c).queue_next))
     if is_forgotten(st, c):
         retire(st, c)
         return

@@ -21,7 +21,7 @@ import numpy as np
 
 from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.spec.segments import segment_at
+from tcptrace_tw.spec.segments import prefetch, segment_at
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     RCV_ACK_OF_SYN,
@@ -156,7 +156,7 @@ def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
         row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
 
 
-FAR, NEAR = 24, 12
+FARTHEST, FAR, NEAR = 64, 24, 12
 """How many segments ahead the records of the incarnation are asked for, in two steps: memory is slow, not the steps."""
 
 
@@ -164,6 +164,7 @@ FAR, NEAR = 24, 12
 def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
     """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
     if i + FAR < size:
+        prefetch(batch, min(i + FARTHEST, size - 1))
         prefetch_head(st, np.int64(segment_at(batch, i + FAR).slot))
         near = segment_at(batch, i + NEAR)
         prefetch_seen(st, np.int64(near.print) & PLACE_MASK)

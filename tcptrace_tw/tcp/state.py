@@ -19,7 +19,7 @@ PENDING = 3
 
 def in_lines(fields: list[tuple[Any, ...]]) -> np.dtype[Any]:
     """A record that fills whole cache lines of 64 bytes."""
-    plain = np.dtype(fields)
+    plain = np.dtype(fields, align=True)
     names = list(plain.names or ())
     places = [plain.fields[name] for name in names] if plain.fields else []
     lines = -(-plain.itemsize // 64)
@@ -108,13 +108,13 @@ TCB = in_lines(
         ("fin_repeat_frame", "i8"),
         ("fin_seq", "u4"),
         ("first_tsval", "u4"),  # of its SYN
-        ("retransmits", "u4"),
-        ("zero_windows", "u4"),
-        ("stale_segments", "u4"),
         ("syn_repeats", "u2"),
         ("fin_repeats", "u2"),
         ("pending_event", "u1", PENDING),
         ("pending_from", "u1", PENDING),
+        ("retransmits", "u4"),
+        ("zero_windows", "u4"),
+        ("stale_segments", "u4"),
     ]
 )
 
