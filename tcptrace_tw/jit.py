@@ -11,7 +11,10 @@ import contextlib
 import dis
 import functools
 import hashlib
+import importlib.util
 import os
+import platform
+import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,21 +105,31 @@ def _digest() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for version in _versions():
-        digest.update(version.encode())
+        digest.update(version)
     for source in sorted(package.rglob("*.py")):
         if source.parent.name not in ("cli", "report", "rules"):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _versions() -> Iterator[str]:
-    import platform
+def _versions() -> Iterator[bytes]:
+    """What else decides what the machine code looks like."""
+    yield sys.version.encode()
+    yield platform.machine().encode()
+    for package in ("numba", "llvmlite", "numpy"):
+        yield _version(package)
+
+
+def _version(package: str) -> bytes:
+    """The file that says it; ``importlib.metadata`` takes longer to import than a small capture to read."""
+    spec = importlib.util.find_spec(package)
+    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
+    for name in ("_version.py", "version.py"):
+        with contextlib.suppress(OSError):
+            return (folder / name).read_bytes()
     from importlib.metadata import version
 
-    yield platform.python_version()
-    yield platform.machine()
-    for name in ("numba", "llvmlite", "numpy"):
-        yield version(name)
+    return version(package).encode()
 
 
 def _twin(function: Callable[..., Any], *, is_entry: bool) -> Any:

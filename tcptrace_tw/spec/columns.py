@@ -5,6 +5,7 @@ A kernel writes rows as numpy records (``Table.dtype``). An address takes two in
 that stands for null in a record: -1 for ids, frames, times and ``_ns``; 255 for words.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -53,9 +54,7 @@ class Table(NamedTuple):
     @property
     def dtype(self) -> np.dtype:
         """The record of one kernel row, packed with the widest fields first so that all are aligned."""
-        fields = [f for c in self.columns for f in c.fields]
-        fields.sort(key=lambda f: -int(f[1][1]))
-        return np.dtype(fields, align=True)
+        return _record(self.columns)
 
     def column(self, name: str) -> Column:
         """The column called ``name``; ``KeyError`` if there is none."""
@@ -63,6 +62,13 @@ class Table(NamedTuple):
             if c.name == name:
                 return c
         raise KeyError(name)
+
+
+@cache
+def _record(columns: tuple[Column, ...]) -> np.dtype:
+    fields = [f for c in columns for f in c.fields]
+    fields.sort(key=lambda f: -int(f[1][1]))
+    return np.dtype(fields, align=True)
 
 
 def _id(name: str, doc: str, null: bool = False) -> Column:
