@@ -34,7 +34,7 @@ def group(columns: list[Ints]) -> tuple[Ints, Ints]:
 class Groups:
     """Gives every distinct row of integers a number that lasts, from 0; the first of all when there are ``most``.
 
-    Most rows are known already and are found by one look into a table; the others are told apart by ``group``.
+    Most rows are known already and are found by a look into one of two tables; the others are told apart by ``group``.
     """
 
     def __init__(self, most: int) -> None:
@@ -42,29 +42,38 @@ class Groups:
         """The distinct rows, by number."""
         self._most = most
         self._numbers: dict[tuple[int, ...], int] = {}
-        self._table = np.full(1 << _BITS, -1, np.int64)
+        self._tables = tuple((multiplier, np.full(1 << _BITS, -1, np.int64)) for multiplier in _MULTIPLIERS[:2])
         self._known: Ints = np.zeros((0, 0), np.int64)
 
     def number(self, columns: list[Ints]) -> Ints:
         """The number of each row; ``columns`` are int64 and contiguous."""
-        slots = _slots(columns, _MULTIPLIERS[0])
-        numbers = self._table[slots]
-        agrees = numbers >= 0
-        for column, known in zip(columns, self._known, strict=False):
-            agrees &= known[numbers] == column
-        left = np.flatnonzero(~agrees)
-        if left.size:
-            numbers[left] = self._enter([column[left] for column in columns], slots[left])
+        numbers = np.zeros(columns[0].size, np.int64)
+        left = np.arange(columns[0].size)
+        for multiplier, table in self._tables:
+            part = columns if left.size == numbers.size else [column[left] for column in columns]
+            found = table[_slots(part, multiplier)]
+            agrees = found >= 0
+            for column, known in zip(part, self._known, strict=False):
+                agrees &= known[found] == column
+            numbers[left] = found
+            left = left[~agrees]
+            if not left.size:
+                return numbers
+        numbers[left] = self._enter([column[left] for column in columns])
         return numbers
 
-    def _enter(self, columns: list[Ints], slots: Ints) -> Ints:
+    def _enter(self, columns: list[Ints]) -> Ints:
         groups, leaders = group(columns)
+        columns = [column[leaders] for column in columns]
         before = len(self.rows)
-        keys = zip(*(column[leaders].tolist() for column in columns), strict=True)
-        numbers = np.array([self._number(key) for key in keys], np.int64)
+        numbers = np.array([self._number(key) for key in zip(*(c.tolist() for c in columns), strict=True)], np.int64)
         self._keep(np.array(self.rows[before:], np.int64).reshape(-1, len(columns)).T, before)
-        free = self._table[slots[leaders]] < 0
-        self._table[slots[leaders][free]] = numbers[free]
+        left = np.ones(numbers.size, bool)
+        for multiplier, table in self._tables:
+            slots = _slots(columns, multiplier)
+            free = left & (table[slots] < 0)
+            table[slots[free]] = numbers[free]
+            left &= table[slots] != numbers
         return numbers[groups]
 
     def _keep(self, columns: Ints, before: int) -> None:
@@ -99,11 +108,16 @@ def _settle(columns: list[Ints], left: Ints, standing: Ints, multiplier: int) ->
 
 
 def _slots(columns: list[Ints], multiplier: int) -> Ints:
-    mixed = np.zeros(columns[0].size, np.uint64)
-    for column in columns:
-        mixed = (mixed ^ column.view(np.uint64)) * np.uint64(multiplier)
-        mixed ^= mixed >> np.uint64(29)
-    return (mixed * np.uint64(multiplier) >> np.uint64(64 - _BITS)).astype(np.int64)
+    """A place for each row: a polynomial in the multiplier, of which the upper bits are the better mixed ones."""
+    factor = np.uint64(multiplier)
+    mixed = columns[0].view(np.uint64) * factor
+    for column in columns[1:]:
+        mixed += column.view(np.uint64)
+        mixed *= factor
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= factor
+    mixed >>= np.uint64(64 - _BITS)
+    return mixed.view(np.int64)
 
 
 def _sort_out(columns: list[Ints], left: Ints, standing: Ints) -> None:

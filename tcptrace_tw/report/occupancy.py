@@ -70,7 +70,7 @@ class Occupancy:
         self._pools = Groups(_MOST_POOLS)  # too many to tell apart: the first one takes the rest
         self._pool_spans = np.zeros(0, np.int64)
         self._pool_ns = np.zeros(0, np.float64)
-        self._pool_first, self._pool_last = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._pool_last, self._pool_minus_first = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def add(self, rows: NDArray[Any]) -> None:
         """Take rows of ``time_wait``."""
@@ -83,8 +83,8 @@ class Occupancy:
         size = self._pool_spans.size
         self._pool_spans += np.bincount(pool, minlength=size)
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
-        np.minimum.at(self._pool_first, pool, start)
-        np.maximum.at(self._pool_last, pool, start)
+        _raise_to(self._pool_last, pool, start)
+        _raise_to(self._pool_minus_first, pool, -start)
         pool, over = pool << _POOL_SHIFT, end[ended]
         self._starts.add(pool, start)
         self._ends.add(pool[ended], over)
@@ -126,7 +126,7 @@ class Occupancy:
             int(self._pool_spans[number]),
             peak,
             round(float(self._pool_ns[number]) / 1e9, 3),
-            Time(int(self._pool_first[number])),
+            Time(-int(self._pool_minus_first[number])),
             Time(int(self._pool_last[number])),
         )
 
@@ -153,8 +153,9 @@ class Occupancy:
         if more:
             self._pool_spans = np.concatenate((self._pool_spans, np.zeros(more, np.int64)))
             self._pool_ns = np.concatenate((self._pool_ns, np.zeros(more)))
-            self._pool_first = np.concatenate((self._pool_first, np.full(more, np.iinfo(np.int64).max)))
-            self._pool_last = np.concatenate((self._pool_last, np.zeros(more, np.int64)))
+            lowest = np.full(more, -np.iinfo(np.int64).max)
+            self._pool_last = np.concatenate((self._pool_last, lowest))
+            self._pool_minus_first = np.concatenate((self._pool_minus_first, lowest))
 
 
 class _Steps:
@@ -183,9 +184,16 @@ class _Steps:
                 order = np.argsort(keys, kind="stable")
                 keys, counts = _runs(keys[order], np.concatenate((self.counts, counts))[order])
             self.keys, self.counts = keys, counts
-        while self.keys.size > _LIMIT:
-            self.coarsen(self._shift + 1)
+        if self.keys.size > _LIMIT:
+            self.coarsen(self._shift + self._digits_too_many())
         return self._shift
+
+    def _digits_too_many(self) -> int:
+        """How many binary digits the bins must lose until there are few enough of them."""
+        differ, digits = self.keys[1:] ^ self.keys[:-1], 0
+        while np.count_nonzero(differ >> digits) + 1 > _LIMIT:
+            digits += 1
+        return digits
 
     def coarsen(self, shift: int) -> None:
         """Widen the bins to ``2 ** shift`` ns."""
@@ -193,6 +201,13 @@ class _Steps:
             bins = (self.keys & _TIME_MASK) >> (shift - self._shift)
             self.keys, self.counts = _runs(self.keys & ~_TIME_MASK | bins, self.counts)
         self._shift = max(shift, self._shift)
+
+
+def _raise_to(highest: Ints, numbers: Ints, values: Ints) -> None:
+    """Make ``highest`` of these numbers at least so high."""
+    above = np.flatnonzero(values > highest[numbers])
+    rising = above[np.argsort(values[above])]
+    highest[numbers[rising]] = values[rising]  # of several for one number the last one stays
 
 
 def _merged(starts: _Steps, ends: _Steps) -> tuple[Ints, Ints, int]:

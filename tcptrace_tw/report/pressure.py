@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.measure.census import KNOWN_RANGES
 from tcptrace_tw.report.occupancy import Pool
-from tcptrace_tw.report.text import endpoint_text, ip_text
+from tcptrace_tw.report.text import endpoint_text, ip_halves, ip_text
 
 _LEAST_SPANS, _LEAST_SECONDS = 20, 1.0
 """Fewer TIME-WAITs, or in less time, make no pace."""
@@ -58,6 +58,7 @@ class PortUse:
 def uses(rows: NDArray[Any], pools: Iterable[Pool], two_msl_s: float, most: int) -> tuple[PortUse, ...]:
     """Those of the clients in ``pools``, the fullest range first; ``rows`` are rows of ``ports``."""
     found = {(pool.ip, pool.service): pool for pool in pools if pool.role == "client"}
+    rows = rows[np.isin(rows["ip_lo"], [ip_halves(ip)[1] for ip, _ in found])]  # there may be very many others
     best = rows[np.argsort(-rows["most_used"].astype(np.int64), kind="stable")]
     taken = []
     for row in best:

@@ -142,9 +142,11 @@ class _Tally:
         if len(self.examples) == _EXAMPLES and grade.max() < self.examples[-1][0]:
             return
         ids = finding_ids(findings)
-        for i in _best(ids, grade).tolist():
-            if len(self.examples) == _EXAMPLES and (-grade[i], ids[i]) > _order(self.examples[-1]):
-                break
+        places = np.arange(ids.size)
+        if len(self.examples) == _EXAMPLES:
+            last_grade, last = self.examples[-1]
+            places = np.flatnonzero((grade > last_grade) | (grade == last_grade) & (ids <= last.finding_id))
+        for i in places[_best(ids[places], grade[places])].tolist():
             self.examples.append((int(grade[i]), finding(findings, i, several_files)))
             self.examples.sort(key=_order)
             del self.examples[_EXAMPLES:]
@@ -201,6 +203,8 @@ def _order(example: tuple[int, Finding]) -> tuple[int, int]:
 def _best(ids: NDArray[np.int64], grade: NDArray[np.int64]) -> NDArray[np.int64]:
     """The places of the best findings, best first."""
     most = min(_EXAMPLES, grade.size)
+    if not most:
+        return np.zeros(0, np.int64)
     bar = np.partition(grade, -most)[-most]
     highest = np.flatnonzero(grade >= bar)
     return highest[np.lexsort((ids[highest], -grade[highest]))[:_EXAMPLES]]

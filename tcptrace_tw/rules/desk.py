@@ -114,26 +114,25 @@ def apply(rule: Rule, rows: Any) -> Findings | None:
         return None
     hits = rows if mask.all() else rows[mask]
     severity, confidence = grade(rule, hits)
-    key = hits[rule.key]
-    if key.size == 1:
-        return Findings(rule, hits, severity, confidence, np.ones(1, np.int64))
+    key = np.ascontiguousarray(hits[rule.key])
     # The rows of a connection leave together, so equal keys are neighbours.
-    first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    is_new = key[1:] != key[:-1]
+    if is_new.all():
+        return Findings(rule, hits, severity, confidence, np.ones(key.size, np.int64))
+    first = np.flatnonzero(np.concatenate(([True], is_new)))
     count = np.diff(np.append(first, key.size))
-    if first.size != key.size:
-        # Of equals the earliest stands for all.
-        worst = np.lexsort(
-            (
-                hits[rule.frames[-1]] if rule.frames else key,
-                hits[rule.time],
-                -confidence.astype(np.int8),
-                -severity.astype(np.int8),
-                np.repeat(np.arange(first.size), count),
-            )
+    # Of equals the earliest stands for all.
+    worst = np.lexsort(
+        (
+            hits[rule.frames[-1]] if rule.frames else key,
+            hits[rule.time],
+            -confidence.astype(np.int8),
+            -severity.astype(np.int8),
+            np.repeat(np.arange(first.size), count),
         )
-        lead = worst[first]
-        hits, severity, confidence = hits[lead], severity[lead], confidence[lead]
-    return Findings(rule, hits, severity, confidence, count)
+    )
+    lead = worst[first]
+    return Findings(rule, hits[lead], severity[lead], confidence[lead], count)
 
 
 def grade(rule: Rule, rows: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -142,6 +141,6 @@ def grade(rule: Rule, rows: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     confidence = np.zeros(rows.size, np.uint8)
     for step in reversed(rule.grades):
         hit = step.when(rows)
-        severity[hit] = step.severity
-        confidence[hit] = step.confidence
+        np.copyto(severity, step.severity, where=hit)
+        np.copyto(confidence, step.confidence, where=hit)
     return severity, confidence

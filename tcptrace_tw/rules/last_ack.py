@@ -44,8 +44,10 @@ def syn_reset_in_last_ack(reuses: Rows) -> Mask:
 
 def last_ack_lost(connections: Rows) -> Mask:
     """LA004."""
-    one = (connections.active_closer != BOTH) & (connections.active_closer != NONE)
-    return one & (connections.fin_repeat_frame >= 0)
+    repeated = connections.fin_repeat_frame >= 0
+    if not repeated.any():  # as in most chunks
+        return repeated
+    return repeated & (connections.active_closer != BOTH) & (connections.active_closer != NONE)
 
 
 def rst_on_last_ack(resets: Rows) -> Mask:
