@@ -87,10 +87,11 @@ def set_number(field: str, bits: int, size: int) -> Callable[[], Any]:
 
 
 def prefetch_item() -> Any:
-    """How numba asks for an element of an array ahead of time: the cache line in which it begins."""
+    """How numba asks for an element of an array ahead of time: a cache line for every 64 bytes of it."""
     from llvmlite import ir
     from numba import types as numba_types
     from numba.extending import intrinsic
+    from numba.np.numpy_support import as_dtype
 
     def typed(typingctx: Any, array: Any, index: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -99,7 +100,9 @@ def prefetch_item() -> Any:
             kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
             ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
             place = builder.add(builder.ptrtoint(view.data, ir.IntType(64)), builder.mul(args[1], view.itemsize))
-            builder.call(ask, [builder.inttoptr(place, byte), flag(0), flag(3), flag(1)])
+            for line in range(0, as_dtype(array.dtype).itemsize, 64):
+                at = builder.inttoptr(builder.add(place, ir.IntType(64)(line)), byte)
+                builder.call(ask, [at, flag(0), flag(3), flag(1)])
             return context.get_dummy_value()
 
         return numba_types.void(array, numba_types.int64), code

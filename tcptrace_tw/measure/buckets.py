@@ -16,7 +16,7 @@ from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK, prefetch
 KEY_BITS = 20
 KEY_MASK = (1 << KEY_BITS) - 1
 
-USED, SHIFT, WIDTH = range(3)
+USED, SHIFT = range(2)
 
 NEIGHBOURS = 16
 """Neighbours among the keys are neighbours in the index: one cache line of it serves so many of them."""
@@ -34,22 +34,19 @@ class BucketTable(NamedTuple):
     """``entries`` in the order in which they came; ``index``: open addressing, 0 or entry + 1 and a mark above it.
 
     Each entry begins with ``word``, which is ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` ticks of
-    the owner's clock. ``blank``: one entry of zeros. ``lines``: the entries as words, ``regs[WIDTH]`` each.
+    the owner's clock. ``blank``: one entry of zeros.
     """
 
     index: NDArray[np.int32]  # type: ignore[assignment]
     entries: Any
     blank: Any
-    lines: Ints
     regs: Ints
 
 
 def bucket_table(entry: np.dtype[Any], most: int) -> BucketTable:
     """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
-    entries = np.zeros(most, entry)
-    records, blank = entries.view(np.recarray), np.zeros(1, entry).view(np.recarray)
-    regs = np.array([0, 0, entry.itemsize // 8])
-    return BucketTable(np.zeros(2 * most, np.int32), records, blank, entries.view(np.int64), regs)
+    entries, blank = np.zeros(most, entry).view(np.recarray), np.zeros(1, entry).view(np.recarray)
+    return BucketTable(np.zeros(2 * most, np.int32), entries, blank, np.zeros(2, np.int64))
 
 
 @inlined
@@ -110,12 +107,10 @@ def ask_place(table, key, tick):  # type: ignore[no-untyped-def]
 @inlined
 def ask_entry(table, seat):  # type: ignore[no-untyped-def]
     """Very soon the entry will be asked for that has this seat, or the one after it."""
-    place, width = seat & SEAT_MASK, table.regs[WIDTH]
+    place = seat & SEAT_MASK
     if np.int64(table.index[place]) >> NUMBER_BITS != seat >> SEAT_BITS:
         place = next_place(table, place)
-    line = max(number_in(table, place), np.int64(0)) * width
-    prefetch(table.lines, line)
-    prefetch(table.lines, line + width - 1)
+    prefetch(table.entries, max(number_in(table, place), np.int64(0)))
 
 
 @inlined

@@ -150,6 +150,7 @@ def want_sources(rows, keys):  # type: ignore[no-untyped-def]
     """Put the sources of rows of ``connections`` down; returns how many. In ``keys.row`` is the row and the side."""
     count = 0
     for i in range(rows.size):
+        prefetch(rows, min(i + NEAR, rows.size - 1))
         r = rows[i]
         want(keys, count, i << 1, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, np.int64(r.resp_port))
         count += 1
@@ -231,6 +232,7 @@ def count_spans(rows, census):  # type: ignore[no-untyped-def]
 def want_holders(rows, keys):  # type: ignore[no-untyped-def]
     """Put the source of each row of ``time_wait`` down."""
     for i in range(rows.size):
+        prefetch(rows, min(i + NEAR, rows.size - 1))
         r = rows[i]
         port = np.int64(r.peer_port) if np.int64(r.holder) == ORIG else np.int64(0)
         want(keys, i, i, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, port)

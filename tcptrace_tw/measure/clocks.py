@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
 from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
-from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, want, wanted
+from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, prefetch, want, wanted
 from tcptrace_tw.measure.syns import (
     NARROWEST,
     SynTable,
     add_syns,
-    ask_pair,
     behind,
     by_pair_and_time,
     judge,
@@ -94,7 +93,7 @@ def take_syns(rows, tables):  # type: ignore[no-untyped-def]
         for i in range(count):
             if i + NEAR < count:
                 ask_entry(syns.table, tables.seats[i + NEAR])
-                ask_pair(syns, pairs.numbers[i + NEAR])
+                prefetch(syns.pairs, max(pairs.numbers[i + NEAR], np.int64(0)))
             number = pairs.numbers[i]
             if number >= 0:
                 r, pair, ignored = block[pairs.row[i] >> 1], syns.pairs[number], pairs.row[i] & 1

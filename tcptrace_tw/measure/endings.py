@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
-from tcptrace_tw.measure.keys import Keys, number_of
+from tcptrace_tw.measure.keys import NEAR, Keys, number_of, prefetch
 from tcptrace_tw.spec.words import ORIG, RESP
 
 MOST_ENDPOINTS = 1 << 17
@@ -50,6 +50,7 @@ class Endings:
 def count_closes(rows, keys, counts):  # type: ignore[no-untyped-def]
     """Take rows of ``connections``: one more close for each end that sent FIN."""
     for i in range(rows.size):
+        prefetch(rows, min(i + NEAR, rows.size - 1))
         r = rows[i]
         port = np.int64(r.resp_port)
         if r.orig_fin_frame >= 0:

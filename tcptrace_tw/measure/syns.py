@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.jit import kernel
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table
-from tcptrace_tw.measure.keys import prefetch
 
 NS = 1_000_000_000
 
@@ -35,8 +34,6 @@ PAIR = np.dtype(
 )  # fmt: skip
 """All SYNs of a pair, and the first and the last that was ignored; every SYN changes the fields up to ``ignored``."""
 
-PAIR_WORDS, CHANGED_WORDS = PAIR.itemsize // 8, 6
-
 ENTRY = np.dtype(
     [("word", "i8"), ("first_time", "i8"), ("high_time", "i8"), ("low_time", "i8"), ("first", "u4"), ("high", "u4"),
      ("low", "u4"), ("answered", "i4"), ("stale", "i4"), ("ignored", "i4"), ("ignored_begin", "i8"),
@@ -51,17 +48,15 @@ from ``ignored_begin`` to ``ignored_end``.
 
 
 class SynTable(NamedTuple):
-    """``table``: entries by pair and bucket; ``pairs`` by their numbers, ``lines``: the same as words."""
+    """``table``: entries by pair and bucket; ``pairs`` by their numbers."""
 
     table: BucketTable
     pairs: Any
-    lines: NDArray[np.int64]
 
 
 def syn_table(most_pairs: int, most: int = MOST_ENTRIES) -> SynTable:
     """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
-    pairs = np.zeros(most_pairs, PAIR)
-    return SynTable(bucket_table(ENTRY, most), pairs.view(np.recarray), pairs.view(np.int64))
+    return SynTable(bucket_table(ENTRY, most), np.zeros(most_pairs, PAIR).view(np.recarray))
 
 
 def by_pair_and_time(syns: SynTable) -> NDArray[np.int64]:
@@ -140,14 +135,6 @@ def add_ignored(entry, tsval, time):  # type: ignore[no-untyped-def]
         entry.ignored_high = tsval
     entry.ignored_begin = min(entry.ignored_begin, time)
     entry.ignored_end = max(entry.ignored_end, time)
-
-
-@inlined
-def ask_pair(syns, number):  # type: ignore[no-untyped-def]
-    """Soon a pair will be asked for."""
-    line = max(number, np.int64(0)) * PAIR_WORDS
-    prefetch(syns.lines, line)
-    prefetch(syns.lines, line + CHANGED_WORDS - 1)
 
 
 @kernel
