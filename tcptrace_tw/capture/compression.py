@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-PIECE_BYTES = 1 << 18
-"""Packed bytes handed to a decompressor at once."""
+PIECE_BYTES = 1 << 20
+"""Packed bytes handed to a decompressor at once: between two calls other threads may hold the interpreter."""
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 21
 """Most unpacked bytes that one call may give out: what bounds the memory when a few bytes unpack to gigabytes."""
 
 CAREFUL_BYTES = 64

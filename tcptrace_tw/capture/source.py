@@ -45,6 +45,7 @@ class Raw:
         self._file = file
         self._fileno = fileno
         self._ahead = b""
+        self._room = bytearray()
 
     def peek(self, size: int) -> bytes:
         """The next bytes without taking them; fewer than ``size`` only at the end."""
@@ -82,9 +83,11 @@ class Raw:
         self._file.close()
 
     def _take(self, size: int) -> bytes:
-        buffer = bytearray(size)
-        count = self._file.readinto(buffer) or 0
-        return bytes(memoryview(buffer)[:count])
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        room = memoryview(self._room)
+        count = self._file.readinto(room[:size]) or 0
+        return bytes(room[:count])
 
     def _is_ready(self) -> bool:
         """Whether another read would return at once: always for a file, if the system can tell for a pipe."""
