@@ -69,6 +69,11 @@ def load(function: Function, *, compiled: bool) -> Function:
     return _twin(function, is_entry=True) if compiled else function
 
 
+def is_in_use() -> bool:
+    """Whether this process has handed out compiled kernels: what works behind them may use them, too."""
+    return bool(_TWINS)
+
+
 def use_cache(folder: Path | None) -> None:
     """Keep machine code in ``folder`` from now on; ``None`` keeps it in memory only.
 

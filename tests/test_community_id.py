@@ -1,4 +1,7 @@
-"""Community ID v1: the published vectors for TCP, and the reference package over many tuples."""
+"""Community ID v1: the published vectors for TCP, and the reference package over many tuples.
+
+All hold for ids that are made one by one, and for those of the kernel, compiled and not.
+"""
 
 import ipaddress
 
@@ -8,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw.report.community_id import community_ids
+from tcptrace_tw import jit
+from tcptrace_tw.report.community_id import community_ids, ids_by_kernel, tuples_of
+from tcptrace_tw.spec.community_id import write_ids
 
 # The TCP lines of the baselines in github.com/corelight/community-id-spec, seed 0.
 VECTORS = (
@@ -17,7 +22,22 @@ VECTORS = (
 )
 
 
-def ids(tuples):
+def one_by_one(columns):
+    return community_ids(columns)
+
+
+def compiled(columns):
+    return ids_by_kernel(tuples_of(columns), compiled=True)
+
+
+def interpreted(columns):
+    return ids_by_kernel(tuples_of(columns), compiled=False)
+
+
+WAYS = pytest.mark.parametrize("way", [one_by_one, compiled, interpreted])
+
+
+def ids(tuples, way=one_by_one):
     columns = {f"{end}_{part}": [] for end in ("orig", "resp") for part in ("ip_hi", "ip_lo", "port")}
     for orig, orig_port, resp, resp_port in tuples:
         for end, address, port in (("orig", orig, orig_port), ("resp", resp, resp_port)):
@@ -26,16 +46,17 @@ def ids(tuples):
             columns[f"{end}_ip_hi"].append(signed(number >> 64))
             columns[f"{end}_ip_lo"].append(signed(number & (1 << 64) - 1))
             columns[f"{end}_port"].append(port)
-    return community_ids({name: np.array(values, np.int64) for name, values in columns.items()}).to_pylist()
+    return way({n: np.array(v, np.uint16 if "port" in n else np.int64) for n, v in columns.items()}).to_pylist()
 
 
 def signed(word):
     return word - (1 << 64) if word >> 63 else word
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=["one way", "the other way"])
-def test_a_published_vector(vector):
-    assert ids([vector[:4]]) == [vector[4]]
+@WAYS
+@pytest.mark.parametrize("vector", VECTORS, ids=["one direction", "the other direction"])
+def test_a_published_vector(vector, way):
+    assert ids([vector[:4]], way) == [vector[4]]
 
 
 PORTS = st.integers(0, 65535)
@@ -50,12 +71,20 @@ TUPLES = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(TUPLES, min_size=1, max_size=20))
-def test_the_reference_package_says_the_same(tuples):
+@WAYS
+@settings(max_examples=50, deadline=None)
+@given(tuples=st.lists(TUPLES, min_size=1, max_size=20))
+def test_the_reference_package_says_the_same(way, tuples):
     reference = communityid.CommunityID()
 
-    assert ids(tuples) == [reference.calc(communityid.FlowTuple.make_tcp(a, b, p, q)) for a, p, b, q in tuples]
+    assert ids(tuples, way) == [reference.calc(communityid.FlowTuple.make_tcp(a, b, p, q)) for a, p, b, q in tuples]
+
+
+def test_many_connections_get_the_ids_of_the_kernel():
+    jit.load(write_ids, compiled=True)
+    tuples = [("192.0.2.1", port, "198.51.100.7", 80) for port in range(2000)]
+
+    assert ids(tuples * 2) == ids(tuples) * 2
 
 
 @given(TUPLES)
