@@ -80,6 +80,13 @@ def test_the_reference_package_says_the_same(way, tuples):
     assert ids(tuples, way) == [reference.calc(communityid.FlowTuple.make_tcp(a, b, p, q)) for a, p, b, q in tuples]
 
 
+@WAYS
+def test_between_ipv4_and_ipv6_both_addresses_have_16_bytes(way):
+    each = ("10.9.8.7", 8, "2001::ffff:a01:205", 48620)
+
+    assert ids([each, (*each[2:], *each[:2])], way) == ["1:UTOQGhQYjFc1uHzkh9ELpu1fVGo="] * 2
+
+
 def test_many_connections_get_the_ids_of_the_kernel():
     jit.load(write_ids, compiled=True)
     tuples = [("192.0.2.1", port, "198.51.100.7", 80) for port in range(2000)]

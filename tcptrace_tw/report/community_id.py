@@ -12,6 +12,7 @@ from tcptrace_tw import jit
 from tcptrace_tw.report.buffers import strings
 from tcptrace_tw.spec.community_id import LENGTH, MAPPED, TCP, Tuples, desk, write_ids
 
+_IPV4 = MAPPED.to_bytes(12, "big")
 _FEW = 2000
 """So many are hashed one by one before a kernel has been loaded."""
 
@@ -39,12 +40,13 @@ def ids_by_kernel(tuples: Tuples, *, compiled: bool) -> pa.StringArray:
 
 
 def _text(*row: int) -> str:
-    first, second = sorted((_octets(*row[:2]), row[2].to_bytes(2, "big")) for row in (row[:3], row[3:]))
+    ends = [(_octets(*end[:2]), end[2].to_bytes(2, "big")) for end in (row[:3], row[3:])]
+    if all(address.startswith(_IPV4) for address, _ in ends):
+        ends = [(address.removeprefix(_IPV4), port) for address, port in ends]
+    first, second = sorted(ends)
     message = bytes(2) + first[0] + second[0] + bytes((TCP, 0)) + first[1] + second[1]
     return "1:" + base64.b64encode(hashlib.sha1(message, usedforsecurity=False).digest()).decode()
 
 
 def _octets(hi: int, lo: int) -> bytes:
-    if hi == 0 and lo >> 32 == MAPPED:
-        return (lo & 0xFFFFFFFF).to_bytes(4, "big")
     return hi.to_bytes(8, "big", signed=True) + lo.to_bytes(8, "big", signed=True)

@@ -68,7 +68,7 @@ def put_tuple(tuples: Any, i: Any, words: Any, lane: Any) -> None:
     peer_hi, peer_lo, peer_port = tuples.resp_hi[i], tuples.resp_lo[i], np.int64(tuples.resp_port[i])
     if is_below(peer_hi, peer_lo, peer_port, hi, lo, port):
         hi, lo, port, peer_hi, peer_lo, peer_port = peer_hi, peer_lo, peer_port, hi, lo, port
-    if hi == 0 and (lo >> 32) == MAPPED:
+    if hi == 0 and (lo >> 32) == MAPPED and peer_hi == 0 and (peer_lo >> 32) == MAPPED:
         before = put_word(words, lane, 0, 0, lo)
         before = put_word(words, lane, 1, before, peer_lo)
         used = 2
