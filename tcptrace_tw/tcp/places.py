@@ -100,6 +100,11 @@ def prefetch_span(st: Any, s: Any) -> None:
     """Soon ``span_at(st, s)`` will be asked for."""
 
 
+@native(prefetch((("graves", 2, tuple(range(0, 320, 64))),)))
+def prefetch_grave(st: Any, at: Any) -> None:
+    """Soon the tombstone at unit ``at`` will be read."""
+
+
 @native(prefetch((("tuples", TUPLE.itemsize, (0, TUPLE.itemsize - 1)), ("heads", 4, (0,)))))
 def prefetch_tuple(st: Any, slot: Any) -> None:
     """Soon ``tuple_at(st, slot)`` and ``head_of(st, slot)`` will be asked for."""

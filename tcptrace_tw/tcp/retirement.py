@@ -13,6 +13,7 @@ from tcptrace_tw.tcp.oddities import write_oddities
 from tcptrace_tw.tcp.places import (
     conn_at,
     head_of,
+    prefetch_head,
     prefetch_span,
     prefetch_whole,
     set_head,
@@ -156,6 +157,7 @@ def look_ahead(st, c):  # type: ignore[no-untyped-def]
     """Ask for what the next burials need, ``c`` being the first: it lies far back, and memory is slow."""
     if c < 0:
         return
+    prefetch_head(st, np.int64(conn_at(st, c).slot))
     for k in range(2 * c, 2 * c + 2):
         prefetch_span(st, max(np.int64(tcb_at(st, k).span), 0))
     following = np.int64(conn_at(st, c).queue_next)

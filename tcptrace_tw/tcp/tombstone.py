@@ -26,6 +26,7 @@ from tcptrace_tw.tcp.places import (
     cause_at,
     conn_at,
     head_of,
+    prefetch_grave,
     prefetch_tuple,
     set_head,
     set_word,
@@ -189,6 +190,7 @@ def oldest(st):  # type: ignore[no-untyped-def]
             regs[GRAVES_OLDEST] = at
             if word_at(st, following) > 0:
                 prefetch_tuple(st, word_at(st, following) >> SLOT_AT)
+                prefetch_grave(st, following)
             return at
         if mark < 0:
             at = following
