@@ -1,7 +1,7 @@
 """A sliding window over the bytes of a capture: one buffer, filled again and again.
 
-Mapping the file instead was measured and is slower: the scan jumps from record to record, and each jump would miss the
-cache that the copy has just filled.
+Mapping the file instead was measured, twice, and is slower: the scan jumps from record to record, and each jump would
+miss the cache that the copy has just filled. A file that is cut while it is mapped would end the process, too.
 """
 
 from __future__ import annotations
