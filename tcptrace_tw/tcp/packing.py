@@ -2,8 +2,9 @@
 
 Every field is written as its distance from what it most likely is: a frame from the incarnation's first frame, RCV.NXT
 from the peer's SND.NXT. Nearly all distances are 0 or small, and take 0, 1, 2 or 4 units of 16 bits; two bits a field
-say how many. The table says what a field is measured from; a field that it does not name is measured from 0, or, by
-its name, from the first time or frame. The kernels are made from the tables, so a new field needs no line here.
+say how many, and one word says of eight fields that there is nothing to write. A table says what a field is measured
+from; a field that it does not name is measured from 0, or, by its name, from the first time or frame. Another says
+which fields stand together. The kernels are made from the tables, so a new field needs no line here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.tcp.places import set_unit, set_word, word_at  # noqa: F401 -- the kernels made here use them
-from tcptrace_tw.tcp.state import CONNECTION, PENDING_CAUSE, SPAN, TCB
+from tcptrace_tw.tcp.state import CONNECTION, FIN_SENT, PENDING_CAUSE, SPAN, TCB  # noqa: F401 -- so is FIN_SENT
 
 SIGN = 1 << 31
 
@@ -30,7 +31,7 @@ BASES = {
     "rcv_nxt": PEERS.format("snd_nxt"),
     "last_ack": "np.int64(record.rcv_nxt)",
     "last_seq": "np.int64(record.snd_nxt)",
-    "fin_seq": "np.int64(record.snd_nxt)",
+    "fin_seq": "np.int64(record.snd_nxt) * (np.int64(record.bits) & FIN_SENT != 0)",
     "last_tsval": PEERS.format("ts_recent"),
     "ts_recent": PEERS.format("last_tsval"),
     "ts_echoed": "np.int64(record.ts_recent)",
@@ -39,8 +40,24 @@ BASES = {
 }
 """Fields that are near another one. Those of 32 bits are numbers modulo 2**32."""
 
-FIRST = ("id", "first_time", "first_frame", "snd_nxt", "rcv_nxt", "last_tsval", "ts_recent", "pending")
-"""Fields that others are measured from come before them."""
+TOGETHER = {
+    "CONNECTION": (
+        ("id", "first_time", "first_frame", "tuple_id", "slot", "incarnation", "bits", "opened"),
+        ("established_time", "history_lo", "history_len", "history_hi", "completeness", "orig_is_b", "fin_ms"),
+        ("duplicates", "stale", "stale_rows", "reset", "reset_rows", "rst_frame", "oddity", "reuse", "old_syn_frame"),
+    ),
+    "TCB": (
+        ("snd_nxt", "rcv_nxt", "last_tsval", "ts_recent", "bits", "state", "pending", "history_seen"),
+        ("last_time", "last_frame", "segments", "last_flags", "window_max", "ttl", "mss_256", "wscale"),
+        ("iss", "first_tsval", "syn_frame", "last_seq", "snd_una", "last_ip_id", "ts_run", "rtt_us"),
+        ("payload_bytes", "payload_time", "last_len", "last_ack", "ts_echoed", "ts_echoed_s", "echo_frame",
+         "ts_recent_frame"),
+        ("fin_frame", "fin_seq", "fin_acked_time", "fin_acked_frame"),
+    ),
+    "SPAN": (("start", "start_frame", "fin_frame", "start_basis", "end", "end_frame", "end_reason", "answered_frame"),),
+    "PENDING_CAUSE": (),
+}  # fmt: skip
+"""Fields that come into use together, by eight: what others are measured from first, what nobody names last."""
 
 NOT_KEPT = {
     "CONNECTION": ("due", "previous", "queue_previous", "queue_next"),
@@ -61,8 +78,9 @@ class Field(NamedTuple):
 
 def fields(name: str, dtype: np.dtype[Any]) -> list[Field]:
     """The numbers of a record in the order in which they are packed."""
+    order = [each for group in TOGETHER[name] for each in group]
     kept = [each for each in dtype.names or () if each not in NOT_KEPT[name]]
-    kept.sort(key=lambda each: FIRST.index(each) if each in FIRST else len(FIRST))
+    kept.sort(key=lambda each: order.index(each) if each in order else len(order))
     return [field for each in kept for field in _fields(name, each, dtype[each])]
 
 
@@ -105,9 +123,7 @@ def around(x):  # type: ignore[no-untyped-def]
 @inlined
 def since(value, base):  # type: ignore[no-untyped-def]
     """A time or frame as its distance from ``base``, moved by one: 0 is "none" (-1)."""
-    if value < 0:
-        return np.int64(0)
-    return value - base + 1 if value >= base else value - base
+    return (value - base + (value >= base)) * (value >= 0)
 
 
 @inlined
@@ -142,34 +158,43 @@ def taken(st, at, bits):  # type: ignore[no-untyped-def]
 _HEAD = "{name}(st, record, peer, conn, is_second, pending, at)"
 
 
+EIGHT = 8
+"""Fields that one tag tells of."""
+
+
 def _packer(name: str, found: list[Field]) -> Callable[..., Any]:
     """A kernel that packs one record at unit ``at`` and returns the unit behind it."""
-    lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}", "    tag = 0"]
-    for j, field in enumerate(found):
-        lines += [
-            f"    d = {field.distance}",
-            "    bits = width(d)",
-            "    set_word(st, end, d)",
-            "    end += bits + (bits >> 1 & bits)",
-            f"    tag |= bits << {2 * (j % 8)}",
-        ]
-        if j % 8 == 7 or j == len(found) - 1:
-            lines += [f"    set_unit(st, at + {j // 8}, tag)", "    tag = 0"]
+    lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}"]
+    for g in range(tag_units(found)):
+        group = found[EIGHT * g : EIGHT * (g + 1)]
+        lines += [f"    d{j} = {field.distance}" for j, field in enumerate(group)]
+        lines += ["    tag = 0", f"    if {' | '.join(f'd{j}' for j in range(len(group)))}:"]
+        for j in range(len(group)):
+            lines += [
+                f"        bits = width(d{j})",
+                f"        set_word(st, end, d{j})",
+                "        end += bits + (bits >> 1 & bits)",
+                f"        tag |= bits << {2 * j}",
+            ]
+        lines.append(f"    set_unit(st, at + {g}, tag)")
     return _made(name, [*lines, "    return end"])
 
 
 def _unpacker(name: str, found: list[Field]) -> Callable[..., Any]:
     """The kernel that does the opposite."""
-    lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}", "    tag = 0"]
-    for j, field in enumerate(found):
-        if j % 8 == 0:
-            lines.append(f"    tag = word_at(st, at + {j // 8})")
-        lines += [
-            f"    bits = tag >> {2 * (j % 8)} & 3",
-            "    d = taken(st, end, bits)",
-            "    end += bits + (bits >> 1 & bits)",
-            f"    {field.place} = {field.value}",
-        ]
+    lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}"]
+    for g in range(tag_units(found)):
+        group = found[EIGHT * g : EIGHT * (g + 1)]
+        lines += [f"    tag = word_at(st, at + {g}) & 0xFFFF", "    if tag == 0:", "        d = np.int64(0)"]
+        lines += [f"        {field.place} = {field.value}" for field in group]
+        lines.append("    else:")
+        for j, field in enumerate(group):
+            lines += [
+                f"        bits = tag >> {2 * j} & 3",
+                "        d = taken(st, end, bits)",
+                "        end += bits + (bits >> 1 & bits)",
+                f"        {field.place} = {field.value}",
+            ]
     return _made(name, [*lines, "    return end"])
 
 
@@ -183,7 +208,7 @@ def _made(name: str, lines: list[str]) -> Callable[..., Any]:
 
 def tag_units(found: list[Field]) -> int:
     """Units that the widths of so many fields take."""
-    return -(-len(found) // 8)
+    return -(-len(found) // EIGHT)
 
 
 def most_units(found: list[Field]) -> int:
