@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report import buffers
+from tcptrace_tw.report import buffers, tables
 from tcptrace_tw.report.arrow import distinct, record_batch
 from tcptrace_tw.report.folder import Folder, read_manifest
 from tcptrace_tw.report.tables import ArrowSink, ParquetSink
@@ -78,6 +78,20 @@ def test_any_way_of_cutting_rows_gives_the_same_table():
         pieces.rows("connections", rows[i : i + 1])
 
     assert whole.finish({})["connections"].to_pylist() == pieces.finish({})["connections"].to_pylist()
+
+
+def test_memory_of_row_groups_is_used_again_only_when_they_are_written(tmp_path, monkeypatch):
+    rows = connections(50)
+    whole = ArrowSink()
+    whole.rows("connections", rows)
+    monkeypatch.setattr(tables, "ROW_GROUP_BYTES", 4 * rows.itemsize)
+    kept = ArrowSink()
+    kept.rows("connections", rows)
+    write(tmp_path / "out", {"connections": rows})
+
+    wanted = whole.finish({})["connections"].to_pylist()
+    assert kept.finish({})["connections"].to_pylist() == wanted
+    assert pq.read_table(tmp_path / "out" / "connections.parquet").to_pylist() == wanted
 
 
 @given(

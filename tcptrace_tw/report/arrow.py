@@ -27,9 +27,15 @@ Columns = dict[str, NDArray[Any]]
 class Gathered:
     """Rows of one table as columns, gathered chunk by chunk: numpy copies whole records field by field, too."""
 
-    def __init__(self, dtype: np.dtype[Any], room: int) -> None:
-        self._columns = {name: np.empty(room, dtype[name]) for name in dtype.names or ()}
+    def __init__(self, dtype: np.dtype[Any], room: int, block: NDArray[np.uint8] | None = None) -> None:
+        """``block`` is the memory of the columns, of ``bytes_of(dtype, room)``."""
+        block = np.empty(bytes_of(dtype, room), np.uint8) if block is None else block
+        self._columns: Columns = {}
         self._size, self._room = 0, room
+        begin = 0
+        for name in dtype.names or ():
+            self._columns[name] = block[begin : begin + room * dtype[name].itemsize].view(dtype[name])
+            begin += _whole_lines(room * dtype[name].itemsize)
 
     def take(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Take as many rows as there is room for; gives back the others."""
@@ -50,6 +56,15 @@ class Gathered:
     def columns(self) -> Columns:
         """What has been taken, field by field."""
         return {name: column[: self._size] for name, column in self._columns.items()}
+
+
+def bytes_of(dtype: np.dtype[Any], room: int) -> int:
+    """The memory of ``room`` records as columns, each of which begins a cache line."""
+    return sum(_whole_lines(room * dtype[name].itemsize) for name in dtype.names or ())
+
+
+def _whole_lines(size: int) -> int:
+    return -(-size // 64) * 64
 
 
 def record_batch(table: Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:

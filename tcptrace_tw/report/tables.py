@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.arrow import Gathered, batch_of
+from tcptrace_tw.memory import Buffers
+from tcptrace_tw.report.arrow import Gathered, batch_of, bytes_of
 from tcptrace_tw.report.behind import Behind
 from tcptrace_tw.report.fields import Fields
 from tcptrace_tw.report.findings import is_about, kept
@@ -47,6 +48,7 @@ class TableSink:
         self.several_files = several_files
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
+        self._blocks: dict[int, Buffers] = {}
         self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
 
     def write(self, table: Table, make: Make) -> None:
@@ -59,10 +61,17 @@ class TableSink:
         self.counts[table] += rows.size
         while rows.size:
             if table not in self._gathered:
-                self._gathered[table] = Gathered(BY_NAME[table].dtype, ROW_GROUP_BYTES // rows.itemsize)
+                self._gathered[table] = self._room_for(BY_NAME[table].dtype)
             rows = self._gathered[table].take(rows)
             if self._gathered[table].is_full:
                 self._flush_rows(table)
+
+    def _room_for(self, dtype: np.dtype[Any]) -> Gathered:
+        """Room for a row group, in memory that an earlier one has left, if there is any."""
+        room = ROW_GROUP_BYTES // dtype.itemsize
+        size = bytes_of(dtype, room)
+        blocks = self._blocks.setdefault(size, Buffers(np.dtype(np.uint8), size))
+        return Gathered(dtype, room, np.asarray(blocks.take()))
 
     def findings(self, findings: Findings) -> None:
         """Take what one rule says; findings of one rule are written together."""
