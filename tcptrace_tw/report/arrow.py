@@ -13,12 +13,13 @@ from tcptrace_tw.report.community_id import community_ids
 from tcptrace_tw.report.schema import HIDDEN, TIME, schema
 from tcptrace_tw.report.text import FRAME_MASK, MAPPED, ip_text
 from tcptrace_tw.spec import zeek
-from tcptrace_tw.spec.columns import FRAME_BITS, Column, Table
+from tcptrace_tw.spec.columns import FRAME_BITS, TABLES, Column, Table
 from tcptrace_tw.spec.scope import vlans_of
 from tcptrace_tw.spec.words import NULL_WORD, Vocabulary
 
 _OCTETS = strings([str(octet) for octet in range(256)])
 _DOT = scalar(".")
+_LINE = 64
 _BLOCK = 8192  # rows that stay in the second-level cache while their fields are taken apart
 
 Columns = dict[str, NDArray[Any]]
@@ -28,8 +29,8 @@ class Gathered:
     """Rows of one table as columns, gathered chunk by chunk: numpy copies whole records field by field, too."""
 
     def __init__(self, dtype: np.dtype[Any], room: int, block: NDArray[np.uint8] | None = None) -> None:
-        """``block`` is the memory of the columns, of ``bytes_of(dtype, room)``."""
-        block = np.empty(bytes_of(dtype, room), np.uint8) if block is None else block
+        """``block`` is the memory of the columns: that of the records, and ``most_padding()``."""
+        block = np.empty(room * dtype.itemsize + most_padding(), np.uint8) if block is None else block
         self._columns: Columns = {}
         self._size, self._room = 0, room
         begin = 0
@@ -58,13 +59,13 @@ class Gathered:
         return {name: column[: self._size] for name, column in self._columns.items()}
 
 
-def bytes_of(dtype: np.dtype[Any], room: int) -> int:
-    """The memory of ``room`` records as columns, each of which begins a cache line."""
-    return sum(_whole_lines(room * dtype[name].itemsize) for name in dtype.names or ())
+def most_padding() -> int:
+    """The most that the columns of any table are larger than its records: each begins a cache line."""
+    return _LINE * max(len(table.dtype.names or ()) for table in TABLES)
 
 
 def _whole_lines(size: int) -> int:
-    return -(-size // 64) * 64
+    return -(-size // _LINE) * _LINE
 
 
 def record_batch(table: Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.memory import Buffers
-from tcptrace_tw.report.arrow import Gathered, batch_of, bytes_of
+from tcptrace_tw.report.arrow import Gathered, batch_of, most_padding
 from tcptrace_tw.report.behind import Behind
 from tcptrace_tw.report.fields import Fields
 from tcptrace_tw.report.findings import is_about, kept
@@ -48,7 +48,7 @@ class TableSink:
         self.several_files = several_files
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
-        self._blocks: dict[int, Buffers] = {}
+        self._blocks = Buffers(np.dtype(np.uint8), ROW_GROUP_BYTES + most_padding())
         self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
 
     def write(self, table: Table, make: Make) -> None:
@@ -68,10 +68,7 @@ class TableSink:
 
     def _room_for(self, dtype: np.dtype[Any]) -> Gathered:
         """Room for a row group, in memory that an earlier one has left, if there is any."""
-        room = ROW_GROUP_BYTES // dtype.itemsize
-        size = bytes_of(dtype, room)
-        blocks = self._blocks.setdefault(size, Buffers(np.dtype(np.uint8), size))
-        return Gathered(dtype, room, np.asarray(blocks.take()))
+        return Gathered(dtype, ROW_GROUP_BYTES // dtype.itemsize, np.asarray(self._blocks.take()))
 
     def findings(self, findings: Findings) -> None:
         """Take what one rule says; findings of one rule are written together."""
