@@ -64,6 +64,17 @@ def native(make: Callable[[], Any]) -> Callable[[Function], Function]:
     return mark
 
 
+def made_when_needed(make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A kernel that ``make()`` writes when it is compiled or called interpreted; stored machine code does without."""
+    make_once = functools.cache(lambda: kernel(make()))
+
+    def stand_in(*arguments: Any) -> Any:
+        return make_once()(*arguments)
+
+    _NATIVES[stand_in] = lambda: _twin(make_once(), is_entry=False)
+    return stand_in
+
+
 def load(function: Function, *, compiled: bool) -> Function:
     """Return the kernel to call: the function itself, or its compiled twin."""
     return _twin(function, is_entry=True) if compiled else function

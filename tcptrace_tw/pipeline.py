@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +14,15 @@ from numpy.typing import NDArray
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.ahead import BUFFERS, read_ahead
-from tcptrace_tw.capture.export import copy_frames
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.moment import parse_span
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
-from tcptrace_tw.capture.select import Filter
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
 from tcptrace_tw.errors import CaptureError, UsageError
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.measure.overview import Overview
-from tcptrace_tw.report.ladder import Step
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
@@ -34,6 +31,10 @@ from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.spec.segments import Segments, segment_at
 from tcptrace_tw.spec.words import ORIG
 from tcptrace_tw.tcp.tracker import Tracker
+
+if TYPE_CHECKING:  # what a plain report does without is imported where it is used
+    from tcptrace_tw.capture.select import Filter
+    from tcptrace_tw.report.ladder import Step
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,8 @@ def export(
     captures: Sequence[str], settings: Settings, connections: Sequence[int], out: str, notice: Notice | None = None
 ) -> int:
     """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none."""
+    from tcptrace_tw.capture.export import copy_frames
+
     run = _Run(captures, settings, notice, transitions=False)
     picked: list[NDArray[np.int64]] = []
     seen: set[int] = set()
@@ -211,7 +214,7 @@ class _Run:
         self.facts = CaptureFacts(remarks=found.remarks)
         self._unreadable = 0
         self._files = found
-        self._filter = Filter(settings.filter) if settings.filter else None
+        self._filter = _filter(settings.filter) if settings.filter else None
         self._span = parse_span(settings.since, settings.until)
         self.compiled = engine.choose(found.files, notice)
         self._buffers = BUFFERS if self.compiled else 1
@@ -347,8 +350,16 @@ class _Run:
             facts.damage = str(error).removeprefix(f"{name}: ")
 
 
+def _filter(words: str) -> Filter:
+    from tcptrace_tw.capture.select import Filter
+
+    return Filter(words)
+
+
 def _step(segment: Any) -> Step:
     """A segment as a ladder shows it."""
+    from tcptrace_tw.report.ladder import Step
+
     has_ts = bool(segment.options & HAS_TS)
     is_orig = segment.side == ORIG
     return Step(

@@ -74,14 +74,15 @@ def report(
 
 
 def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
-    from tcptrace_tw.report.stored import stored_digest
-    from tcptrace_tw.report.summary import SummarySink
-
     folder = run.written_folder(captures)
     if folder is not None:
+        from tcptrace_tw.report.stored import stored_digest
+
         return stored_digest(folder, settings.select, settings.ignore)
+    from tcptrace_tw.report.summary import SummarySink
+
     sink = SummarySink(run.has_several_files(captures))
-    return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress))
+    return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.terminal"))
 
 
 def _write_page(html: str, digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:

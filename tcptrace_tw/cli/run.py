@@ -3,8 +3,10 @@
 import errno
 import functools
 import glob
+import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -114,13 +116,23 @@ def two_msl_s(seconds: float | None) -> float | None:
 
 
 def analyze(
-    captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]", quiet: bool, no_progress: bool
+    captures: Sequence[str],
+    settings: "Settings",
+    sinks: "Sequence[Sink]",
+    quiet: bool,
+    no_progress: bool,
+    wanted_later: str = "",
 ) -> "Summary":
-    """Read the captures once, with progress; say on stderr what is damaged."""
+    """Read the captures once, with progress; say on stderr what is damaged.
+
+    ``wanted_later`` is a module for what follows: it is imported while the captures are read.
+    """
     from tcptrace_tw import pipeline
     from tcptrace_tw.cli.progress import Progress
 
     use_disk_cache()
+    if wanted_later:
+        threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
     if not quiet:

@@ -10,11 +10,12 @@ which fields stand together. The kernels are made from the tables, so a new fiel
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.jit import inlined, made_when_needed
 from tcptrace_tw.tcp.places import set_unit, set_word, word_at  # noqa: F401 -- the kernels made here use them
 from tcptrace_tw.tcp.state import CONNECTION, FIN_SENT, PENDING_CAUSE, SPAN, TCB  # noqa: F401 -- so is FIN_SENT
 
@@ -201,9 +202,8 @@ def _unpacker(name: str, found: list[Field]) -> Callable[..., Any]:
 def _made(name: str, lines: list[str]) -> Callable[..., Any]:
     scope: dict[str, Any] = dict(globals())
     exec(compile("\n".join(lines), __file__, "exec"), scope)
-    function = scope[name]
-    function.__module__ = __name__
-    return kernel(function)
+    scope[name].__module__ = __name__
+    return scope[name]
 
 
 def tag_units(found: list[Field]) -> int:
@@ -221,10 +221,15 @@ TCB_FIELDS = fields("TCB", TCB)
 SPAN_FIELDS = fields("SPAN", SPAN)
 CAUSE_FIELDS = fields("PENDING_CAUSE", PENDING_CAUSE)
 
-pack_connection, unpack_connection = (make("connection", CONNECTION_FIELDS) for make in (_packer, _unpacker))
-pack_tcb, unpack_tcb = (make("tcb", TCB_FIELDS) for make in (_packer, _unpacker))
-pack_span, unpack_span = (make("span", SPAN_FIELDS) for make in (_packer, _unpacker))
-pack_cause, unpack_cause = (make("cause", CAUSE_FIELDS) for make in (_packer, _unpacker))
+
+def _both(name: str, found: list[Field]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return made_when_needed(partial(_packer, name, found)), made_when_needed(partial(_unpacker, name, found))
+
+
+pack_connection, unpack_connection = _both("connection", CONNECTION_FIELDS)
+pack_tcb, unpack_tcb = _both("tcb", TCB_FIELDS)
+pack_span, unpack_span = _both("span", SPAN_FIELDS)
+pack_cause, unpack_cause = _both("cause", CAUSE_FIELDS)
 
 MOST_UNITS = sum(
     count * most_units(found)
