@@ -116,9 +116,14 @@ def analyze(
         desk.caveats = known
         _hand_out(desk.state(table, rows), sinks)
 
-    for chunk in run.chunks(progress):
-        overview.see(chunk.table.name, chunk.rows)
-        pass_on(*chunk)
+    def measured() -> Generator[Chunk]:
+        for chunk in run.chunks(progress):
+            overview.see(chunk.table.name, chunk.rows)
+            yield chunk
+
+    with closing(read_ahead(measured()) if run.compiled else measured()) as chunks:
+        for chunk in chunks:
+            pass_on(*chunk)
     if run.facts.last_time is not None:
         for table, rows in overview.close(run.figures()):
             pass_on(table, rows, run.caveats())
@@ -201,7 +206,8 @@ class _Run:
     """One pass over the captures: capture, flow, tcp, in this order, batch by batch.
 
     Compiled kernels let other threads run. So one thread reads, decodes and hashes, the next one tracks, and whoever
-    asks for the rows looks at them meanwhile; each works at most two batches ahead. Interpreted kernels would only wait
+    asks for the rows looks at them meanwhile (``analyze`` in two: one measures, one judges); each works at most two
+    batches ahead. Interpreted kernels would only wait
     for each other: then all is done in turn.
     """
 
