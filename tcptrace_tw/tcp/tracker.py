@@ -207,7 +207,7 @@ class Tracker:
         pools["graves"].reserve(int(self.regs[s.GRAVES_USED]) + UNITS_EACH * new + 4 * BLOCK)
         self.regs[s.GRAVES_ROOM] = pools["graves"].capacity
         if self.heads.size < slots:
-            heads = np.full(slots * 3 // 2, -1, np.int32)
+            heads = np.full(slots, -1, np.int32)
             heads[: self.heads.size] = self.heads
             self.heads = heads
             self._heads_at = address_of(heads)
