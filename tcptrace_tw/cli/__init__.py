@@ -1,13 +1,19 @@
 """The command line: options to settings, errors to exit codes; no analysis."""
 
+import signal
+import sys
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; its exit code is that of the contract."""
-    from tcptrace_tw.cli.process import short_lived
+    try:
+        from tcptrace_tw.cli.process import short_lived
 
-    with short_lived():
-        from tcptrace_tw.cli.app import run
+        with short_lived():
+            from tcptrace_tw.cli.app import run
 
-        run()
+            run()
+    except KeyboardInterrupt:  # before there is a command to interrupt
+        sys.exit(128 + signal.SIGINT)
