@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
-from tcptrace_tw.capture.ahead import BUFFERS, read_ahead
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.moment import parse_span
@@ -22,6 +21,7 @@ from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
 from tcptrace_tw.errors import CaptureError, UsageError
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.lanes import BUFFERS, read_ahead
 from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel
-from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK, prefetch
+from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK
+from tcptrace_tw.spec.segments import prefetch
 
 KEY_BITS = 20
 KEY_MASK = (1 << KEY_BITS) - 1

@@ -24,13 +24,13 @@ from tcptrace_tw.measure.keys import (
     Wanted,
     number_keys,
     number_of,
-    prefetch,
     want,
     wanted,
 )
 from tcptrace_tw.measure.levels import Levels
 from tcptrace_tw.measure.series import NS, Series, put_step, take_steps
 from tcptrace_tw.spec.columns import HOLDERS, PORTS, Table
+from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BOTH, ORIG, RESP
 

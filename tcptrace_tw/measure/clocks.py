@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
 from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
-from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, prefetch, want, wanted
+from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, want, wanted
 from tcptrace_tw.measure.syns import (
     NARROWEST,
     SynTable,
@@ -25,6 +25,7 @@ from tcptrace_tw.measure.syns import (
     take_syn,
 )
 from tcptrace_tw.spec.columns import CLOCKS, Table
+from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.words import CLOSE_UNANSWERED
 
 MOST_PAIRS = 1 << 12

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
-from tcptrace_tw.measure.keys import NEAR, Keys, number_of, prefetch
+from tcptrace_tw.measure.keys import NEAR, Keys, number_of
+from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.words import ORIG, RESP
 
 MOST_ENDPOINTS = 1 << 17

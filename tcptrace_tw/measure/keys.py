@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel, load, native
-from tcptrace_tw.native import prefetch_item
+from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.spec.segments import prefetch
 
 WORDS = 5
 
@@ -53,11 +53,6 @@ class Wanted(NamedTuple):
 def wanted(most: int = 2 * BLOCK) -> Wanted:
     """Room for ``most`` keys."""
     return Wanted(np.zeros((most, WORDS), np.int64), *(np.zeros(most, np.int64) for _ in range(3)))
-
-
-@native(prefetch_item)
-def prefetch(array: Any, i: Any) -> None:
-    """Soon ``array[i]`` will be asked for."""
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Reads ahead in a thread of its own: while one batch is looked at, the next one is decoded."""
+"""Work one behind the other: each lane is a thread that makes items while the next lane looks at those before."""
 
 from __future__ import annotations
 
