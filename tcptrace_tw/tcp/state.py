@@ -300,8 +300,22 @@ ODDITY = np.dtype(
     VAIN_CONNECTIONS,
     NEXT_DUE,
     GRAVES_ROOM,
+    CONNS_ROOM,
+    SPANS_ROOM,
+    REUSES_ROOM,
+    STALES_ROOM,
+    RESETS_ROOM,
+    ODDITIES_ROOM,
+    RELEASED_ROOM,
+    OUT_CONNECTIONS_ROOM,
+    OUT_TRANSITIONS_ROOM,
+    OUT_TIME_WAIT_ROOM,
+    OUT_REUSES_ROOM,
+    OUT_STALE_ROOM,
+    OUT_RESETS_ROOM,
+    OUT_ODDITIES_ROOM,
     REGISTERS,
-) = range(59)
+) = range(73)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -338,8 +352,11 @@ NEVER = 1 << 62
 FARTHEST_JUMP = 1 << 30
 """Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
 
-OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 13, 1 << 13, 1 << 13)
-"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities."""
+OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 15, 1 << 14, 1 << 14)
+"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities.
+
+It is many times what one segment can cause (see ``reservations``); its pages are only used when written.
+"""
 
 
 class State(NamedTuple):

@@ -26,6 +26,7 @@ from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp.ending import finish
+from tcptrace_tw.tcp.reservations import RESERVATIONS
 from tcptrace_tw.tcp.retirement import settle_released
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.tombstone import BLOCK
@@ -40,6 +41,8 @@ _OUT = (
     (ODDITIES, s.OUT_ODDITIES),
 )
 
+_ROOM_OF = {reservation.used: reservation.room for reservation in RESERVATIONS}
+
 _NS = 1_000_000_000
 
 BURY_FROM = 4096
@@ -47,6 +50,9 @@ BURY_FROM = 4096
 
 COOLS_NS = 100_000_000
 """So long after its last segment an incarnation that is over stays at hand: an answer to a repeat may follow."""
+
+EACH = 2
+"""Records of each kind that an ordinary segment may bring about; where they are not enough, more are made."""
 
 UNITS_EACH = 256
 """Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
@@ -80,9 +86,9 @@ class Tracker:
             "resets": Pool(s.RESET, 1 << 10),
             "oddities": Pool(s.ODDITY, 1 << 10),
             "graves": Pool(np.dtype(np.uint16), 2 * BLOCK),
+            "released": Pool(np.dtype(np.int32), 1 << 12),
         }
         self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
-        self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
         self._compiled = compiled
         next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
         self._desk = np.zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
@@ -101,7 +107,9 @@ class Tracker:
         self._kept = {"seen": self._seen, **dict(zip(places.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
         self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
-        self._heads_at, self._released_at = address_of(self.heads), address_of(self.released)
+        self._heads_at = address_of(self.heads)
+        for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
+            self.regs[_ROOM_OF[register]] = room
 
     @property
     def live(self) -> int:
@@ -116,9 +124,9 @@ class Tracker:
         ``wants_states``: whether to fill in what the segments belong to and which states they have led to.
         """
         size = batch.size
-        self._reserve(size, tuples.size)
         done = 0
         while done < size:
+            self._reserve(size - done, tuples.size)
             state = self._state(tuples)
             done = self._arrive(batch, done, size, state, wants_states)
             del state
@@ -132,6 +140,7 @@ class Tracker:
         self.regs[s.NOW] = max(int(self.regs[s.NOW]), time)
         done = 0
         while done < self.regs[s.CONNS_USED]:
+            self._reserve(1, tuples.size)
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
 
@@ -161,9 +170,10 @@ class Tracker:
 
     def take_released(self) -> NDArray[np.int32]:
         """The slots that nothing lives in any more, since they were asked for last; the array is the caller's."""
-        count = self._settle(self.released, int(self.regs[s.RELEASED]), self.heads)
+        released = self._pools["released"].records.view(np.ndarray)
+        count = self._settle(released, int(self.regs[s.RELEASED]), self.heads)
         self.regs[s.RELEASED] = 0
-        return self.released[:count].copy()
+        return released[:count].copy()
 
     def _is_half_full(self) -> bool:
         """Whether rows should leave: to take up a chunk costs about a millisecond, however few rows it has."""
@@ -188,48 +198,42 @@ class Tracker:
         self._out[n] = self._kept[name] = room
         self._fixed[name] = address_of(room)
 
-    def _reserve(self, new: int, slots: int) -> None:
-        """Room for what a batch can bring at the most: one incarnation, two spans, one of each fact a segment."""
-        pools = self._pools
-        used = int(self.regs[s.CONNS_USED]) + 2 * new
-        pools["conns"].reserve(used)
-        pools["tcbs"].reserve(2 * used)
+    def _reserve(self, segments: int, slots: int) -> None:
+        """Make room for ``segments`` ordinary segments, and for the worst that one can cause (see ``reservations``).
+
+        The kernel stops where the room is not enough for one more of the worst kind.
+        """
+        regs = self.regs
+        for name, used, room, most in RESERVATIONS:
+            if name in self._pools:
+                pool = self._pools[name]
+                pool.reserve(int(regs[used]) + max(most, EACH * segments))
+                regs[room] = pool.capacity
+        conns = self._pools["conns"].capacity
+        self._pools["tcbs"].reserve(2 * conns)
         if self._wants_transitions:
-            pools["causes"].reserve(2 * used)
-        for name, register, each in (
-            ("spans", s.SPANS_USED, 2),
-            ("reuses", s.REUSES_USED, 1),
-            ("stales", s.STALES_USED, 1),
-            ("resets", s.RESETS_USED, 1),
-            ("oddities", s.ODDITIES_USED, 4),
-        ):
-            pools[name].reserve(int(self.regs[register]) + each * new)
-        pools["graves"].reserve(int(self.regs[s.GRAVES_USED]) + UNITS_EACH * new + 4 * BLOCK)
-        self.regs[s.GRAVES_ROOM] = pools["graves"].capacity
+            self._pools["causes"].reserve(2 * conns)
+        graves = self._pools["graves"]
+        graves.reserve(int(regs[s.GRAVES_USED]) + UNITS_EACH * segments + 4 * BLOCK)
+        regs[s.GRAVES_ROOM] = graves.capacity
         if self.heads.size < slots:
             heads = np.full(slots, -1, np.int32)
             heads[: self.heads.size] = self.heads
             self.heads = heads
             self._heads_at = address_of(heads)
-        wanted = int(self.regs[s.RELEASED]) + 4 * new
-        if self.released.size < wanted:
-            released = np.zeros(wanted, np.int32)
-            released[: self.released.size] = self.released
-            self.released = released
-            self._released_at = address_of(released)
 
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
         if self._compiled:
             own = {**self._fixed, **{name: pool.address for name, pool in self._pools.items()}}
-            own["heads"], own["released"] = self._heads_at, self._released_at
+            own["heads"] = self._heads_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in places.ADDRESSES]
             return self._desk[0]
         desk = self._desk[0]
         small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table")}
         pools = {name: pool.records for name, pool in self._pools.items()}
-        return s.State(heads=self.heads, released=self.released, tuples=tuples, **self._kept, **pools, **small)
+        return s.State(heads=self.heads, tuples=tuples, **self._kept, **pools, **small)
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:
