@@ -21,6 +21,7 @@ from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
 from tcptrace_tw.errors import CaptureError, UsageError
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.lanes import BUFFERS, read_ahead
 from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.rules.caveats import Caveats, caveats
@@ -98,15 +99,21 @@ def analyze(
     sinks: Sequence[Sink],
     progress: Progress | None = None,
     notice: Notice | None = None,
+    *,
+    seed: Seed | None = None,
 ) -> Summary:
     """Read the captures once and hand every finished row and finding to the sinks.
 
+    ``seed`` is of the hashes, and drawn for this run unless it is given; rows and findings do not depend on it.
     Raises ``CaptureError`` where no capture can be read at all, ``UsageError`` for a setting that is not known.
     """
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
-    run = _Run(captures, settings, notice, transitions="transitions" in wanted)
-    desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled)
-    overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted)
+    seed = new_seed() if seed is None else seed
+    run = _Run(captures, settings, notice, transitions="transitions" in wanted, seed=seed)
+    desk = RuleDesk(
+        settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled, seed=seed
+    )
+    overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed)
 
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = desk.classify(table, rows)
@@ -155,7 +162,7 @@ def ladders(
 
     ``connections`` is called with every chunk of rows of that table.
     """
-    run = _Run(captures, settings, notice, transitions=False)
+    run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
     wanted = np.array(list(steps), np.int64)
 
@@ -176,7 +183,7 @@ def export(
     """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none."""
     from tcptrace_tw.capture.export import copy_frames
 
-    run = _Run(captures, settings, notice, transitions=False)
+    run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     picked: list[NDArray[np.int64]] = []
     seen: set[int] = set()
 
@@ -207,12 +214,11 @@ class _Run:
 
     Compiled kernels let other threads run. So one thread reads, decodes and hashes, the next one tracks, and whoever
     asks for the rows looks at them meanwhile (``analyze`` in two: one measures, one judges); each works at most two
-    batches ahead. Interpreted kernels would only wait
-    for each other: then all is done in turn.
+    batches ahead. Interpreted kernels would only wait for each other: then all is done in turn.
     """
 
     def __init__(
-        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool
+        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool, seed: Seed
     ) -> None:
         self.settings = settings
         self.profile = profile(settings.profile, settings.two_msl_s)
@@ -224,7 +230,7 @@ class _Run:
         self._span = parse_span(settings.since, settings.until)
         self.compiled = engine.choose(found.files, notice)
         self._buffers = BUFFERS if self.compiled else 1
-        self._flow = FlowTable(compiled=self.compiled)
+        self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
             self.profile, compiled=self.compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
         )

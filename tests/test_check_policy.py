@@ -19,6 +19,7 @@ from tcptrace_tw.checking.plan import Plan, Wishes, planned
 from tcptrace_tw.checking.policy import Policy
 from tcptrace_tw.checking.waivers import Network
 from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.pipeline import Settings
 from tcptrace_tw.report.json_schema import schema
 from tcptrace_tw.report.text import ip_halves, ip_text
@@ -227,7 +228,7 @@ def test_a_threshold_keeps_rows_within_and_those_whose_number_is_not_known():
     rows.gap_ns = [5, 50, 5, -1]
     found = {}
     for bounds in ((), (("RU002", "gap_ns", 10, None),), (("RU002", "gap_ns", None, 10),)):
-        desk = RuleDesk(["RU002"], [], profile("linux"), bounds, compiled=False)
+        desk = RuleDesk(["RU002"], [], profile("linux"), bounds, compiled=False, seed=new_seed())
         found[bounds] = [n for f in desk.state(REUSES, rows.copy()) for n in f.rows.connection_id.tolist()]
 
     assert list(found.values()) == [[7, 8, 9], [7, 9], [7, 8, 9]]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.spec import segments
 
 
@@ -25,7 +26,7 @@ def slots(table: FlowTable, *ports: int) -> list[int]:
 
 
 def test_both_directions_of_a_tuple_have_one_slot() -> None:
-    table, there = FlowTable(compiled=False), batch(5000)
+    table, there = FlowTable(compiled=False, seed=new_seed()), batch(5000)
     back = there.copy()
     back.src_lo, back.dst_lo, back.sport, back.dport = there.dst_lo, there.src_lo, there.dport, there.sport
     table.assign(there)
@@ -36,7 +37,7 @@ def test_both_directions_of_a_tuple_have_one_slot() -> None:
 
 
 def test_a_slot_that_is_given_back_serves_another_tuple() -> None:
-    table = FlowTable(compiled=False)
+    table = FlowTable(compiled=False, seed=new_seed())
     first, second = slots(table, 5000, 5001)
     table.give_back(np.array([first], np.int32), 1)
 
@@ -46,7 +47,7 @@ def test_a_slot_that_is_given_back_serves_another_tuple() -> None:
 
 def test_a_slot_that_was_met_since_is_kept() -> None:
     """The tracker is a batch behind: what it gives back may have come again meanwhile."""
-    table = FlowTable(compiled=False)
+    table = FlowTable(compiled=False, seed=new_seed())
     (slot,) = slots(table, 5000)
     slots(table, 5000)
     table.give_back(np.array([slot], np.int32), 1)

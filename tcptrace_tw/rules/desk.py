@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.caveats import NO_CAVEATS, capped
 from tcptrace_tw.rules.habits import Held
@@ -35,10 +36,11 @@ class RuleDesk:
         thresholds: Sequence[Threshold] = (),
         *,
         compiled: bool,
+        seed: Seed,
     ) -> None:
         self._rules = tuple(_bounded(rule, thresholds) for rule in chosen(select, ignore))
         self._profile = profile
-        self._held = Held(compiled=compiled)
+        self._held = Held(compiled=compiled, seed=seed)
         self.caveats = NO_CAVEATS
         """What is known about the capture so far; the pipeline keeps it up to date."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
+from tcptrace_tw.spec.segments import PRINT_PLACES
 
 PENDING = 3
 """How many receipts of one endpoint may wait for their proof."""
@@ -343,7 +344,7 @@ ODDITY = np.dtype(
 SEEN = np.dtype([("fingerprint", "i8"), ("time", "i8")])
 """A segment that passed lately (see ``duplicate``)."""
 
-SEEN_PLACES = 1 << 14
+SEEN_PLACES = PRINT_PLACES
 PLACE_MASK = SEEN_PLACES - 1
 
 NEVER = 1 << 62
