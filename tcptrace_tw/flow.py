@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
-from tcptrace_tw.keyed_hash import Seed, hashed, weighed
+from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
 from tcptrace_tw.memory import Pool
 from tcptrace_tw.spec.segments import MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
 
@@ -22,8 +22,7 @@ USED, FREE, FREE_HEAD, BATCH = range(4)
 
 MASK31 = 0x7FFFFFFF
 
-A_LO, B_LO, PORTS, A_HI, B_HI, SCOPE = 1, 3, 5, 6, 8, 10
-SEQ, ACK, TSVAL, KIND, CHECKSUM = range(12, 17)
+SEQ, ACK, TSVAL, KIND, CHECKSUM = range(OTHERS, OTHERS + 5)
 """Numbers of the factors in a seed (see ``keyed_hash``); 0 is the summand."""
 
 PLACE_FACTOR = 0x2545F4914F6CDD1D
@@ -59,20 +58,11 @@ def lesser(x: Any, y: Any, swapped: Any) -> Any:
 
 
 @inlined
-def total_of(seed, a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
-    """What ``hashed`` makes the hash of a tuple from. ``ports``: that of endpoint a in the upper half."""
-    total = int(seed[0]) + weighed(seed, A_LO, a_lo) + weighed(seed, B_LO, b_lo) + int(seed[PORTS]) * int(ports)
-    if (a_hi | b_hi | scope) != 0:
-        total += weighed(seed, A_HI, a_hi) + weighed(seed, B_HI, b_hi) + weighed(seed, SCOPE, scope)
-    return total
-
-
-@inlined
 def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
     """The hash of a tuple that is remembered."""
     t = tuples[slot]
     ports = np.int64(t.a_port) << 16 | np.int64(t.b_port)
-    return hashed(seed, total_of(seed, t.a_lo, t.b_lo, ports, t.a_hi, t.b_hi, t.scope))
+    return hashed(seed, total_of_tuple(seed, t.a_lo, t.b_lo, ports, t.a_hi, t.b_hi, t.scope))
 
 
 @inlined
@@ -109,7 +99,7 @@ def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
         seg = segment_at(batch, i)
         swapped = is_swapped(seg)
         sport, dport = np.int64(seg.sport), np.int64(seg.dport)
-        total = total_of(
+        total = total_of_tuple(
             seed,
             lesser(seg.src_lo, seg.dst_lo, swapped),
             lesser(seg.dst_lo, seg.src_lo, swapped),

@@ -40,7 +40,12 @@ LOW = 0xFFFFFFFF
 FACTORS = 24
 """Words of a seed that are factors; the tables come after them."""
 
+A_LO, B_LO, PORTS, A_HI, B_HI, SCOPE, OTHERS = 1, 3, 5, 6, 8, 10, 12
+"""Numbers of the factors of a 4-tuple and its scope, and the first number that is left for others."""
+
 TABLE = 256
+
+SEED_WORDS = FACTORS + 4 * TABLE
 
 Seed = NDArray[np.int64]
 """The random numbers of a run, as kernels take them."""
@@ -48,7 +53,7 @@ Seed = NDArray[np.int64]
 
 def new_seed() -> Seed:
     """A seed that nobody knows; one serves all tables of a run."""
-    seed = np.frombuffer(os.urandom(8 * (FACTORS + 4 * TABLE)), np.int64).copy()
+    seed = np.frombuffer(os.urandom(8 * SEED_WORDS), np.int64).copy()
     seed[FACTORS:] &= HASH_MASK
     return seed
 
@@ -61,6 +66,15 @@ def weighed(seed: Any, factor: Any, word: Any) -> Any:
     """
     word = int(word)
     return int(seed[factor]) * (word & LOW) + int(seed[factor + 1]) * (word >> 32)
+
+
+@inlined
+def total_of_tuple(seed, a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
+    """What ``hashed`` makes the hash of a tuple from. ``ports``: that of endpoint a in the upper half."""
+    total = int(seed[0]) + weighed(seed, A_LO, a_lo) + weighed(seed, B_LO, b_lo) + int(seed[PORTS]) * int(ports)
+    if (a_hi | b_hi | scope) != 0:
+        total += weighed(seed, A_HI, a_hi) + weighed(seed, B_HI, b_hi) + weighed(seed, SCOPE, scope)
+    return total
 
 
 @inlined

@@ -232,7 +232,11 @@ class _Run:
         self._buffers = BUFFERS if self.compiled else 1
         self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
-            self.profile, compiled=self.compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
+            self.profile,
+            compiled=self.compiled,
+            transitions=transitions,
+            seed=seed,
+            keep_duplicates=settings.keep_duplicates,
         )
         self._counts = {"connections": 0, "transitions": 0}
         self._begin = 0

@@ -123,7 +123,7 @@ def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
 def tracked(path: str) -> tracker.Tracker:
     """A tracker that has seen a whole capture within 2MSL, in which nothing is forgotten."""
     flow = FlowTable(compiled=False, seed=new_seed())
-    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False)
+    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False, seed=new_seed())
     for batch in Reader(open_stream(path), compiled=False).batches():
         flow.assign(batch)
         assert not list(hands.arrive(batch, flow.tuples))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.attempts import oldest_attempt
 from tcptrace_tw.tcp.places import conn_at
 from tcptrace_tw.tcp.reservations import segments_with_room
-from tcptrace_tw.tcp.retirement import retire
+from tcptrace_tw.tcp.retirement import retire, retire_attempt
 from tcptrace_tw.tcp.state import CONNS_USED, RELEASED
-from tcptrace_tw.tcp.tombstone import oldest, unpack
+from tcptrace_tw.tcp.tombstone import oldest_buried, unpack
 
 
 @kernel
@@ -20,13 +21,19 @@ def finish(st, start):  # type: ignore[no-untyped-def]
     what one more of them can cause, which is less than what a segment can cause.
     """
     regs = st.regs
-    at = oldest(st)
+    at = oldest_attempt(st)
+    while at >= 0:
+        if segments_with_room(regs) <= 0:
+            return start
+        retire_attempt(st, at)
+        at = oldest_attempt(st)
+    at = oldest_buried(st)
     while at >= 0:
         if segments_with_room(regs) <= 0:
             return start
         regs[RELEASED] = 0
         retire(st, unpack(st, at))
-        at = oldest(st)
+        at = oldest_buried(st)
     for c in range(start, regs[CONNS_USED]):
         if segments_with_room(regs) <= 0:
             return c

@@ -7,9 +7,10 @@ room for one segment at the least. ``tests/test_reservations.py`` holds the tabl
 
 How many incarnations a segment touches follows from the steps in ``segments_arrive``:
 
-- ``forget_finished`` looks twice at the first of each queue and at the oldest of the archive: it lets go of four
-  incarnations at the most, two of them restored from the archive, or restores two that stay;
+- ``forget_finished`` looks twice at the first of each queue, at the oldest of the archive and at the oldest attempt:
+  it lets go of six incarnations at the most, two of them restored from the archive, or restores two that stay;
 - the segment's own incarnation may have to be restored from the archive: one more;
+- whatever is archived is first restored beside itself, to see whether it is an attempt: one more, for a moment;
 - ``incarnation_of`` opens one, and lets go of at most two: an attempt and the incarnation before it.
 
 The end of the capture restores one incarnation at a time and lets it go, which is less.
@@ -64,6 +65,12 @@ RESTORED = 3
 LET_GO = 6
 """Incarnations that are let go: four whose time has come, and two of the segment's own 4-tuple."""
 
+ATTEMPTS_LET_GO = 2
+"""Attempts whose time has come."""
+
+ARCHIVED_OR_LET_GO = 7
+"""Slots that are released: of two that idle, two of the archive, two that cool, and that of the segment."""
+
 TOUCHED = 3
 """Incarnations that the segment itself moves: its own, the one before it, and a new one."""
 
@@ -83,16 +90,16 @@ class Reservation(NamedTuple):
 
 
 RESERVATIONS = (
-    Reservation("conns", CONNS_USED, CONNS_ROOM, RESTORED + 1),
+    Reservation("conns", CONNS_USED, CONNS_ROOM, RESTORED + 2),
     Reservation("spans", SPANS_USED, SPANS_ROOM, ENDPOINTS * (RESTORED + TOUCHED)),
     Reservation("reuses", REUSES_USED, REUSES_ROOM, 1),
     Reservation("stales", STALES_USED, STALES_ROOM, 1),
     Reservation("resets", RESETS_USED, RESETS_ROOM, 1),
     # What the end of an incarnation adds is written at once, so the next one that is let go takes the same records.
     Reservation("oddities", ODDITIES_USED, ODDITIES_ROOM, ENDPOINTS * (TOUCHED + 1)),
-    # Of an incarnation with an earlier one the 4-tuple is not released: one for the two that the segment lets go.
-    Reservation("released", RELEASED, RELEASED_ROOM, LET_GO - 1),
-    Reservation("out_connections", OUT_CONNECTIONS, OUT_CONNECTIONS_ROOM, LET_GO),
+    # Of the two of the segment's own 4-tuple only one releases it.
+    Reservation("released", RELEASED, RELEASED_ROOM, ARCHIVED_OR_LET_GO),
+    Reservation("out_connections", OUT_CONNECTIONS, OUT_CONNECTIONS_ROOM, LET_GO + ATTEMPTS_LET_GO),
     Reservation(
         "out_transitions",
         OUT_TRANSITIONS,

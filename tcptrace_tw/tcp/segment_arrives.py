@@ -34,6 +34,7 @@ from tcptrace_tw.spec.words import (
     BASIS_INFERRED,
 )
 from tcptrace_tw.tcp.aftermath import after_reset
+from tcptrace_tw.tcp.attempts import restore_attempt
 from tcptrace_tw.tcp.clock import look_at_clock
 from tcptrace_tw.tcp.closing import (
     close_sent,
@@ -74,12 +75,14 @@ from tcptrace_tw.tcp.rows import note_established
 from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
 from tcptrace_tw.tcp.state import (
     ACKED,
+    ATTEMPTS,
     BACKWARD_FRAME,
     COOLING,
     COOLS,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
+    IN_QUEUE,
     ISS_KNOWN,
     MAX_BACKWARD,
     NOW,
@@ -120,8 +123,11 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
             advance_clock(regs, np.int64(seg.time), seg.frame)
             forget_finished(st)
             slot = np.int64(seg.slot)
-            if is_buried(head_of(st, slot)):
+            head = head_of(st, slot)
+            if is_buried(head):
                 unearth(st, slot)
+            elif head < 0 and regs[ATTEMPTS]:
+                restore_attempt(st, slot)
             if is_duplicate_frame(st, seg):
                 note_duplicate(st, batch[i], seg, head_of(st, slot))
                 continue
@@ -150,6 +156,8 @@ def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
     row.sender_state = UNKNOWN_STATE
     row.receiver_state = UNKNOWN_STATE
     if c >= 0:
+        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | COOLING) == 0:  # it comes from the archive
+            enqueue(st, c, st.regs[NOW] + st.params[COOLS], True)
         conn_at(st, c).duplicates += 1
         row.connection_id = conn_at(st, c).id
         row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)

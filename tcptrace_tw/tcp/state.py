@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
 from tcptrace_tw.spec.segments import PRINT_PLACES
 
@@ -296,11 +297,16 @@ ODDITY = np.dtype(
     GRAVES_USED,
     GRAVES_FREE,
     GRAVES_OLDEST,
+    ATTEMPTS_OLDEST,
     GRAVES_NEXT,
+    ATTEMPTS_NEXT,
     BURIED,
     VAIN_CONNECTIONS,
     NEXT_DUE,
     GRAVES_ROOM,
+    ATTEMPTS,
+    PLACES,
+    PLACES_TAKEN,
     CONNS_ROOM,
     SPANS_ROOM,
     REUSES_ROOM,
@@ -316,7 +322,7 @@ ODDITY = np.dtype(
     OUT_RESETS_ROOM,
     OUT_ODDITIES_ROOM,
     REGISTERS,
-) = range(73)
+) = range(78)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -380,6 +386,10 @@ class State(NamedTuple):
     graves: NDArray[np.uint16]
     seen: Any
     tuples: Any
+    key: Any
+    place_words: NDArray[np.int32]
+    place_marks: NDArray[np.uint8]
+    seed: Seed
     out_connections: Any
     out_transitions: Any
     out_time_wait: Any

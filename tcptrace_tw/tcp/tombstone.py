@@ -34,11 +34,10 @@ from tcptrace_tw.tcp.places import (
     tcb_at,
     word_at,
 )
-from tcptrace_tw.tcp.pools import new_incarnation, new_span
+from tcptrace_tw.tcp.pools import free_incarnation, new_incarnation, new_span
 from tcptrace_tw.tcp.state import (
     BURIED,
     BURY_FROM,
-    CONNS_FREE,
     CONNS_LIVE,
     GRAVES_FREE,
     GRAVES_NEXT,
@@ -54,11 +53,20 @@ from tcptrace_tw.tcp.state import (
 BLOCK = 1 << 15
 """Units of 16 bits in a block. Its first word is the block that follows, or -1."""
 
+HEAD = 20
+"""Units of the head of a block: the block that follows, and four words for whoever fills it."""
+
+TOMBSTONE, ATTEMPT = range(2)
+"""Two chains of blocks: tombstones of all kinds, and attempts (see ``attempts``)."""
+
 HEADER = 8
 """A tombstone begins with two words: its mark (0: the block ends here; negative: dug out), and when it is due."""
 
 WORD = 4
 NOTHING = -1
+
+MOST_EACH = HEADER + MOST_UNITS
+"""Units of a tombstone at the most."""
 
 # A mark holds the length in units, which endpoints have a span, and the slot.
 LENGTH, SPANS, SPANS_AT, SLOT_AT = 0xFFFF, 3, 16, 18
@@ -76,7 +84,7 @@ def can_be_buried(st, c):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     regs = st.regs
     return (
-        (regs[GRAVES_FREE] >= 0 or regs[GRAVES_USED] + BLOCK <= regs[GRAVES_ROOM] or has_room(regs[GRAVES_NEXT]))
+        can_place(st, TOMBSTONE, MOST_EACH)
         and np.int64(conn.previous) < 0
         and head_of(st, np.int64(conn.slot)) == c
         and regs[CONNS_LIVE] >= st.params[BURY_FROM]
@@ -87,7 +95,7 @@ def can_be_buried(st, c):  # type: ignore[no-untyped-def]
 def bury(st, c, due):  # type: ignore[no-untyped-def]
     """Pack incarnation ``c``, which is in no queue, until ``due``, and give its records back."""
     regs = st.regs
-    at = dig(st)
+    at = place_for(st, TOMBSTONE, MOST_EACH)
     conn = conn_at(st, c)
     o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
     spans = (1 if np.int64(o.span) >= 0 else 0) | (2 if np.int64(r.span) >= 0 else 0)
@@ -110,9 +118,7 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
     regs[GRAVES_NEXT] = end
     regs[NEXT_DUE] = min(regs[NEXT_DUE], due)
     set_head(st, np.int64(conn.slot), -2 - at // WORD)
-    conn.id = 0
-    conn.previous = regs[CONNS_FREE]
-    regs[CONNS_FREE] = c
+    free_incarnation(st, c)
     regs[CONNS_LIVE] -= 1
     regs[BURIED] += 1
 
@@ -151,17 +157,28 @@ def unpack(st, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def has_room(at):  # type: ignore[no-untyped-def]
-    """Whether a tombstone of whatever size fits in at unit ``at``."""
-    return at >= 0 and at % BLOCK + HEADER + MOST_UNITS + WORD < BLOCK
+def has_room(at, units):  # type: ignore[no-untyped-def]
+    """Whether ``units`` and the end of the block fit in at unit ``at``."""
+    return at >= 0 and at % BLOCK + units + WORD < BLOCK
 
 
 @kernel
-def dig(st):  # type: ignore[no-untyped-def]
-    """The unit at which there is room for one more tombstone."""
+def can_place(st, chain, units):  # type: ignore[no-untyped-def]
+    """Whether there is room for ``units`` at the end of a chain, or in one more block."""
     regs = st.regs
-    at = regs[GRAVES_NEXT]
-    if has_room(at):
+    return (
+        regs[GRAVES_FREE] >= 0
+        or regs[GRAVES_USED] + BLOCK <= regs[GRAVES_ROOM]
+        or has_room(regs[GRAVES_NEXT + chain], units)
+    )
+
+
+@kernel
+def place_for(st, chain, units):  # type: ignore[no-untyped-def]
+    """The unit at which ``units`` fit in at the end of a chain. The caller has asked ``can_place``."""
+    regs = st.regs
+    at = regs[GRAVES_NEXT + chain]
+    if has_room(at, units):
         return at
     block = regs[GRAVES_FREE]
     if block >= 0:
@@ -173,34 +190,43 @@ def dig(st):  # type: ignore[no-untyped-def]
     if at >= 0:
         set_word(st, at - at % BLOCK, block)
     else:
-        regs[GRAVES_OLDEST] = block + WORD
-    set_word(st, block + WORD, 0)
-    return block + WORD
+        regs[GRAVES_OLDEST + chain] = block + HEAD
+    set_word(st, block + HEAD, 0)
+    regs[GRAVES_NEXT + chain] = block + HEAD
+    return block + HEAD
 
 
 @kernel
-def oldest(st):  # type: ignore[no-untyped-def]
-    """The unit of the oldest tombstone, or -1; lets go of blocks that it has left, asks for the next one's tuple."""
+def oldest(st, chain):  # type: ignore[no-untyped-def]
+    """The unit of the oldest of a chain, or -1; lets go of blocks that it has left."""
     regs = st.regs
-    at = regs[GRAVES_OLDEST]
-    while at >= 0 and at != regs[GRAVES_NEXT]:
+    at = regs[GRAVES_OLDEST + chain]
+    while at >= 0 and at != regs[GRAVES_NEXT + chain]:
         mark = word_at(st, at)
-        following = at + (abs(mark) & LENGTH)
         if mark > 0:
-            regs[GRAVES_OLDEST] = at
-            if word_at(st, following) > 0:
-                prefetch_tuple(st, word_at(st, following) >> SLOT_AT)
-                prefetch_grave(st, following)
+            regs[GRAVES_OLDEST + chain] = at
             return at
         if mark < 0:
-            at = following
+            at += -mark & LENGTH
         else:
             block = at - at % BLOCK
-            at = word_at(st, block) + WORD
+            at = word_at(st, block) + HEAD
             set_word(st, block, regs[GRAVES_FREE])
             regs[GRAVES_FREE] = block
-    regs[GRAVES_OLDEST] = at
+    regs[GRAVES_OLDEST + chain] = at
     return np.int64(NOTHING)
+
+
+@kernel
+def oldest_buried(st):  # type: ignore[no-untyped-def]
+    """The unit of the oldest tombstone, or -1; asks for what the next one needs."""
+    at = oldest(st, TOMBSTONE)
+    if at >= 0:
+        following = at + (word_at(st, at) & LENGTH)
+        if word_at(st, following) > 0:
+            prefetch_tuple(st, word_at(st, following) >> SLOT_AT)
+            prefetch_grave(st, following)
+    return at
 
 
 @kernel

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import load
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.memory import Buffers, Pool, address_of
 from tcptrace_tw.spec.columns import (
     CONNECTIONS,
@@ -21,10 +22,11 @@ from tcptrace_tw.spec.columns import (
     Table,
 )
 from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.spec.segments import TUPLE, Segments
 from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
+from tcptrace_tw.tcp.attempt_index import FULL_EIGHTHS, index_attempts
 from tcptrace_tw.tcp.ending import finish
 from tcptrace_tw.tcp.reservations import RESERVATIONS
 from tcptrace_tw.tcp.retirement import settle_released
@@ -57,6 +59,9 @@ EACH = 2
 UNITS_EACH = 256
 """Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
 
+LEAST_PLACES = 1 << 12
+"""Places of the index of attempts at the least."""
+
 SLEEPS_NS = 1_000_000_000
 """Who has been silent for so long sleeps: it is buried like one that is over, and dug out when it speaks."""
 
@@ -70,11 +75,14 @@ class Tracker:
         *,
         compiled: bool,
         transitions: bool,
+        seed: Seed,
         keep_duplicates: bool = False,
     ) -> None:
+        """``seed``: of the hash by which archived attempts are found; rows do not depend on it."""
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
         self._settle = load(settle_released, compiled=compiled)
+        self._index_attempts = load(index_attempts, compiled=compiled)
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
@@ -100,12 +108,16 @@ class Tracker:
         self._params[[s.BURY_FROM, s.COOLS, s.SLEEPS]] = BURY_FROM, COOLS_NS, SLEEPS_NS
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
+        desk["seed"][:] = seed
         self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._seen.time = -_NS
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
-        self._kept = {"seen": self._seen, **dict(zip(places.OUT, self._out, strict=True))}
+        self._key = np.zeros(1, TUPLE).view(np.recarray)
+        self._kept = {"seen": self._seen, "key": self._key, **dict(zip(places.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
+        self._kept.update(place_words=np.zeros(0, np.int32), place_marks=np.zeros(0, np.uint8))
+        self._fixed.update(place_words=0, place_marks=0)
         self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
         self._heads_at = address_of(self.heads)
         for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
@@ -114,7 +126,7 @@ class Tracker:
     @property
     def live(self) -> int:
         """Incarnations that are remembered now."""
-        return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED])
+        return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED] + self.regs[s.ATTEMPTS])
 
     def arrive(
         self, batch: Segments, tuples: Any, *, wants_states: bool = False
@@ -127,6 +139,7 @@ class Tracker:
         done = 0
         while done < size:
             self._reserve(size - done, tuples.size)
+            self._make_places(size - done, tuples)
             state = self._state(tuples)
             done = self._arrive(batch, done, size, state, wants_states)
             del state
@@ -222,6 +235,22 @@ class Tracker:
             self.heads = heads
             self._heads_at = address_of(heads)
 
+    def _make_places(self, segments: int, tuples: Any) -> None:
+        """Build the index of attempts again, with more places, where it may become too full for ``segments`` more."""
+        taken, places_now = int(self.regs[s.PLACES_TAKEN]), int(self.regs[s.PLACES])
+        if 8 * (taken + EACH * segments) <= FULL_EIGHTHS * places_now:
+            return
+        size = LEAST_PLACES
+        while FULL_EIGHTHS * size < 9 * (int(self.regs[s.ATTEMPTS]) + EACH * segments):
+            size *= 2
+        self._fixed["place_words"] = self._fixed["place_marks"] = 0
+        self._kept["place_words"] = np.zeros(size, np.int32)
+        self._kept["place_marks"] = np.zeros(size, np.uint8)
+        for name in ("place_words", "place_marks"):
+            self._fixed[name] = address_of(self._kept[name])
+        self.regs[s.PLACES] = size
+        self._index_attempts(self._state(tuples))
+
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
         if self._compiled:
@@ -231,7 +260,7 @@ class Tracker:
             self._addresses[:] = [own[name] for name in places.ADDRESSES]
             return self._desk[0]
         desk = self._desk[0]
-        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table")}
+        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seed")}
         pools = {name: pool.records for name, pool in self._pools.items()}
         return s.State(heads=self.heads, tuples=tuples, **self._kept, **pools, **small)
 
@@ -240,8 +269,8 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
     regs = np.zeros(s.REGISTERS, np.int64)
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
                      s.QUEUE_TAIL, s.COOLING_HEAD, s.COOLING_TAIL, s.GRAVES_FREE, s.GRAVES_OLDEST, s.GRAVES_NEXT,
-                     s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME, s.MERGED_FRAME, s.SWAP_FRAME,
-                     s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
+                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
+                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         regs[register] = -1
     regs[s.NEXT_DUE] = s.NEVER
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
