@@ -576,6 +576,8 @@ CAPTURE = Table(
         _frame("unseen_frame", "The first ACK of such bytes."),
         Column("lost_frames", "i8", "Frames that the capturing host reports as dropped."),
         Column("damaged_files", "i8", "Files that end or break off in the middle."),
+        Column("forgotten_attempts", "i8", "Unanswered SYNs that were forgotten early to stay within --max-memory."),
+        Column("forgotten_connections", "i8", "Other incarnations that were forgotten early for that."),
         _ns("backward_ns", "The farthest step back of the clock."),
         _frame("backward_frame", "Where that was."),
         _ns("forward_ns", "The farthest step ahead: an hour and more in which a sender's clock did not move."),

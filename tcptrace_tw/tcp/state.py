@@ -304,9 +304,12 @@ ODDITY = np.dtype(
     VAIN_CONNECTIONS,
     NEXT_DUE,
     GRAVES_ROOM,
+    BLOCKS_FREE,
     ATTEMPTS,
     PLACES,
     PLACES_TAKEN,
+    FORGOTTEN_ATTEMPTS,
+    FORGOTTEN_CONNECTIONS,
     CONNS_ROOM,
     SPANS_ROOM,
     REUSES_ROOM,
@@ -322,7 +325,7 @@ ODDITY = np.dtype(
     OUT_RESETS_ROOM,
     OUT_ODDITIES_ROOM,
     REGISTERS,
-) = range(78)
+) = range(81)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (

@@ -36,6 +36,7 @@ from tcptrace_tw.tcp.places import (
 )
 from tcptrace_tw.tcp.pools import free_incarnation, new_incarnation, new_span
 from tcptrace_tw.tcp.state import (
+    BLOCKS_FREE,
     BURIED,
     BURY_FROM,
     CONNS_LIVE,
@@ -183,6 +184,7 @@ def place_for(st, chain, units):  # type: ignore[no-untyped-def]
     block = regs[GRAVES_FREE]
     if block >= 0:
         regs[GRAVES_FREE] = word_at(st, block)
+        regs[BLOCKS_FREE] -= 1
     else:
         block = regs[GRAVES_USED]
         regs[GRAVES_USED] += BLOCK
@@ -213,6 +215,7 @@ def oldest(st, chain):  # type: ignore[no-untyped-def]
             at = word_at(st, block) + HEAD
             set_word(st, block, regs[GRAVES_FREE])
             regs[GRAVES_FREE] = block
+            regs[BLOCKS_FREE] += 1
     regs[GRAVES_OLDEST + chain] = at
     return np.int64(NOTHING)
 

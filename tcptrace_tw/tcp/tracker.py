@@ -28,6 +28,7 @@ from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp.attempt_index import FULL_EIGHTHS, index_attempts
 from tcptrace_tw.tcp.ending import finish
+from tcptrace_tw.tcp.forgetting import forget_early
 from tcptrace_tw.tcp.reservations import RESERVATIONS
 from tcptrace_tw.tcp.retirement import settle_released
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
@@ -59,6 +60,25 @@ EACH = 2
 UNITS_EACH = 256
 """Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
 
+MOST_UNITS_EVER = 1 << 33
+"""The archive's places are written as 31 bits, in words of four units."""
+
+BYTES_A_SLOT = TUPLE.itemsize + 4 + 16
+"""A slot of the flow table: its key, its newest incarnation, and its places in the index."""
+
+BYTES_A_LIVING = s.CONNECTION.itemsize + 2 * s.TCB.itemsize + BYTES_A_SLOT
+"""An incarnation that is not archived."""
+
+_SIZES = {
+    "conns": s.CONNECTION.itemsize + 2 * s.TCB.itemsize,
+    "spans": s.SPAN.itemsize,
+    "reuses": s.REUSE.itemsize,
+    "stales": s.STALE.itemsize,
+    "resets": s.RESET.itemsize,
+    "oddities": s.ODDITY.itemsize,
+}
+"""Bytes of a record of each pool that counts."""
+
 LEAST_PLACES = 1 << 12
 """Places of the index of attempts at the least."""
 
@@ -77,12 +97,18 @@ class Tracker:
         transitions: bool,
         seed: Seed,
         keep_duplicates: bool = False,
+        most_bytes: int | None = None,
     ) -> None:
-        """``seed``: of the hash by which archived attempts are found; rows do not depend on it."""
+        """``seed``: of the hash by which archived attempts are found; rows do not depend on it.
+
+        ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
+        """
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
         self._settle = load(settle_released, compiled=compiled)
         self._index_attempts = load(index_attempts, compiled=compiled)
+        self._forget_early = load(forget_early, compiled=compiled)
+        self._most_bytes = most_bytes
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
@@ -140,6 +166,7 @@ class Tracker:
         while done < size:
             self._reserve(size - done, tuples.size)
             self._make_places(size - done, tuples)
+            yield from self._keep_within(size - done, tuples)
             state = self._state(tuples)
             done = self._arrive(batch, done, size, state, wants_states)
             del state
@@ -177,6 +204,8 @@ class Tracker:
             "merged_frame": int(regs[s.MERGED_FRAME]),
             "unseen_bytes": int(regs[s.UNSEEN_BYTES]),
             "unseen_frame": int(regs[s.UNSEEN_FRAME]),
+            "forgotten_attempts": int(regs[s.FORGOTTEN_ATTEMPTS]),
+            "forgotten_connections": int(regs[s.FORGOTTEN_CONNECTIONS]),
             **{name: int(regs[value]) if regs[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
             **{f"{name.split('_')[0]}_frame": int(regs[frame]) for name, (_, frame) in steps.items()},
         }
@@ -226,14 +255,36 @@ class Tracker:
         self._pools["tcbs"].reserve(2 * conns)
         if self._wants_transitions:
             self._pools["causes"].reserve(2 * conns)
-        graves = self._pools["graves"]
-        graves.reserve(int(regs[s.GRAVES_USED]) + UNITS_EACH * segments + 4 * BLOCK)
-        regs[s.GRAVES_ROOM] = graves.capacity
+        graves, used = self._pools["graves"], int(regs[s.GRAVES_USED])
+        wanted, most = used + UNITS_EACH * segments + 4 * BLOCK, self._most_units(slots)
+        graves.reserve(max(used, min(wanted, most)))
+        regs[s.GRAVES_ROOM] = max(used, min(graves.capacity, most))
         if self.heads.size < slots:
             heads = np.full(slots, -1, np.int32)
             heads[: self.heads.size] = self.heads
             self.heads = heads
             self._heads_at = address_of(heads)
+
+    def _most_units(self, slots: int) -> int:
+        """How many units the archive may have: what the bound leaves of memory beside the records of the living."""
+        if self._most_bytes is None:
+            return MOST_UNITS_EVER
+        pools = sum(int(self.regs[each.used]) * _SIZES.get(each.array, 0) for each in RESERVATIONS)
+        others = pools + slots * BYTES_A_SLOT + 5 * int(self.regs[s.PLACES])
+        return min(max(0, self._most_bytes - others) // 2 // BLOCK * BLOCK, MOST_UNITS_EVER)
+
+    def _keep_within(self, segments: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """Forget what is least useful where memory has reached its bound; yields the rows of that."""
+        if self._most_bytes is None:
+            return
+        regs = self.regs
+        needed = min(UNITS_EACH * segments, self._most_bytes // 8) // BLOCK + 4
+        blocks = needed - int(regs[s.GRAVES_ROOM] - regs[s.GRAVES_USED]) // BLOCK
+        live = self._most_bytes // 4 // BYTES_A_LIVING
+        if int(regs[s.BLOCKS_FREE]) >= blocks and int(regs[s.CONNS_LIVE]) <= live:
+            return
+        while self._forget_early(self._state(tuples), blocks, live):
+            yield from self._drain()
 
     def _make_places(self, segments: int, tuples: Any) -> None:
         """Build the index of attempts again, with more places, where it may become too full for ``segments`` more."""
