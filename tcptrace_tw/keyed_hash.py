@@ -53,6 +53,11 @@ def new_seed() -> Seed:
     return seed
 
 
+def as_bytes(rows: NDArray[np.int64]) -> list[bytes]:
+    """Each row as a key for a dictionary: Python's hash of bytes has a secret, that of a tuple of numbers has none."""
+    return np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel().tolist()
+
+
 @inlined
 def weighed(seed: Any, factor: Any, word: Any) -> Any:
     """What a word of 64 bits adds to a total, with two factors from number ``factor`` on.
