@@ -78,7 +78,7 @@ class Model:
         self.known: dict[int, int] = {}
 
     def meet(self, ports: list[int]) -> None:
-        """As many as there is room for: who is known keeps the slot, who is not takes one that nobody has."""
+        """As many as there is room for: who is known keeps the slot, who is not takes a free one."""
         new = [port for port in dict.fromkeys(ports) if port not in self.known]
         left_out = set(new[MOST_TUPLES - len(self.known) :])
         ports = [port for port in ports if port not in left_out]
@@ -103,7 +103,7 @@ class Model:
         self.state = self.state._replace(index=index)
 
     def agrees(self) -> bool:
-        """Every tuple has one entry, and nobody else has any."""
+        """Every tuple has one entry, and there are no others."""
         slots = sorted((self.state.index[self.state.index != 0] & 0x7FFFFFFF) - 1)
         regs = self.state.regs
         return slots == sorted(self.known.values()) and regs[USED] - regs[FREE] == len(self.known)
