@@ -25,9 +25,11 @@ MASK31 = 0x7FFFFFFF
 SEQ, ACK, TSVAL, KIND, CHECKSUM = range(OTHERS, OTHERS + 5)
 """Numbers of the factors in a seed (see ``keyed_hash``); 0 is the summand."""
 
-PLACE_FACTOR = 0x2545F4914F6CDD1D
 PRINT_SHIFT = 15
 PRINT_MASK = (1 << 49) - 1
+"""The 49 upper bits of a total, beside the 14 of a place, are a fingerprint."""
+
+PLACE_FACTOR = 0x2545F4914F6CDD1D
 
 FAR, NEAR = 24, 12
 """How many segments ahead something is asked for."""
@@ -70,9 +72,9 @@ def fingerprint(seed: Any, seg: Any, total: Any, direction: Any) -> Any:
     """What two captures of one segment have in common: tuple (by its total), numbers, flags, length, TCP checksum,
     timestamp, IP identification.
 
-    The upper bits are made with the seed, so that a stranger's segment cannot pass for a copy of another. The lower
-    ones, the place where copies are looked for (see ``tcp.duplicate``), are made without it: which segments share a
-    place, and so drive each other out, is the same in every run.
+    The upper bits come from the seed, so that a sender cannot forge a segment of another tuple that passes for a copy.
+    The lower ones are the place where ``tcp.duplicate`` looks for copies, and do not: segments that share a place
+    replace each other, and the same ones must do so in every run.
     """
     kind = np.int64(seg.ip_id) | (np.int64(seg.flags) & 0x1FF) << 16 | direction << 25
     check = np.int64(seg.checksum) | (np.int64(seg.payload_len) & 0x3FFF) << 16

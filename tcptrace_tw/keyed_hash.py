@@ -1,8 +1,9 @@
-"""A hash that strangers cannot aim at: its numbers are drawn for every run, and no input was chosen in their knowledge.
+"""A hash that senders cannot aim at: its numbers are drawn for every run.
 
-Whoever sends packets chooses addresses and ports, and the hash of them decides how long the tables of a run look for
-them. A fixed hash can be inverted. So can a chain ``h = mix(h ^ x)`` that only begins with a secret: two words whose
-differences cancel for one beginning cancel for many, because the low bits of a product depend on low bits alone.
+Senders choose addresses and ports, and the hash of these decides how long the tables of a run look for them. A fixed
+hash can be inverted. A secret beginning alone does not help a chain of steps ``h = (h ^ x) * F; h ^= h >> 32``: the
+highest bit of ``x`` always turns the same two bits of the result, and the same two bits of the next word turn them
+back, whatever the secret is.
 
 Here every 32-bit half ``x[i]`` of the input has a factor of its own, drawn from all 64-bit numbers:
 
@@ -52,10 +53,16 @@ Seed = NDArray[np.int64]
 
 
 def new_seed() -> Seed:
-    """A seed that nobody knows; one serves all tables of a run."""
+    """Random numbers of the operating system; one seed serves all tables of a run."""
     seed = np.frombuffer(os.urandom(8 * SEED_WORDS), np.int64).copy()
     seed[FACTORS:] &= HASH_MASK
     return seed
+
+
+def as_bytes(rows: NDArray[np.int64]) -> list[bytes]:
+    """Each row as a key for a dictionary: Python's hash of bytes has a secret, that of a tuple of numbers has none."""
+    flat, width = rows.tobytes(), rows.shape[1] * rows.itemsize
+    return [flat[begin : begin + width] for begin in range(0, len(flat), width)]
 
 
 @inlined
