@@ -15,7 +15,7 @@ from tcptrace_tw.cli.export import export
 from tcptrace_tw.cli.parameters import Command, Group
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
-from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed
+from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
 from tcptrace_tw.cli.show import show
 from tcptrace_tw.version import __version__
 
@@ -69,7 +69,12 @@ def run() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        app(prog_name="tcptrace-tw")
+        try:
+            app(prog_name="tcptrace-tw")
+        finally:
+            sys.stdout.flush()  # type: ignore[union-attr]
+    except OSError as error:  # of a help page or a message of typer; commands have their own end
+        fail(error)
     except SystemExit as end:
         # rich and typer end a broken pipe with 1; that is the code of findings, and check raises Failed for it.
         if end.code == FINDINGS and not isinstance(end, Failed):
