@@ -171,8 +171,8 @@ def test_a_written_folder_and_the_captures_behind_it_are_inputs():
     assert run("analyze", "c.pcap", "-o", "out").exit_code == 0
     before = names()
 
-    refuses(run("report", "out", "--html", "out/manifest.json"), "is the capture itself, ", before)
-    refuses(run("check", "out", "--output", "json=out/findings.parquet"), "is the capture itself, ", before)
+    refuses(run("report", "out", "--html", "out/manifest.json"), "is read by this command", before)
+    refuses(run("check", "out", "--output", "json=out/findings.parquet"), "is read by this command", before)
     refuses(run("report", "out", "--html", "c.pcap"), "is the capture itself", before)
 
 
@@ -238,8 +238,11 @@ def test_a_link_to_a_folder_is_followed(kind):
     assert not [name for name in names("real") if name.startswith(".")]
 
 
+MORE = {way: ["nodir/x", "d", "d/", "x/"] for way in WAYS} | {"analyze": ["/dev/null"], "baseline": ["nodir/x", "d"]}
+
+
 def unwritable(way: str) -> list[str]:
-    return ["/proc/x", "c.pcap/x", "loop", *(["nodir/x", "d", "d/", "x/"] if way != "analyze" else ["/dev/null"])]
+    return ["/proc/x", "c.pcap/x", "loop", *MORE[way]]
 
 
 @pytest.mark.parametrize(("way", "output"), [(way, output) for way in WAYS for output in unwritable(way)])
@@ -266,7 +269,7 @@ def test_a_disk_that_takes_no_more_leaves_what_was_there(way, is_there):
     if is_there:
         assert run(*words(way, "out")).exit_code == 0
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))  # noqa: E731
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # noqa: E731
     done = run_real(*words(way, "out"), preexec_fn=limit)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
@@ -285,9 +288,7 @@ def test_a_folder_that_vanishes_during_the_pass_is_said(monkeypatch, where):
 
     monkeypatch.setattr(pipeline, "analyze", analyze)
 
-    refuses(
-        run("analyze", "c.pcap", "-o", where), f"{where}: cannot be written: there is no folder", ["c.pcap", "gone"]
-    )
+    refuses(run("analyze", "c.pcap", "-o", where), f"{where}: cannot be written: there is no folder", ["c.pcap"])
 
 
 def test_an_earlier_result_comes_back_where_the_new_one_cannot_be_moved(monkeypatch):
@@ -377,8 +378,13 @@ def test_a_file_keeps_its_mode_and_a_long_name_is_no_hindrance():
     assert os.stat(long).st_mode & 0o777 == 0o640
 
 
+def partials() -> set[Path]:
+    return set(Path().rglob(".*.partial"))
+
+
 def begun(*arguments: str, before=None) -> subprocess.Popen:
     """A command that waits for the rest of its capture, after it has begun to write."""
+    old = partials()
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=ENVIRONMENT, preexec_fn=before,
@@ -386,7 +392,7 @@ def begun(*arguments: str, before=None) -> subprocess.Popen:
     process.stdin.write(CAPTURE.read_bytes()[:100])
     process.stdin.flush()
     deadline = time.monotonic() + 60
-    while not list(Path().rglob(".*.partial")) and time.monotonic() < deadline and process.poll() is None:
+    while not partials() - old and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     time.sleep(0.1)
     return process
@@ -428,14 +434,14 @@ def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_makes_is
     os.makedirs("d", exist_ok=True)
     with begun("analyze", "-", "-o", "d/out") as dead:
         dead.kill()
-    left = list(Path().rglob(".*.partial"))
+    left = partials()
     with begun("analyze", "-", "-o", "d/out") as living:
         assert run("analyze", "c.pcap", "-o", "d/out").exit_code == 0
-        partials = list(Path().rglob(".*.partial"))
+        kept = partials()
         living.communicate(CAPTURE.read_bytes()[100:], 60)
 
-    assert (len(left), len(partials), left == partials) == (1, 1, False)
-    assert (living.returncode, names("d"), list(Path().rglob(".*.partial"))) == (0, ["out"], [])
+    assert (len(left), len(kept), left & kept) == (1, 1, set())
+    assert (living.returncode, names("d"), partials()) == (0, ["out"], set())
 
 
 @pytest.mark.parametrize("way", ["analyze", "baseline", "html", "output", "export"])
@@ -449,7 +455,8 @@ def test_several_at_once_give_one_whole_result(way):
         errors = [process.communicate()[1] for process in processes]
         assert [process.returncode for process in processes] == [0] * 4, errors
 
-    assert not [path for path in Path().rglob(".*")]
+    assert not list(Path().rglob(".*"))
     assert names() == ["c.pcap", "d" if way == "analyze" else "out"]
     if way == "analyze":
-        assert run("report", "d/out").stdout.splitlines()[1:] == run("report", "c.pcap").stdout.splitlines()[1:]
+        stored, fresh = run("report", "d/out", "--json").stdout, run("report", "c.pcap", "--json").stdout
+        assert json.loads(stored) == json.loads(fresh)

@@ -72,7 +72,7 @@ def run() -> None:
         try:
             app(prog_name="tcptrace-tw")
         finally:
-            sys.stdout.flush()  # type: ignore[union-attr]
+            sys.stdout.flush()
     except OSError as error:  # of a help page or a message of typer; commands have their own end
         fail(error)
     except SystemExit as end:

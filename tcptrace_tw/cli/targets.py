@@ -60,16 +60,15 @@ def keep_apart(targets: Iterable[Target], captures: Sequence[str], also_read: It
 def _keep_inputs(
     written: dict[Identity, Target], captures: Sequence[str], also_read: Iterable[str | Path | None]
 ) -> None:
-    for path, may_be_none in _captures(captures):
+    files, stored_in = _stored(captures)
+    for path, may_be_none in _captures([*captures, *stored_in]):
         target = written.get(_place(path) or ())
         if target is not None and not (may_be_none and not _is_capture(path)):
             raise UsageError(f"{target.named}: is the capture itself{_shown(path, target)}; name another file")
-    for read in also_read:
-        target = written.get(_place(os.fspath(read)) or ()) if read else None
+    for path in [os.fspath(path) for path in also_read if path] + files:
+        target = written.get(_place(path) or ())
         if target is not None:
-            raise UsageError(
-                f"{target.named}: is a file that the command reads{_shown(str(read), target)}; name another"
-            )
+            raise UsageError(f"{target.named}: is read by this command{_shown(path, target)}; name another file")
     for target in written.values():
         if not target.takes_captures and os.path.isfile(target.path) and os.path.getsize(target.path):
             _keep_capture(target)
@@ -85,20 +84,23 @@ def _captures(captures: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Every file that is read, and whether it may turn out to be no capture, which is left out then."""
     from tcptrace_tw.capture.ring import local_files
 
-    for capture in captures:
-        yield from _stored(capture) if os.path.isdir(capture) else ()
     if STDIN in captures:
         yield STDIN, False
     yield from local_files(captures)
 
 
-def _stored(path: str) -> Iterator[tuple[str, bool]]:
-    """The files in a folder that ``analyze`` wrote, and the captures that its ladders are read from."""
+def _stored(captures: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of folders that ``analyze`` wrote: their files, and the captures that ladders are read from."""
     from tcptrace_tw.report.folder import OURS, read_manifest
 
-    manifest = read_manifest(path)
-    if manifest is not None:
-        yield from ((each, False) for each in [*_inside(path, OURS), *map(str, manifest.get("captures", ()))])
+    files: list[str] = []
+    behind: list[str] = []
+    for folder in filter(os.path.isdir, captures):
+        manifest = read_manifest(folder)
+        if manifest is not None:
+            files += _inside(folder, OURS)
+            behind += [str(name) for name in manifest.get("captures", ()) if name != STDIN]
+    return files, behind
 
 
 def _inside(path: str, names: Iterable[str]) -> list[str]:
