@@ -34,6 +34,7 @@ from tcptrace_tw.spec.words import ORIG
 from tcptrace_tw.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.select import Filter
     from tcptrace_tw.report.ladder import Step
 
@@ -178,7 +179,11 @@ def ladders(
 
 
 def export(
-    captures: Sequence[str], settings: Settings, connections: Sequence[int], out: str, notice: Notice | None = None
+    captures: Sequence[str],
+    settings: Settings,
+    connections: Sequence[int],
+    out: str | AtomicFile,
+    notice: Notice | None = None,
 ) -> int:
     """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none."""
     from tcptrace_tw.capture.export import copy_frames

@@ -6,18 +6,15 @@ files of several kinds meet, each becomes a section of one pcapng file.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import pcap, pcapng
 from tcptrace_tw.capture.facts import FileFacts
@@ -34,7 +31,9 @@ _PACKETS = (pcapng.PACKET, pcapng.SIMPLE_PACKET, pcapng.OLD_PACKET)
 Write = Callable[[bytes], object]
 
 
-def copy_frames(captures: Sequence[str], frames: NDArray[np.int64], out: str, *, compiled: bool = False) -> int:
+def copy_frames(
+    captures: Sequence[str], frames: NDArray[np.int64], out: str | AtomicFile, *, compiled: bool = False
+) -> int:
     """Write the frames, in their order, to ``out`` (``-``: stdout), and return how many there were.
 
     ``captures`` are the files in the order in which they were numbered; ``frames`` is sorted, each ``file << 40`` plus
@@ -45,18 +44,20 @@ def copy_frames(captures: Sequence[str], frames: NDArray[np.int64], out: str, *,
         captures[file]: frames[frames >> FRAME_BITS == file] & ((1 << FRAME_BITS) - 1)
         for file in np.unique(frames >> FRAME_BITS).tolist()
     }
+    target = out if isinstance(out, str) else out.target
     for name in wanted:
-        _check(name, out)
+        _check(name, target)
     headers = {name: _first_bytes(name) for name in wanted}
     for name, header in headers.items():
         _check_format(name, header)
-    is_pcapng = _is_pcapng(headers, out)
-    with _whole(out) as file:
+    is_pcapng = _is_pcapng(headers, target)
+    with AtomicFile(out) if isinstance(out, str) else out as file:
         if not is_pcapng:
             file.write(_common_header(list(headers.values())))
         for name, numbers in wanted.items():
             with open_stream(name) as stream:
                 _copy_file(stream, numbers, file.write, is_pcapng, compiled)
+        file.commit()
     return int(frames.size)
 
 
@@ -203,27 +204,3 @@ def _blocks(window: Window) -> Iterator[tuple[int, bytes]]:
             yield kind, window.take(step)
         elif length < pcapng.BLOCK_MIN or not window.skip(step):
             return
-
-
-@contextlib.contextmanager
-def _whole(out: str) -> Iterator[BinaryIO]:
-    """A file that takes its name only when it is complete."""
-    if out == STDIN:
-        yield sys.stdout.buffer
-        return
-    folder, name = os.path.split(os.path.abspath(out))
-    try:
-        handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written ({error.strerror}); name another file") from None
-    try:
-        with open(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(path, 0o666 & ~mask)  # as if it had been opened by its name
-        os.replace(path, out)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise

@@ -146,6 +146,24 @@ def _is_pipe(path: str) -> bool:
         return False
 
 
+def local_files(named: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Every local file that ``find`` looks at, and whether a search brought it, so that it may be no capture."""
+    for arg in named:
+        if arg == STDIN or "://" in arg:
+            continue
+        searches = is_search(arg)
+        for path in _search(arg) if searches else [arg]:
+            yield path, searches
+
+
+def is_capture(path: str) -> bool:
+    """Whether a file is a capture, or cannot be looked at, so that it may be one."""
+    try:
+        return read_head(path) is not None
+    except (CaptureError, OSError):
+        return True
+
+
 def _search(arg: str) -> Iterator[str]:
     for path in sorted(glob.glob(arg, recursive=True), key=_natural) if _is_glob(arg) else [arg]:
         if os.path.isdir(path):

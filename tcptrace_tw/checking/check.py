@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.checking import baseline
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.checking.waivers import Waiver
@@ -147,12 +148,13 @@ def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], Non
     return Judged.of(judge, [str(folder)], [file["name"] for file in manifest["inputs"]], manifest["settings"])
 
 
-def learn(judged: Judged, plan: Plan) -> str:
-    """Write the baseline anew, and say what changed in it."""
+def learn(judged: Judged, plan: Plan, file: AtomicFile | None = None) -> str:
+    """Write the baseline again, into ``file`` where it is open already, and say what changed in it."""
     assert plan.baseline is not None
     before = set(baseline.read(plan.baseline)) if plan.baseline.exists() else set()
     after = {group.fingerprint for group in judged.groups}
-    baseline.write(plan.baseline, judged.groups)
+    with file or AtomicFile(plan.baseline) as opened:
+        baseline.write(opened, judged.groups)
     known = counted(len(judged.entries), "finding")
     groups = counted(len(after), "group")
     return f"{plan.baseline}: {known} in {groups} known; {len(after - before)} new, {len(before - after)} gone"

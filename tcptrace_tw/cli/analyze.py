@@ -30,6 +30,7 @@ def analyze(
     debug: o.Debug = False,
 ) -> None:
     """Write connections, transitions, TIME-WAIT spans, reuses, findings and more as Parquet."""
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report.folder import Folder
     from tcptrace_tw.report.headline import headline
     from tcptrace_tw.report.manifest import metadata, write_manifest
@@ -37,6 +38,7 @@ def analyze(
     from tcptrace_tw.report.tables import ParquetSink
 
     captures = run.sources(captures, files_from)
+    targets.keep_apart(targets.folder(output), captures, [files_from])
     settings = run.settings(
         profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
     )

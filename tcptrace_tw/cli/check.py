@@ -3,11 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.errors import UsageError
@@ -126,6 +128,7 @@ def check(
     The command line wins over the policy, the policy over the defaults.
     """
     from tcptrace_tw.checking.plan import Wishes, planned
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report import outputs
 
     others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan}
@@ -141,9 +144,13 @@ def check(
         _print_policy(plan, wishes)
         return
     captures = run.sources(captures, files_from)
-    outputs.keep_captures(wanted, captures)
-    with outputs.Outputs(wanted, _paint(color)) as opened:
-        checked = _check(captures, plan, update_baseline, quiet, no_progress)
+    written = [targets.Target(each.target, f"--output {each.format}={each.target}") for each in wanted]
+    if plan.baseline is not None:
+        written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
+    targets.keep_apart(written, captures, [files_from, plan.policy])
+    learnt = AtomicFile(plan.baseline) if update_baseline and plan.baseline is not None else None
+    with learnt or nullcontext(), outputs.Outputs(wanted, _paint(color)) as opened:
+        checked = _check(captures, plan, learnt, quiet, no_progress)
         opened.commit(checked)
     if not quiet:
         _say_end(checked)
@@ -185,7 +192,8 @@ def _policy(config: Path | None) -> "Plan | None":
     return None if found is None else policy_file.plan_of(found)
 
 
-def _check(captures: list[str], plan: "Plan", update_baseline: bool, quiet: bool, no_progress: bool) -> "Checked":
+def _check(captures: list[str], plan: "Plan", learnt: AtomicFile | None, quiet: bool, no_progress: bool) -> "Checked":
+    """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
 
     from tcptrace_tw.checking.check import check_captures, check_folder, learn
@@ -201,8 +209,8 @@ def _check(captures: list[str], plan: "Plan", update_baseline: bool, quiet: bool
         judged = check_folder(folder, plan, date.today(), say)
     else:
         judged = check_captures(captures, plan, analyze, date.today(), run.has_several_files(captures))
-    if update_baseline:
-        say(learn(judged, plan))
+    if learnt is not None:
+        say(learn(judged, plan, learnt))
     return judged.verdict(plan)
 
 

@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from tcptrace_tw.cli.options import Color, names
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.pipeline import Settings, Sink, Summary
 
 _MANY = 3
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,25 +42,29 @@ def command(function: Command) -> Command:
         try:
             function(*args, **kwargs)
             sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(BROKEN_PIPE)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except Exception as error:
-            if kwargs.get("debug"):
+            if kwargs.get("debug") and not isinstance(error, BrokenPipeError):
                 raise
-            _fail(error)
+            fail(error)
 
     return wrapped  # type: ignore[return-value]
 
 
-def _fail(error: Exception) -> NoReturn:
+def fail(error: Exception) -> NoReturn:
+    """Say what is wrong in one line and end with the exit code for it."""
+    if isinstance(error, BrokenPipeError):
+        _drop(sys.stdout)
+        sys.exit(BROKEN_PIPE)
     if isinstance(error, TcptraceError):
         complain(str(error))
         sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        complain("the output cannot be written: no space is left on the device; free some, or write elsewhere")
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # what print() has met
+        from tcptrace_tw.atomic import unwritable
+
+        _drop(sys.stdout)
+        complain(str(unwritable("stdout", error)))
         sys.exit(USAGE)
     if isinstance(error, OSError):
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -68,8 +74,17 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def complain(text: str) -> None:
-    """One line on stderr."""
-    print(f"tcptrace-tw: {text}", file=sys.stderr)
+    """One line on stderr; where that takes nothing, the exit code must do."""
+    try:
+        print(f"tcptrace-tw: {text}", file=sys.stderr)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
+    """Let go what could not be written, or Python would try once more at its end and complain."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def settings(

@@ -51,6 +51,7 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """The ladder of one connection: both endpoints' states beside the segments."""
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report.ladder import TIME_FORMATS, Style
     from tcptrace_tw.report.story import tell
 
@@ -58,6 +59,7 @@ def show(
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
     number = _number(connection, finding)
     captures = run.sources(captures, files_from)
+    targets.keep_apart([], captures, [files_from])
     settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
     folder = run.written_folder(captures)
     if folder is not None:
