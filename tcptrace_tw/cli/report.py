@@ -1,9 +1,11 @@
 """``tcptrace-tw report``: the report on the terminal, as one JSON object, or as one HTML page."""
 
+import codecs
 import json
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -91,11 +93,16 @@ def _write_page(html: str, digest: "Digest", captures: list[str], settings: "Set
 
     page = document(digest, run.shorthand(captures), _stories(digest, captures, settings))
     if html == "-":
-        print(page, end="")
+        print(page if _is_utf_8(sys.stdout) else page.encode("ascii", "xmlcharrefreplace").decode("ascii"), end="")
         return
     _place(Path(html), page)
     if not quiet:
         run.complain(f"{html}: {headline(digest, 'notice')}")
+
+
+def _is_utf_8(stream: TextIO) -> bool:
+    """Whether a stream has the encoding that the page names; references are read in any."""
+    return codecs.lookup(stream.encoding or "ascii").name == "utf-8"
 
 
 def _place(target: Path, page: str) -> None:

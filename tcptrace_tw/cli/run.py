@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from tcptrace_tw.cli.options import Color, names
-from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+from tcptrace_tw.cli.options import Color
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +55,7 @@ def command(function: Command) -> Command:
 
 def _fail(error: Exception) -> NoReturn:
     if isinstance(error, TcptraceError):
-        complain(str(error))
+        complain(*error.args)
         sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         complain("the output cannot be written: no space is left on the device; free some, or write elsewhere")
@@ -67,9 +67,10 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(BUG)
 
 
-def complain(text: str) -> None:
-    """One line on stderr."""
-    print(f"tcptrace-tw: {text}", file=sys.stderr)
+def complain(*lines: str) -> None:
+    """Lines on stderr, each of which says whose it is."""
+    for line in lines:
+        print(f"tcptrace-tw: {printable(line)}", file=sys.stderr)
 
 
 def settings(
@@ -82,7 +83,7 @@ def settings(
     """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
-    return Settings(profile, two_msl_s(two_msl), names(select), names(ignore), **others)
+    return Settings(profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
 
 
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
@@ -106,13 +107,6 @@ def use_disk_cache() -> None:
     from tcptrace_tw import engine
 
     engine.use_disk_cache()
-
-
-def two_msl_s(seconds: float | None) -> float | None:
-    """``--two-msl``; ``UsageError`` where it cannot be."""
-    if seconds is not None and not 0 < seconds <= 3600:
-        raise UsageError(f"--two-msl {seconds:g}: 2MSL is between 0 and 3600 seconds")
-    return seconds
 
 
 def analyze(
