@@ -16,7 +16,8 @@ def printable(text: str) -> str:
 
 def at_line_start(text: str) -> str:
     r"""Text from outside where a line begins: a runner of GitHub would take ``::`` there for a command."""
-    return f"\\x3a{text[1:]}" if text.startswith("::") else text
+    bare = text.lstrip()
+    return f"{text[: -len(bare)]}\\x3a{bare[1:]}" if bare.startswith("::") else text
 
 
 class TcptraceError(Exception):
