@@ -30,8 +30,8 @@ def analyze(
     *,
     profile: str = "linux",
     two_msl: float | None = None,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     filter: str = "",
     since: str = "",
     until: str = "",
@@ -39,9 +39,9 @@ def analyze(
 ) -> "Trace":
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
-    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes; ``filter``, ``since``, ``until`` and
-    ``ignore_vlan`` are as on the command line.
-    Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a setting that is not known.
+    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
+    ``since``, ``until`` and ``ignore_vlan`` are as on the command line.
+    Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
         >>> trace = tw.analyze("fixtures/kernel-active-close-server/capture.pcap", ignore=["CP"])
@@ -59,7 +59,9 @@ def analyze(
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan)
+    settings = pipeline.Settings(
+        profile, two_msl, select, ignore, filter, since, until, ignore_vlan  # type: ignore[arg-type] # it makes tuples
+    )  # fmt: skip
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)

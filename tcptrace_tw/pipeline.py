@@ -19,7 +19,7 @@ from tcptrace_tw.capture.moment import parse_span
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
-from tcptrace_tw.errors import CaptureError, UsageError
+from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.lanes import BUFFERS, read_ahead
@@ -27,6 +27,7 @@ from tcptrace_tw.measure.overview import Overview
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.settings import Settings as Settings
 from tcptrace_tw.spec.columns import HAS_TS, Table
 from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.spec.segments import Segments, segment_at
@@ -37,27 +38,6 @@ if TYPE_CHECKING:  # what a plain report does without is imported where it is us
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.select import Filter
     from tcptrace_tw.report.ladder import Step
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run depends on besides the capture; the same settings and capture give the same rows."""
-
-    profile: str = "linux"
-    two_msl_s: float | None = None
-    select: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    filter: str = ""
-    """Which connections to look at, in pcap-filter words; empty: all."""
-    since: str = ""
-    until: str = ""
-    """Only connections with a segment in this span, whole; as ``capture.moment`` reads it. Empty: open."""
-    ignore_vlan: bool = False
-    """Leave VLAN ids and ids of tunnels out of the tuple."""
-    thresholds: tuple[tuple[str, str, int | None, int | None], ...] = ()
-    """Rule, one of its numbers, and the least and the most of it that make a finding."""
-    keep_duplicates: bool = False
-    """Take frames that are copies of a segment for segments of their own."""
 
 
 class Sink(Protocol):
@@ -106,7 +86,7 @@ def analyze(
     """Read the captures once and hand every finished row and finding to the sinks.
 
     ``seed`` is of the hashes, and drawn for this run unless it is given; rows and findings do not depend on it.
-    Raises ``CaptureError`` where no capture can be read at all, ``UsageError`` for a setting that is not known.
+    Raises ``CaptureError`` where no capture can be read at all.
     """
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
     seed = new_seed() if seed is None else seed
@@ -228,7 +208,7 @@ class _Run:
         self.settings = settings
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
-        self.facts = CaptureFacts(remarks=found.remarks)
+        self.facts = CaptureFacts(remarks=[printable(remark) for remark in found.remarks])
         self._unreadable = 0
         self._files = found
         self._filter = _filter(settings.filter) if settings.filter else None
@@ -368,7 +348,7 @@ class _Run:
             self._unreadable += 1
             if self._unreadable == len(self._files.files):
                 raise
-            facts.damage = str(error).removeprefix(f"{name}: ")
+            facts.damage = str(error).removeprefix(f"{facts.name}: ")
 
 
 def _filter(words: str) -> Filter:

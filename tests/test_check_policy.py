@@ -25,6 +25,7 @@ from tcptrace_tw.report.json_schema import schema
 from tcptrace_tw.report.text import ip_halves, ip_text
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.desk import RuleDesk
+from tcptrace_tw.settings import numbers_of
 from tcptrace_tw.spec.columns import REUSES
 from tcptrace_tw.spec.profiles import profile
 from tests.check_rows import ERROR, checked, judged
@@ -106,7 +107,7 @@ def test_the_whole_policy_validates_against_its_schema():
         ('profile = "linus"', "profile: 'linus': did you mean linux?"),
         ('select = ["RUX"]', "select: 'RUX': "),
         ('ignore = ["LA01"]', "ignore: 'LA01': did you mean LA001?"),
-        ("two_msl = 0", "two_msl: input should be greater than 0"),
+        ("two_msl = 0", "two_msl: 0: 2MSL is a number of seconds above 0 and at most 3600"),
         ('severities.RU002 = "warnin"', "severities: RU002 = 'warnin': did you mean warning?"),
         ("thresholds.LA01.cost_ns = 1", "thresholds: 'LA01': did you mean LA001?"),
         ("thresholds.LA001.cost = 1", "thresholds: LA001.'cost': did you mean cost_ns?"),
@@ -236,8 +237,6 @@ def test_a_threshold_keeps_rows_within_and_those_whose_number_is_not_known():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_every_number_of_a_rule_can_have_a_threshold(rule):
-    from tcptrace_tw.checking.policy import numbers_of
-
     for name in numbers_of(rule.id):
         assert plan(f"thresholds.{rule.id}.{name} = 1").settings.thresholds == ((rule.id, name, 1, None),)
 

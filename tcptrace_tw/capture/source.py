@@ -6,7 +6,6 @@ Packed data is recognised by its magic and unpacked in a thread of its own, a bo
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import select
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from tcptrace_tw.capture import compression
 from tcptrace_tw.capture.compression import Broken, Codec
-from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.errors import CaptureError, nearest
 
 STDIN = "-"
 
@@ -349,7 +348,7 @@ def _alike(name: str) -> str:
     """The path in the same folder whose name is nearest; empty where none is near."""
     folder, last = os.path.split(name)
     try:
-        found = difflib.get_close_matches(last, os.listdir(folder or "."), 1, cutoff=0.75)
+        found = nearest(last, os.listdir(folder or "."), alike=0.75)
     except OSError:
         return ""
-    return os.path.join(folder, found[0]) if found else ""
+    return os.path.join(folder, found) if found else ""

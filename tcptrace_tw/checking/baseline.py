@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcptrace_tw.atomic import AtomicFile
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, printable
 from tcptrace_tw.report.checked import Entry, Group
 from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 
@@ -40,7 +40,7 @@ class Known:
     @property
     def text(self) -> str:
         """``LA001 192.0.2.1 > 198.51.100.7:80``."""
-        return f"{self.rule} {self.subject}".rstrip()
+        return printable(f"{self.rule} {self.subject}".rstrip())
 
 
 def read(path: Path) -> dict[str, Known]:

@@ -7,6 +7,7 @@ import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
+from tcptrace_tw.errors import printable
 
 
 @run.command
@@ -56,4 +57,4 @@ def analyze(
     if not quiet:
         print(headline(digest))
         for name, count in tables.counts.items():
-            print(f"{count:>12,} {Path(output) / name}.parquet")
+            print(f"{count:>12,} {printable(str(Path(output) / name))}.parquet")

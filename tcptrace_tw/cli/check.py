@@ -12,7 +12,7 @@ import typer
 from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from tcptrace_tw.checking.plan import Plan, Wishes
@@ -132,9 +132,7 @@ def check(
     from tcptrace_tw.report import outputs
 
     others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan}
-    wishes = Wishes(
-        fail_on, show, profile, run.two_msl_s(two_msl), _names(select), _names(ignore), baseline, others
-    )  # fmt: skip
+    wishes = Wishes(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
     wanted = outputs.parse(format_, output or ())
     policy = None if no_config else _policy(config)
     plan = planned(wishes, policy)
@@ -180,8 +178,8 @@ def _paint(color: o.Color) -> "Paint":
     return paint
 
 
-def _names(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else o.names(values)
+def _given(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _policy(config: Path | None) -> "Plan | None":
@@ -218,7 +216,7 @@ def _print_policy(plan: "Plan", wishes: "Wishes") -> None:
     from tcptrace_tw.checking.effective import told
 
     for line in told(plan, wishes):
-        print(line)
+        print(printable(line))
 
 
 def _say_end(checked: "Checked") -> None:

@@ -102,8 +102,3 @@ ColorOption = Annotated[
     Color, typer.Option("--color", help="When to colour; NO_COLOR is honoured.", rich_help_panel=OUTPUT)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]
-
-
-def names(values: list[str] | None) -> tuple[str, ...]:
-    """``["RU,LA001", "PA"]`` as ``("RU", "LA001", "PA")``."""
-    return tuple(name.strip().upper() for value in values or () for name in value.split(",") if name.strip())

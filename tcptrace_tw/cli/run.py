@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
-from tcptrace_tw.cli.options import Color, names
-from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+from tcptrace_tw.cli.options import Color
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def fail(error: Exception) -> NoReturn:
         _drop(sys.stdout)
         sys.exit(BROKEN_PIPE)
     if isinstance(error, TcptraceError):
-        complain(str(error))
+        complain(*error.args)
         sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
     if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # what print() has met
         from tcptrace_tw.atomic import unwritable
@@ -73,10 +73,11 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(BUG)
 
 
-def complain(text: str) -> None:
-    """One line on stderr; where that takes nothing, the exit code must do."""
+def complain(*lines: str) -> None:
+    """Lines on stderr, each of which says whose it is; where stderr takes nothing, the exit code must do."""
     try:
-        print(f"tcptrace-tw: {text}", file=sys.stderr)
+        for line in lines:
+            print(f"tcptrace-tw: {printable(line)}", file=sys.stderr)
     except OSError:
         _drop(sys.stderr)
 
@@ -97,7 +98,7 @@ def settings(
     """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
-    return Settings(profile, two_msl_s(two_msl), names(select), names(ignore), **others)
+    return Settings(profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
 
 
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
@@ -121,13 +122,6 @@ def use_disk_cache() -> None:
     from tcptrace_tw import engine
 
     engine.use_disk_cache()
-
-
-def two_msl_s(seconds: float | None) -> float | None:
-    """``--two-msl``; ``UsageError`` where it cannot be."""
-    if seconds is not None and not 0 < seconds <= 3600:
-        raise UsageError(f"--two-msl {seconds:g}: 2MSL is between 0 and 3600 seconds")
-    return seconds
 
 
 def analyze(

@@ -11,10 +11,14 @@ from typing import Any
 
 from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, unwritable, writing
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.report.codec import shown
 from tcptrace_tw.spec.columns import TABLES
 
 MANIFEST = "manifest.json"
 TOOL = "tcptrace-tw"
+ENCODED = "_percent_encoded"
+"""The end of a key of the manifest: the names of files once more, in the bytes that open them."""
+
 OURS = frozenset({MANIFEST, *(f"{table.name}.parquet" for table in TABLES)})
 
 
@@ -108,7 +112,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         manifest = json.loads((Path(folder) / MANIFEST).read_text())
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    return shown(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
 
 
 def _check(name: str, target: Path, force: bool) -> bool:
