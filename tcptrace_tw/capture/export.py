@@ -12,6 +12,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError, UsageError
 from tcptrace_tw.spec.columns import FRAME_BITS
+from tcptrace_tw.unfinished import unfinished
 
 ROOM = 16384
 _NAMES, _SECRETS = 4, 10
@@ -216,14 +218,15 @@ def _whole(out: str) -> Iterator[BinaryIO]:
         handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     except OSError as error:
         raise UsageError(f"{out}: cannot be written ({error.strerror}); name another file") from None
-    try:
-        with open(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(path, 0o666 & ~mask)  # as if it had been opened by its name
-        os.replace(path, out)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
+    with unfinished(partial(os.unlink, path)):
+        try:
+            with open(handle, "wb") as file:
+                yield file
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(path, 0o666 & ~mask)  # as if it had been opened by its name
+            os.replace(path, out)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise

@@ -1,9 +1,7 @@
 """The commands, and what holds for all of them."""
 
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -48,14 +46,8 @@ def _common(
     pass
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End by way of the ``finally`` clauses, so that no half-written folder is left."""
-    sys.exit(128 + number)
-
-
 def run() -> None:
     """Read the command line and do what it says; ends with ``SystemExit``."""
-    signal.signal(signal.SIGTERM, _terminate)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process

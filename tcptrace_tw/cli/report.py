@@ -10,6 +10,7 @@ import typer
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.unfinished import unfinished
 
 if TYPE_CHECKING:
     from tcptrace_tw.pipeline import Settings
@@ -104,11 +105,12 @@ def _place(target: Path, page: str) -> None:
         target.write_text(page, encoding="utf-8")
         return
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with unfinished(lambda: partial.unlink(missing_ok=True)):
+        try:
+            partial.write_text(page, encoding="utf-8")
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":

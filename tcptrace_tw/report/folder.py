@@ -4,15 +4,20 @@ import json
 import os
 import secrets
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.spec.columns import TABLES
+from tcptrace_tw.unfinished import unfinished
 
 MANIFEST = "manifest.json"
 TOOL = "tcptrace-tw"
+_ATTEMPTS = 100
+"""Another thread may create a file in a folder while that is removed."""
+
 OURS = frozenset({MANIFEST, *(f"{table.name}.parquet" for table in TABLES)})
 
 
@@ -31,10 +36,14 @@ class Folder:
             raise UsageError(f"{target}: holds files that tcptrace-tw did not write; choose another, or add --force")
         self._made = _missing_parents(self.target.parent)
         self.path = self.target.parent / f".{self.target.name}.{secrets.token_hex(4)}.partial"
-        try:
-            self.path.mkdir(parents=True)
-        except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+        self._old = self.path.with_suffix(".old")
+        with ExitStack() as stack:
+            stack.enter_context(unfinished(self._undo))
+            try:
+                self.path.mkdir(parents=True)
+            except OSError as error:
+                raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+            self._stack = stack.pop_all()
 
     def commit(self) -> None:
         """Move everything to the target; the manifest comes last where files must be moved one by one."""
@@ -55,14 +64,26 @@ class Folder:
         self.path.rmdir()
 
     def _swap(self) -> None:
-        old = self.path.with_suffix(".old")
-        os.rename(self.target, old)
+        os.rename(self.target, self._old)
         try:
             os.rename(self.path, self.target)
         except OSError:
-            os.rename(old, self.target)
+            os.rename(self._old, self.target)
             raise
-        shutil.rmtree(old)
+        shutil.rmtree(self._old)
+
+    def _undo(self) -> None:
+        """Leave the target as it was, or as it is now that it is complete."""
+        if self._old.exists() and not self.target.exists():
+            os.rename(self._old, self.target)
+        for path in (self.path, self._old):
+            for _ in range(_ATTEMPTS):
+                shutil.rmtree(path, ignore_errors=True)
+                if not path.exists():
+                    break
+        for parent in self._made:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
     def __enter__(self) -> "Folder":
         return self
@@ -70,10 +91,8 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        for parent in self._made:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        self._undo()
+        self._stack.close()
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.checked import Checked
 from tcptrace_tw.report.formats import Write, text, writer
 from tcptrace_tw.report.formats.text import Paint, plain
+from tcptrace_tw.unfinished import unfinished
 
 STDOUT = "-"
 
@@ -97,10 +98,13 @@ class _File:
         self._write = write
         self._is_special = self._target.exists() and not self._target.is_file()
         self._partial = self._target.with_name(f".{self._target.name}.{os.getpid()}.partial")
-        try:
-            self._stream: TextIO = (self._target if self._is_special else self._partial).open("w", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+        with ExitStack() as stack:
+            stack.enter_context(unfinished(self._remove))
+            try:
+                self._stream: TextIO = (self._target if self._is_special else self._partial).open("w", encoding="utf-8")
+            except OSError as error:
+                raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+            self._stack = stack.pop_all()
 
     def fill(self, checked: Checked) -> None:
         with self._stream:
@@ -117,6 +121,10 @@ class _File:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.close()
+        self._remove()
+        self._stack.close()
+
+    def _remove(self) -> None:
         if not self._is_special:
             self._partial.unlink(missing_ok=True)
 

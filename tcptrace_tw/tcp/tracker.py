@@ -29,6 +29,7 @@ from tcptrace_tw.tcp.ending import finish
 from tcptrace_tw.tcp.retirement import settle_released
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.tombstone import BLOCK
+from tcptrace_tw.tcp.waiting import count_waiting
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -69,6 +70,7 @@ class Tracker:
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
         self._settle = load(settle_released, compiled=compiled)
+        self._count_waiting = load(count_waiting, compiled=compiled)
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
@@ -134,6 +136,15 @@ class Tracker:
         while done < self.regs[s.CONNS_USED]:
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
+
+    @property
+    def connections(self) -> int:
+        """Incarnations that were opened so far."""
+        return int(self.regs[s.NEXT_CONNECTION]) - 1
+
+    def waiting(self, tuples: Any) -> int:
+        """Endpoints that are in TIME-WAIT at the time of the last segment; not while segments arrive."""
+        return int(self._count_waiting(self._state(tuples)))
 
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
