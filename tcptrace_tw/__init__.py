@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import os
 
-from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
-from tcptrace_tw.version import __version__
-
-TYPE_CHECKING = False  # to import ``typing`` takes longer than all of this, and the command handles signals only later
+TYPE_CHECKING = False  # to import ``typing`` takes longer than all of this, and the command hears no signal before
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
     from tcptrace_tw.report.ladder import Step
-    from tcptrace_tw.report.trace import Trace as Trace
-    from tcptrace_tw.rules import RULES as RULES
+    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.rules import RULES
+    from tcptrace_tw.version import __version__
 
 __all__ = ["RULES", "CaptureError", "TcptraceError", "Trace", "UsageError", "__version__", "analyze", "load"]
 
@@ -100,13 +99,19 @@ def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int])
     return pipeline.ladders(captures, settings, connection_ids)
 
 
+_MODULES = {
+    "CaptureError": "errors",
+    "TcptraceError": "errors",
+    "UsageError": "errors",
+    "RULES": "rules",
+    "Trace": "report.trace",
+    "__version__": "version",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "RULES":
-        from tcptrace_tw.rules import RULES
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return RULES
-    if name == "Trace":
-        from tcptrace_tw.report.trace import Trace
-
-        return Trace
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

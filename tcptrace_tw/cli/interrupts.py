@@ -24,7 +24,7 @@ from tcptrace_tw.unfinished import undo_all
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-NOTE = "interrupted: reading the input to its end; press Ctrl-C again to stop at once"
+NOTE = "tcptrace-tw: reading the input to its end; press Ctrl-C again to stop at once"
 _CLEAR_LINE = "\r\x1b[K"
 
 
@@ -54,7 +54,7 @@ class Interrupts:
 
     def _say(self) -> None:
         if not self._is_quiet and _is_terminal(2):
-            os.write(2, f"{_CLEAR_LINE}tcptrace-tw: {NOTE}\n".encode())
+            os.write(2, f"{_CLEAR_LINE}{NOTE}\n".encode())
 
     @contextmanager
     def reading(self, captures: Sequence[str], *, quiet: bool) -> Iterator[None]:

@@ -100,13 +100,15 @@ class _Counts(contextlib.ExitStack):
 
 
 def counts(position: Position) -> str:
-    """A line with what was read so far.
+    """A line with what was read so far; it fits into 80 columns up to ten million segments.
 
     >>> from tcptrace_tw.position import Position
     >>> counts(Position(2_345_678, None, 21_000, 1_900, 240))
-    'reading: 21,000 segments, 1,900 connections, 240 in TIME-WAIT now, 2.3 MB'
+    'reading: 21,000 segments, 1,900 connections, 240 in TIME-WAIT, 2.3 MB'
     """
+    from rich.filesize import decimal
+
     parts = [f"{position.segments:,} segments", f"{position.connections:,} connections"]
     if position.time_wait is not None:
-        parts.append(f"{position.time_wait:,} in TIME-WAIT now")
-    return f"reading: {', '.join(parts)}, {position.bytes / 1e6:.1f} MB"
+        parts.append(f"{position.time_wait:,} in TIME-WAIT")
+    return f"reading: {', '.join(parts)}, {decimal(position.bytes)}"
