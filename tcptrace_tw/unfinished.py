@@ -10,29 +10,46 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-Undo = Callable[[], None]
+Undo = Callable[[], object]
 
 _lock = threading.RLock()
 _undos: list[Undo] = []
 
 
-@contextlib.contextmanager
-def unfinished(undo: Undo) -> Iterator[None]:
-    """Within this block ``undo`` is called when the process ends early; it runs in another thread.
-
-    Enter the block before there is anything to undo, and leave it when the work is complete or undone.
-    """
+def begin(undo: Undo) -> None:
+    """From now on ``undo`` is called when the process ends early, by whatever thread; call this before the work."""
     with _lock:
         _undos.append(undo)
+
+
+def complete(undo: Undo) -> None:
+    """There is nothing to undo any more."""
+    with _lock:
+        _undos.remove(undo)
+
+
+@contextlib.contextmanager
+def unfinished(undo: Undo) -> Iterator[None]:
+    """Within this block there is something to undo."""
+    begin(undo)
     try:
         yield
     finally:
-        with _lock:
-            _undos.remove(undo)
+        complete(undo)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """An end of the process waits for this block: for steps that cannot be undone halfway and take little time."""
+    with _lock:
+        yield
 
 
 def undo_all() -> None:
-    """Undo all unfinished work, the latest first. From then on every other thread waits where its block ends."""
+    """Undo all unfinished work, the latest first. From then on every other thread waits where it begins or ends work.
+
+    An error is not shown: nothing more can be done about it.
+    """
     _lock.acquire()
     for undo in reversed(_undos):
         with contextlib.suppress(OSError):

@@ -4,14 +4,13 @@ import json
 import os
 import secrets
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.spec.columns import TABLES
-from tcptrace_tw.unfinished import unfinished
+from tcptrace_tw.unfinished import begin, complete, uninterrupted
 
 MANIFEST = "manifest.json"
 TOOL = "tcptrace-tw"
@@ -36,17 +35,19 @@ class Folder:
             raise UsageError(f"{target}: holds files that tcptrace-tw did not write; choose another, or add --force")
         self._made = _missing_parents(self.target.parent)
         self.path = self.target.parent / f".{self.target.name}.{secrets.token_hex(4)}.partial"
-        self._old = self.path.with_suffix(".old")
-        with ExitStack() as stack:
-            stack.enter_context(unfinished(self._undo))
-            try:
-                self.path.mkdir(parents=True)
-            except OSError as error:
-                raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-            self._stack = stack.pop_all()
+        begin(self._undo)
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            complete(self._undo)
+            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
 
     def commit(self) -> None:
         """Move everything to the target; the manifest comes last where files must be moved one by one."""
+        with uninterrupted():
+            self._move()
+
+    def _move(self) -> None:
         if self.target.is_dir() and (_has_foreign_files(self.target) or self.target.samefile(os.getcwd())):
             self._move_files()
         elif self.target.is_dir() and any(self.target.iterdir()):
@@ -64,23 +65,21 @@ class Folder:
         self.path.rmdir()
 
     def _swap(self) -> None:
-        os.rename(self.target, self._old)
+        old = self.path.with_suffix(".old")
+        os.rename(self.target, old)
         try:
             os.rename(self.path, self.target)
         except OSError:
-            os.rename(self._old, self.target)
+            os.rename(old, self.target)
             raise
-        shutil.rmtree(self._old)
+        shutil.rmtree(old)
 
     def _undo(self) -> None:
-        """Leave the target as it was, or as it is now that it is complete."""
-        if self._old.exists() and not self.target.exists():
-            os.rename(self._old, self.target)
-        for path in (self.path, self._old):
-            for _ in range(_ATTEMPTS):
-                shutil.rmtree(path, ignore_errors=True)
-                if not path.exists():
-                    break
+        """Leave nothing of what was not moved to the target."""
+        for _ in range(_ATTEMPTS):
+            shutil.rmtree(self.path, ignore_errors=True)
+            if not self.path.exists():
+                break
         for parent in self._made:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
@@ -92,7 +91,7 @@ class Folder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._undo()
-        self._stack.close()
+        complete(self._undo)
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.checked import Checked
 from tcptrace_tw.report.formats import Write, text, writer
 from tcptrace_tw.report.formats.text import Paint, plain
-from tcptrace_tw.unfinished import unfinished
+from tcptrace_tw.unfinished import begin, complete
 
 STDOUT = "-"
 
@@ -98,13 +98,12 @@ class _File:
         self._write = write
         self._is_special = self._target.exists() and not self._target.is_file()
         self._partial = self._target.with_name(f".{self._target.name}.{os.getpid()}.partial")
-        with ExitStack() as stack:
-            stack.enter_context(unfinished(self._remove))
-            try:
-                self._stream: TextIO = (self._target if self._is_special else self._partial).open("w", encoding="utf-8")
-            except OSError as error:
-                raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-            self._stack = stack.pop_all()
+        begin(self._remove)
+        try:
+            self._stream: TextIO = (self._target if self._is_special else self._partial).open("w", encoding="utf-8")
+        except OSError as error:
+            complete(self._remove)
+            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
 
     def fill(self, checked: Checked) -> None:
         with self._stream:
@@ -122,7 +121,7 @@ class _File:
     ) -> None:
         self._stream.close()
         self._remove()
-        self._stack.close()
+        complete(self._remove)
 
     def _remove(self) -> None:
         if not self._is_special:
