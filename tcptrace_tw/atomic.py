@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.unfinished import begin, uninterrupted
 
 STDOUT = "-"
 
@@ -175,7 +176,11 @@ class Partial:
 
     def __init__(self, folder: str, name: str, make: Callable[[str], int | None]) -> None:
         sweep(folder)
-        while True:
+        while not self._is_made(folder, name, make):
+            pass
+
+    def _is_made(self, folder: str, name: str, make: Callable[[str], int | None]) -> bool:
+        with uninterrupted():
             self.path = os.path.join(folder, f".{_cut(name)}.tw-{os.urandom(8).hex()}.partial")
             _pending.add(self.path)  # first, lest a signal comes between
             try:
@@ -189,14 +194,16 @@ class Partial:
             if descriptor is not None:
                 if _holds(descriptor, self.path):
                     self.descriptor = descriptor
-                    return
+                    return True
                 os.close(descriptor)
             _remove(self.path)
+            return False
 
     def place(self, target: str) -> None:
         """Move it to its target; the lock ends after that, lest it is swept away in between."""
-        os.replace(self.path, target)
-        _pending.discard(self.path)
+        with uninterrupted():
+            os.replace(self.path, target)
+            _pending.discard(self.path)
         self._let_go()
 
     def discard(self) -> None:
@@ -262,26 +269,39 @@ def open_descriptor(path: str) -> int | None:
 
 
 _MOST_LINKS = 40
+_MOST_REMOVALS = 100
+"""Another thread may create a file in a folder while that is removed."""
+
 _pending: set[str] = set()
 """Everything that this process has begun and neither placed nor removed yet."""
 
 
 @atexit.register
 def discard_pending() -> None:
-    """Remove whatever is not complete: for an end that comes before a ``with`` could begin."""
+    """Remove whatever is not complete: for an end that comes before a ``with`` could begin or without its end."""
     for path in list(_pending):
         _remove(path)
+
+
+begin(discard_pending)
 
 
 def _remove(path: str) -> None:
     with suppress(OSError):
         if os.path.isdir(path) and not os.path.islink(path):
-            import shutil
-
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_folder(path)
         else:
             os.unlink(path)
     _pending.discard(path)
+
+
+def _remove_folder(path: str) -> None:
+    import shutil
+
+    for _ in range(_MOST_REMOVALS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            break
 
 
 def _holds(descriptor: int, path: str) -> bool:

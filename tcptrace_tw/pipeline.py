@@ -24,6 +24,7 @@ from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.lanes import BUFFERS, read_ahead
 from tcptrace_tw.measure.overview import Overview
+from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
@@ -64,9 +65,6 @@ class Summary:
     caveats: list[str] = field(default_factory=list)
 
 
-Progress = Callable[[int, int | None], None]
-"""Called now and then with bytes read so far and bytes in all (None where that is not known)."""
-
 Pick = Callable[[Segments], None]
 """Called with each batch, in which the incarnations and states are filled in."""
 
@@ -105,10 +103,12 @@ def analyze(
         _hand_out(desk.state(table, rows), sinks)
 
     def measured() -> Generator[Chunk]:
-        for chunk in run.chunks(progress):
+        for chunk in run.chunks():
             overview.see(chunk.table.name, chunk.rows)
             yield chunk
 
+    if progress is not None:
+        progress(run.position)
     with closing(read_ahead(measured()) if run.compiled else measured()) as chunks:
         for chunk in chunks:
             pass_on(*chunk)
@@ -152,7 +152,7 @@ def ladders(
             segment = segment_at(batch, i)
             steps[segment.connection_id].append(_step(segment))
 
-    for chunk in run.chunks(None, pick):
+    for chunk in run.chunks(pick):
         if chunk.table.name == "connections" and connections is not None:
             connections(chunk.rows)
     return steps
@@ -178,7 +178,7 @@ def export(
             picked.append(batch.frame[hits])
             seen.update(batch.connection_id[hits].tolist())
 
-    for _ in run.chunks(None, pick):
+    for _ in run.chunks(pick):
         pass
     for number in connections:
         if number not in seen:
@@ -225,15 +225,14 @@ class _Run:
         )
         self._counts = {"connections": 0, "transitions": 0}
         self._begin = 0
-        self._position: tuple[int, int | None] = (0, None)
+        self._read: tuple[int, int | None] = (0, None)
+        self._is_ending = False
 
-    def chunks(self, progress: Progress | None, pick: Pick | None = None) -> Iterator[Chunk]:
+    def chunks(self, pick: Pick | None = None) -> Iterator[Chunk]:
         """All finished rows of the connections that are wanted, table by table, as the pass goes on."""
         whole = WholeConnections(self._span) if any(self._span) else None
         with closing(self._in_lanes(pick)) as moves:
             for chunks in moves:
-                if progress is not None:
-                    progress(*self._position)
                 for chunk in chunks:
                     if whole is None:
                         yield chunk
@@ -243,6 +242,7 @@ class _Run:
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
         if self.compiled:
+            self._tracker.waiting(self._flow.tuples)  # its machine code is stored with that of all others
             engine.remember()
 
     def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:
@@ -271,10 +271,20 @@ class _Run:
                 if pick is not None:
                     pick(batch)
                 yield chunks
+        with self._flow.still:
+            self._is_ending = True
         end = self.facts.last_time
         if end is not None:
             for each in self._tracker.finish(end, self._flow.tuples):
                 yield [self._chunk(*each)]
+
+    def position(self) -> Position:
+        """How far the pass is; any thread may ask."""
+        read, total = self._read
+        with self._flow.still:
+            is_wanted = total is None and not self._is_ending
+            time_wait = self._tracker.waiting(self._flow.tuples) if is_wanted else None
+        return Position(read, total, self.facts.tcp_segments, self._tracker.connections, time_wait)
 
     def _chunk(self, table: Table, rows: NDArray[Any]) -> Chunk:
         if table.name in self._counts:
@@ -337,12 +347,14 @@ class _Run:
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream:
+                self._read = stream.position, stream.size
                 reader = Reader(
-                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE, buffers=self._buffers
-                )
+                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE,
+                    is_prompt=stream.is_live, buffers=self._buffers,
+                )  # fmt: skip
                 facts = self.facts.files[-1] = reader.facts
                 for batch in reader.batches():
-                    self._position = stream.position, stream.size
+                    self._read = stream.position, stream.size
                     yield batch
         except CaptureError as error:
             self._unreadable += 1

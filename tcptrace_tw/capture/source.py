@@ -11,6 +11,7 @@ import os
 import select
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -24,6 +25,9 @@ STDIN = "-"
 
 AHEAD_BYTES = 8 << 20
 """How far unpacking may run ahead of reading."""
+
+GATHERS_S = 0.1
+"""From the first bytes that a pipe delivers, more of them are awaited for this long: few batches, and none is late."""
 
 
 class File(Protocol):
@@ -64,16 +68,23 @@ class Raw:
         self.position += len(data)
         return data
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the bytes come from another process, which may pause."""
+        return self._fileno is not None
+
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer with what is there; wait only when nothing is. 0 at the end."""
+        """Fill the buffer with what is there or comes at once; wait for long only when nothing is. 0 at the end."""
         done = min(len(self._ahead), len(buffer))
         buffer[:done] = self._ahead[:done]
         self._ahead = self._ahead[done:]
-        while done < len(buffer) and (done == 0 or self._is_ready()):
+        until = time.monotonic() + GATHERS_S if done else None
+        while done < len(buffer) and (until is None or self._is_ready(until)):
             count = self._file.readinto(buffer[done:])
             if not count:
                 break
             done += count
+            until = until or time.monotonic() + GATHERS_S
         self.position += done
         return done
 
@@ -88,12 +99,12 @@ class Raw:
         count = self._file.readinto(room[:size]) or 0
         return bytes(room[:count])
 
-    def _is_ready(self) -> bool:
-        """Whether another read would return at once: always for a file, if the system can tell for a pipe."""
+    def _is_ready(self, until: float) -> bool:
+        """Whether a read would return before that time: always for a file, if the system can tell for a pipe."""
         if self._fileno is None:
             return True
         try:
-            return bool(select.select([self._fileno], [], [], 0)[0])
+            return bool(select.select([self._fileno], [], [], max(0.0, until - time.monotonic()))[0])
         except (OSError, ValueError):
             return False
 
@@ -118,11 +129,11 @@ class _Pipe:
             self._change.notify_all()
             return not self._is_closed
 
-    def get(self, wait: bool) -> bytes:
-        """The next chunk; nothing at the end, or where ``wait`` is false and none is there yet."""
+    def get(self, until: float | None = None) -> bytes:
+        """The next chunk; nothing at the end, or where none has come ``until`` then."""
         with self._change:
-            while wait and not self._chunks and not self._is_ended:
-                self._change.wait()
+            left = None if until is None else max(0.0, until - time.monotonic())
+            self._change.wait_for(lambda: self._chunks or self._is_ended, left)
             if not self._chunks:
                 return b""
             chunk = self._chunks.popleft()
@@ -157,6 +168,8 @@ class Stream:
     """Packed bytes taken so far; runs up to a few MB ahead of what was read."""
     path: str | None
     """Set where the bytes are those of a plain local file, which may then be mapped into memory instead."""
+    is_live: bool
+    """Whether the bytes come from another process, which may pause."""
     damage: str | None
     """Known once ``readinto`` has returned 0: byte offset in the packed data, what is wrong, what was kept."""
 
@@ -168,6 +181,7 @@ class Stream:
         self._raw = raw
         codec = compression.sniff(raw.peek(compression.MAGIC_BYTES))
         self.compression = codec.name if codec else ""
+        self.is_live = raw.is_live
         self.path = None if codec else path
         self._chunk = memoryview(b"")
         self._pipe = _Pipe()
@@ -178,15 +192,17 @@ class Stream:
             self._thread.start()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer with as much as is there and return the count; wait only when nothing is. 0 at the end."""
+        """Fill the buffer with what is there or comes at once, and return the count. 0 at the end."""
         if self._thread is None:
             return self._read_plain(buffer)
         done = 0
+        until: float | None = None
         while done < len(buffer):
             if not self._chunk:
-                self._chunk = memoryview(self._pipe.get(wait=done == 0))
+                self._chunk = memoryview(self._pipe.get(until))
                 if not self._chunk:
                     break
+            until = until or time.monotonic() + (GATHERS_S if self.is_live else 0)
             count = min(len(self._chunk), len(buffer) - done)
             buffer[done : done + count] = self._chunk[:count]
             self._chunk = self._chunk[count:]
@@ -315,7 +331,7 @@ def _open_raw(uri: str) -> Opened:
 def _checked(stream: Stream) -> Stream:
     """The stream, if it has at least one byte."""
     if stream.compression:
-        first = stream._pipe.get(wait=True)
+        first = stream._pipe.get()
         stream._chunk = memoryview(first)
         is_empty = not first
     else:

@@ -1,9 +1,7 @@
 """The commands, and what holds for all of them."""
 
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -48,22 +46,8 @@ def _common(
     pass
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End by way of the ``finally`` clauses, so that no half-written output is left, and let no further one disturb."""
-    for each in _ENDS:
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
-
-
-_ENDS = (signal.SIGTERM, signal.SIGHUP)
-"""The signals by which others end a process."""
-
-
 def run() -> None:
     """Read the command line and do what it says; ends with ``SystemExit``."""
-    for number in _ENDS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants to outlive the terminal
-            signal.signal(number, _terminate)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process

@@ -8,6 +8,7 @@ import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
+from tcptrace_tw.cli.interrupts import is_pipe
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "St
     folder = run.written_folder(captures)
     if folder is not None:
         return _told(load(folder), numbers)
-    if "-" in captures or not numbers:
-        return {}  # stdin cannot be read twice
+    if not numbers or any(capture == "-" or is_pipe(capture) for capture in captures):
+        return {}  # stdin and pipes cannot be read twice
     sink = ConnectionSink(numbers, run.has_several_files(captures))
     pipeline.analyze(captures, settings, [sink])
     found = _told(Trace(digest, sink.finish({})), numbers)

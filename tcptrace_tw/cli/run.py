@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
+from tcptrace_tw.cli.interrupts import interrupts
 from tcptrace_tw.cli.options import Color
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
@@ -142,7 +143,8 @@ def analyze(
     use_disk_cache()
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
-    with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
+    is_shown = not (quiet or no_progress) and sys.stderr.isatty()
+    with interrupts.reading(captures, quiet=quiet), Progress(enabled=is_shown) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
     if not quiet:
         for remark in _remarks(summary):

@@ -13,6 +13,7 @@ from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.codec import shown
 from tcptrace_tw.spec.columns import TABLES
+from tcptrace_tw.unfinished import begin, complete, uninterrupted
 
 MANIFEST = "manifest.json"
 TOOL = "tcptrace-tw"
@@ -42,6 +43,7 @@ class Folder:
                 self._remove_made()
                 raise
         self.path = Path(self._partial.path)
+        begin(self._undo)
 
     def commit(self) -> None:
         """Bring everything to the target: by one rename where it is not there yet, else file by file."""
@@ -53,7 +55,7 @@ class Folder:
                 except OSError as error:  # another process was faster
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
-            with locked(str(self.target)):
+            with locked(str(self.target)), uninterrupted():
                 self._move_files()
 
     def _begin(self) -> Partial:
@@ -85,6 +87,11 @@ class Folder:
                     os.replace(new, old)
             raise
 
+    def _undo(self) -> None:
+        """Leave nothing of what was not moved to the target."""
+        self._partial.discard()
+        self._remove_made()
+
     def _remove_made(self) -> None:
         for parent in self._made:
             with suppress(OSError):  # it is not empty
@@ -96,8 +103,8 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._partial.discard()
-        self._remove_made()
+        self._undo()
+        complete(self._undo)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and self._is_about_us(error):
             raise unwritable(self._name, error) from error
 

@@ -69,8 +69,8 @@ NOTHING = -1
 MOST_EACH = HEADER + MOST_UNITS
 """Units of a tombstone at the most."""
 
-# A mark holds the length in units, which endpoints have a span, and the slot.
-LENGTH, SPANS, SPANS_AT, SLOT_AT = 0xFFFF, 3, 16, 18
+# A mark holds the length in units, which endpoints have a span, how many of the spans are open, and the slot.
+LENGTH, SPANS, SPANS_AT, OPEN_AT, SLOT_AT = 0xFFFF, 3, 16, 18, 20
 
 
 @kernel
@@ -100,6 +100,7 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
     spans = (1 if np.int64(o.span) >= 0 else 0) | (2 if np.int64(r.span) >= 0 else 0)
+    are_open = 0
     end = pack_connection(st, conn, conn, conn, 0, 0, at + HEADER)
     for side in range(2):
         t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
@@ -108,12 +109,13 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
         s = np.int64(t.span)
         if s >= 0:
             end = pack_span(st, span_at(st, s), o, conn, 0, 0, end)
+            are_open += 1 if np.int64(span_at(st, s).end) < 0 else 0
             span_at(st, s).next = regs[SPANS_FREE]
             regs[SPANS_FREE] = s
         if regs[WANT_TRANSITIONS]:
             end = pack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, pending, end)
     end = (end + WORD - 1) // WORD * WORD
-    set_word(st, at, end - at | spans << SPANS_AT | np.int64(conn.slot) << SLOT_AT)
+    set_word(st, at, end - at | spans << SPANS_AT | are_open << OPEN_AT | np.int64(conn.slot) << SLOT_AT)
     set_word(st, at + WORD, due)
     set_word(st, end, 0)
     regs[GRAVES_NEXT] = end
@@ -122,6 +124,12 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
     free_incarnation(st, c)
     regs[CONNS_LIVE] -= 1
     regs[BURIED] += 1
+
+
+@kernel
+def open_spans(mark):  # type: ignore[no-untyped-def]
+    """How many endpoints of a tombstone were in TIME-WAIT when it was buried."""
+    return mark >> OPEN_AT & 3
 
 
 @kernel

@@ -33,6 +33,7 @@ from tcptrace_tw.tcp.reservations import RESERVATIONS
 from tcptrace_tw.tcp.retirement import settle_released
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.tombstone import BLOCK
+from tcptrace_tw.tcp.waiting import count_waiting
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -109,6 +110,7 @@ class Tracker:
         self._index_attempts = load(index_attempts, compiled=compiled)
         self._forget_early = load(forget_early, compiled=compiled)
         self._most_bytes = most_bytes
+        self._count_waiting = load(count_waiting, compiled=compiled)
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
@@ -183,6 +185,15 @@ class Tracker:
             self._reserve(1, tuples.size)
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
+
+    @property
+    def connections(self) -> int:
+        """Incarnations that were opened so far."""
+        return int(self.regs[s.NEXT_CONNECTION]) - 1
+
+    def waiting(self, tuples: Any) -> int:
+        """Endpoints that are in TIME-WAIT at the time of the last segment; not while segments arrive."""
+        return int(self._count_waiting(self._state(tuples)))
 
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
