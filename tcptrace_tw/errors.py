@@ -18,6 +18,17 @@ class UsageError(TcptraceError):
     """An option, a rule id or a setting is wrong."""
 
 
+def printable(text: str) -> str:
+    r"""Text from outside, safe to show: each character that cannot be printed becomes an escape, as in ``\x1b``.
+
+    That are control characters, newlines, marks that change the direction of writing, and the bytes of a name that
+    is not UTF-8 (``\udcff``). Spaces and letters of all scripts stay. Twice is the same as once.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 _LISTED = 12
 """More words than these are not listed in an error."""
 
