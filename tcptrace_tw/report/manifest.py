@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.report.digest import Digest
 from tcptrace_tw.report.folder import MANIFEST
 
@@ -21,6 +22,14 @@ def metadata(digest: Digest) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, digest: Digest, captures: list[str], rows: dict[str, int]) -> None:
-    """Write ``manifest.json``: the metadata, the paths as given, the rows of each table, and the whole report."""
-    manifest = {**metadata(digest), "captures": captures, "tables": rows, "report": digest.to_json()}
+    """Write ``manifest.json``: the metadata, the paths as given, the rows of each table, and the whole report.
+
+    The password in an address is not written.
+    """
+    manifest = {
+        **metadata(digest),
+        "captures": [shown(name) for name in captures],
+        "tables": rows,
+        "report": digest.to_json(),
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
