@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.moment import parse_span
@@ -343,7 +344,7 @@ class _Run:
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""
-        facts = FileFacts(name)
+        facts = FileFacts(shown(name))
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream:

@@ -109,7 +109,7 @@ def test_a_directory_gives_its_captures_and_says_what_it_left_out(
 
     found = ring.find(["d"])
     assert found.files == ["d/b.gz", "d/deep/a.txt"]
-    assert found.remarks == ["d: 2 files left out: d/empty.pcap (empty), d/readme (no capture)"]
+    assert found.remarks == ["d: 3 files left out: d/empty.pcap (empty), d/fifo (a pipe), d/readme (no capture)"]
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,24 @@
 
 Decompressor objects are fed, not file objects: a file object throws away its last chunk when the data ends early,
 an object gives out every byte that can be had. lz4 goes through pyarrow, which has no object; its small reads lose
-nothing either.
+nothing either. An object costs microseconds; so runs of small members go through native loops (see ``_unpack_run``).
 """
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 PIECE_BYTES = 1 << 20
 """Packed bytes handed to a decompressor at once: between two calls other threads may hold the interpreter."""
+
+FIRST_BYTES = 1 << 12
+"""What a decompressor gets first; each time it wants more it gets four times as many. What follows a small member
+would have to be copied back.
+"""
 
 CHUNK_BYTES = 1 << 21
 """Most unpacked bytes that one call may give out: what bounds the memory when a few bytes unpack to gigabytes."""
@@ -25,6 +32,21 @@ LZ4_BYTES = 1 << 14
 
 WINDOW_LOG_MAX = 27
 """zstd frames may ask for a window of up to 2**27 bytes, the default of the zstd tool (RFC 8878 3.1.1.1.2)."""
+
+MEMORY_BYTES = 1 << 28
+"""xz may take this much memory: four times the dictionary of ``xz -9``."""
+
+SMALL_BYTES = 512
+"""A member of fewer packed bytes is small."""
+
+SMALL_MEMBERS = 500
+"""After this number of small members the native loop is tried."""
+
+RUN_BYTES = 1 << 16
+"""Packed bytes of small members that the native loop gets at once."""
+
+CUTS = 4
+"""How many places are tried for the end of a run."""
 
 MAGIC_BYTES = 6
 """How many bytes of a file ``sniff`` wants to see."""
@@ -59,7 +81,7 @@ class _Unpacker(Protocol):
     def needs_input(self) -> bool: ...
     @property
     def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def decompress(self, data: bytes | memoryview, max_length: int = -1) -> bytes: ...
 
 
 class Codec(NamedTuple):
@@ -70,6 +92,12 @@ class Codec(NamedTuple):
     unpacker: Callable[[], _Unpacker]
     padding: bool = False
     """Whether zero bytes may follow a member (gzip on tape, xz stream padding)."""
+    unpack_run: Callable[[bytes, int], bytes] | None = None
+    """Unpacks whole members, and raises what it likes for anything else; gives out at most as many bytes as said."""
+
+    def can_start(self, start: bytes) -> bool:
+        """Whether a member of this codec may begin so."""
+        return start.startswith(self.magics) or (self.name == "zstd" and start.startswith(_SKIPPABLE))
 
 
 class _Gzip:
@@ -93,7 +121,7 @@ class _Gzip:
     def unused_data(self) -> bytes:
         return bytes(self._object.unused_data)
 
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+    def decompress(self, data: bytes | memoryview, max_length: int = -1) -> bytes:
         out: bytes = self._object.decompress(self._tail + data if self._tail else data, max(0, max_length))
         self._tail = self._object.unconsumed_tail
         return out
@@ -111,7 +139,7 @@ def _zstd() -> Any:
 def _xz() -> _Unpacker:
     import lzma
 
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY_BYTES)
 
 
 def _bzip2() -> _Unpacker:
@@ -124,13 +152,33 @@ def _no_object() -> _Unpacker:
     raise NotImplementedError("lz4 has no decompressor object")
 
 
+def _gzip_run(run: bytes, most: int) -> bytes:
+    from isal import igzip
+
+    with igzip.IGzipFile(fileobj=io.BytesIO(run)) as file:  # type: ignore[no-untyped-call]
+        data: bytes = file.read(most)
+    return data
+
+
+def _zstd_run(run: bytes, most: int) -> bytes:
+    import pyarrow as pa
+
+    with pa.CompressedInputStream(pa.BufferReader(run), "zstd") as file:
+        data: bytes = file.read(most)
+    return data
+
+
 _SKIPPABLE = tuple(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16))  # RFC 8878 3.1.2
 
-GZIP = Codec("gzip", (b"\x1f\x8b\x08",), _Gzip, padding=True)
-ZSTD = Codec("zstd", (b"\x28\xb5\x2f\xfd",), _zstd)
+GZIP = Codec("gzip", (b"\x1f\x8b\x08",), _Gzip, padding=True, unpack_run=_gzip_run)
+ZSTD = Codec("zstd", (b"\x28\xb5\x2f\xfd",), _zstd, unpack_run=_zstd_run)
 XZ = Codec("xz", (b"\xfd7zXZ\x00",), _xz, padding=True)
 BZIP2 = Codec("bzip2", tuple(b"BZh%d" % level for level in range(1, 10)), _bzip2)
 LZ4 = Codec("lz4", (b"\x04\x22\x4d\x18",), _no_object)
+
+_ZEROS = re.compile(rb"\0*")
+_STARTS = {"gzip": re.compile(rb"\x1f\x8b\x08"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
+"""How the members of the codecs with a native loop begin."""
 
 CODECS = (GZIP, ZSTD, XZ, BZIP2, LZ4)
 
@@ -153,26 +201,69 @@ def unpack(packed: Packed, codec: Codec, careful_from: int | None = None) -> Ite
     if codec is LZ4:
         yield from _unpack_lz4(packed, careful_from)
         return
-    done = 0
-    piece_bytes = PIECE_BYTES if careful_from is None else 1 << 12
-    piece = packed.read(piece_bytes)
-    while piece:
-        unpacker = codec.unpacker()
-        while not unpacker.eof:
-            limit = _limit(done, careful_from, CHUNK_BYTES)
-            try:
-                chunk = unpacker.decompress(piece, limit)
-            except Exception as error:  # every codec has its own class of error, with no common base
-                raise Broken(_reason(codec, error), has_lost=limit > CAREFUL_BYTES) from None
-            if chunk:
-                done += len(chunk)
-                yield chunk
-            piece = b""
-            if unpacker.needs_input and not unpacker.eof:
-                piece = packed.read(piece_bytes)
-                if not piece:
-                    raise Broken(f"the {codec.name} data ends before its end mark")
-        piece = _next_member(packed, codec, unpacker.unused_data)
+    feed = _Feed(packed, is_careful=careful_from is not None)
+    done = small = 0
+    wait = SMALL_MEMBERS
+    while feed.peek(1):
+        if codec.unpack_run is not None and small >= wait and len(feed.at_hand(RUN_BYTES)) >= 8 * SMALL_BYTES:
+            run = _unpack_run(feed, codec)
+            wait = 2 * wait if run is None else SMALL_MEMBERS
+            small = 0 if run is None else wait
+            if run:
+                done += len(run)
+                yield run
+            if run is not None:
+                continue
+        begin = feed.position
+        for chunk in _unpack_member(feed, codec, done, careful_from):
+            done += len(chunk)
+            yield chunk
+        small += feed.position - begin < SMALL_BYTES
+        _find_next(feed, codec)
+
+
+def _unpack_member(feed: _Feed, codec: Codec, done: int, careful_from: int | None) -> Iterator[bytes]:
+    """Unpack one member, to its end mark; ``done`` is how much there was before it."""
+    unpacker = codec.unpacker()
+    size = FIRST_BYTES
+    while not unpacker.eof:
+        piece: bytes | memoryview = b""
+        is_dry = False
+        if unpacker.needs_input:
+            piece = feed.take(size)
+            size = min(4 * size, feed.largest)
+            is_dry = not piece
+        limit = _limit(done, careful_from, CHUNK_BYTES)
+        try:
+            chunk = unpacker.decompress(piece, limit)
+        except Exception as error:  # every codec has its own class of error, with no common base
+            raise Broken(_reason(codec, error), has_lost=limit > CAREFUL_BYTES) from None
+        if chunk:
+            done += len(chunk)
+            yield chunk
+        elif is_dry:
+            raise feed.failure or Broken(f"the {codec.name} data ends before its end mark")
+    feed.give_back(len(unpacker.unused_data))
+
+
+def _unpack_run(feed: _Feed, codec: Codec) -> bytes | None:
+    """Unpack the whole members at hand in one native loop; None where that cannot be done.
+
+    The last magic at hand is taken for the begin of a member that may not be whole. Where it belongs to the inside of
+    a member the loop fails; then a magic before it is tried, and in the end the members are unpacked one by one.
+    """
+    run = feed.at_hand(RUN_BYTES)
+    cuts = [found.start() for found in _STARTS[codec.name].finditer(run, len(run) - 2 * SMALL_BYTES)]
+    for cut in reversed(cuts[-CUTS:]):
+        try:
+            chunk = codec.unpack_run(run[:cut], CHUNK_BYTES) if codec.unpack_run else b""
+        except Exception:  # every codec has its own; what is broken is met again, member by member
+            continue
+        if len(chunk) < CHUNK_BYTES:
+            feed.take(cut)
+            return chunk
+        return None
+    return None
 
 
 def _limit(done: int, careful_from: int | None, usual: int, careful: int = CAREFUL_BYTES) -> int:
@@ -182,21 +273,70 @@ def _limit(done: int, careful_from: int | None, usual: int, careful: int = CAREF
     return min(usual, careful_from - done) if done < careful_from else careful
 
 
-def _next_member(packed: Packed, codec: Codec, rest: bytes) -> bytes:
-    """What follows a whole member: the start of the next one, or nothing at the end of the file."""
-    magics = codec.magics + (_SKIPPABLE if codec is ZSTD else ())
-    while True:
-        if codec.padding:
-            rest = rest.lstrip(b"\0")
-        if len(rest) >= MAGIC_BYTES:
-            break
-        more = packed.read(PIECE_BYTES)
-        if not more:
-            break
-        rest += more
-    if rest and not rest.startswith(magics):
+class _Feed:
+    """Packed bytes in pieces; what a decompressor did not use goes back."""
+
+    def __init__(self, packed: Packed, *, is_careful: bool) -> None:
+        self.failure: OSError | None = None
+        """Why the bytes end, where that is not the end of the file."""
+        self.largest = FIRST_BYTES if is_careful else PIECE_BYTES
+        """How many bytes ``take`` should be asked for at most: a careful run keeps what is not yet unpacked small."""
+        self._packed = packed
+        self._step = self.largest
+        self._data = b""
+        self._at = 0
+        self._before = 0
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been used."""
+        return self._before + self._at
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes; fewer than ``size`` only at the end."""
+        while len(self._data) - self._at < size and self._read():
+            pass
+        return self._data[self._at : self._at + size]
+
+    def take(self, size: int) -> memoryview:
+        """Use the next bytes: at least one; nothing at the end, or where reading fails."""
+        if self._at == len(self._data):
+            try:
+                self._read()
+            except OSError as error:
+                self.failure = error
+        piece = memoryview(self._data)[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    def give_back(self, count: int) -> None:
+        """The last ``count`` bytes of what was taken last were not used."""
+        self._at -= count
+
+    def at_hand(self, most: int) -> bytes:
+        """What has been read and not been used."""
+        return self._data[self._at : self._at + most]
+
+    def skip_zeros(self) -> None:
+        """Use the zero bytes that come next."""
+        while self.peek(1) == b"\0":
+            self._at = _ZEROS.match(self._data, self._at).end()  # type: ignore[union-attr]
+
+    def _read(self) -> bool:
+        more = self._packed.read(self._step)
+        self._step = min(4 * self._step, PIECE_BYTES)
+        self._before += self._at
+        self._data, self._at = self._data[self._at :] + more, 0
+        return bool(more)
+
+
+def _find_next(feed: _Feed, codec: Codec) -> None:
+    """Go to what follows a whole member: the start of the next one, or the end of the file."""
+    if codec.padding:
+        feed.skip_zeros()
+    start = feed.peek(MAGIC_BYTES)
+    if start and not codec.can_start(start):
         raise Broken(f"what follows the {codec.name} data is not {codec.name}")
-    return rest
 
 
 def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
@@ -206,22 +346,30 @@ def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
         """The few methods that pyarrow asks of a Python file."""
 
         closed = False
+        failure: OSError | None = None
 
         def read(self, size: int = -1) -> bytes:
-            return packed.read(PIECE_BYTES if size < 0 else size)
+            try:
+                return packed.read(PIECE_BYTES if size < 0 else size)
+            except OSError as error:  # pyarrow would lose what it has unpacked in this call
+                self.failure = error
+                return b""
 
         def close(self) -> None:
             self.closed = True
 
-    stream = pa.CompressedInputStream(pa.PythonFile(Feed(), mode="r"), "lz4")
+    feed = Feed()
+    stream = pa.CompressedInputStream(pa.PythonFile(feed, mode="r"), "lz4")
     done = 0
     while True:
         limit = _limit(done, careful_from, LZ4_BYTES, careful=1)
         try:
             chunk = stream.read(limit)
         except OSError as error:
-            raise Broken(_reason(LZ4, error), has_lost=limit > 1) from None
+            raise feed.failure or Broken(_reason(LZ4, error), has_lost=limit > 1) from None
         if not chunk:
+            if feed.failure is not None:
+                raise feed.failure
             return
         done += len(chunk)
         yield chunk
@@ -233,4 +381,6 @@ def _reason(codec: Codec, error: Exception) -> str:
         return f"the {codec.name} data ends before its end mark"
     if "too much memory" in text:
         return f"the zstd data wants a window above 2**{WINDOW_LOG_MAX} bytes; unpack it first with zstd -d --long=31"
+    if "Memory usage limit" in text:
+        return f"the xz data wants more than {MEMORY_BYTES >> 20} MiB of memory; unpack it first with xz -d"
     return f"the {codec.name} data is broken ({text})"

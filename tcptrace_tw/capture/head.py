@@ -65,18 +65,25 @@ def expected_size(path: str, enough: int) -> int:
 
 
 class _Start:
-    """The first bytes of a file, unpacked only as far as somebody asks."""
+    """The first bytes of a file, unpacked only as far as they are wanted."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._data = bytearray()
 
     def at(self, offset: int, size: int) -> bytes:
-        """``size`` bytes from ``offset`` on; fewer at the end, and behind a place where the data is broken."""
+        """``size`` bytes from ``offset`` on; fewer at the end, and where the data is broken or cannot be read.
+
+        Raises ``OSError`` only where there is nothing at all.
+        """
         while len(self._data) < offset + size:
             try:
                 self._data += next(self._chunks)
             except (StopIteration, Broken):
+                break
+            except OSError:
+                if not self._data:
+                    raise
                 break
         return bytes(self._data[offset : offset + size])
 

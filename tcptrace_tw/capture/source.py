@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tcptrace_tw.capture import compression
+from tcptrace_tw.capture import compression, sparse
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.compression import Broken, Codec
 from tcptrace_tw.errors import CaptureError, nearest
 
@@ -49,11 +50,17 @@ class Raw:
         self._fileno = fileno
         self._ahead = b""
         self._room = bytearray()
+        self._failure: OSError | None = None
 
     def peek(self, size: int) -> bytes:
-        """The next bytes without taking them; fewer than ``size`` only at the end."""
+        """The next bytes without taking them; fewer than ``size`` only at the end, or where reading fails."""
         while len(self._ahead) < size:
-            more = self._take(max(size, 4096))
+            try:
+                more = self._take(max(size, 4096))
+            except OSError:
+                if not self._ahead:
+                    raise
+                break
             if not more:
                 break
             self._ahead += more
@@ -80,7 +87,12 @@ class Raw:
         self._ahead = self._ahead[done:]
         until = time.monotonic() + GATHERS_S if done else None
         while done < len(buffer) and (until is None or self._is_ready(until)):
-            count = self._file.readinto(buffer[done:])
+            try:
+                count = self._fill(buffer[done:])
+            except OSError:
+                if not done:
+                    raise
+                break  # first what was read; the next call raises the error again
             if not count:
                 break
             done += count
@@ -96,8 +108,19 @@ class Raw:
         if len(self._room) < size:
             self._room = bytearray(size)
         room = memoryview(self._room)
-        count = self._file.readinto(room[:size]) or 0
-        return bytes(room[:count])
+        return bytes(room[: self._fill(room[:size])])
+
+    def _fill(self, buffer: memoryview) -> int:
+        """Read once. An error stays: every later call raises it, so that it always comes behind the last byte."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            while (count := self._file.readinto(buffer)) is None and self._fileno is not None:
+                select.select([self._fileno], [], [])  # a pipe that does not block, and has nothing yet
+        except OSError as error:
+            self._failure = error
+            raise
+        return count or 0
 
     def _is_ready(self, until: float) -> bool:
         """Whether a read would return before that time: always for a file, if the system can tell for a pipe."""
@@ -272,7 +295,7 @@ def _salvage(path: str | None, codec: Codec, kept: int) -> Iterator[bytes]:
     if path is None:
         return
     skip = kept
-    with contextlib.suppress(Broken, OSError), contextlib.closing(Raw(io.FileIO(path))) as raw:
+    with contextlib.suppress(Broken, OSError), contextlib.closing(_open_raw(path).raw) as raw:
         for chunk in compression.unpack(raw, codec, careful_from=kept):
             if skip >= len(chunk):
                 skip -= len(chunk)
@@ -295,7 +318,7 @@ def open_raw(uri: str) -> Opened:
     try:
         return _open_raw(uri)
     except OSError as error:
-        raise CaptureError(f"{uri}: {_advice(error)}") from None
+        raise CaptureError(f"{shown(uri)}: {_advice(error)}") from None
 
 
 def open_stream(uri: str) -> Stream:
@@ -308,7 +331,7 @@ def open_stream(uri: str) -> Stream:
     try:
         return _checked(Stream(name, raw, size=size, path=path))
     except OSError as error:
-        raise CaptureError(f"{uri}: {_advice(error)}") from None
+        raise CaptureError(f"{shown(uri)}: {_advice(error)}") from None
 
 
 def _open_raw(uri: str) -> Opened:
@@ -318,13 +341,13 @@ def _open_raw(uri: str) -> Opened:
         from tcptrace_tw.capture import remote
 
         body, size = remote.open_body(uri)
-        return Opened(uri, Raw(body), size)
+        return Opened(shown(uri), Raw(body), size)
     if os.path.isdir(uri):
         raise CaptureError(f"{uri}: is a directory, not a capture; name the files in it, or have it searched")
     file = io.FileIO(uri)
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode):
-        return Opened(uri, Raw(file), status.st_size, uri)
+        return Opened(uri, Raw(sparse.without_holes(file, status)), status.st_size, uri)
     return Opened(uri, Raw(file, fileno=file.fileno()))
 
 
@@ -357,7 +380,7 @@ def _advice(error: OSError) -> str:
         return f"there is no such file; did you mean {near}?" if near else "there is no such file; check the path"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied); run as a user that may, or change its mode"
-    return f"cannot be opened: {error.strerror or error}"
+    return f"cannot be read: {error.strerror or error}"
 
 
 def _alike(name: str) -> str:
