@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
 
 WORDS = 5
@@ -52,7 +53,7 @@ class Wanted(NamedTuple):
 
 def wanted(most: int = 2 * BLOCK) -> Wanted:
     """Room for ``most`` keys."""
-    return Wanted(np.zeros((most, WORDS), np.int64), *(np.zeros(most, np.int64) for _ in range(3)))
+    return Wanted(zeros((most, WORDS), np.int64), *(zeros(most, np.int64) for _ in range(3)))
 
 
 @inlined
@@ -141,7 +142,7 @@ class Keys:
     def __init__(self, most: int, *, compiled: bool) -> None:
         self.most = most
         self._number_keys = load(number_keys, compiled=compiled)
-        self.table = KeyTable(np.zeros(2 * most, np.int32), np.zeros((most, WORDS), np.int64), np.zeros(1, np.int64))
+        self.table = KeyTable(zeros(2 * most, np.int32), zeros((most, WORDS), np.int64), zeros(1, np.int64))
         """What kernels take; the pages of its arrays are only used when written."""
 
     def __len__(self) -> int:
