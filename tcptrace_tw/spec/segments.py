@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tcptrace_tw.bounds import within
 from tcptrace_tw.jit import native
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.native import item_at, prefetch_item
@@ -45,7 +46,7 @@ def allocate(size: int) -> Segments:
 @native(item_at)
 def segment_at(batch: Any, i: Any) -> Any:
     """Segment ``i`` of a batch, to be read."""
-    return Segment._make(batch[i].item())
+    return Segment._make(batch[within("batch", i, batch.size)].item())
 
 
 @native(prefetch_item)

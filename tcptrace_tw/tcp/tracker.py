@@ -225,11 +225,16 @@ class Tracker:
             own["heads"], own["released"] = self._heads_at, self._released_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in places.ADDRESSES]
+            if places.IS_CHECKED:
+                places.note_rooms(self._desk[0], self._arrays(tuples))
             return self._desk[0]
         desk = self._desk[0]
         small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table")}
+        return s.State(**self._arrays(tuples), **small)
+
+    def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self._pools.items()}
-        return s.State(heads=self.heads, released=self.released, tuples=tuples, **self._kept, **pools, **small)
+        return {"heads": self.heads, "released": self.released, "tuples": tuples, **self._kept, **pools}
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:
