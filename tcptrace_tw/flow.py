@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
 from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
-from tcptrace_tw.memory import Pool
+from tcptrace_tw.memory import Pool, zeros
 from tcptrace_tw.spec.segments import MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
 
 USED, FREE, FREE_HEAD, BATCH = range(4)
@@ -252,8 +252,8 @@ class FlowTable:
         self._release = load(release_slots, compiled=compiled)
         self._rehash = load(rehash, compiled=compiled)
         self._pool = Pool(TUPLE, 1 << 12)
-        self._index = np.zeros(1 << 13, np.int64)
-        self._hashes = np.zeros(MOST, np.int64)
+        self._index = zeros(1 << 13, np.int64)
+        self._hashes = zeros(MOST, np.int64)
         self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
         self.still = threading.Lock()
         """Held by whoever looks at ``tuples``, so that they keep their places."""
@@ -301,6 +301,6 @@ class FlowTable:
             size = self._index.size
             while size < wanted:
                 size *= 2
-            index = np.zeros(size, np.int64)
+            index = zeros(size, np.int64)
             self._rehash(index, self._index)
             self._index = index

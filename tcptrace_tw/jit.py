@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tcptrace_tw import machine_code
+from tcptrace_tw import bounds, machine_code
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,14 +30,15 @@ _TWINS: dict[tuple[Callable[..., Any], bool], Any] = {}
 _cache_folder: Path | None = None
 
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": bounds.IS_CHECKED, "_nrt": False}
 
 
 def kernel(function: Function) -> Function:
     """Mark a hot loop or one of its steps; numba's options are the same for all of them.
 
     ``nogil`` lets reading and tracking overlap in threads; ``error_model="numpy"`` drops the division
-    checks; ``boundscheck`` stays off because the interpreted run of the same source checks bounds;
+    checks; ``boundscheck`` stays off, unless ``TCPTRACE_TW_CHECKED`` is 1 (see ``bounds``): the interpreted run of the
+    same source checks bounds;
     ``_nrt`` is off because a kernel only borrows arrays: counting references took half of the decoder's time.
     So a kernel cannot allocate an array.
     """
@@ -134,6 +135,8 @@ def _versions() -> Iterator[bytes]:
     yield platform.machine().encode()
     for package in ("numba", "llvmlite", "numpy"):
         yield _version(package)
+    if bounds.IS_CHECKED:
+        yield b"checked"
 
 
 def _version(package: str) -> bytes:
@@ -171,6 +174,8 @@ def _compile(function: Callable[..., Any]) -> Any:
     """Compile one kernel, without numba's wrappers for Python: they took most of the time (see ``machine_code``)."""
     import numba
 
+    if bounds.IS_CHECKED:
+        bounds.check_arrays()
     assert isinstance(function, types.FunctionType)
     names = dict(function.__globals__)
     for name in _globals_of(function):

@@ -1,66 +1,134 @@
-"""Arrays of records that grow without being copied: the pages of an anonymous map are only used when written."""
+"""The memory that kernels write into: arrays, pools of records that grow in place, buffers that are used again.
+
+Compiled kernels do not check their indices. So every array of theirs comes from one ``Allocator``: tests replace it by
+one that gives not a byte more than was promised, or that ends every array at a page which may not be touched.
+"""
 
 from __future__ import annotations
 
 import mmap
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 
+class Allocator:
+    """Where the arrays of kernels come from."""
+
+    stretches = hasattr(mmap, "MAP_PRIVATE")
+    """Whether a pool is a map that the system can make longer; its pages are only used when they are written."""
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: Any, align: int = 1) -> Any:
+        """An array of zeros that begins at a multiple of ``align`` bytes."""
+        if align == 1:
+            return np.zeros(shape, dtype)
+        plain = np.dtype(dtype)
+        size = int(np.prod(shape)) * plain.itemsize
+        room = np.zeros(size + align, np.uint8)
+        start = -address_of(room) % align
+        return room[start : start + size].view(plain).reshape(shape)
+
+    def first(self, records: int) -> int:
+        """How many records a pool begins with that expects so many."""
+        return records
+
+    def grown(self, wanted: int, capacity: int) -> int:
+        """How many records a pool of ``capacity`` gets when it needs ``wanted``."""
+        return max(wanted, capacity * 3 // 2)
+
+
+_allocator = Allocator()
+
+
+def zeros(shape: int | tuple[int, ...], dtype: Any, align: int = 1) -> Any:
+    """An array of zeros for kernels to write into; its first byte lies at a multiple of ``align``."""
+    return _allocator.zeros(shape, dtype, align)
+
+
+def full(shape: int | tuple[int, ...], value: Any, dtype: Any) -> Any:
+    """The same, filled with a value."""
+    array = zeros(shape, dtype)
+    array[...] = value
+    return array
+
+
+@contextmanager
+def allocated_by(allocator: Allocator) -> Iterator[None]:
+    """Within this context every array of kernels, pool and buffer comes from this allocator; for tests."""
+    global _allocator
+    before, _allocator = _allocator, allocator
+    try:
+        yield
+    finally:
+        _allocator = before
+
+
 class Pool:
-    """A recarray that grows; ``address`` is where it lies. Do not keep ``records``: every ``reserve`` changes it."""
+    """A recarray that grows; ``address`` is where it begins. Do not keep ``records``: every ``reserve`` changes it."""
 
     def __init__(self, dtype: np.dtype[Any], capacity: int) -> None:
         self.dtype = dtype
         self.capacity = 0
-        self._map: mmap.mmap | None = None
         self.records: Any = np.recarray(0, dtype=dtype)
-        self.reserve(capacity)
+        self._map: mmap.mmap | None = None
+        self._allocator = _allocator
+        self.reserve(_allocator.first(capacity))
 
     def reserve(self, capacity: int) -> None:
         """Make room for ``capacity`` records; the old ones keep their places, the new ones are zero."""
         if capacity <= self.capacity:
             return
-        wanted = max(capacity, self.capacity * 3 // 2)
-        size = -(-wanted * self.dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
-        if not self._resize(size):
-            self._copy(wanted)
+        wanted = self._allocator.grown(capacity, self.capacity)
+        if not self._allocator.stretches:
+            self._move(self._allocator.zeros(wanted, self.dtype).view(np.recarray))
+        elif not self._stretch(_whole_pages(wanted * self.dtype.itemsize)):
+            fresh = mmap.mmap(-1, _whole_pages(wanted * self.dtype.itemsize), flags=_FLAGS)
+            self._move(self._records_of(fresh))
+            self._map = fresh
         self.capacity = self.records.size
         self.address: int = address_of(self.records)
 
-    def _resize(self, size: int) -> bool:
-        if not hasattr(mmap, "MAP_PRIVATE"):
+    def _stretch(self, size: int) -> bool:
+        """Make the map longer; False where there is none yet, or where it has to stay as it is."""
+        if self._map is None:
             return False
         self.records = None
-        before: Any = None
         try:
-            if self._map is not None:
-                self._map.resize(size)
-        except BufferError:  # somebody still holds an array of it, as a compiler may: the old map is theirs
-            before, self._map = self._map, None
-        if self._map is None:
-            self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.records = np.frombuffer(self._map, self.dtype, size // self.dtype.itemsize).view(np.recarray)
-        if before is not None:
-            self.records[: self.capacity] = np.frombuffer(before, self.dtype, self.capacity)
-        return True
+            self._map.resize(size)
+            return True
+        except (BufferError, SystemError):
+            # An array of it is still held, as a compiler may do; or the system has no mremap(), as macOS and FreeBSD.
+            return False
+        finally:
+            self.records = self._records_of(self._map)
 
-    def _copy(self, capacity: int) -> None:
-        old = self.records
-        self.records = np.zeros(capacity, self.dtype).view(np.recarray)
-        if old is not None:
-            self.records[: old.size] = old
+    def _records_of(self, room: mmap.mmap) -> Any:
+        return np.frombuffer(room, self.dtype, len(room) // self.dtype.itemsize).view(np.recarray)
+
+    def _move(self, fresh: Any) -> None:
+        """Copy the records to a new place, and let go of the old one."""
+        size = self.capacity * self.dtype.itemsize
+        fresh.view(np.uint8, np.ndarray)[:size] = self.records[: self.capacity].view(np.uint8, np.ndarray)
+        self.records = fresh
+
+
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS if Allocator.stretches else 0
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def address_of(array: Any) -> int:
-    """Where the elements of an array lie."""
+    """Where the elements of an array begin."""
     return int(array.ctypes.data)
 
 
 class Buffers:
-    """Arrays of one size: what nobody looks at any more is used again, instead of being cleared by the system anew."""
+    """Arrays of one size: one that is no longer looked at is used again, so that the system need not clear another."""
 
     def __init__(self, dtype: np.dtype[Any], size: int) -> None:
         self._dtype = dtype
@@ -68,11 +136,11 @@ class Buffers:
         self._owners: list[Any] = []
 
     def take(self) -> Any:
-        """A recarray that nobody else holds, nor a part of it; its content is whatever it was."""
+        """A recarray that is held nowhere else, not even a part of it; its content is whatever it was."""
         for owner in self._owners:
             if sys.getrefcount(owner) == _UNUSED:
                 return owner.view(np.recarray)
-        self._owners.append(np.zeros(self._size, self._dtype))
+        self._owners.append(zeros(self._size, self._dtype))
         return self._owners[-1].view(np.recarray)
 
 

@@ -1,6 +1,7 @@
 """How compiled kernels reach records by their addresses: what numba calls in the place of a Python function.
 
-The desk is a record with an int64 field ``<field>_at`` for every array that it knows the address of.
+The desk is a record with an int64 field ``<field>_at`` for every array that it knows the address of. Where indices are
+checked (see ``bounds``), it also has ``<field>_room``, how many elements there are.
 """
 
 from __future__ import annotations
@@ -10,15 +11,32 @@ from typing import Any
 
 import numpy as np
 
+from tcptrace_tw.bounds import compare
+
 
 def _address(context: Any, builder: Any, desk: Any, desk_type: Any, field: str, index: Any, size: int) -> Any:
     """Machine code for: the address in ``desk.<field>_at`` plus ``index`` times ``size``."""
     from llvmlite import ir
 
+    base = _word_of(builder, desk, desk_type, f"{field}_at")
+    return builder.add(base, builder.mul(index, ir.IntType(64)(size)))
+
+
+def _checked_address(
+    context: Any, builder: Any, desk: Any, desk_type: Any, field: str, index: Any, size: int, count: int = 1
+) -> Any:
+    """The same; where indices are checked, ``count`` elements from there on have to be in the room."""
+    compare(context, builder, field, index, lambda: _word_of(builder, desk, desk_type, f"{field}_room"), count)
+    return _address(context, builder, desk, desk_type, field, index, size)
+
+
+def _word_of(builder: Any, desk: Any, desk_type: Any, name: str) -> Any:
+    """Machine code for: an int64 field of the desk."""
+    from llvmlite import ir
+
     word = ir.IntType(64)
-    place = builder.add(builder.ptrtoint(desk, word), word(desk_type.offset(f"{field}_at")))
-    base = builder.load(builder.inttoptr(place, word.as_pointer()))
-    return builder.add(base, builder.mul(index, word(size)))
+    place = builder.add(builder.ptrtoint(desk, word), word(desk_type.offset(name)))
+    return builder.load(builder.inttoptr(place, word.as_pointer()))
 
 
 def record_at(field: str, dtype: np.dtype[Any]) -> Callable[[], Any]:
@@ -33,7 +51,7 @@ def record_at(field: str, dtype: np.dtype[Any]) -> Callable[[], Any]:
 
         def typed(typingctx: Any, st: Any, index: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], dtype.itemsize)
+                address = _checked_address(context, builder, args[0], signature.args[0], field, args[1], dtype.itemsize)
                 return builder.inttoptr(address, context.get_value_type(record))
 
             return record(st, numba_types.int64), code
@@ -53,7 +71,8 @@ def number_at(field: str, bits: int, size: int) -> Callable[[], Any]:
 
         def typed(typingctx: Any, st: Any, index: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
+                desk_type, count = signature.args[0], -(-bits // (8 * size))
+                address = _checked_address(context, builder, args[0], desk_type, field, args[1], size, count)
                 value = builder.load(builder.inttoptr(address, ir.IntType(bits).as_pointer()), align=size)
                 return builder.sext(value, ir.IntType(64)) if bits < 64 else value
 
@@ -74,7 +93,8 @@ def set_number(field: str, bits: int, size: int) -> Callable[[], Any]:
 
         def typed(typingctx: Any, st: Any, index: Any, value: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                address = _address(context, builder, args[0], signature.args[0], field, args[1], size)
+                desk_type, count = signature.args[0], -(-bits // (8 * size))
+                address = _checked_address(context, builder, args[0], desk_type, field, args[1], size, count)
                 small = builder.trunc(args[2], ir.IntType(bits)) if bits < 64 else args[2]
                 builder.store(small, builder.inttoptr(address, ir.IntType(bits).as_pointer()), align=size)
                 return context.get_dummy_value()
@@ -150,6 +170,7 @@ def item_at() -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             view = context.make_array(signature.args[0])(context, builder, args[0])
             size = ir.IntType(64)(array.dtype.size)
+            compare(context, builder, "an array", args[1], lambda: builder.extract_value(view.shape, 0))
             place = builder.add(builder.ptrtoint(view.data, ir.IntType(64)), builder.mul(args[1], size))
             return builder.inttoptr(place, context.get_value_type(array.dtype))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcptrace_tw.jit import inlined
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import MOST
 
 _COLUMNS = (("time", "i8"), ("at", "i4"), ("caplen", "i4"), ("wirelen", "i4"), ("link", "i4"))
@@ -21,7 +22,7 @@ class Frames:
     """
 
     def __init__(self, size: int, *, compiled: bool) -> None:
-        record = np.zeros(1, _RECORD)
+        record = zeros(1, _RECORD)
         self.time, self.at, self.caplen, self.wirelen, self.link = (record[name][0][:size] for name, _ in _COLUMNS)
         self.as_argument: Any = record.view(np.recarray) if compiled else (self,)
 

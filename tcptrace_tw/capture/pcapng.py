@@ -20,6 +20,7 @@ from tcptrace_tw.capture.links import link_name
 from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.memory import zeros
 
 SECTION, INTERFACE, OLD_PACKET, SIMPLE_PACKET, STATISTICS, PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
 BIG, LITTLE = bytes.fromhex("1a2b3c4d"), bytes.fromhex("4d3c2b1a")
@@ -148,13 +149,13 @@ class PcapngFile:
         self._clocks: dict[bytes, tuple[int, int, int, int]] = {}
         self._facts = facts
         self._is_big = False
-        self._interfaces = np.zeros(8, Interface).view(np.recarray)
+        self._interfaces = zeros(8, Interface).view(np.recarray)
         self._known = 0
         self._skip = 0
         self._last_time = 0
         self._lost: dict[int, int] = {}
         self._reported = 0
-        self._dropped = np.zeros(1, np.int64)
+        self._dropped = zeros(1, np.int64)
         self._sections = 0
         self._scan = jit.load(scan_pcapng, compiled=compiled)
         facts.format = "pcapng"
@@ -320,7 +321,7 @@ class PcapngFile:
     def _add(self, rows: list[tuple[int, ...]]) -> None:
         known = self._known + len(rows)
         if known > len(self._interfaces):
-            interfaces = np.zeros(max(known, 2 * len(self._interfaces)), Interface)
+            interfaces = zeros(max(known, 2 * len(self._interfaces)), Interface)
             interfaces[: self._known] = self._interfaces[: self._known]
             self._interfaces = interfaces.view(np.recarray)
         self._interfaces[self._known : known] = rows

@@ -15,6 +15,7 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.links import link_number
 from tcptrace_tw.capture.window import WINDOW_SIZE, Stream, Window
 from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec import segments
 from tcptrace_tw.spec.columns import FRAME_BITS, TRUNCATED
 
@@ -66,9 +67,9 @@ class Reader:
         self._window = Window(stream, compiled=compiled, size=window_size, is_prompt=is_prompt)
         self._frames = fr.Frames(batch_size, compiled=compiled)
         self._spare = [segments.allocate(batch_size) for _ in range(buffers)]
-        self._handed = np.zeros((batch_size, 2), np.int64)
-        self._skipped = np.zeros(skips.CODES, np.int64)
-        self._totals = np.zeros(1, fr.TOTALS).view(np.recarray)
+        self._handed = zeros((batch_size, 2), np.int64)
+        self._skipped = zeros(skips.CODES, np.int64)
+        self._totals = zeros(1, fr.TOTALS).view(np.recarray)
         self._totals.first_time = _NO_TIME
         self._decode_frames = jit.load(decode_frames, compiled=compiled)
         self._format = self._open()

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tcptrace_tw.memory import zeros
+
 
 class Stream(Protocol):
     """Where bytes come from (see ``source``)."""
@@ -46,8 +48,9 @@ class Window:
         self._allocate(size)
 
     def _allocate(self, size: int) -> None:
-        self.view = memoryview(bytearray(size))
-        self.data: Any = np.frombuffer(self.view, np.uint8) if self._compiled else self.view
+        room = zeros(size, np.uint8)
+        self.view = memoryview(room)
+        self.data: Any = room if self._compiled else self.view
 
     def refill(self) -> bool:
         """Keep the unused bytes, read more behind them; False when the stream has no more.

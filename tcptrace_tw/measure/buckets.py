@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
 
 KEY_BITS = 20
@@ -50,8 +51,8 @@ class BucketTable(NamedTuple):
 
 def bucket_table(entry: np.dtype[Any], most: int, seed: Seed) -> BucketTable:
     """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
-    entries, blank = np.zeros(most, entry).view(np.recarray), np.zeros(1, entry).view(np.recarray)
-    return BucketTable(np.zeros(2 * most, np.int32), entries, blank, np.zeros(2, np.int64), seed)
+    entries, blank = zeros(most, entry).view(np.recarray), zeros(1, entry).view(np.recarray)
+    return BucketTable(zeros(2 * most, np.int32), entries, blank, zeros(2, np.int64), seed)
 
 
 @inlined

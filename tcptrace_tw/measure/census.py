@@ -30,6 +30,7 @@ from tcptrace_tw.measure.keys import (
 )
 from tcptrace_tw.measure.levels import Levels
 from tcptrace_tw.measure.series import NS, Series, put_step, take_steps
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import HOLDERS, PORTS, Table
 from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
@@ -66,7 +67,7 @@ class Census:
     def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed) -> None:
         """``wants_seconds``: whether anybody wants the ``census`` table itself."""
         self._keys = Keys(MOST_SOURCES, compiled=compiled, seed=seed)
-        self._sources: Any = np.zeros(MOST_SOURCES, SOURCE).view(np.recarray)
+        self._sources: Any = zeros(MOST_SOURCES, SOURCE).view(np.recarray)
         self._series = Series(seed)
         self.tables = CensusTables(
             self._keys.table, self._sources, self._series.table, wanted(), self._series.steps, self._series.seats

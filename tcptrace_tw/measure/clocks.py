@@ -25,6 +25,7 @@ from tcptrace_tw.measure.syns import (
     syn_table,
     take_syn,
 )
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import CLOCKS, Table
 from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.words import CLOSE_UNANSWERED
@@ -62,9 +63,9 @@ class Clocks:
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._keys = Keys(MOST_PAIRS, compiled=compiled, seed=seed)
-        self._samples = np.zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
+        self._samples = zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
         self._syns = syn_table(MOST_PAIRS, seed)
-        self.tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), np.zeros(BLOCK, np.int64))
+        self.tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), zeros(BLOCK, np.int64))
         self._judge = load(judge, compiled=compiled)
         self._describe = load(describe, compiled=compiled)
 
@@ -74,7 +75,7 @@ class Clocks:
         for word, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo")):
             rows[name] = self._keys.column(word)
         self._judge(self._syns, by_pair_and_time(self._syns))
-        scratch = np.zeros((3, 2 * MOST_SAMPLES), np.int64)
+        scratch = zeros((3, 2 * MOST_SAMPLES), np.int64)
         self._describe(rows, self._syns.pairs, self._samples, np.array(RATES_HZ), scratch)
         rows = rows[(rows["clocks"] > 0) | (rows["ignored_stale"] > 0)]
         if rows.size:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import NEAR, Keys, number_of
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.words import ORIG, RESP
 
@@ -25,7 +26,7 @@ class Endings:
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._keys = Keys(MOST_ENDPOINTS, compiled=compiled, seed=seed)
-        self._counts = np.zeros((MOST_ENDPOINTS, 2), np.int64)
+        self._counts = zeros((MOST_ENDPOINTS, 2), np.int64)
         self._count_closes = load(count_closes, compiled=compiled)
 
     def see(self, connections: Any) -> None:

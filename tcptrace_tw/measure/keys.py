@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
 
 WORDS = 5
@@ -54,7 +55,7 @@ class Wanted(NamedTuple):
 
 def wanted(most: int = 2 * BLOCK) -> Wanted:
     """Room for ``most`` keys."""
-    return Wanted(np.zeros((most, WORDS), np.int64), *(np.zeros(most, np.int64) for _ in range(3)))
+    return Wanted(zeros((most, WORDS), np.int64), *(zeros(most, np.int64) for _ in range(3)))
 
 
 @inlined
@@ -134,9 +135,7 @@ class Keys:
     def __init__(self, most: int, *, compiled: bool, seed: Seed) -> None:
         self.most = most
         self._number_keys = load(number_keys, compiled=compiled)
-        self.table = KeyTable(
-            np.zeros(2 * most, np.int32), np.zeros((most, WORDS), np.int64), np.zeros(1, np.int64), seed
-        )
+        self.table = KeyTable(zeros(2 * most, np.int32), zeros((most, WORDS), np.int64), zeros(1, np.int64), seed)
         """What kernels take; the pages of its arrays are only used when written."""
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT
 from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.series import NS, Series
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import CENSUS, Table
 
 CHUNK = 1 << 16
@@ -56,7 +57,7 @@ class Levels:
         """Make the sweep; gives the rows of ``census``, if they are wanted, as it goes on."""
         order, at = self._order, 0
         while at < order.size:
-            rows = np.zeros(CHUNK + len(self._keys) if written else 0, CENSUS.dtype).view(np.recarray)
+            rows = zeros(CHUNK + len(self._keys) if written else 0, CENSUS.dtype).view(np.recarray)
             at, count = self._sweep(
                 self._series.table, order, at, self._keys.table.parts, self._spans,
                 self.holder_of, self.of_source, self.of_holder, rows,
@@ -66,7 +67,7 @@ class Levels:
 
     def fillings(self) -> Any:
         """After the sweep: one ``FILLING`` for each source."""
-        fillings = np.zeros(len(self._keys), FILLING).view(np.recarray)
+        fillings = zeros(len(self._keys), FILLING).view(np.recarray)
         fillings.begin = fillings.first_full = fillings.last_full = -1
         self._fill(self._series.table, self._order, self.of_source, fillings)
         return fillings
@@ -81,7 +82,7 @@ class Levels:
 
 
 def _levels(count: int) -> Any:
-    levels = np.zeros(count, LEVEL).view(np.recarray)
+    levels = zeros(count, LEVEL).view(np.recarray)
     levels.most = -1
     return levels
 

@@ -15,6 +15,7 @@ from tcptrace_tw.measure.clocks import Clocks, take_syns
 from tcptrace_tw.measure.halves import Halves
 from tcptrace_tw.measure.keys import BLOCK
 from tcptrace_tw.measure.services import Services, count_closes
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import CAPTURE, Table
 from tcptrace_tw.spec.words import END_CAPTURE, OPENED_MIDSTREAM
 
@@ -33,7 +34,7 @@ class Overview:
         self._services = Services(compiled=compiled, seed=seed)
         self._clocks = Clocks(compiled=compiled, seed=seed)
         self._see_connections = load(see_connections, compiled=compiled)
-        self._tables = self._census.tables, self._services.tables, self._clocks.tables, np.zeros(TALLIES, np.int64)
+        self._tables = self._census.tables, self._services.tables, self._clocks.tables, zeros(TALLIES, np.int64)
         self._capture = np.zeros(1, CAPTURE.dtype)
         for column in CAPTURE.columns:
             if column.kind in ("id", "frame", "ns"):

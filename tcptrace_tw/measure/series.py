@@ -9,6 +9,7 @@ from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import KEY_MASK, SHIFT, USED, ask_entry, ask_place, bucket_table, entry_of
 from tcptrace_tw.measure.keys import BLOCK, NEAR
+from tcptrace_tw.memory import zeros
 
 NS = 1_000_000_000
 
@@ -37,9 +38,9 @@ class Series:
 
     def __init__(self, seed: Seed, most: int = MOST_ENTRIES) -> None:
         self.table = bucket_table(ENTRY, most, seed)
-        self.steps = np.zeros(STEPS_EACH * BLOCK, STEP).view(np.recarray)
+        self.steps = zeros(STEPS_EACH * BLOCK, STEP).view(np.recarray)
         """Room for the steps of a block of rows."""
-        self.seats = np.zeros(STEPS_EACH * BLOCK, np.int64)
+        self.seats = zeros(STEPS_EACH * BLOCK, np.int64)
 
     def in_order(self, rank: Ints) -> Ints:
         """The entries, ordered by bucket, then by the rank of their keys."""

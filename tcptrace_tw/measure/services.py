@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.jit import kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import Keys, KeyTable, number_of
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import SERVICES, Table
 from tcptrace_tw.spec.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
 
@@ -31,7 +32,7 @@ class Services:
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._keys = Keys(MOST_SERVICES, compiled=compiled, seed=seed)
-        self._rows = np.zeros(MOST_SERVICES, SERVICES.dtype).view(np.recarray)
+        self._rows = zeros(MOST_SERVICES, SERVICES.dtype).view(np.recarray)
         self.tables = ServiceTables(self._keys.table, self._rows)
         self._count_left_open = load(count_left_open, compiled=compiled)
 

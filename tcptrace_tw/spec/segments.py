@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tcptrace_tw.bounds import within
 from tcptrace_tw.jit import native
+from tcptrace_tw.memory import zeros
 from tcptrace_tw.native import item_at, prefetch_item
 from tcptrace_tw.spec.columns import SEGMENTS
 
@@ -41,15 +43,13 @@ def allocate(size: int) -> Segments:
     """A batch with room for ``size`` segments, at most ``MOST``, from the beginning of a cache line on."""
     if size > MOST:
         raise ValueError(f"a batch holds at most {MOST} segments, not {size}")
-    room = np.zeros(size * SEGMENT.itemsize + LINE, np.uint8)
-    start = -int(room.__array_interface__["data"][0]) % LINE
-    return room[start : start + size * SEGMENT.itemsize].view(SEGMENT).view(np.recarray)
+    return zeros(size, SEGMENT, align=LINE).view(np.recarray)
 
 
 @native(item_at)
 def segment_at(batch: Any, i: Any) -> Any:
     """Segment ``i`` of a batch, to be read."""
-    return Segment._make(batch[i].item())
+    return Segment._make(batch[within("batch", i, batch.size)].item())
 
 
 @native(prefetch_item)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tcptrace_tw.bounds import IS_CHECKED, within
 from tcptrace_tw.jit import native
 from tcptrace_tw.keyed_hash import SEED_WORDS
 from tcptrace_tw.native import number_at, prefetch, record_at, set_number
@@ -67,8 +68,21 @@ def desk_dtype(next_state: tuple[int, ...], syn_table: tuple[int, ...]) -> np.dt
             ("next_state", "u1", next_state),
             ("syn_table", "u1", syn_table),
             ("seed", "i8", SEED_WORDS),
+            *((f"{name}_room", "i8") for name in ADDRESSES if IS_CHECKED),
         ]
     )
+
+
+def note_rooms(desk: Any, arrays: dict[str, Any]) -> None:
+    """Write down how many elements each array has; only where compiled kernels check their indices."""
+    for name in ADDRESSES:
+        desk[f"{name}_room"] = arrays[name].size
+
+
+def _item(st: Any, name: str, index: Any) -> Any:
+    """Element ``index`` of an array of the state: interpreted kernels always check."""
+    array = getattr(st, name)
+    return array[within(name, index, array.size)]
 
 
 @native(prefetch((("heads", 4, (0,)),)))
@@ -116,55 +130,55 @@ def prefetch_tuple(st: Any, slot: Any) -> None:
 @native(record_at("conns", POOLS["conns"]))
 def conn_at(st: Any, c: Any) -> Any:
     """Incarnation ``c``."""
-    return st.conns[c]
+    return _item(st, "conns", c)
 
 
 @native(record_at("tcbs", POOLS["tcbs"]))
 def tcb_at(st: Any, k: Any) -> Any:
     """Endpoint ``k``."""
-    return st.tcbs[k]
+    return _item(st, "tcbs", k)
 
 
 @native(record_at("causes", POOLS["causes"]))
 def cause_at(st: Any, k: Any) -> Any:
     """The causes of endpoint ``k``'s waiting receipts."""
-    return st.causes[k]
+    return _item(st, "causes", k)
 
 
 @native(record_at("spans", POOLS["spans"]))
 def span_at(st: Any, s: Any) -> Any:
     """A TIME-WAIT span."""
-    return st.spans[s]
+    return _item(st, "spans", s)
 
 
 @native(record_at("reuses", POOLS["reuses"]))
 def reuse_at(st: Any, r: Any) -> Any:
     """The facts of a reuse."""
-    return st.reuses[r]
+    return _item(st, "reuses", r)
 
 
 @native(record_at("stales", POOLS["stales"]))
 def stale_at(st: Any, s: Any) -> Any:
     """The facts of a stale segment."""
-    return st.stales[s]
+    return _item(st, "stales", s)
 
 
 @native(record_at("resets", POOLS["resets"]))
 def reset_at(st: Any, s: Any) -> Any:
     """The facts of a RST."""
-    return st.resets[s]
+    return _item(st, "resets", s)
 
 
 @native(record_at("oddities", POOLS["oddities"]))
 def oddity_at(st: Any, s: Any) -> Any:
     """What is rare about an endpoint."""
-    return st.oddities[s]
+    return _item(st, "oddities", s)
 
 
 @native(record_at("seen", POOLS["seen"]))
 def seen_at(st: Any, place: Any) -> Any:
     """The segment that was seen last of those whose fingerprint belongs here."""
-    return st.seen[place]
+    return _item(st, "seen", place)
 
 
 @native(prefetch((("seen", SEEN.itemsize, (0,)),)))
@@ -175,84 +189,86 @@ def prefetch_seen(st: Any, place: Any) -> None:
 @native(record_at("tuples", POOLS["tuples"]))
 def tuple_at(st: Any, slot: Any) -> Any:
     """The key of a tuple."""
-    return st.tuples[slot]
+    return _item(st, "tuples", slot)
 
 
 @native(record_at("key", POOLS["key"]))
 def key_at(st: Any, n: Any) -> Any:
     """Room for the key of an archived attempt, which has no slot; ``n`` is 0."""
-    return st.key[n]
+    return _item(st, "key", n)
 
 
 @native(record_at("out_connections", POOLS["out_connections"]))
 def out_connection_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_connections[n]
+    return _item(st, "out_connections", n)
 
 
 @native(record_at("out_transitions", POOLS["out_transitions"]))
 def out_transition_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_transitions[n]
+    return _item(st, "out_transitions", n)
 
 
 @native(record_at("out_time_wait", POOLS["out_time_wait"]))
 def out_time_wait_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_time_wait[n]
+    return _item(st, "out_time_wait", n)
 
 
 @native(record_at("out_reuses", POOLS["out_reuses"]))
 def out_reuse_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_reuses[n]
+    return _item(st, "out_reuses", n)
 
 
 @native(record_at("out_stale", POOLS["out_stale"]))
 def out_stale_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_stale[n]
+    return _item(st, "out_stale", n)
 
 
 @native(record_at("out_resets", POOLS["out_resets"]))
 def out_reset_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_resets[n]
+    return _item(st, "out_resets", n)
 
 
 @native(record_at("out_oddities", POOLS["out_oddities"]))
 def out_oddity_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return st.out_oddities[n]
+    return _item(st, "out_oddities", n)
 
 
 @native(number_at("heads", 32, 4))
 def head_of(st: Any, slot: Any) -> int:
     """The newest incarnation of a tuple, -1 for none, or less where it lies under a tombstone."""
-    return int(st.heads[slot])
+    return int(_item(st, "heads", slot))
 
 
 @native(set_number("heads", 32, 4))
 def set_head(st: Any, slot: Any, c: Any) -> None:
     """Make ``c`` the newest incarnation of a tuple."""
-    st.heads[slot] = c
+    st.heads[within("heads", slot, st.heads.size)] = c
 
 
 @native(set_number("released", 32, 4))
 def set_released(st: Any, n: Any, slot: Any) -> None:
     """Note a slot that nothing lives in any more."""
-    st.released[n] = slot
+    st.released[within("released", n, st.released.size)] = slot
 
 
 @native(number_at("graves", 64, 2))
 def word_at(st: Any, at: Any) -> int:
     """The 64-bit number that begins at unit ``at`` of the graves."""
+    within("graves", at, st.graves.size, 4)
     return int.from_bytes(st.graves[at : at + 4].astype("<u2").tobytes(), "little", signed=True)
 
 
 @native(set_number("graves", 64, 2))
 def set_word(st: Any, at: Any, value: Any) -> None:
     """Write the 64-bit number that begins at unit ``at`` of the graves."""
+    within("graves", at, st.graves.size, 4)
     for i in range(4):
         st.graves[at + i] = (int(value) >> (16 * i)) & 0xFFFF
 
@@ -260,28 +276,28 @@ def set_word(st: Any, at: Any, value: Any) -> None:
 @native(set_number("graves", 16, 2))
 def set_unit(st: Any, at: Any, value: Any) -> None:
     """Write unit ``at`` of the graves."""
-    st.graves[at] = value
+    st.graves[within("graves", at, st.graves.size)] = value
 
 
 @native(number_at("place_words", 32, 4))
 def place_word_at(st: Any, place: Any) -> int:
     """The word of the archive at which the attempt of a place begins."""
-    return int(st.place_words[place])
+    return int(_item(st, "place_words", place))
 
 
 @native(set_number("place_words", 32, 4))
 def set_place_word(st: Any, place: Any, word: Any) -> None:
     """Write where the attempt of a place begins."""
-    st.place_words[place] = word
+    st.place_words[within("place_words", place, st.place_words.size)] = word
 
 
 @native(number_at("place_marks", 8, 1))
 def place_mark_at(st: Any, place: Any) -> int:
     """The mark of a place of the index of attempts; only its lowest 8 bits count."""
-    return int(st.place_marks[place])
+    return int(_item(st, "place_marks", place))
 
 
 @native(set_number("place_marks", 8, 1))
 def set_place_mark(st: Any, place: Any, mark: Any) -> None:
     """Write the mark of a place."""
-    st.place_marks[place] = mark
+    st.place_marks[within("place_marks", place, st.place_marks.size)] = mark

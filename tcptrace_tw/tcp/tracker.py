@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.jit import load
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.memory import Buffers, Pool, address_of
+from tcptrace_tw.memory import Buffers, Pool, address_of, full, zeros
 from tcptrace_tw.spec.columns import (
     CONNECTIONS,
     ODDITIES,
@@ -124,10 +124,10 @@ class Tracker:
             "graves": Pool(np.dtype(np.uint16), 2 * BLOCK),
             "released": Pool(np.dtype(np.int32), 1 << 12),
         }
-        self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
+        self.heads: NDArray[np.int32] = full(1 << 12, -1, np.int32)
         self._compiled = compiled
         next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
-        self._desk = np.zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
+        self._desk = zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
         desk = self._desk[0]
         self.regs: NDArray[np.int64] = desk["regs"]
         self.regs[:] = _registers(transitions)
@@ -137,14 +137,14 @@ class Tracker:
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
         desk["seed"][:] = seed
-        self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
+        self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._seen.time = -_NS
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
-        self._key = np.zeros(1, TUPLE).view(np.recarray)
+        self._key = zeros(1, TUPLE).view(np.recarray)
         self._kept = {"seen": self._seen, "key": self._key, **dict(zip(places.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
-        self._kept.update(place_words=np.zeros(0, np.int32), place_marks=np.zeros(0, np.uint8))
+        self._kept.update(place_words=zeros(0, np.int32), place_marks=zeros(0, np.uint8))
         self._fixed.update(place_words=0, place_marks=0)
         self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
         self._heads_at = address_of(self.heads)
@@ -271,7 +271,7 @@ class Tracker:
         graves.reserve(max(used, min(wanted, most)))
         regs[s.GRAVES_ROOM] = max(used, min(graves.capacity, most))
         if self.heads.size < slots:
-            heads = np.full(slots, -1, np.int32)
+            heads = full(slots, -1, np.int32)
             heads[: self.heads.size] = self.heads
             self.heads = heads
             self._heads_at = address_of(heads)
@@ -306,8 +306,8 @@ class Tracker:
         while FULL_EIGHTHS * size < 9 * (int(self.regs[s.ATTEMPTS]) + EACH * segments):
             size *= 2
         self._fixed["place_words"] = self._fixed["place_marks"] = 0
-        self._kept["place_words"] = np.zeros(size, np.int32)
-        self._kept["place_marks"] = np.zeros(size, np.uint8)
+        self._kept["place_words"] = zeros(size, np.int32)
+        self._kept["place_marks"] = zeros(size, np.uint8)
         for name in ("place_words", "place_marks"):
             self._fixed[name] = address_of(self._kept[name])
         self.regs[s.PLACES] = size
@@ -320,11 +320,16 @@ class Tracker:
             own["heads"] = self._heads_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in places.ADDRESSES]
+            if places.IS_CHECKED:
+                places.note_rooms(self._desk[0], self._arrays(tuples))
             return self._desk[0]
         desk = self._desk[0]
         small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seed")}
+        return s.State(**self._arrays(tuples), **small)
+
+    def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self._pools.items()}
-        return s.State(heads=self.heads, tuples=tuples, **self._kept, **pools, **small)
+        return {"heads": self.heads, "tuples": tuples, **self._kept, **pools}
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:

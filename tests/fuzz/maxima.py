@@ -1,0 +1,131 @@
+"""The most that one segment, or one incarnation at the end of a capture, can bring about: measured, not thought out.
+
+    python -m tests.fuzz maxima --cases 20000
+
+runs the interpreted tracker segment by segment and keeps, for every register that a reservation depends on, the
+highest growth and the number of the case that showed it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+
+from tcptrace_tw.memory import Allocator
+from tcptrace_tw.tcp import ending, pools, tracker
+from tcptrace_tw.tcp import state as s
+from tests.fuzz import engines
+from tests.fuzz.cases import case
+
+SEGMENT, END = "a segment", "the end"
+"""What brings something about: a segment that arrives; an incarnation that is let go at the end of the capture."""
+
+REGISTERS = {
+    name: getattr(s, name)
+    for name in (
+        "OUT_CONNECTIONS", "OUT_TRANSITIONS", "OUT_TIME_WAIT", "OUT_REUSES", "OUT_STALE", "OUT_RESETS", "OUT_ODDITIES",
+        "RELEASED", "CONNS_USED", "SPANS_USED", "REUSES_USED", "STALES_USED", "RESETS_USED", "ODDITIES_USED",
+        "GRAVES_USED",
+    )
+}  # fmt: skip
+"""Each of them is the length of something that a kernel writes behind."""
+
+TAKEN = {name.replace("_USED", "_TAKEN"): number for name, number in REGISTERS.items() if name in pools.__dict__}
+"""Records taken from a pool, whether they were free or new: so many are new where none is free."""
+
+
+class Maxima:
+    """The highest growth of each register, and where it was seen."""
+
+    def __init__(self) -> None:
+        self.most: dict[tuple[str, str], int] = {}
+        self.case: dict[tuple[str, str], int] = {}
+        self.segments = 0
+        self._number = 0
+        self._taken: dict[int, int] = {}
+
+    def note(self, what: str, name: str, growth: int) -> None:
+        """One more growth."""
+        if growth > self.most.get((what, name), 0):
+            self.most[what, name] = growth
+            self.case[what, name] = self._number
+
+    def merge(self, other: Maxima) -> None:
+        """Take the maxima of another run in."""
+        for key, growth in other.most.items():
+            if growth > self.most.get(key, 0):
+                self.most[key], self.case[key] = growth, other.case[key]
+        self.segments += other.segments
+
+    def measure(self, numbers: Iterable[int], run: int = 0) -> None:
+        """Run cases interpreted and keep their maxima; a case that fails has shown what it has shown."""
+        with tempfile.TemporaryDirectory() as folder, self._watching():
+            for self._number in numbers:
+                each = case(self._number, run)
+                engines.interpreted(each, Path(folder), Allocator())
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        with (
+            patch.object(tracker, "segments_arrive", self._one_by_one(tracker.segments_arrive)),
+            patch.object(ending, "retire", self._each(ending.retire, END)),
+            patch.object(ending, "unpack", self._each(ending.unpack, END)),
+            patch.object(pools, "take", self._counted(pools.take)),
+        ):
+            yield
+
+    def _one_by_one(self, arrive: Callable[..., int]) -> Callable[..., int]:
+        each = self._each(arrive, SEGMENT, place=3)
+
+        def segments_arrive(batch: Any, start: int, size: int, st: Any, wants_states: bool) -> int:
+            for i in range(start, size):
+                if each(batch, i, i + 1, st, wants_states) == i:
+                    return i
+                self.segments += 1
+            return size
+
+        return segments_arrive
+
+    def _each(self, kernel: Callable[..., Any], what: str, place: int = 0) -> Callable[..., Any]:
+        """The kernel, watched; its state is the argument at this place."""
+
+        def watched(*arguments: Any) -> Any:
+            regs = arguments[place].regs
+            before = regs.copy()
+            self._taken = {}
+            result = kernel(*arguments)
+            for name, register in REGISTERS.items():
+                self.note(what, name, int(regs[register] - before[register]))
+            for name, register in TAKEN.items():
+                self.note(what, name, self._taken.get(register, 0))
+            return result
+
+        return watched
+
+    def _counted(self, take: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(regs: Any, used: int, *others: Any) -> Any:
+            self._taken[used] = self._taken.get(used, 0) + 1
+            return take(regs, used, *others)
+
+        return counted
+
+    def __str__(self) -> str:
+        lines = [f"{self.segments} segments", f"{'register':<18}{SEGMENT:>10}{'case':>9}{END:>10}{'case':>9}"]
+        for name in (*REGISTERS, *TAKEN):
+            cells = [f"{self.most.get((w, name), 0):>10}{self.case.get((w, name), '-'):>9}" for w in (SEGMENT, END)]
+            lines.append(f"{name:<18}{''.join(cells)}")
+        return "\n".join(lines)
+
+
+def measured(numbers: Iterable[int], run: int = 0) -> Maxima:
+    """The maxima of these cases."""
+    maxima = Maxima()
+    maxima.measure(numbers, run)
+    return maxima
+
+
