@@ -166,6 +166,7 @@ class Reader:
         facts.wire_bytes = totals.wire_bytes
         facts.backward_steps = totals.backward_steps
         facts.truncated_options = totals.truncated_options
+        facts.unfit_times = totals.unfit_times
         if facts.frames:
             facts.first_time, facts.last_time = totals.first_time, totals.last_time
 
