@@ -58,6 +58,13 @@ def option(order: str, code: int, value: bytes) -> bytes:
         (lambda o: pcapng(7 << 10, o, option(o, 9, b"\x8a")), 7 * S),
         (lambda o: pcapng(7_000_001, o, option(o, 14, struct.pack(f"{o}q", 3))), 10 * S + 1000),
         (lambda o: pcapng(7_000_001, o, before=block(o, 4, bytes(100_000))), 7 * S + 1000),
+        (lambda o: pcapng(7 << 33, o, option(o, 9, b"\xa1")), 7 * S),
+        (lambda o: pcapng(0, o, option(o, 14, struct.pack(f"{o}q", -1))), 0),
+        (lambda o: pcapng(7, o, option(o, 14, struct.pack(f"{o}q", 1 << 62))), 0),
+        (lambda o: pcapng(7, o, option(o, 14, struct.pack(f"{o}q", -(1 << 63)))), 0),
+        (lambda o: pcapng((1 << 64) - 1, o), 0),
+        (lambda o: pcapng(7, o, option(o, 9, b"\x7f")), 0),
+        (lambda o: pcapng(7, o, option(o, 9, b"\xff")), 0),
         (lambda o: gzip.compress(pcapng(7_000_001, o)), 7 * S + 1000),
     ],
 )

@@ -29,8 +29,8 @@ LATEST = (1 << 63) - 1
 
 TSRESOL, TSOFFSET, IFDROP, OSDROP = 9, 14, 5, 7
 
-ROW = np.dtype([(name, "i8") for name in ("link", "snaplen", "shift", "multiplier", "divisor", "offset_ns", "lost")])
-"""An interface of the section. ``lost``: the frames that its latest statistics count."""
+ROW = np.dtype([(name, "i8") for name in ("link", "snaplen", "shift", "multiplier", "divisor", "offset_ns")])
+"""An interface of the section."""
 
 
 class Clock(NamedTuple):
@@ -56,26 +56,27 @@ class Clock(NamedTuple):
 def time_of(high: int, low: int, shift: int, multiplier: int, divisor: int, offset_ns: int) -> int:
     """The time of a timestamp of 64 bits, exactly, rounded down; at most ``LATEST``."""
     ns = _nanoseconds(high, low, shift, multiplier, divisor)
-    return ns + offset_ns if offset_ns <= LATEST - ns else LATEST
+    return ns + offset_ns if ns < LATEST and offset_ns <= LATEST - ns else LATEST
 
 
 @inlined
 def _nanoseconds(high: int, low: int, shift: int, multiplier: int, divisor: int) -> int:
-    if high > 0x7FFFFFFF:
-        return LATEST
-    ticks = high * 0x100000000 + low
     if shift == 0:
-        if divisor > 1:
-            return ticks // divisor
+        if divisor > 1:  # both halved, because the ticks may have 64 bits
+            return (high * 0x80000000 + (low >> 1)) // (divisor >> 1)
+        ticks = high * 0x100000000 + low if high <= 0x7FFFFFFF else LATEST
         return ticks * multiplier if ticks <= LATEST // multiplier else LATEST
-    seconds = ticks >> min(shift, 63)
+    if shift < 32:
+        seconds, above, below = (high << (32 - shift)) + (low >> shift), 0, (low << (32 - shift)) & 0xFFFFFFFF
+        more = 0
+    else:
+        more = min(shift - 32, 63)
+        seconds, below = high >> more, low
+        above = high - (seconds << more)
     if seconds >= LATEST // 1_000_000_000:
         return LATEST
-    fraction = ticks - (seconds << min(shift, 63))
-    if shift <= 32:
-        return seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> shift)
-    above, below = fraction >> 32, fraction & 0xFFFFFFFF  # in two halves: the product has up to 93 bits
-    return seconds * 1_000_000_000 + ((above * 1_000_000_000 + ((below * 1_000_000_000) >> 32)) >> min(shift - 32, 63))
+    # in two halves: the product has up to 94 bits
+    return seconds * 1_000_000_000 + ((above * 1_000_000_000 + ((below * 1_000_000_000) >> 32)) >> more)
 
 
 def clock(data: bytes, order: str) -> Clock:
@@ -94,13 +95,17 @@ def lost(data: bytes, order: str) -> tuple[int, int]:
 
     A count is not believed above ``LOST_MAX``, and then taken as not known; 0: there is none.
     """
-    counts = {
-        code: int(struct.unpack(f"{order}Q", value)[0])
-        for code, value in options(data, order)
-        if code in (IFDROP, OSDROP) and len(value) == 8
-    }.values()
-    absurd = max((count for count in counts if LOST_MAX < count < NOT_KNOWN), default=0)
-    return sum(count for count in counts if count <= LOST_MAX), absurd
+    counts = {}
+    for code, value in options(data, order):
+        if code in (IFDROP, OSDROP) and len(value) == 8:
+            counts[code] = int.from_bytes(value, "big" if order == ">" else "little")
+    believed, absurd = 0, 0
+    for count in counts.values():
+        if count <= LOST_MAX:
+            believed += count
+        elif count != NOT_KNOWN:
+            absurd = max(absurd, count)
+    return believed, absurd
 
 
 def options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

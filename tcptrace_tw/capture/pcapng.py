@@ -7,6 +7,7 @@ are read in Python between two walks.
 from __future__ import annotations
 
 import struct
+from array import array
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,7 @@ class PcapngFile:
         self._known = 0
         self._skip = 0
         self._last_time = 0
+        self._lost = array("q")  # by interface, as far as there are statistics
         self._reported = 0
         self._dropped = np.zeros(1, np.int64)
         self._sections = 0
@@ -260,6 +262,7 @@ class PcapngFile:
             self._clocks.clear()
         self._is_big = block[8:12] == BIG
         self._known = 0
+        del self._lost[:]
         self._sections += 1
         if self._sections == 1:
             self._facts.format = f"pcapng, {'big' if self._is_big else 'little'}-endian"
@@ -294,7 +297,7 @@ class PcapngFile:
         link, _, snaplen = struct.unpack_from(f"{self._order}HHI", body)
         known = self._clock(body[8:])
         self._note(link, snaplen, known)
-        return (self._links[link], snaplen, *known, 0)
+        return (self._links[link], snaplen, *known)
 
     def _clock(self, options: bytes) -> Clock:
         if len(options) > CLOCK_BYTES:
@@ -333,8 +336,9 @@ class PcapngFile:
         count, absurd = lost(block[20:], self._order)
         self._facts.absurd_loss = max(self._facts.absurd_loss, absurd)
         if which < self._known:
-            row = self._interfaces[which]
-            self._reported += count - int(row.lost)
-            row.lost = count
+            if which >= len(self._lost):
+                self._lost.frombytes(bytes(8 * (which + 1 - len(self._lost))))
+            self._reported += count - self._lost[which]
+            self._lost[which] = count
             self._facts.lost_frames = min(max(self._reported, int(self._dropped[0])), LOST_MAX)
         return True

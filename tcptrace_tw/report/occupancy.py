@@ -24,6 +24,8 @@ _FINEST = 20  # 2**20 ns
 _POOL_SHIFT = 42
 _MOST_POOLS = (1 << 20) - 1
 _TIME_MASK = (1 << _POOL_SHIFT) - 1
+_LATEST = (1 << _POOL_SHIFT + _FINEST) - 1
+"""A later time would count for the next pool; a span ends at most some hours after ``frames.TIME_MAX``."""
 
 
 @dataclass
@@ -85,6 +87,7 @@ class Occupancy:
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
         _raise_to(self._pool_last, pool, start)
         _raise_to(self._pool_minus_first, pool, -start)
+        start, end = np.clip(start, 0, _LATEST), np.clip(end, 0, _LATEST)
         pool, over = pool << _POOL_SHIFT, end[ended]
         self._starts.add(pool, start)
         self._ends.add(pool[ended], over)
