@@ -50,6 +50,10 @@ def interfaces(order: str) -> bytes:
 
 MANY_BLOCKS: dict[str, tuple[Callable[[], bytes], int]] = {
     "interfaces": (lambda: cb.section() + interfaces("<") + PACKETS, len(TALK)),
+    "link types": (
+        lambda: cb.section() + b"".join(cb.interface(cb.ETHERNET + i) for i in range(65_000)) + PACKETS,
+        len(TALK),
+    ),
     "big-endian interfaces": (lambda: cb.section(">") + interfaces(">")[: 20 * MANY_OTHERS], 0),
     "sections": (lambda: cb.section() * (MANY_OTHERS) + cb.interface() + PACKETS, len(TALK)),
     "statistics": (

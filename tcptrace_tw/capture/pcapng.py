@@ -49,6 +49,8 @@ CLOCKS_KEPT = 4096
 """Interfaces mostly say the same of their clocks; so many different ways to say it are read only once."""
 CLOCK_BYTES = 64
 """Options that are longer hold more than a clock: they are read each time, and not kept."""
+LINKS_NAMED = 16
+"""How many link types of a file are named in the facts."""
 AT_ONCE = 4096
 """How many interface blocks are read in a row."""
 
@@ -326,7 +328,8 @@ class PcapngFile:
         if not self._links:
             facts.format = f"pcapng, {clock.unit}, {'big' if self._is_big else 'little'}-endian"
         self._links[link] = slow.known(link)
-        facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
+        if len(self._links) <= LINKS_NAMED:
+            facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
 
     def _statistics(self, block: bytes) -> bool:
         """Statistics count from the begin of the capture: the last block of an interface is the one that counts."""

@@ -171,7 +171,9 @@ class Reader:
             facts.first_time, facts.last_time = totals.first_time, totals.last_time
 
     def _unknown_links(self) -> str:
-        return ", ".join(link_number(link) for link in self._format.links if not slow.is_known(link))
+        unknown = [link for link in self._format.links if not slow.is_known(link)]
+        more = f" and {len(unknown) - pcapng.LINKS_NAMED} more" if len(unknown) > pcapng.LINKS_NAMED else ""
+        return ", ".join(map(link_number, unknown[: pcapng.LINKS_NAMED])) + more
 
     def _finish(self) -> None:
         """Complete the facts, and say what is damaged."""

@@ -81,13 +81,13 @@ class Occupancy:
         self.spans += rows.size
         pool, start, end = self._pool_numbers(rows), *(np.ascontiguousarray(rows[name]) for name in ("start", "end"))
         ended = end != -1
+        start, end = np.clip(start, 0, _LATEST), np.clip(end, 0, _LATEST)
         self._grow()
         size = self._pool_spans.size
         self._pool_spans += np.bincount(pool, minlength=size)
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
         _raise_to(self._pool_last, pool, start)
         _raise_to(self._pool_minus_first, pool, -start)
-        start, end = np.clip(start, 0, _LATEST), np.clip(end, 0, _LATEST)
         pool, over = pool << _POOL_SHIFT, end[ended]
         self._starts.add(pool, start)
         self._ends.add(pool[ended], over)
