@@ -24,11 +24,12 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="where failing cases are written")
     options = parser.parse_args()
     begun = time.monotonic()
-    done, failures = run(options)
+    done, failures, most = run(options)
     seconds = time.monotonic() - begun
     for failure in failures:
         print(failure)
     print(f"{done} cases run through {options.target} in {seconds:.0f} s, {len(failures)} failed")
+    print("costliest: " + ", ".join(f"case {number} {figure:.1f} {name}" for name, (figure, number) in most.items()))
     return 1 if failures else 0
 
 
