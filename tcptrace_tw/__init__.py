@@ -38,11 +38,12 @@ def analyze(
     since: str = "",
     until: str = "",
     ignore_vlan: bool = False,
+    max_memory: int | str | None = None,
 ) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
     ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
-    ``since``, ``until`` and ``ignore_vlan`` are as on the command line.
+    ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
@@ -64,8 +65,16 @@ def analyze(
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
     settings = pipeline.Settings(
-        profile, two_msl, select, ignore, filter, since, until, ignore_vlan  # type: ignore[arg-type] # it makes tuples
-    )  # fmt: skip
+        profile,
+        two_msl,
+        select,  # type: ignore[arg-type] # it makes tuples
+        ignore,  # type: ignore[arg-type]
+        filter,
+        since,
+        until,
+        ignore_vlan,
+        max_memory=max_memory,
+    )
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)

@@ -25,6 +25,7 @@ from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.lanes import BUFFERS, read_ahead
 from tcptrace_tw.measure.overview import Overview
+from tcptrace_tw.memory_limit import for_connections
 from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
@@ -187,6 +188,12 @@ def export(
     return copy_frames(ring.find(captures).files, np.unique(np.concatenate(picked)), out)
 
 
+FORGETTING = (
+    "memory reached its bound: unanswered SYNs and the longest silent connections are now forgotten early;"
+    " CP013 counts them, --max-memory moves the bound"
+)
+
+
 class Chunk(NamedTuple):
     """Finished rows of one table, and what was known of the capture when they were finished."""
 
@@ -223,7 +230,9 @@ class _Run:
             transitions=transitions,
             seed=seed,
             keep_duplicates=settings.keep_duplicates,
+            most_bytes=for_connections(settings.max_memory),  # type: ignore[arg-type] # Settings makes it a number
         )
+        self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
         self._begin = 0
         self._read: tuple[int, int | None] = (0, None)
@@ -266,6 +275,7 @@ class _Run:
                 with self._flow.still:
                     rows = self._tracker.arrive(batch, self._flow.tuples, wants_states=pick is not None)
                     chunks = [self._chunk(*each) for each in rows]
+                self._say_forgotten()
                 free = self._tracker.take_released()
                 if free.size:
                     self._flow.give_back(free, number)
@@ -278,6 +288,12 @@ class _Run:
         if end is not None:
             for each in self._tracker.finish(end, self._flow.tuples):
                 yield [self._chunk(*each)]
+
+    def _say_forgotten(self) -> None:
+        """Say once that connections are forgotten early."""
+        if self._tracker.forgotten and self._notice is not None:
+            self._notice(FORGETTING)
+            self._notice = None
 
     def position(self) -> Position:
         """How far the pass is; any thread may ask."""

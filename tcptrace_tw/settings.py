@@ -13,6 +13,7 @@ from typing import Any
 
 from tcptrace_tw.capture.moment import parse_moment
 from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.memory_limit import LEAST, parse_size
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.spec.columns import BY_NAME, Column
 from tcptrace_tw.spec.profiles import profile
@@ -46,6 +47,11 @@ class Settings:
     """Rule, one of its numbers, and the least and the most of it that make a finding."""
     keep_duplicates: bool = False
     """Take frames that are copies of a segment for segments of their own."""
+    max_memory: int | str | None = None
+    """Bytes that the run may take, as a number or as ``"2G"``; None: half of what the machine or its container has.
+
+    What is least useful is forgotten early where connections would take more; nothing is where they do not.
+    """
 
     def __post_init__(self) -> None:
         """Check each field, and keep it in its one form."""
@@ -144,6 +150,16 @@ def _text(value: Any) -> str:
     return value
 
 
+def memory_bound(size: Any) -> int | None:
+    """A bound of memory in bytes."""
+    if size is None:
+        return None
+    found = parse_size(size) if isinstance(size, str) else size
+    if isinstance(found, bool) or not isinstance(found, int) or found < LEAST:
+        raise UsageError(f"{size!r}: is no size; write bytes or a number with K, M, G or T, at least 1M")
+    return found
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"{value!r}: is neither true nor false")
@@ -161,5 +177,6 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ignore_vlan": ("--ignore-vlan", _flag),
     "thresholds": ("thresholds:", _thresholds),
     "keep_duplicates": ("keep_duplicates:", _flag),
+    "max_memory": ("--max-memory", memory_bound),
 }
 """Each field: how its messages begin, and what gives its one form or raises ``UsageError`` with the reason."""

@@ -25,6 +25,7 @@ def analyze(
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -41,7 +42,15 @@ def analyze(
     captures = run.sources(captures, files_from)
     targets.keep_apart(targets.folder(output), captures, [files_from])
     settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+        profile,
+        two_msl,
+        select,
+        ignore,
+        filter=filter_,
+        since=since,
+        until=until,
+        ignore_vlan=ignore_vlan,
+        max_memory=max_memory,
     )
     several = run.has_several_files(captures)
     with Folder(Path(output), force) as folder:

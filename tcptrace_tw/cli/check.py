@@ -117,6 +117,7 @@ def check(
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -131,7 +132,7 @@ def check(
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report import outputs
 
-    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan}
+    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan, "max_memory": max_memory}
     wishes = Wishes(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
     wanted = outputs.parse(format_, output or ())
     policy = None if no_config else _policy(config)

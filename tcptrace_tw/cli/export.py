@@ -42,6 +42,7 @@ def export(
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -59,7 +60,9 @@ def export(
     if "-" in captures:
         raise UsageError("export: stdin cannot be read twice; save the capture to a file")
     targets.keep_apart([targets.Target(out, f"-o {out}", takes_captures=True)], captures, [files_from])
-    settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
+    settings = run.settings(
+        profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
+    )
     with AtomicFile(out) as file:
         found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
         numbers = sorted({*(connection or ()), *found})

@@ -87,6 +87,17 @@ IgnoreVlan = Annotated[
         rich_help_panel=SETTINGS,
     ),
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Memory that the run may take, as in 2G: where connections would take more, unanswered SYNs and the"
+        " longest silent ones are forgotten early. The program itself takes about 200M.",
+        show_default="half of what there is",
+        rich_help_panel=SETTINGS,
+    ),
+]
 FilesFrom = Annotated[
     str,
     typer.Option(

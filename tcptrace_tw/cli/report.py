@@ -48,6 +48,7 @@ def report(
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -62,7 +63,15 @@ def report(
     captures = run.sources(captures, files_from)
     targets.keep_apart([targets.Target(html, f"--html {html}")] if html else [], captures, [files_from])
     settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+        profile,
+        two_msl,
+        select,
+        ignore,
+        filter=filter_,
+        since=since,
+        until=until,
+        ignore_vlan=ignore_vlan,
+        max_memory=max_memory,
     )
     with _opened(html) if html else nullcontext() as page:
         digest = _digest(captures, settings, quiet, no_progress)

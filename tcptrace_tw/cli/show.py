@@ -44,6 +44,7 @@ def show(
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -60,7 +61,9 @@ def show(
     number = _number(connection, finding)
     captures = run.sources(captures, files_from)
     targets.keep_apart([], captures, [files_from])
-    settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
+    settings = run.settings(
+        profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
+    )
     folder = run.written_folder(captures)
     if folder is not None:
         story, ladder = _stored(folder, number)

@@ -195,6 +195,11 @@ class Tracker:
         """Endpoints that are in TIME-WAIT at the time of the last segment; not while segments arrive."""
         return int(self._count_waiting(self._state(tuples)))
 
+    @property
+    def forgotten(self) -> int:
+        """Incarnations that were forgotten early, for want of memory."""
+        return int(self.regs[s.FORGOTTEN_ATTEMPTS] + self.regs[s.FORGOTTEN_CONNECTIONS])
+
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
         regs = self.regs
