@@ -70,8 +70,12 @@ def identity(path: str) -> tuple[object, ...]:
     try:
         found = os.stat(path)
         return found.st_dev, found.st_ino
-    except OSError:
+    except (OSError, ValueError):
+        pass
+    try:
         real = os.path.realpath(path)
+    except (OSError, ValueError):  # the current folder is gone, or this is no path
+        return (path,)
     folder, name = os.path.split(real)
     return (*identity(folder), name) if folder != real else (real,)
 
@@ -86,6 +90,8 @@ class AtomicFile:
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
         self.target = os.fspath(target)
+        if "\0" in self.target:
+            raise UsageError(f"{self.target!r}: cannot be written: no name has a null byte in it; name another file")
         self._name = self.target if self.target != STDOUT else "stdout"
         self._partial: Partial | None = None
         with writing(self._name):
