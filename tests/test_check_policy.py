@@ -26,6 +26,7 @@ from tcptrace_tw.report.text import ip_halves, ip_text
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.settings import numbers_of
+from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.columns import REUSES
 from tcptrace_tw.spec.profiles import profile
 from tests.check_rows import ERROR, checked, judged
@@ -158,6 +159,10 @@ def test_the_longest_prefix_says_the_severity():
 
     assert [entry.severity for entry in found.entries] == ["error", "notice", "error"]
     assert (found.failing, found.severities) == (2, {"error": 2, "notice": 1})
+
+
+def test_a_severity_may_be_that_of_several_rules():
+    assert plan('severities."ru, LA001" = "info"').severities == (("RU", w.INFO), ("LA001", w.INFO))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Names are data: whatever a file is called, and whatever else comes from outside, it is shown and never obeyed."""
 
+import html
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import xml.dom.minidom
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 import tcptrace_tw as tw
 from tcptrace_tw.capture.facts import FileFacts
@@ -54,6 +57,9 @@ NAMES = [
     "back\\slash;$(touch x)`id`.pcap",
     ALL_AT_ONCE,
 ]
+MARKS = {"h3", "p", "table", "thead", "tbody", "tr", "th", "td", "code", "strong"}
+"""The elements that a page of ours has."""
+
 ENCODINGS = ["utf-8", "ascii", "latin-1", "cp1252", "utf-16"]
 SHOWS = ["[bold][link=h:x]", "\\x1b[31mR", "\\udcff\\udcfe.pcap"]
 """What a person sees of ``ALL_AT_ONCE``."""
@@ -170,14 +176,24 @@ def test_every_format_shows_every_name(form, name, several):
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_cell_of_markdown_is_never_markup(name):
-    """A name is code between more backticks than it has, and only an escaped bar is in it."""
-    row = "".join(writer("markdown")(checked(files=(name,)))).splitlines()[-1]
+    """Read by a parser: the table keeps its cells, and the name is code in the last one."""
+    found = "".join(writer("markdown")(checked(files=(name,))))
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(found)
+    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)[1:]]
 
-    assert len(re.findall(r"(?<!\\)\|", row)) == 6
-    cell = re.split(r"(?<!\\)\| ", row)[-1]
-    fence = re.match("`+", cell)[0]
-    inside = re.match(f"{fence}(.+?)(?<!`){fence}(?!`)", cell)[1].replace("\\|", "|").strip()
-    assert inside == f"{printable(name)}:9".strip()
+    assert [len(row) for row in rows] == [5, 5]
+    for row in rows:
+        assert html.unescape(re.match("<code>(.*?)</code>", row[-1])[1]).strip() == f"{printable(name)}:9".strip()
+    assert set(re.findall("</?([a-z0-9]+)", page)) <= {
+        *["h3", "p", "table", "thead", "tbody", "tr", "th", "td", "code", "strong"]
+    }
+
+
+def test_prose_in_markdown_is_never_markup():
+    found = replace(checked(), ignored=1, policy=printable(ALL_AT_ONCE))
+    page = MarkdownIt("commonmark", {"html": True}).render("".join(writer("markdown")(found)).split("\n|")[0])
+
+    assert html.unescape(re.search("ignored by (.*)</p>", page)[1]) == printable(ALL_AT_ONCE)
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)

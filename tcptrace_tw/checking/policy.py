@@ -144,10 +144,11 @@ class Policy(BaseModel):
     @field_validator("severities")
     @classmethod
     def _severities(cls, severities: dict[str, str]) -> dict[str, str]:
-        rule_words(severities)
+        found = {}
         for rule, text in severities.items():
-            known(text, SEVERITY.words, f"{rule} = ")
-        return {rule.upper(): text for rule, text in severities.items()}
+            words = rule_words(rule)
+            found.update(dict.fromkeys(words, known(text, SEVERITY.words, f"{rule} = ")))
+        return found
 
     @field_validator("thresholds")
     @classmethod
