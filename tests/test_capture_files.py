@@ -175,7 +175,7 @@ def test_any_way_of_cutting_the_file_gives_the_same(
 ) -> None:
     """Pieces of the stream, size of the window, size of the batch; also for frames that go to ``slow``."""
     frames = [frame if link == 1 else struct.pack("<BBHI", 0, 0, 8, 1) + frame for frame in frames]
-    data = build.pcap(frames, link=link)
+    data = build.pcap([build.Record(frame, time_ns=10**9) for frame in frames], link=link)
     if is_pcapng:
         unknown = build.block(0xBAD, bytes(1000))
         data = build.section() + build.interface(link) + unknown.join(build.packet(f, i) for i, f in enumerate(frames))

@@ -45,6 +45,9 @@ SMALL_MEMBERS = 500
 RUN_BYTES = 1 << 16
 """Packed bytes of small members that the native loop gets at once."""
 
+PADDING_BYTES = 1 << 26
+"""More zeros than these after a member are no padding: a sparse file may have terabytes of them."""
+
 CUTS = 4
 """How many places are tried for the end of a run."""
 
@@ -92,6 +95,8 @@ class Codec(NamedTuple):
     unpacker: Callable[[], _Unpacker]
     padding: bool = False
     """Whether zero bytes may follow a member (gzip on tape, xz stream padding)."""
+    careful: Callable[[], _Unpacker] | None = None
+    """The unpacker of a careful run, where it is another."""
     unpack_run: Callable[[bytes, int], bytes] | None = None
     """Unpacks whole members, and raises what it likes for anything else; gives out at most as many bytes as said."""
 
@@ -101,12 +106,10 @@ class Codec(NamedTuple):
 
 
 class _Gzip:
-    """isal's gzip object in the shape of the others."""
+    """A gzip object of isal or zlib in the shape of the others."""
 
-    def __init__(self) -> None:
-        from isal import isal_zlib
-
-        self._object = isal_zlib.decompressobj(31)  # 31: expect a gzip header, check the trailer
+    def __init__(self, made: Any) -> None:
+        self._object = made
         self._tail = b""
 
     @property
@@ -125,6 +128,19 @@ class _Gzip:
         out: bytes = self._object.decompress(self._tail + data if self._tail else data, max(0, max_length))
         self._tail = self._object.unconsumed_tail
         return out
+
+
+def _gzip() -> _Unpacker:
+    from isal import isal_zlib
+
+    return _Gzip(isal_zlib.decompressobj(31))  # 31: expect a gzip header, check the trailer
+
+
+def _careful_gzip() -> _Unpacker:
+    """Slower, but it does not unpack ahead of what it gives out, so it loses nothing where the data is broken."""
+    import zlib
+
+    return _Gzip(zlib.decompressobj(31))
 
 
 def _zstd() -> Any:
@@ -170,7 +186,7 @@ def _zstd_run(run: bytes, most: int) -> bytes:
 
 _SKIPPABLE = tuple(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16))  # RFC 8878 3.1.2
 
-GZIP = Codec("gzip", (b"\x1f\x8b\x08",), _Gzip, padding=True, unpack_run=_gzip_run)
+GZIP = Codec("gzip", (b"\x1f\x8b\x08",), _gzip, padding=True, careful=_careful_gzip, unpack_run=_gzip_run)
 ZSTD = Codec("zstd", (b"\x28\xb5\x2f\xfd",), _zstd, unpack_run=_zstd_run)
 XZ = Codec("xz", (b"\xfd7zXZ\x00",), _xz, padding=True)
 BZIP2 = Codec("bzip2", tuple(b"BZh%d" % level for level in range(1, 10)), _bzip2)
@@ -224,7 +240,7 @@ def unpack(packed: Packed, codec: Codec, careful_from: int | None = None) -> Ite
 
 def _unpack_member(feed: _Feed, codec: Codec, done: int, careful_from: int | None) -> Iterator[bytes]:
     """Unpack one member, to its end mark; ``done`` is how much there was before it."""
-    unpacker = codec.unpacker()
+    unpacker = codec.careful() if codec.careful and careful_from is not None else codec.unpacker()
     size = FIRST_BYTES
     while not unpacker.eof:
         piece: bytes | memoryview = b""
@@ -318,8 +334,9 @@ class _Feed:
         return self._data[self._at : self._at + most]
 
     def skip_zeros(self) -> None:
-        """Use the zero bytes that come next."""
-        while self.peek(1) == b"\0":
+        """Use the zero bytes that come next, unless they are more than padding."""
+        begin = self.position
+        while self.position - begin <= PADDING_BYTES and self.peek(1) == b"\0":
             self._at = _ZEROS.match(self._data, self._at).end()  # type: ignore[union-attr]
 
     def _read(self) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tcptrace_tw.capture import compression, sparse
+from tcptrace_tw.capture import compression
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.compression import Broken, Codec
 from tcptrace_tw.errors import CaptureError, nearest
@@ -347,7 +347,7 @@ def _open_raw(uri: str) -> Opened:
     file = io.FileIO(uri)
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode):
-        return Opened(uri, Raw(sparse.without_holes(file, status)), status.st_size, uri)
+        return Opened(uri, Raw(file), status.st_size, uri)
     return Opened(uri, Raw(file, fileno=file.fileno()))
 
 
