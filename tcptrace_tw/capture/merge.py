@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.spec.segments import Segments
 
-
 SMALL = 4096
 """A batch of at most this many segments is copied, and the next one is read at once: mostly there is none, and the file
 is closed. A ring may have thousands of such files that all begin at the same time."""
