@@ -227,7 +227,9 @@ def test_every_resolution_gives_exact_nanoseconds(order: str, tsresol: int | Non
     ticks=st.lists(st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 100).map(lambda n: 2**63 - n)), max_size=6),
     times=st.lists(st.integers(-(2**62), 2**62), max_size=6),
 )
-def test_any_timestamp_is_believed_or_replaced(exponent: int, offset_s: int, ticks: list[int], times: list[int]) -> None:
+def test_any_timestamp_is_believed_or_replaced(
+    exponent: int, offset_s: int, ticks: list[int], times: list[int]
+) -> None:
     """From 1970 to 2115 every time is exact; any other goes on from the frame before it."""
     ticks_per_s = 2 ** (exponent & 127) if exponent & 128 else 10**exponent
     ticks = ticks + [(time_ns - offset_s * 10**9) * ticks_per_s // 10**9 % 2**64 for time_ns in times]
@@ -247,7 +249,7 @@ def test_times_before_1970_keep_their_distances() -> None:
     data += b"".join(build.packet(FRAME, ticks) for ticks in (0, 7_000_000, 3_599_000_000, 3_601_000_000))
     got = agree(data)
 
-    assert [0, 7 * 10**9, 3_599 * 10**9, 10**9] == [row["time"] for row in got.rows]
+    assert [row["time"] for row in got.rows] == [0, 7 * 10**9, 3_599 * 10**9, 10**9]
     assert got.facts.unfit_times == 3
     assert (got.facts.first_time, got.facts.last_time) == (0, 3_599 * 10**9)
 
@@ -257,7 +259,7 @@ def test_a_time_that_cannot_be_does_not_move_the_clock() -> None:
     data += b"".join(build.packet(FRAME, ticks) for ticks in (5_000_000, 2**64 - 1, 2**62, 6_000_000))
     got = agree(data)
 
-    assert [5 * 10**9, 5 * 10**9, 5 * 10**9, 6 * 10**9] == [row["time"] for row in got.rows]
+    assert [row["time"] for row in got.rows] == [5 * 10**9, 5 * 10**9, 5 * 10**9, 6 * 10**9]
     assert got.facts.unfit_times == 2
 
 
@@ -338,7 +340,7 @@ def test_what_follows_many_options_or_64_kib_is_not_looked_at() -> None:
     data = build.section() + build.block(1, large) + build.packet(FRAME, 7) + build.block(1, large)[:-9]
     got = build.read(data)
 
-    assert [7] == [row["time"] for row in got.rows]
+    assert [row["time"] for row in got.rows] == [7]
     assert got.facts.damage is not None
     assert "the file ends 9 bytes before the end of a block" in got.facts.damage
 

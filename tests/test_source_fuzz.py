@@ -28,7 +28,7 @@ def test_whole_commands_over_hostile_captures_do_no_harm(tmp_path: Path, monkeyp
 
 
 def test_hostile_captures_are_of_every_kind() -> None:
-    """Every format, clock, ring, packing and damage comes among the first cases, and a case has always the same bytes."""
+    """Every format, clock, ring, packing and damage comes among the first cases, and a case stays the same."""
     made = [captures.case(number) for number in range(300)]
     said = " ".join(case.made for case in made)
 

@@ -21,8 +21,7 @@ from typing import Any
 import pytest
 
 from tcptrace_tw import engine, pipeline
-from tcptrace_tw.capture import ring
-from tcptrace_tw.capture import pcapng
+from tcptrace_tw.capture import pcapng, ring
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.reader import Reader

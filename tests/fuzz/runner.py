@@ -36,17 +36,22 @@ DEATHS_MAX = 50
 def run(options: argparse.Namespace) -> tuple[int, list[str], dict[str, tuple[float, int]]]:
     """Divide the cases among the jobs; a worker that dies is replaced behind the case that killed it.
 
-    Returns how many were run, what failed, and the costliest cases: by processor time, and by memory of its worker.
+    After ``--seconds`` the workers are stopped where they are. Returns how many were run, what failed, and the
+    costliest cases: by processor time, and by memory of their workers.
     """
     context = multiprocessing.get_context("spawn")
     lanes = []
     for job in range(options.jobs):
         numbers = range(options.first + job, options.first + options.count, options.jobs)
         lanes.append(_Lane(context, options, numbers))
-    told = 0
+    told, begun = 0, time.monotonic()
     working = lanes
     while working:
         working = [lane for lane in working if lane.poll()]
+        if options.seconds and time.monotonic() > begun + options.seconds:
+            for lane in working:
+                lane.stop()
+            break
         time.sleep(0.2)
         done = sum(lane.at for lane in lanes)
         if done - told >= TELL_EVERY:
@@ -64,6 +69,7 @@ class _Lane:
     ) -> None:
         self._context, self._options, self._numbers = context, options, numbers
         self._at: Synchronized[int] = context.Value("q", 0)
+        self._wanted: Synchronized[int] = context.Value("b", 1)
         self._queue = context.SimpleQueue()
         self.failures: list[str] = []
         self.most: dict[str, tuple[float, int]] = {}
@@ -71,7 +77,7 @@ class _Lane:
         self._start()
 
     def _start(self) -> None:
-        arguments = (vars(self._options), self._numbers, self._at, self._queue)
+        arguments = (vars(self._options), self._numbers, self._at, self._wanted, self._queue)
         self._worker = self._context.Process(target=work, args=arguments, daemon=True)
         self._worker.start()
 
@@ -106,6 +112,13 @@ class _Lane:
         self._start()
         return True
 
+    def stop(self) -> None:
+        """End the worker after the case that it is at."""
+        self._wanted.value = 0
+        self._worker.join(WARM_UP_S)
+        while not self._queue.empty():
+            self._take(self._queue.get())
+        self.done = self.at
 
     def _take(self, said: str | dict[str, tuple[float, int]]) -> None:
         """What a worker says: a failure, or its costliest cases."""
@@ -120,7 +133,13 @@ def costliest(*mosts: dict[str, tuple[float, int]]) -> dict[str, tuple[float, in
     return {name: max(most[name] for most in mosts if name in most) for name in {**mosts[0], **mosts[-1]}}
 
 
-def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[int], queue: object) -> None:
+def work(
+    options: dict[str, object],
+    numbers: Sequence[int],
+    at: Synchronized[int],
+    wanted: Synchronized[int],
+    queue: object,
+) -> None:
     """Run cases from ``at`` on; a hang ends the process with the stack on stderr."""
     args = argparse.Namespace(**options)
     start = seeds.load(args.seeds)
@@ -133,7 +152,7 @@ def work(options: dict[str, object], numbers: Sequence[int], at: Synchronized[in
         allowed = RSS_MB.get(args.target, 500)
         warm = at.value + WARM_UP_CASES
         last = min(len(numbers), at.value + RECYCLE_CASES)
-        while at.value < last:
+        while at.value < last and wanted.value:
             number = numbers[at.value]
             path = targets.write(args.target, number, args.run, start, Path(folder))
             patience = HANG_S if at.value >= warm else WARM_UP_S
