@@ -23,7 +23,8 @@ SERVER = "192.0.2.1"
 
 def options(rng: random.Random) -> bytes:
     """What SYNs of different stacks carry."""
-    mss, wscale = b"\2\4" + struct.pack(">H", rng.choice([536, 1460, 8960])), b"\1\3\3" + bytes([rng.choice([0, 7, 14])])
+    mss = b"\2\4" + struct.pack(">H", rng.choice([536, 1460, 8960]))
+    wscale = b"\1\3\3" + bytes([rng.choice([0, 7, 14])])
     stamp = b"\4\2\x08\x0a" + struct.pack(">II", rng.getrandbits(32), 0)
     return rng.choice([b"", mss, mss + wscale, mss + stamp, mss + stamp + wscale])
 
@@ -43,7 +44,7 @@ def syn(rng: random.Random, client: int, *, flags: int = SYN, data: bytes = b"")
     if client % 5 == 0:
         address = bytes(12) + struct.pack(">I", client)
         return cb.ethernet(cb.ipv6(segment, src=address, dst=address[::-1]), 0x86DD)
-    source = f"10.0.{client >> 8}.{client & 0xFF}"
+    source = f"10.{client >> 16}.{client >> 8 & 0xFF}.{client & 0xFF}"
     packet = cb.ipv4(segment, src=source, dst=SERVER, ip_id=rng.choice([0, 1, 54321]))
     return cb.ethernet(cb.vlan(packet, 7), 0x8100) if client % 7 == 0 else cb.ethernet(packet)
 

@@ -32,14 +32,16 @@ def forget_early(st, blocks, live):  # type: ignore[no-untyped-def]
     Returns whether rows have to leave first; then it is to be called again.
     """
     regs = st.regs
-    while regs[BLOCKS_FREE] < blocks or regs[CONNS_LIVE] > live:
+    is_left = True
+    while regs[BLOCKS_FREE] < blocks and is_left:
         if segments_with_room(regs) <= 0:
             return True
-        if regs[BLOCKS_FREE] >= blocks:
-            if not let_one_go(st):
-                return False
-        elif not forget_archived(st):
-            return False
+        is_left = forget_archived(st)
+    is_left = True
+    while regs[CONNS_LIVE] > live and is_left:
+        if segments_with_room(regs) <= 0:
+            return True
+        is_left = let_one_go(st)
     return False
 
 

@@ -47,7 +47,7 @@ from tcptrace_tw.tcp.state import (
     VAIN_CONNECTIONS,
 )
 from tcptrace_tw.tcp.time_wait import expire
-from tcptrace_tw.tcp.tombstone import bury, can_be_buried, due_of, oldest_buried, unpack
+from tcptrace_tw.tcp.tombstone import bury, due_of, oldest_buried, should_be_buried, unpack
 from tcptrace_tw.tcp.transitions import commit
 
 GIVEN_BACK = -(1 << 31)
@@ -113,7 +113,7 @@ def forget_oldest(st):  # type: ignore[no-untyped-def]
         retire(st, c)
         return
     dequeue(st, c)
-    if last_time(st, c) + st.params[SLEEPS] <= now and can_be_buried(st, c):
+    if last_time(st, c) + st.params[SLEEPS] <= now and should_be_buried(st, c):
         archive(st, c, now + st.params[REMEMBER])
     else:
         enqueue(st, c, now + st.params[SLEEPS], False)
@@ -130,7 +130,7 @@ def forget_buried(st):  # type: ignore[no-untyped-def]
     c = unpack(st, at)
     if is_forgotten(st, c):
         retire(st, c)
-    elif not can_be_buried(st, c):
+    elif not should_be_buried(st, c):
         enqueue(st, c, st.regs[NOW] + st.params[SLEEPS], False)
     else:
         archive(st, c, (last_time(st, c) if is_over(st, c) else st.regs[NOW]) + st.params[REMEMBER])
@@ -174,7 +174,7 @@ def look_at_cooled(st):  # type: ignore[no-untyped-def]
     is_still = is_over(st, c)
     if is_still and last + st.params[COOLS] > now:
         enqueue(st, c, now + st.params[COOLS], True)
-    elif is_still and can_be_buried(st, c):
+    elif is_still and should_be_buried(st, c):
         archive(st, c, last + st.params[REMEMBER])
     else:
         enqueue(st, c, now + st.params[SLEEPS], False)

@@ -81,15 +81,15 @@ def is_buried(head):  # type: ignore[no-untyped-def]
 
 @kernel
 def can_be_buried(st, c):  # type: ignore[no-untyped-def]
-    """Whether incarnation ``c`` is the only one of its tuple, among so many that room is worth something."""
+    """Whether incarnation ``c`` is the only one of its tuple, and there is room for its tombstone."""
     conn = conn_at(st, c)
-    regs = st.regs
-    return (
-        can_place(st, TOMBSTONE, MOST_EACH)
-        and np.int64(conn.previous) < 0
-        and head_of(st, np.int64(conn.slot)) == c
-        and regs[CONNS_LIVE] >= st.params[BURY_FROM]
-    )
+    return can_place(st, TOMBSTONE, MOST_EACH) and np.int64(conn.previous) < 0 and head_of(st, np.int64(conn.slot)) == c
+
+
+@kernel
+def should_be_buried(st, c):  # type: ignore[no-untyped-def]
+    """The same, among so many that room is worth something."""
+    return st.regs[CONNS_LIVE] >= st.params[BURY_FROM] and can_be_buried(st, c)
 
 
 @kernel

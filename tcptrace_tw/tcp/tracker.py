@@ -294,7 +294,7 @@ class Tracker:
         if self._most_bytes is None:
             return
         regs = self.regs
-        needed = min(UNITS_EACH * segments, self._most_bytes // 8) // BLOCK + 4
+        needed = min(UNITS_EACH * segments, self._most_bytes // 8) // BLOCK + 2
         blocks = needed - int(regs[s.GRAVES_ROOM] - regs[s.GRAVES_USED]) // BLOCK
         live = self._most_bytes // 4 // BYTES_A_LIVING
         if int(regs[s.BLOCKS_FREE]) >= blocks and int(regs[s.CONNS_LIVE]) <= live:
