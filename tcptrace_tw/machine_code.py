@@ -25,7 +25,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.errors import UsageError
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -317,6 +316,8 @@ def _read(path: Path) -> Code | None:
 
 def _write(path: Path, code: Code) -> None:
     """All at once; silently not, where the folder cannot be written."""
+    from tcptrace_tw.atomic import AtomicFile
+
     both = code.object + code.way_in
     about = {"symbol": code.symbol, "result": code.result, "size": len(code.object)}
     about["sha256"] = hashlib.sha256(both).hexdigest()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.checking.plan import Plan, Wishes
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.checked import Checked
@@ -147,7 +147,7 @@ def check(
     if plan.baseline is not None:
         written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
     targets.keep_apart(written, captures, [files_from, plan.policy])
-    learnt = AtomicFile(plan.baseline) if update_baseline and plan.baseline is not None else None
+    learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
     with learnt or nullcontext(), outputs.Outputs(wanted, _paint(color)) as opened:
         checked = _check(captures, plan, learnt, quiet, no_progress)
         opened.commit(checked)
@@ -156,6 +156,12 @@ def check(
     if checked.failing:
         sys.stdout.flush()
         raise run.Failed
+
+
+def _opened(baseline: Path) -> "AtomicFile":
+    from tcptrace_tw.atomic import AtomicFile
+
+    return AtomicFile(baseline)
 
 
 def _paint(color: o.Color) -> "Paint":
@@ -191,7 +197,7 @@ def _policy(config: Path | None) -> "Plan | None":
     return None if found is None else policy_file.plan_of(found)
 
 
-def _check(captures: list[str], plan: "Plan", learnt: AtomicFile | None, quiet: bool, no_progress: bool) -> "Checked":
+def _check(captures: list[str], plan: "Plan", learnt: "AtomicFile | None", quiet: bool, no_progress: bool) -> "Checked":
     """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
 

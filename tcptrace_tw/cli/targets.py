@@ -2,15 +2,14 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tcptrace_tw.atomic import STDOUT, identity, open_descriptor
 from tcptrace_tw.errors import UsageError
 
 Identity = tuple[object, ...]
-STDIN = "-"
+STDIN = STDOUT = "-"
 
 
 class Target(NamedTuple):
@@ -39,22 +38,26 @@ def keep_apart(targets: Iterable[Target], captures: Sequence[str], also_read: It
     searched, and ``-`` is stdin; ``also_read`` are other files, as that of ``--files-from``. Where stdout or stderr
     is a file, it is an output as well.
     """
+    files = [target for target in targets if target.path != STDOUT]
+    streams = {name: place for number, name in ((1, "stdout"), (2, "stderr")) if (place := _identity_of(number))}
+    if files or streams:  # else what follows is not even imported
+        _keep_inputs(_written(files, streams), captures, also_read)
+
+
+def _written(files: Iterable[Target], streams: Mapping[str, Identity]) -> dict[Identity, Target]:
+    """Every file that is written; no two of them are one."""
+    from tcptrace_tw.atomic import identity, open_descriptor
+
     written: dict[Identity, Target] = {}
-    for target in targets:
-        if target.path == STDOUT:
-            continue
+    for target in files:
         other = written.setdefault(identity(target.path), target)
         if other is not target:
             raise UsageError(f"{target.named}: is the same file as {other.named}; name another file")
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        place = _identity_of(number)
-        if place is None:
-            continue
+    for name, place in streams.items():
         other = written.setdefault(place, Target(STDOUT, name, takes_captures=True))
         if other.path != STDOUT and open_descriptor(other.path) is None:
             raise UsageError(f"{other.named}: is the file that {name} goes to; name another file")
-    if written:
-        _keep_inputs(written, captures, also_read)
+    return written
 
 
 def _keep_inputs(
@@ -115,6 +118,8 @@ def _is_capture(path: str) -> bool:
 
 def _place(path: str) -> Identity | None:
     """Where a file is that is read; stdin counts where it is a file."""
+    from tcptrace_tw.atomic import identity
+
     return _identity_of(0) if path == STDIN else identity(path)
 
 
