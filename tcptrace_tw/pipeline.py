@@ -31,10 +31,9 @@ from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.settings import Settings as Settings
-from tcptrace_tw.spec.columns import HAS_TS, Table
+from tcptrace_tw.spec.columns import Table
 from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.spec.segments import Segments, segment_at
-from tcptrace_tw.spec.words import ORIG
 from tcptrace_tw.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
@@ -145,6 +144,8 @@ def ladders(
 
     ``connections`` is called with every chunk of rows of that table.
     """
+    from tcptrace_tw.report.ladder import step_of
+
     run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
     wanted = np.array(list(steps), np.int64)
@@ -152,7 +153,7 @@ def ladders(
     def pick(batch: Segments) -> None:
         for i in np.flatnonzero(np.isin(batch.connection_id, wanted)):
             segment = segment_at(batch, i)
-            steps[segment.connection_id].append(_step(segment))
+            steps[segment.connection_id].append(step_of(segment))
 
     for chunk in run.chunks(pick):
         if chunk.table.name == "connections" and connections is not None:
@@ -385,27 +386,6 @@ def _filter(words: str) -> Filter:
     from tcptrace_tw.capture.select import Filter
 
     return Filter(words)
-
-
-def _step(segment: Any) -> Step:
-    """A segment as a ladder shows it."""
-    from tcptrace_tw.report.ladder import Step
-
-    has_ts = bool(segment.options & HAS_TS)
-    is_orig = segment.side == ORIG
-    return Step(
-        time=segment.time,
-        frame=segment.frame,
-        is_orig=is_orig,
-        flags=segment.flags,
-        seq=segment.seq,
-        ack=segment.ack,
-        payload_len=segment.payload_len,
-        tsval=segment.tsval if has_ts else None,
-        tsecr=segment.tsecr if has_ts else None,
-        orig_state=segment.sender_state if is_orig else segment.receiver_state,
-        resp_state=segment.receiver_state if is_orig else segment.sender_state,
-    )
 
 
 def _hand_out(findings: Iterable[Findings], sinks: Sequence[Sink]) -> None:

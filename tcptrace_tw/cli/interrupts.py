@@ -17,7 +17,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from tcptrace_tw.unfinished import undo_all
@@ -53,8 +53,9 @@ class Interrupts:
         return _names_a_pipe(sys.argv[1:]) if self._is_reading_pipe is None else self._is_reading_pipe
 
     def _say(self) -> None:
-        if not self._is_quiet and _is_terminal(2):
-            os.write(2, f"{_CLEAR_LINE}{NOTE}\n".encode())
+        with suppress(OSError):  # stderr may be closed
+            if not self._is_quiet and os.isatty(2):
+                os.write(2, f"{_CLEAR_LINE}{NOTE}\n".encode())
 
     @contextmanager
     def reading(self, captures: Sequence[str], *, quiet: bool) -> Iterator[None]:
@@ -87,13 +88,6 @@ def _names_a_pipe(words: Sequence[str]) -> bool:
     return any(is_pipe(word) for word in words)
 
 
-def _is_terminal(fileno: int) -> bool:
-    try:
-        return os.isatty(fileno)
-    except OSError:
-        return False
-
-
 interrupts = Interrupts()
 """Those of this process."""
 
@@ -103,8 +97,10 @@ def end_at_once(code: int) -> None:
 
     Threads that run compiled kernels would crash in an interpreter that is half gone, so the interpreter does not end.
     """
-    undo_all()
-    os._exit(code)
+    try:
+        undo_all()
+    finally:
+        os._exit(code)
 
 
 def install() -> None:

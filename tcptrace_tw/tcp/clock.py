@@ -7,7 +7,7 @@ import numpy as np
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import HAS_TS, MALFORMED, TRUNCATED
 from tcptrace_tw.spec.seq import seq_diff
-from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, NS, STEP_MS, oddity_of
+from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, LONGEST_MS, NS, STEP_MS, oddity_of
 from tcptrace_tw.tcp.places import conn_at, oddity_at, stale_at, tcb_at
 from tcptrace_tw.tcp.state import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S
 
