@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, without_frames
 from tcptrace_tw.version import __version__
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ def analyze(
                     ip  port end_reason  restarts
         0  198.19.2.20  5000    expired         0
     """
+    paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
+    with without_frames():
+        return _analyze(paths, (profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan))
+
+
+def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> "Trace":
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture import ring
     from tcptrace_tw.report.manifest import metadata
@@ -56,10 +62,9 @@ def analyze(
     from tcptrace_tw.report.tables import ArrowSink
     from tcptrace_tw.report.trace import Trace
 
-    paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan)
+    settings = pipeline.Settings(*wishes)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
@@ -91,7 +96,8 @@ def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int])
     """The segments of some connections, read out of the capture again."""
     from tcptrace_tw import pipeline
 
-    return pipeline.ladders(captures, settings, connection_ids)
+    with without_frames():
+        return pipeline.ladders(captures, settings, connection_ids)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,19 @@ class UsageError(TcptraceError):
     """An option, a rule id or a setting is wrong."""
 
 
+class without_frames:
+    """An error that leaves this context forgets the way to it: who keeps the error would keep all arrays of the run."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise the error again, as if it began here."""
+        if isinstance(error, TcptraceError):
+            error.__context__ = None
+            raise error.with_traceback(None)
+
+
 _LISTED = 12
 """More words than these are not listed in an error."""
 
