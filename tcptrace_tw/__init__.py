@@ -50,10 +50,10 @@ def analyze(
         0  198.19.2.20  5000    expired         0
     """
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    with without_frames():
-        return _analyze(paths, (profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan))
+    return _analyze(paths, (profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan))
 
 
+@without_frames
 def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> "Trace":
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture import ring
@@ -92,12 +92,12 @@ def load(folder: str | os.PathLike[str]) -> "Trace":
     return Trace.load(Path(folder), segments)
 
 
+@without_frames
 def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> "dict[int, list[Step]]":
     """The segments of some connections, read out of the capture again."""
     from tcptrace_tw import pipeline
 
-    with without_frames():
-        return pipeline.ladders(captures, settings, connection_ids)
+    return pipeline.ladders(captures, settings, connection_ids)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,11 @@
 """The errors a user can cause or meet; anything else that is raised is a bug and keeps its traceback."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class TcptraceError(Exception):
@@ -18,17 +23,18 @@ class UsageError(TcptraceError):
     """An option, a rule id or a setting is wrong."""
 
 
-class without_frames:
-    """An error that leaves this context forgets the way to it: who keeps the error would keep all arrays of the run."""
+def without_frames(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Errors of this function forget the way to them: who keeps such an error would keep all arrays of a run."""
 
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise the error again, as if it began here."""
-        if isinstance(error, TcptraceError):
+    @functools.wraps(function)
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except TcptraceError as error:
             error.__context__ = None
             raise error.with_traceback(None)
+
+    return wrapper
 
 
 _LISTED = 12
