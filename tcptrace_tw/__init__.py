@@ -52,6 +52,14 @@ def analyze(
                     ip  port end_reason  restarts
         0  198.19.2.20  5000    expired         0
     """
+    from tcptrace_tw.errors import without_frames
+
+    paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
+    wishes = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
+    return without_frames(_analyze)(paths, wishes)
+
+
+def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
     from functools import partial
 
     from tcptrace_tw import pipeline
@@ -61,20 +69,9 @@ def analyze(
     from tcptrace_tw.report.tables import ArrowSink
     from tcptrace_tw.report.trace import Trace
 
-    paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(
-        profile,
-        two_msl,
-        select,  # type: ignore[arg-type] # it makes tuples
-        ignore,  # type: ignore[arg-type]
-        filter,
-        since,
-        until,
-        ignore_vlan,
-        max_memory=max_memory,
-    )
+    settings = pipeline.Settings(*wishes)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
@@ -106,8 +103,9 @@ def load(folder: str | os.PathLike[str]) -> Trace:
 def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> dict[int, list[Step]]:
     """The segments of some connections, read out of the capture again."""
     from tcptrace_tw import pipeline
+    from tcptrace_tw.errors import without_frames
 
-    return pipeline.ladders(captures, settings, connection_ids)
+    return without_frames(pipeline.ladders)(captures, settings, connection_ids)
 
 
 _MODULES = {

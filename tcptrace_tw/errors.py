@@ -1,6 +1,11 @@
 """The errors a user can cause or meet; anything else that is raised is a bug and keeps its traceback."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def printable(text: str) -> str:
@@ -42,6 +47,20 @@ class CaptureError(TcptraceError):
 
 class UsageError(TcptraceError, ValueError):
     """An option, a rule id or a setting is wrong."""
+
+
+def without_frames(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Errors of this function forget the way to them: who keeps such an error would keep all arrays of a run."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except TcptraceError as error:
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+
+    return wrapper
 
 
 _LISTED = 12

@@ -46,8 +46,12 @@ class _Lane(Generic[Item]):
                 item = self._waiting.popleft()
                 self._changed.notify()
             yield item
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame: a circle would keep whatever the frames of the source hold
 
     def close(self) -> None:
         """Nobody wants more: let the other thread leave its source, which may be a silent pipe that never lets go."""

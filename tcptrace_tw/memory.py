@@ -6,6 +6,7 @@ one that gives not a byte more than was promised, or that ends every array at a 
 
 from __future__ import annotations
 
+import math
 import mmap
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
+LARGE = 1 << 18
+"""From so many bytes on an array is a map of its own: its pages are only used when they are written, and the system has
+them back as soon as the array is dropped. The heap would clear them all, and keep them.
+"""
 
 
 class Allocator:
@@ -22,14 +28,15 @@ class Allocator:
     """Whether a pool is a map that the system can make longer; its pages are only used when they are written."""
 
     def zeros(self, shape: int | tuple[int, ...], dtype: Any, align: int = 1) -> Any:
-        """An array of zeros that begins at a multiple of ``align`` bytes."""
-        if align == 1:
-            return np.zeros(shape, dtype)
+        """An array of zeros that begins at a multiple of ``align`` bytes, at most a page."""
         plain = np.dtype(dtype)
-        size = int(np.prod(shape)) * plain.itemsize
+        size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * plain.itemsize
+        if self.stretches and size >= LARGE:
+            return np.ndarray(shape, plain, mmap.mmap(-1, size, flags=_FLAGS))
+        if align == 1:
+            return np.zeros(shape, plain)
         room = np.zeros(size + align, np.uint8)
-        start = -address_of(room) % align
-        return room[start : start + size].view(plain).reshape(shape)
+        return np.ndarray(shape, plain, room, -address_of(room) % align)
 
     def first(self, records: int) -> int:
         """How many records a pool begins with that expects so many."""
@@ -39,6 +46,8 @@ class Allocator:
         """How many records a pool of ``capacity`` gets when it needs ``wanted``."""
         return max(wanted, capacity * 3 // 2)
 
+
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS if Allocator.stretches else 0
 
 _allocator = Allocator()
 
@@ -113,9 +122,6 @@ class Pool:
         size = self.capacity * self.dtype.itemsize
         fresh.view(np.uint8, np.ndarray)[:size] = self.records[: self.capacity].view(np.uint8, np.ndarray)
         self.records = fresh
-
-
-_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS if Allocator.stretches else 0
 
 
 def _whole_pages(size: int) -> int:

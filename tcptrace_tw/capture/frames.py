@@ -17,14 +17,18 @@ _RECORD = np.dtype([(name, kind, MOST) for name, kind in _COLUMNS])
 class Frames:
     """Columns of equal length: ns since 1970, offset in the window, captured and original length, link type.
 
-    ``as_argument`` is how kernels take them: the first item of it has these columns. Compiled ones know all of them by
-    the address of one record.
+    A compiled kernel knows all of them by the address of one record.
     """
 
     def __init__(self, size: int, *, compiled: bool) -> None:
         record = zeros(1, _RECORD)
         self.time, self.at, self.caplen, self.wirelen, self.link = (record[name][0][:size] for name, _ in _COLUMNS)
-        self.as_argument: Any = record.view(np.recarray) if compiled else (self,)
+        self._record = record.view(np.recarray) if compiled else None
+
+    @property
+    def as_argument(self) -> Any:
+        """How kernels take the frames: the first item of it has the columns."""
+        return (self,) if self._record is None else self._record
 
 
 # How a scan ended.

@@ -230,8 +230,8 @@ class Stream:
             buffer[done : done + count] = self._chunk[:count]
             self._chunk = self._chunk[count:]
             done += count
-        if done == 0 and len(buffer) and self._crash is not None:
-            raise self._crash
+        if done == 0 and len(buffer):
+            self._raise_crash()
         self.position = self._raw.position
         return done
 
@@ -248,6 +248,15 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _raise_crash(self) -> None:
+        """Raise once what ended the other thread, if anything: the stream and the error must not hold each other."""
+        crash, self._crash = self._crash, None
+        try:
+            if crash is not None:
+                raise crash
+        finally:
+            del crash
 
     def _read_plain(self, buffer: memoryview) -> int:
         try:
@@ -362,8 +371,7 @@ def _checked(stream: Stream) -> Stream:
     if not is_empty:
         return stream
     stream.close()
-    if stream._crash is not None:
-        raise stream._crash
+    stream._raise_crash()
     if stream.damage:
         raise CaptureError(f"{stream.name}: {stream.damage}; fetch or pack the file again")
     raise CaptureError(f"{stream.name}: is empty; was the capture stopped before the first packet was written?")

@@ -1,4 +1,7 @@
-"""``python -m tests.fuzz --count N``: run mutated captures and print the count really run."""
+"""``python -m tests.fuzz --count N``: run mutated captures and print the count really run.
+
+``python -m tests.fuzz kernels`` and ``python -m tests.fuzz maxima`` run conversations through the kernels.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz import targets
+from tests.fuzz import kernels, maxima, targets
 from tests.fuzz.runner import run
 
 
 def main() -> int:
     """Run ``--count`` cases, keep those that fail, and say how many were run."""
+    if sys.argv[1:2] == ["kernels"]:
+        return kernels.main(sys.argv[2:])
+    if sys.argv[1:2] == ["maxima"]:
+        return maxima.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")

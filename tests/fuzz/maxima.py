@@ -8,9 +8,13 @@ highest growth and the number of the case that showed it.
 
 from __future__ import annotations
 
+import argparse
+import multiprocessing
+import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -129,3 +133,21 @@ def measured(numbers: Iterable[int], run: int = 0) -> Maxima:
     return maxima
 
 
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command: measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz maxima", description=__doc__)
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--run", type=int, default=0, help="another run has other cases")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    numbers = range(options.first, options.first + options.cases)
+    shares = [numbers[at : at + 100] for at in range(0, len(numbers), 100)]
+    total = Maxima()
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as workers:
+        for maxima in workers.imap_unordered(partial(measured, run=options.run), shares):
+            total.merge(maxima)
+    print(total)
+    return 0

@@ -189,15 +189,21 @@ class Capture:
         return self.frames
 
     def _crowd(self) -> None:
-        """Every tuple has a life, the time comes in which the first are archived, and the one in which all are over."""
-        pick = self.random.choice
-        for step in (pick((0, MS, 110 * MS)), pick((110 * MS, S + MS, 3 * S)), 0):
-            for each in self.random.sample(self._tuples, pick((1, len(self._tuples) // 2, len(self._tuples)))):
-                for act in pick((only_syns, only_syns, refused, both_close, whole))(each, self.random):
+        """Waves of short lives. Between them one tuple talks, so that what is over is looked at, archived, forgotten."""
+        pick, two_msl = self.random.choice, self.habits.two_msl_ns
+        for _ in range(pick((1, 2, 3))):
+            kind = pick((only_syns, only_syns, refused, both_close, both_close, whole))
+            for each in self.random.sample(self._tuples[1:], pick((2, len(self._tuples) // 2, len(self._tuples) - 1))):
+                for act in kind(each, self.random):
                     self.now_ns += US
                     act()
-            self.now_ns += step
-        self.now_ns += pick((self.habits.two_msl_ns, 2 * self.habits.two_msl_ns)) + pick((-MS, 0, MS, 100 * MS, S, 3 * S))
+            self.now_ns += pick((0, MS, 110 * MS, 110 * MS, S + MS, two_msl))
+            for _ in range(pick((0, 1, 5, 20, 40))):
+                self.now_ns += pick((US, MS, 30 * MS))
+                self._tuples[0].send(self.random.randrange(2), ACK | PSH, 1)
+        self.now_ns += pick((0, 110 * MS, two_msl, 2 * two_msl, 2 * two_msl)) + pick((0, MS, 100 * MS, S, 3 * S))
+        for each in self.random.sample(self._tuples, pick((0, 1, 1, 2, 5))):
+            pick((each.again, lambda each=each: each.send(0, SYN)))()  # type: ignore[misc]
 
     def take(self, each: Tuple, sent: Sent) -> None:
         """The tap sees a segment, now and then twice."""

@@ -1,0 +1,162 @@
+"""Every index of a kernel is compared with its room: interpreted always, compiled on request."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tcptrace_tw import jit
+from tcptrace_tw.bounds import OutOfRoom
+from tcptrace_tw.spec.segments import allocate, segment_at
+from tcptrace_tw.tcp import places
+
+ROOM = 6
+
+
+class Arrays(NamedTuple):
+    """What the accessors of ``places`` look into."""
+
+    heads: Any = np.zeros(ROOM, np.int32)
+    released: Any = np.zeros(ROOM, np.int32)
+    graves: Any = np.zeros(ROOM, np.uint16)
+    conns: Any = np.zeros(ROOM, places.CONNECTION).view(np.recarray)
+    out_stale: Any = np.zeros(ROOM, places.POOLS["out_stale"]).view(np.recarray)
+
+
+READ = {"heads": places.head_of, "graves": places.word_at, "conns": places.conn_at, "out_stale": places.out_stale_at}
+WRITTEN = {"heads": places.set_head, "released": places.set_released, "graves": places.set_word}
+LAST = {"graves": ROOM - 4}
+"""The last place of each: a word of the graves has four units."""
+
+ACCESSORS = [*(f"read {name}" for name in READ), *(f"write {name}" for name in WRITTEN)]
+
+
+def touch(accessor: str, index: int) -> None:
+    way, name = accessor.split()
+    if way == "read":
+        READ[name](Arrays(), index)
+    else:
+        WRITTEN[name](Arrays(), index, 1)
+
+
+@pytest.mark.parametrize("accessor", ACCESSORS)
+def test_interpreted_kernels_stay_in_their_room(accessor: str) -> None:
+    """Numpy alone would count -1 from the end."""
+    name = accessor.split()[1]
+    last = LAST.get(name, ROOM - 1)
+    touch(accessor, 0)
+    touch(accessor, last)
+    for index in (-1, last + 1, -1 << 40):
+        with pytest.raises(OutOfRoom, match=rf"{name}\[{index}\] is out of its room of {ROOM}"):
+            touch(accessor, index)
+
+
+def test_a_unit_of_the_graves_has_its_place() -> None:
+    """It needs no more room than itself."""
+    places.set_unit(Arrays(), ROOM - 1, 1)
+    with pytest.raises(OutOfRoom):
+        places.set_unit(Arrays(), ROOM, 1)
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_batch_has_no_segment_behind_its_last(index: int) -> None:
+    with pytest.raises(OutOfRoom, match="batch"):
+        segment_at(allocate(3), index)
+
+
+CHECKED = """
+import numpy as np
+from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.memory import address_of
+from tcptrace_tw.spec.segments import allocate, segment_at
+from tcptrace_tw.tcp import places
+from tcptrace_tw.tcp.places import conn_at, head_of, set_head, set_released, set_word, word_at
+
+@kernel
+def conn(st, i): return np.int64(conn_at(st, i).id)
+@kernel
+def head(st, i): return head_of(st, i)
+@kernel
+def word(st, i): return word_at(st, i)
+@kernel
+def put_head(st, i): set_head(st, i, 7)
+@kernel
+def put_released(st, i): set_released(st, i, 7)
+@kernel
+def put_word(st, i): set_word(st, i, 7)
+@kernel
+def plain(values, i): values[i] = 7
+@kernel
+def table(values, i): return values[i, 1]
+@kernel
+def segment(batch, i): return np.int64(segment_at(batch, i).seq)
+
+arrays = {name: np.zeros(6, dtype) for name, dtype in places.POOLS.items()}
+arrays |= {name: np.zeros(6, kind) for name, kind in (("heads", "i4"), ("released", "i4"), ("graves", "u2"))}
+desk = np.zeros(1, places.desk_dtype((1, 1), (1, 1))).view(np.recarray)
+for name, array in arrays.items():
+    desk[f"{name}_at"] = address_of(array)
+if places.IS_CHECKED:
+    places.note_rooms(desk[0], arrays)
+others = {plain: np.zeros(6, np.int64), table: np.zeros((6, 2)), segment: allocate(6)}
+for function in (conn, head, word, put_head, put_released, put_word, plain, table, segment):
+    compiled = load(function, compiled=True)
+    told = []
+    for index in (-1, 0, 2, 5, 6):
+        try:
+            compiled(others.get(function, desk[0]), index)
+            told.append("fine")
+        except RuntimeError as error:
+            told.append("left")
+    print(function.__name__, *told)
+"""
+
+RIGHT = """\
+conn left fine fine fine left
+head left fine fine fine left
+word left fine fine left left
+put_head left fine fine fine left
+put_released left fine fine fine left
+put_word left fine fine left left
+plain left fine fine fine left
+table left fine fine fine left
+segment left fine fine fine left
+"""
+
+
+def test_checked_machine_code_stays_in_its_room() -> None:
+    """It prints which array a kernel has left, and where, and ends with an error before it writes."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED],
+        env={**os.environ, "TCPTRACE_TW_CHECKED": "1"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == RIGHT
+    for line in ("conns[-1] is out of its room of 6, in ", "released[6] is out", "graves[5] is out", "axis 0 of an array[6]"):
+        assert line in done.stderr
+
+
+def test_checked_machine_code_has_a_folder_of_its_own() -> None:
+    """It must not be taken for ordinary code, nor the other way round."""
+    script = "from tcptrace_tw import jit; print(jit.cache_folder().name)"
+    names = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "TCPTRACE_TW_CHECKED": checked}, capture_output=True, text=True, check=True,
+        ).stdout.strip()
+        for checked in ("0", "1")
+    ]  # fmt: skip
+
+    assert names[0] == jit.cache_folder().name
+    assert names[0] != names[1]
+
+
+def test_ordinary_machine_code_knows_no_rooms() -> None:
+    """The desk has no word more, and numba checks nothing: it costs nothing."""
+    assert not any(name.endswith("_room") for name in places.desk_dtype((1, 1), (1, 1)).names or ())
+    assert jit._OPTIONS["boundscheck"] is False
