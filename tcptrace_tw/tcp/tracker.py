@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.bounds import IS_CHECKED
 from tcptrace_tw.jit import load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.memory import Buffers, Pool, address_of, full, zeros
@@ -325,7 +326,7 @@ class Tracker:
             own["heads"] = self._heads_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in places.ADDRESSES]
-            if places.IS_CHECKED:
+            if IS_CHECKED:
                 places.note_rooms(self._desk[0], self._arrays(tuples))
             return self._desk[0]
         desk = self._desk[0]
