@@ -23,6 +23,7 @@ import pytest
 
 import tcptrace_tw as tw
 from tcptrace_tw import pipeline
+from tcptrace_tw.cli import interrupts
 from tcptrace_tw.cli.interrupts import NOTE
 from tcptrace_tw.position import Position
 from tests import capture_bytes as cb
@@ -155,6 +156,35 @@ def test_a_capture_that_ends_after_its_header_has_no_frame(tmp_path):
         errors
         == b"tcptrace-tw: stdin: there is no frame in it; was the capture stopped early, or its filter too narrow?\n"
     )
+
+
+def test_an_interrupt_counts_for_the_pipe_though_the_pipe_ends_first(tmp_path, monkeypatch):
+    """The thread that takes it may come late; the next one is the second."""
+    ends = []
+    monkeypatch.setattr(interrupts, "end_at_once", ends.append)
+    os.mkfifo(tmp_path / "live")
+    mine = interrupts.Interrupts()
+    with mine.reading([str(tmp_path / "live")], quiet=True):
+        mine.note(signal.SIGINT)
+    mine.arrive(signal.SIGINT)
+    assert ends == []
+
+    mine.note(signal.SIGINT)
+    mine.arrive(signal.SIGINT)
+    assert ends == [130]
+
+
+def test_an_interrupt_after_the_pipe_has_ended_stops_at_once(tmp_path, monkeypatch):
+    ends = []
+    monkeypatch.setattr(interrupts, "end_at_once", ends.append)
+    os.mkfifo(tmp_path / "live")
+    mine = interrupts.Interrupts()
+    with mine.reading([str(tmp_path / "live")], quiet=True):
+        pass
+    mine.note(signal.SIGINT)
+    mine.arrive(signal.SIGINT)
+
+    assert ends == [130]
 
 
 def test_a_named_pipe_is_a_pipe(tmp_path):

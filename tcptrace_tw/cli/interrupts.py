@@ -37,6 +37,15 @@ class Interrupts:
         self._is_quiet = False
         self._is_reading_pipe: bool | None = None
         """None: the command line is not yet read."""
+        self._came_to_pipe = False
+
+    def note(self, number: int) -> None:
+        """Run in the main thread at a signal, at the latest before it leaves ``reading``.
+
+        tcpdump gets the same interrupt and may have closed the pipe before the thread that waits for signals runs.
+        """
+        if number == signal.SIGINT and self._is_reading_pipe:
+            self._came_to_pipe = True
 
     def arrive(self, number: int) -> None:
         """Take one signal; runs in the thread that waits for them."""
@@ -48,9 +57,11 @@ class Interrupts:
             end_at_once(128 + number)
 
     def _may_read_on(self) -> bool:
+        if self._is_reading_pipe is None:
+            return any(is_pipe(word) for word in sys.argv[1:])
         if self._is_reading_pipe:
             self._say()
-        return _names_a_pipe(sys.argv[1:]) if self._is_reading_pipe is None else self._is_reading_pipe
+        return self._is_reading_pipe or self._came_to_pipe
 
     def _say(self) -> None:
         with suppress(OSError):  # stderr may be closed
@@ -83,11 +94,6 @@ def is_pipe(capture: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _names_a_pipe(words: Sequence[str]) -> bool:
-    """Whether a command line that is not yet read may name a pipe to read."""
-    return any(is_pipe(word) for word in words)
-
-
 interrupts = Interrupts()
 """Those of this process."""
 
@@ -111,7 +117,7 @@ def install() -> None:
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _nothing)
+            signal.signal(number, _note)
 
 
 def _listen(heard: int) -> None:
@@ -121,5 +127,5 @@ def _listen(heard: int) -> None:
                 interrupts.arrive(number)
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """What Python does in the main thread: without any handler the system would end the process."""
+def _note(number: int, frame: FrameType | None) -> None:
+    interrupts.note(number)
