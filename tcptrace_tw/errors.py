@@ -32,7 +32,7 @@ def without_frames(function: Callable[Arguments, Result]) -> Callable[Arguments,
             return function(*args, **kwargs)
         except TcptraceError as error:
             error.__context__ = None
-            raise error.with_traceback(None)
+            raise error.with_traceback(None) from None
 
     return wrapper
 

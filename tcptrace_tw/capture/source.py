@@ -212,7 +212,7 @@ class Stream:
         self.close()
 
     def _raise_crash(self) -> None:
-        """Raise what ended the other thread, if anything; once, so that the stream and the error do not hold each other."""
+        """Raise what ended the other thread, if anything; the stream forgets it: they would hold each other."""
         crash, self._crash = self._crash, None
         try:
             if crash is not None:
