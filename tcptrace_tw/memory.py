@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-LARGE = 1 << 18
+LARGE = 1 << 20
 """Bytes from which on an array is a map of its own: its pages are only used when they are written, and the system has
 them back as soon as the array is dropped. The heap would clear them all, and keep them.
 """
