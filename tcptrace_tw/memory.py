@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-LARGE = 1 << 18
-"""From so many bytes on an array is a map of its own: its pages are only used when they are written, and the system has
+LARGE = 1 << 20
+"""Bytes from which on an array is a map of its own: its pages are only used when they are written, and the system has
 them back as soon as the array is dropped. The heap would clear them all, and keep them.
 """
 
@@ -39,7 +39,7 @@ class Allocator:
         return np.ndarray(shape, plain, room, -address_of(room) % align)
 
     def first(self, records: int) -> int:
-        """How many records a pool begins with that expects so many."""
+        """How many records a pool begins with that expects to hold ``records``."""
         return records
 
     def grown(self, wanted: int, capacity: int) -> int:

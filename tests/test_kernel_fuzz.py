@@ -18,7 +18,7 @@ from tests.fuzz.maxima import END, SEGMENT, measured
 
 CASES = int(os.environ.get("FUZZ_CASES", "1500"))
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "45"))
-"""Whichever is reached first; at least so many cases are run in any case:"""
+"""The run ends at the first of these limits, but not before the first ``LEAST`` cases."""
 LEAST = 5
 
 

@@ -17,7 +17,7 @@ from tests.scenario import play_pcap
 ROW = np.dtype([("a", "i8"), ("b", "u1")])
 
 
-def test_a_room_that_nobody_looks_at_is_used_again() -> None:
+def test_a_room_that_is_not_looked_at_is_used_again() -> None:
     rooms = Buffers(ROW, 8)
     first = rooms.take()
     where = address_of(first)

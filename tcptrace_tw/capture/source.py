@@ -250,7 +250,7 @@ class Stream:
         self.close()
 
     def _raise_crash(self) -> None:
-        """Raise once what ended the other thread, if anything: the stream and the error must not hold each other."""
+        """Raise what ended the other thread, if anything; the stream forgets it: they would hold each other."""
         crash, self._crash = self._crash, None
         try:
             if crash is not None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.bounds import IS_CHECKED, within
+from tcptrace_tw.bounds import IS_CHECKED as IS_CHECKED
+from tcptrace_tw.bounds import within
 from tcptrace_tw.jit import native
 from tcptrace_tw.keyed_hash import SEED_WORDS
 from tcptrace_tw.native import number_at, prefetch, record_at, set_number

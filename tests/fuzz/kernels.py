@@ -130,9 +130,7 @@ def _ended(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _work(
-    numbers: Sequence[int], mode: str, deadline: float, run: int, at: Synchronized[int], queue: Any
-) -> None:
+def _work(numbers: Sequence[int], mode: str, deadline: float, run: int, at: Synchronized[int], queue: Any) -> None:
     """In a worker: cases from ``at`` on; a crash or a hang leaves the stack on stderr."""
     faulthandler.enable()
     jit.use_cache(jit.cache_folder())

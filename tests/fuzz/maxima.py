@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-
 from tcptrace_tw.memory import Allocator
 from tcptrace_tw.tcp import ending, pools, tracker
 from tcptrace_tw.tcp import state as s
@@ -40,7 +39,7 @@ REGISTERS = {
 """Each of them is the length of something that a kernel writes behind."""
 
 TAKEN = {name.replace("_USED", "_TAKEN"): number for name, number in REGISTERS.items() if name in pools.__dict__}
-"""Records taken from a pool, whether they were free or new: so many are new where none is free."""
+"""Records taken from a pool, free ones and new ones: where none is free, all of them are new."""
 
 
 class Maxima:
@@ -131,8 +130,6 @@ def measured(numbers: Iterable[int], run: int = 0) -> Maxima:
     maxima = Maxima()
     maxima.measure(numbers, run)
     return maxima
-
-
 
 
 def main(arguments: Sequence[str]) -> int:

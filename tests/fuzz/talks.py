@@ -1,7 +1,7 @@
 """Conversations that go wrong in every way that a tap can show: what the kernels are fuzzed with.
 
-Two ends keep their numbers and clocks. A life is a list of steps (a handshake, text, a close); lives of several tuples
-are mixed, and between the steps time passes, segments get lost, come twice, come late, or carry somebody else's numbers.
+Two ends keep their numbers and clocks. A life is a list of steps (a handshake, text, a close). The lives of several
+tuples are mixed; between the steps time passes. Segments get lost, come twice, come late, or carry wrong numbers.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Tuple:
             ack=sent.ack, flags=sent.flags, window=sent.window, options=options,
         )  # fmt: skip
         length = len(segment) - min(sent.length, 200) + sent.length
-        src, dst = (self.hosts if sent.side == 0 else self.hosts[::-1])
+        src, dst = self.hosts if sent.side == 0 else self.hosts[::-1]
         if self.is_ipv6:
             hosts = {"src": b"\xfd" + bytes(14) + bytes([src]), "dst": b"\xfd" + bytes(14) + bytes([dst])}
             return cb.ethernet(cb.ipv6(segment, length=length & 0xFFFF, **hosts), 0x86DD)
@@ -189,7 +189,7 @@ class Capture:
         return self.frames
 
     def _crowd(self) -> None:
-        """Waves of short lives. Between them one tuple talks, so that what is over is looked at, archived, forgotten."""
+        """Waves of short lives. Between them one tuple talks: meanwhile the others are archived and forgotten."""
         pick, two_msl = self.random.choice, self.habits.two_msl_ns
         for _ in range(pick((1, 2, 3))):
             kind = pick((only_syns, only_syns, refused, both_close, both_close, whole))
