@@ -13,13 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-PIECE_BYTES = 1 << 20
-"""Packed bytes handed to a decompressor at once: between two calls other threads may hold the interpreter."""
-
-FIRST_BYTES = 1 << 12
-"""What a decompressor gets first; each time it wants more it gets four times as many. What follows a small member
-would have to be copied back.
-"""
+from tcptrace_tw.capture.feed import FIRST_BYTES, PIECE_BYTES, Feed, Packed
 
 CHUNK_BYTES = 1 << 21
 """Most unpacked bytes that one call may give out: what bounds the memory when a few bytes unpack to gigabytes."""
@@ -45,23 +39,11 @@ SMALL_MEMBERS = 500
 RUN_BYTES = 1 << 16
 """Packed bytes of small members that the native loop gets at once."""
 
-PADDING_BYTES = 1 << 26
-"""More zeros than these after a member are no padding: a sparse file may have terabytes of them."""
-
 CUTS = 4
 """How many places are tried for the end of a run."""
 
 MAGIC_BYTES = 6
 """How many bytes of a file ``sniff`` wants to see."""
-
-
-class Packed(Protocol):
-    """Where packed bytes come from."""
-
-    position: int
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, at least one; nothing at the end."""
 
 
 class Broken(Exception):
@@ -192,7 +174,6 @@ XZ = Codec("xz", (b"\xfd7zXZ\x00",), _xz, padding=True)
 BZIP2 = Codec("bzip2", tuple(b"BZh%d" % level for level in range(1, 10)), _bzip2)
 LZ4 = Codec("lz4", (b"\x04\x22\x4d\x18",), _no_object)
 
-_ZEROS = re.compile(rb"\0*")
 _STARTS = {"gzip": re.compile(rb"\x1f\x8b\x08"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
 """How the members of the codecs with a native loop begin."""
 
@@ -217,7 +198,7 @@ def unpack(packed: Packed, codec: Codec, careful_from: int | None = None) -> Ite
     if codec is LZ4:
         yield from _unpack_lz4(packed, careful_from)
         return
-    feed = _Feed(packed, is_careful=careful_from is not None)
+    feed = Feed(packed, is_careful=careful_from is not None)
     done = small = 0
     wait = SMALL_MEMBERS
     while feed.peek(1):
@@ -238,7 +219,7 @@ def unpack(packed: Packed, codec: Codec, careful_from: int | None = None) -> Ite
         _find_next(feed, codec)
 
 
-def _unpack_member(feed: _Feed, codec: Codec, done: int, careful_from: int | None) -> Iterator[bytes]:
+def _unpack_member(feed: Feed, codec: Codec, done: int, careful_from: int | None) -> Iterator[bytes]:
     """Unpack one member, to its end mark; ``done`` is how much there was before it."""
     unpacker = codec.careful() if codec.careful and careful_from is not None else codec.unpacker()
     size = FIRST_BYTES
@@ -262,7 +243,7 @@ def _unpack_member(feed: _Feed, codec: Codec, done: int, careful_from: int | Non
     feed.give_back(len(unpacker.unused_data))
 
 
-def _unpack_run(feed: _Feed, codec: Codec) -> bytes | None:
+def _unpack_run(feed: Feed, codec: Codec) -> bytes | None:
     """Unpack the whole members at hand in one native loop; None where that cannot be done.
 
     The last magic at hand is taken for the begin of a member that may not be whole. Where it belongs to the inside of
@@ -289,65 +270,7 @@ def _limit(done: int, careful_from: int | None, usual: int, careful: int = CAREF
     return min(usual, careful_from - done) if done < careful_from else careful
 
 
-class _Feed:
-    """Packed bytes in pieces; what a decompressor did not use goes back."""
-
-    def __init__(self, packed: Packed, *, is_careful: bool) -> None:
-        self.failure: OSError | None = None
-        """Why the bytes end, where that is not the end of the file."""
-        self.largest = FIRST_BYTES if is_careful else PIECE_BYTES
-        """How many bytes ``take`` should be asked for at most: a careful run keeps what is not yet unpacked small."""
-        self._packed = packed
-        self._step = self.largest
-        self._data = b""
-        self._at = 0
-        self._before = 0
-
-    @property
-    def position(self) -> int:
-        """How many bytes have been used."""
-        return self._before + self._at
-
-    def peek(self, size: int) -> bytes:
-        """The next bytes; fewer than ``size`` only at the end."""
-        while len(self._data) - self._at < size and self._read():
-            pass
-        return self._data[self._at : self._at + size]
-
-    def take(self, size: int) -> memoryview:
-        """Use the next bytes: at least one; nothing at the end, or where reading fails."""
-        if self._at == len(self._data):
-            try:
-                self._read()
-            except OSError as error:
-                self.failure = error
-        piece = memoryview(self._data)[self._at : self._at + size]
-        self._at += len(piece)
-        return piece
-
-    def give_back(self, count: int) -> None:
-        """The last ``count`` bytes of what was taken last were not used."""
-        self._at -= count
-
-    def at_hand(self, most: int) -> bytes:
-        """What has been read and not been used."""
-        return self._data[self._at : self._at + most]
-
-    def skip_zeros(self) -> None:
-        """Use the zero bytes that come next, unless they are more than padding."""
-        begin = self.position
-        while self.position - begin <= PADDING_BYTES and self.peek(1) == b"\0":
-            self._at = _ZEROS.match(self._data, self._at).end()  # type: ignore[union-attr]
-
-    def _read(self) -> bool:
-        more = self._packed.read(self._step)
-        self._step = min(4 * self._step, PIECE_BYTES)
-        self._before += self._at
-        self._data, self._at = self._data[self._at :] + more, 0
-        return bool(more)
-
-
-def _find_next(feed: _Feed, codec: Codec) -> None:
+def _find_next(feed: Feed, codec: Codec) -> None:
     """Go to what follows a whole member: the start of the next one, or the end of the file."""
     if codec.padding:
         feed.skip_zeros()
@@ -359,7 +282,7 @@ def _find_next(feed: _Feed, codec: Codec) -> None:
 def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
     import pyarrow as pa
 
-    class Feed:
+    class File:
         """The few methods that pyarrow asks of a Python file."""
 
         closed = False
@@ -375,18 +298,18 @@ def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
         def close(self) -> None:
             self.closed = True
 
-    feed = Feed()
-    stream = pa.CompressedInputStream(pa.PythonFile(feed, mode="r"), "lz4")
+    file = File()
+    stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "lz4")
     done = 0
     while True:
         limit = _limit(done, careful_from, LZ4_BYTES, careful=1)
         try:
             chunk = stream.read(limit)
         except OSError as error:
-            raise feed.failure or Broken(_reason(LZ4, error), has_lost=limit > 1) from None
+            raise file.failure or Broken(_reason(LZ4, error), has_lost=limit > 1) from None
         if not chunk:
-            if feed.failure is not None:
-                raise feed.failure
+            if file.failure is not None:
+                raise file.failure
             return
         done += len(chunk)
         yield chunk

@@ -304,7 +304,7 @@ def _salvage(path: str | None, codec: Codec, kept: int) -> Iterator[bytes]:
     if path is None:
         return
     skip = kept
-    with contextlib.suppress(Broken, OSError), contextlib.closing(_open_raw(path).raw) as raw:
+    with contextlib.suppress(Broken, OSError), contextlib.closing(Raw(io.FileIO(path))) as raw:
         for chunk in compression.unpack(raw, codec, careful_from=kept):
             if skip >= len(chunk):
                 skip -= len(chunk)
