@@ -78,7 +78,7 @@ def replacement(told: int, told_before: int, before: int) -> int:
     where the sum is not believed either, the frame gets the time of the one before it; the first frame gets 1970.
     """
     if (told < 0 and told_before < 0) or (told > TIME_MAX and told_before > TIME_MAX):
-        time = before + (told - told_before)
+        time = before + (told - told_before)  # where this is no int64 it turns out negative, and is not believed
         return time if is_fit(time) else before
     return before
 
