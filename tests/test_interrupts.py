@@ -374,7 +374,7 @@ UNFINISHED = {
     "folder": "from tcptrace_tw.report.folder import Folder\nkept = Folder('out')\n(kept.path / 'x').touch()",
     "deep folder": "from tcptrace_tw.report.folder import Folder\nkept = Folder('a/b/out')\n(kept.path / 'x').touch()",
     "output": "from tcptrace_tw.report.outputs import Output, Outputs\nkept = Outputs([Output('json', 'x.json')])",
-    "export": "from tcptrace_tw.capture.export import _whole\nkept = _whole('x.pcap')\nkept.__enter__().write(b'x')",
+    "export": "from tcptrace_tw.atomic import AtomicFile\nkept = AtomicFile('x.pcap')\nkept.write(b'x')",
 }
 
 
@@ -396,12 +396,12 @@ def test_nothing_unfinished_is_left(tmp_path, what, number):
 
 
 def test_a_folder_that_is_being_replaced_is_not_lost(tmp_path):
-    """Between the two renames there is no folder of that name: the end of the process waits for the second."""
+    """While its files are moved some are in neither place: the end of the process waits for the last of them."""
     code = (
         "import os, signal, time\nfrom tcptrace_tw.cli import interrupts\nfrom tcptrace_tw.report import folder\n"
-        "interrupts.install()\nrename = os.rename\n"
-        "def slow(old, new):\n    rename(old, new)\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(0.5)\n"
-        "kept = folder.Folder('out')\n(kept.path / 'manifest.json').touch()\nos.rename = slow\nkept.commit()\n"
+        "interrupts.install()\nreplace = os.replace\n"
+        "def slow(old, new):\n    replace(old, new)\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(0.1)\n"
+        "kept = folder.Folder('out')\n(kept.path / 'manifest.json').touch()\nos.replace = slow\nkept.commit()\n"
         "while True: pass"
     )
     assert start("analyze", CAPTURE, "-o", "out", "-q", cwd=tmp_path).wait(LIMIT_S) == 0

@@ -11,6 +11,7 @@ import pytest
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.tcp import tracker
 from tests.generate import healthy_traffic
@@ -21,8 +22,8 @@ LINUX = profile("linux")
 
 def counted(path: Path, *, compiled: bool) -> tuple[list[tuple[int, int]], Any]:
     """The time and the count after every 50 segments, and the spans that were written."""
-    flow = FlowTable(compiled=compiled)
-    hands = tracker.Tracker(LINUX, compiled=compiled, transitions=False)
+    flow = FlowTable(compiled=compiled, seed=new_seed())
+    hands = tracker.Tracker(LINUX, compiled=compiled, transitions=False, seed=new_seed())
     spans: list[Any] = []
     counts = []
     now = 0

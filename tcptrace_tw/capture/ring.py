@@ -163,9 +163,9 @@ def local_files(named: Iterable[str]) -> Iterator[tuple[str, bool]]:
 
 
 def is_capture(path: str) -> bool:
-    """Whether a file is a capture, or cannot be looked at, so that it may be one."""
+    """Whether a file is a capture, or cannot be looked at, so that it may be one; pipes and devices are none."""
     try:
-        return read_head(path) is not None
+        return os.path.isfile(path) and read_head(path) is not None
     except (CaptureError, OSError):
         return True
 

@@ -394,8 +394,7 @@ def _advice(error: OSError) -> str:
 def _alike(name: str) -> str:
     """The path in the same folder whose name is nearest; empty where none is near."""
     folder, last = os.path.split(name)
-    try:
+    found = ""
+    with contextlib.suppress(OSError):
         found = nearest(last, os.listdir(folder or "."), alike=0.75)
-    except OSError:
-        return ""
     return os.path.join(folder, found) if found else ""

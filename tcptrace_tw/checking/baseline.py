@@ -45,9 +45,9 @@ class Known:
 
 def read(path: Path) -> dict[str, Known]:
     """The known groups by fingerprint; ``UsageError`` where the file is missing or is no baseline."""
+    if path.is_char_device() or path.is_block_device():
+        raise UsageError(f"{path}: is a device, not a baseline; name a file")
     try:
-        if path.is_char_device() or path.is_block_device():
-            raise UsageError(f"{path}: is a device, not a baseline; name a file")
         data = json.loads(path.read_text())
         if data["baseline_version"] != VERSION:
             raise ValueError("another version wrote it")

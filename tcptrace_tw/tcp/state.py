@@ -363,10 +363,7 @@ FARTHEST_JUMP = 1 << 30
 """Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
 
 OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 15, 1 << 14, 1 << 14)
-"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities.
-
-It is many times what one segment can cause (see ``reservations``); its pages are only used when written.
-"""
+"""Room for finished rows, as in ``places.OUT``: many times what one segment can cause (see ``reservations``)."""
 
 
 class State(NamedTuple):
