@@ -9,18 +9,20 @@
 Nothing heavy is imported before it is used.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, without_frames
-from tcptrace_tw.version import __version__
-
+TYPE_CHECKING = False  # to import ``typing`` takes longer than all of this, and the command hears no signal before
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
     from tcptrace_tw.report.ladder import Step
-    from tcptrace_tw.report.trace import Trace as Trace
-    from tcptrace_tw.rules import RULES as RULES
+    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.rules import RULES
+    from tcptrace_tw.version import __version__
 
 __all__ = ["RULES", "CaptureError", "TcptraceError", "Trace", "UsageError", "__version__", "analyze", "load"]
 
@@ -30,18 +32,19 @@ def analyze(
     *,
     profile: str = "linux",
     two_msl: float | None = None,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     filter: str = "",
     since: str = "",
     until: str = "",
     ignore_vlan: bool = False,
-) -> "Trace":
+    max_memory: int | str | None = None,
+) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
-    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes; ``filter``, ``since``, ``until`` and
-    ``ignore_vlan`` are as on the command line.
-    Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a setting that is not known.
+    ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
+    ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
+    Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
         >>> trace = tw.analyze("fixtures/kernel-active-close-server/capture.pcap", ignore=["CP"])
@@ -49,12 +52,16 @@ def analyze(
                     ip  port end_reason  restarts
         0  198.19.2.20  5000    expired         0
     """
+    from tcptrace_tw.errors import without_frames
+
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    return _analyze(paths, (profile, two_msl, tuple(select), tuple(ignore), filter, since, until, ignore_vlan))
+    wishes = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
+    return without_frames(_analyze)(paths, wishes)
 
 
-@without_frames
-def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> "Trace":
+def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
+    from functools import partial
+
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture import ring
     from tcptrace_tw.report.manifest import metadata
@@ -70,7 +77,7 @@ def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> "Trace":
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
 
 
-def load(folder: str | os.PathLike[str]) -> "Trace":
+def load(folder: str | os.PathLike[str]) -> Trace:
     """What ``tcptrace-tw analyze -o FOLDER`` wrote; ladders have segments while the captures are where they were.
 
     Raises ``CaptureError`` where the folder is none, or of another schema version.
@@ -80,6 +87,7 @@ def load(folder: str | os.PathLike[str]) -> "Trace":
         Traceback (most recent call last):
         tcptrace_tw.errors.CaptureError: fixtures: was not written by tcptrace-tw analyze
     """
+    from functools import partial
     from pathlib import Path
 
     from tcptrace_tw import pipeline
@@ -92,21 +100,27 @@ def load(folder: str | os.PathLike[str]) -> "Trace":
     return Trace.load(Path(folder), segments)
 
 
-@without_frames
-def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> "dict[int, list[Step]]":
+def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> dict[int, list[Step]]:
     """The segments of some connections, read out of the capture again."""
     from tcptrace_tw import pipeline
+    from tcptrace_tw.errors import without_frames
 
-    return pipeline.ladders(captures, settings, connection_ids)
+    return without_frames(pipeline.ladders)(captures, settings, connection_ids)
+
+
+_MODULES = {
+    "CaptureError": "errors",
+    "TcptraceError": "errors",
+    "UsageError": "errors",
+    "RULES": "rules",
+    "Trace": "report.trace",
+    "__version__": "version",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RULES":
-        from tcptrace_tw.rules import RULES
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return RULES
-    if name == "Trace":
-        from tcptrace_tw.report.trace import Trace
-
-        return Trace
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

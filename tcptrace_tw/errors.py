@@ -8,8 +8,34 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+def printable(text: str) -> str:
+    r"""Text from outside, safe to show: each character that cannot be printed becomes an escape, as in ``\x1b``.
+
+    That are control characters, newlines, marks that change the direction of writing, and the bytes of a name that
+    is not UTF-8 (``\udcff``). Spaces and letters of all scripts stay. Twice is the same as once.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def at_line_start(text: str) -> str:
+    r"""Text from outside where a line begins: a runner of GitHub would take ``::`` there for a command."""
+    bare = text.lstrip()
+    return f"{text[: -len(bare)]}\\x3a{bare[1:]}" if bare.startswith("::") else text
+
+
 class TcptraceError(Exception):
-    """Base of the errors that are told to the user in one line."""
+    """Base of the errors that the user is told of, nearly always in one line.
+
+    Each argument is a line of the message. It is kept as it is shown, so no name in it can break the line.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(printable, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class CaptureError(TcptraceError):
@@ -19,7 +45,7 @@ class CaptureError(TcptraceError):
     """
 
 
-class UsageError(TcptraceError):
+class UsageError(TcptraceError, ValueError):
     """An option, a rule id or a setting is wrong."""
 
 
@@ -43,13 +69,27 @@ _LISTED = 12
 _ALIKE = 0.6
 
 
-def hint(word: str, known: Iterable[str]) -> str:
-    """What to write instead of a word that is not known: ``did you mean sarif? there are json, sarif``."""
+def nearest(word: str, known: Iterable[str], alike: float = _ALIKE) -> str:
+    """The known word that ``word`` was meant to be; empty where none is like it."""
     from difflib import SequenceMatcher
 
+    found, most = "", alike
+    matcher = SequenceMatcher(b=word.lower())
+    for each in known:
+        matcher.set_seq1(each.lower())
+        if matcher.real_quick_ratio() < most or matcher.quick_ratio() < most:
+            continue
+        ratio = matcher.ratio()
+        if ratio > most or (ratio == most and not found):
+            found, most = each, ratio
+    return found
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """What to write instead of a word that is not known: ``did you mean sarif? write one of json, sarif``."""
     words = list(known)
-    alike = [SequenceMatcher(None, word.lower(), each.lower()).ratio() for each in words]
     listed = f"write one of {', '.join(words)}" if len(words) <= _LISTED else ""
-    if max(alike, default=0) < _ALIKE:
+    near = nearest(word, words)
+    if not near:
         return listed or "it is none that is known"
-    return f"did you mean {words[alike.index(max(alike))]}? {listed}".rstrip()
+    return f"did you mean {near}? {listed}".rstrip()

@@ -14,15 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
 from tcptrace_tw.memory import Pool, zeros
-from tcptrace_tw.spec.segments import MOST, TUPLE, Segments, prefetch, segment_at
+from tcptrace_tw.spec.segments import MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
 
-USED, FREE, FREE_HEAD, SEED, BATCH = range(5)
+USED, FREE, FREE_HEAD, BATCH = range(4)
 
 MASK31 = 0x7FFFFFFF
-MASK62 = 0x3FFFFFFFFFFFFFFF
-FACTOR = 0x2545F4914F6CDD1D
-PRINT_SEED = 0x1B873593
+
+SEQ, ACK, TSVAL, KIND, CHECKSUM = range(OTHERS, OTHERS + 5)
+"""Numbers of the factors in a seed (see ``keyed_hash``); 0 is the summand."""
+
+PRINT_SHIFT = 15
+PRINT_MASK = (1 << 49) - 1
+"""The 49 upper bits of a total, beside the 14 of a place, are a fingerprint."""
+
+PLACE_FACTOR = 0x2545F4914F6CDD1D
 
 FAR, NEAR = 24, 12
 """How many segments ahead something is asked for."""
@@ -34,16 +41,7 @@ class FlowState(NamedTuple):
     tuples: Any
     index: NDArray[np.int64]  # type: ignore[assignment]
     regs: NDArray[np.int64]
-
-
-@inlined
-def mix(h: Any, x: Any) -> Any:
-    """Stir 62 bits into a hash of as many; compiled the product wraps, interpreted it grows: the low bits are the same.
-
-    The upper half is the better mixed one.
-    """
-    h = (int(h ^ x) * FACTOR) & MASK62
-    return h ^ (h >> 32)
+    seed: Seed
 
 
 @inlined
@@ -62,30 +60,35 @@ def lesser(x: Any, y: Any, swapped: Any) -> Any:
 
 
 @inlined
-def hash_of(seed, a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
-    """The hash of a tuple, 31 bits. ``ports``: that of endpoint a in the upper half."""
-    h = mix(mix(mix(seed, a_lo), b_lo), ports)
-    if (a_hi | b_hi | scope) != 0:
-        h = mix(mix(mix(h, a_hi), b_hi), scope)
-    return h & MASK31
-
-
-@inlined
 def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
-    """The same for a tuple that is remembered."""
+    """The hash of a tuple that is remembered."""
     t = tuples[slot]
-    ports = int(t.a_port) << 16 | int(t.b_port)
-    return hash_of(seed, int(t.a_lo), int(t.b_lo), ports, int(t.a_hi), int(t.b_hi), int(t.scope))
+    ports = np.int64(t.a_port) << 16 | np.int64(t.b_port)
+    return hashed(seed, total_of_tuple(seed, t.a_lo, t.b_lo, ports, t.a_hi, t.b_hi, t.scope))
 
 
 @inlined
-def fingerprint(seg: Any, key: Any, direction: Any) -> Any:
-    """What two captures of one segment have in common: tuple (by its hash), numbers, flags, length, TCP checksum,
+def fingerprint(seed: Any, seg: Any, total: Any, direction: Any) -> Any:
+    """What two captures of one segment have in common: tuple (by its total), numbers, flags, length, TCP checksum,
     timestamp, IP identification.
+
+    The upper bits come from the seed, so that a sender cannot forge a segment of another tuple that passes for a copy.
+    The lower ones are the place where ``tcp.duplicate`` looks for copies, and do not: segments that share a place
+    replace each other, and the same ones must do so in every run.
     """
-    h = mix(PRINT_SEED, int(seg.seq) | key << 32)
-    h = mix(h, int(seg.ack) | int(seg.flags) << 32 | int(seg.ip_id) << 41 | int(direction) << 57)
-    return mix(h, int(seg.tsval) | int(seg.checksum) << 32 | (int(seg.payload_len) & 0x3FFF) << 48)
+    kind = np.int64(seg.ip_id) | (np.int64(seg.flags) & 0x1FF) << 16 | direction << 25
+    check = np.int64(seg.checksum) | (np.int64(seg.payload_len) & 0x3FFF) << 16
+    total += int(seed[SEQ]) * int(seg.seq) + int(seed[ACK]) * int(seg.ack) + int(seed[TSVAL]) * int(seg.tsval)
+    total += int(seed[KIND]) * int(kind) + int(seed[CHECKSUM]) * int(check)
+    return (total >> PRINT_SHIFT & PRINT_MASK) * PRINT_PLACES + place_of_print(seg, kind, check)
+
+
+@inlined
+def place_of_print(seg: Any, kind: Any, check: Any) -> Any:
+    """A number below ``PRINT_PLACES`` for a segment: all copies have the same."""
+    word = int(seg.seq) ^ int(seg.ack) * 8 ^ int(seg.tsval) * 64 ^ int(kind) * 512 ^ int(check) * 4096
+    word ^= int(seg.src_lo) ^ int(seg.dst_lo) ^ (int(seg.sport) ^ int(seg.dport)) * 65536
+    return word * PLACE_FACTOR >> 50 & (PRINT_PLACES - 1)
 
 
 @kernel
@@ -97,22 +100,20 @@ def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
     for i in range(size):
         seg = segment_at(batch, i)
         swapped = is_swapped(seg)
-        src_lo, dst_lo = int(seg.src_lo), int(seg.dst_lo)
-        src_hi, dst_hi = int(seg.src_hi), int(seg.dst_hi)
-        sport, dport = int(seg.sport), int(seg.dport)
-        key = hash_of(
+        sport, dport = np.int64(seg.sport), np.int64(seg.dport)
+        total = total_of_tuple(
             seed,
-            lesser(src_lo, dst_lo, swapped),
-            lesser(dst_lo, src_lo, swapped),
+            lesser(seg.src_lo, seg.dst_lo, swapped),
+            lesser(seg.dst_lo, seg.src_lo, swapped),
             lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped),
-            lesser(src_hi, dst_hi, swapped),
-            lesser(dst_hi, src_hi, swapped),
-            int(seg.scope),
+            lesser(seg.src_hi, seg.dst_hi, swapped),
+            lesser(seg.dst_hi, seg.src_hi, swapped),
+            seg.scope,
         )
-        hashes[i] = key
+        hashes[i] = hashed(seed, total)
         row = batch[i]
         row.direction = swapped
-        row.print = fingerprint(seg, key, swapped)
+        row.print = fingerprint(seed, seg, total, swapped)
 
 
 @inlined
@@ -142,7 +143,7 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
     """
     tuples, index, regs = state.tuples, state.index, state.regs
     mask = index.size - 1
-    hash_keys(batch, size, regs[SEED], hashes)
+    hash_keys(batch, size, state.seed, hashes)
     for i in range(size):
         look_ahead(tuples, index, hashes, i, size)
         seg = segment_at(batch, i)
@@ -202,9 +203,9 @@ def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
         slot = np.int64(released[i])
         if i + FAR < released.size:
             prefetch(tuples, np.int64(released[i + FAR]))
-            prefetch(index, hash_of_slot(tuples, np.int64(released[i + NEAR]), regs[SEED]) & mask)
+            prefetch(index, hash_of_slot(tuples, np.int64(released[i + NEAR]), state.seed) & mask)
         if np.int64(tuples[slot].batch) <= batch:
-            _remove(index, slot, hash_of_slot(tuples, slot, regs[SEED]))
+            _remove(index, slot, hash_of_slot(tuples, slot, state.seed))
             tuples[slot].a_hi = regs[FREE_HEAD]
             regs[FREE_HEAD] = slot
             regs[FREE] += 1
@@ -246,7 +247,7 @@ class FlowTable:
     One thread assigns. Others may read tuples that are remembered while they hold ``still``, and give slots back.
     """
 
-    def __init__(self, *, compiled: bool, seed: int = 0x1234567) -> None:
+    def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._assign = load(assign_slots, compiled=compiled)
         self._release = load(release_slots, compiled=compiled)
         self._rehash = load(rehash, compiled=compiled)
@@ -256,7 +257,8 @@ class FlowTable:
         self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
         self.still = threading.Lock()
         """Held by whoever looks at ``tuples``, so that they keep their places."""
-        self.regs = np.array([0, 0, -1, seed, 0], np.int64)
+        self.regs = np.array([0, 0, -1, 0], np.int64)
+        self._seed = seed
 
     @property
     def tuples(self) -> Any:
@@ -288,7 +290,7 @@ class FlowTable:
         self._given_back.append((slots, number))
 
     def _state(self) -> FlowState:
-        return FlowState(self._pool.records, self._index, self.regs)
+        return FlowState(self._pool.records, self._index, self.regs, self._seed)
 
     def _reserve(self, new: int) -> None:
         if int(self.regs[USED]) + new > self._pool.capacity:

@@ -14,17 +14,18 @@ import functools
 import gc
 import hashlib
 import json
-import os
 import re
 import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+
+from tcptrace_tw.errors import UsageError
 
 _ONE_AT_A_TIME = threading.RLock()
 """Held by whoever compiles or loads a kernel: the rooms run in threads of their own."""
@@ -315,13 +316,13 @@ def _read(path: Path) -> Code | None:
 
 def _write(path: Path, code: Code) -> None:
     """All at once; silently not, where the folder cannot be written."""
+    from tcptrace_tw.atomic import AtomicFile
+
     both = code.object + code.way_in
     about = {"symbol": code.symbol, "result": code.result, "size": len(code.object)}
     about["sha256"] = hashlib.sha256(both).hexdigest()
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError, UsageError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(json.dumps(about).encode() + b"\n" + both)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
+        with AtomicFile(path) as file:
+            file.write(json.dumps(about).encode() + b"\n" + both)
+            file.commit()

@@ -13,49 +13,33 @@ from numpy.typing import NDArray
 
 from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.moment import parse_span
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
-from tcptrace_tw.errors import CaptureError, UsageError
+from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.lanes import BUFFERS, read_ahead
 from tcptrace_tw.measure.overview import Overview
+from tcptrace_tw.memory_limit import for_connections
+from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
-from tcptrace_tw.spec.columns import HAS_TS, Table
+from tcptrace_tw.settings import Settings as Settings
+from tcptrace_tw.spec.columns import Table
 from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.spec.segments import Segments, segment_at
-from tcptrace_tw.spec.words import ORIG
 from tcptrace_tw.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.select import Filter
     from tcptrace_tw.report.ladder import Step
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run depends on besides the capture; the same settings and capture give the same rows."""
-
-    profile: str = "linux"
-    two_msl_s: float | None = None
-    select: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    filter: str = ""
-    """Which connections to look at, in pcap-filter words; empty: all."""
-    since: str = ""
-    until: str = ""
-    """Only connections with a segment in this span, whole; as ``capture.moment`` reads it. Empty: open."""
-    ignore_vlan: bool = False
-    """Leave VLAN ids and ids of tunnels out of the tuple."""
-    thresholds: tuple[tuple[str, str, int | None, int | None], ...] = ()
-    """Rule, one of its numbers, and the least and the most of it that make a finding."""
-    keep_duplicates: bool = False
-    """Take frames that are copies of a segment for segments of their own."""
 
 
 class Sink(Protocol):
@@ -82,9 +66,6 @@ class Summary:
     caveats: list[str] = field(default_factory=list)
 
 
-Progress = Callable[[int, int | None], None]
-"""Called now and then with bytes read so far and bytes in all (None where that is not known)."""
-
 Pick = Callable[[Segments], None]
 """Called with each batch, in which the incarnations and states are filled in."""
 
@@ -98,15 +79,21 @@ def analyze(
     sinks: Sequence[Sink],
     progress: Progress | None = None,
     notice: Notice | None = None,
+    *,
+    seed: Seed | None = None,
 ) -> Summary:
     """Read the captures once and hand every finished row and finding to the sinks.
 
-    Raises ``CaptureError`` where no capture can be read at all, ``UsageError`` for a setting that is not known.
+    ``seed`` is of the hashes, and drawn for this run unless it is given; rows and findings do not depend on it.
+    Raises ``CaptureError`` where no capture can be read at all.
     """
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
-    run = _Run(captures, settings, notice, transitions="transitions" in wanted)
-    desk = RuleDesk(settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled)
-    overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted)
+    seed = new_seed() if seed is None else seed
+    run = _Run(captures, settings, notice, transitions="transitions" in wanted, seed=seed)
+    desk = RuleDesk(
+        settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled, seed=seed
+    )
+    overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed)
 
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = desk.classify(table, rows)
@@ -117,10 +104,12 @@ def analyze(
         _hand_out(desk.state(table, rows), sinks)
 
     def measured() -> Generator[Chunk]:
-        for chunk in run.chunks(progress):
+        for chunk in run.chunks():
             overview.see(chunk.table.name, chunk.rows)
             yield chunk
 
+    if progress is not None:
+        progress(run.position)
     with closing(read_ahead(measured()) if run.compiled else measured()) as chunks:
         for chunk in chunks:
             pass_on(*chunk)
@@ -155,28 +144,34 @@ def ladders(
 
     ``connections`` is called with every chunk of rows of that table.
     """
-    run = _Run(captures, settings, notice, transitions=False)
+    from tcptrace_tw.report.ladder import step_of
+
+    run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
     wanted = np.array(list(steps), np.int64)
 
     def pick(batch: Segments) -> None:
         for i in np.flatnonzero(np.isin(batch.connection_id, wanted)):
             segment = segment_at(batch, i)
-            steps[segment.connection_id].append(_step(segment))
+            steps[segment.connection_id].append(step_of(segment))
 
-    for chunk in run.chunks(None, pick):
+    for chunk in run.chunks(pick):
         if chunk.table.name == "connections" and connections is not None:
             connections(chunk.rows)
     return steps
 
 
 def export(
-    captures: Sequence[str], settings: Settings, connections: Sequence[int], out: str, notice: Notice | None = None
+    captures: Sequence[str],
+    settings: Settings,
+    connections: Sequence[int],
+    out: str | AtomicFile,
+    notice: Notice | None = None,
 ) -> int:
     """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none."""
     from tcptrace_tw.capture.export import copy_frames
 
-    run = _Run(captures, settings, notice, transitions=False)
+    run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     picked: list[NDArray[np.int64]] = []
     seen: set[int] = set()
 
@@ -186,12 +181,18 @@ def export(
             picked.append(batch.frame[hits])
             seen.update(batch.connection_id[hits].tolist())
 
-    for _ in run.chunks(None, pick):
+    for _ in run.chunks(pick):
         pass
     for number in connections:
         if number not in seen:
             raise UsageError(f"no connection {number}; tcptrace-tw analyze lists them")
     return copy_frames(ring.find(captures).files, np.unique(np.concatenate(picked)), out)
+
+
+FORGETTING = (
+    "memory reached its bound: unanswered SYNs and the longest silent connections are now forgotten early;"
+    " CP013 counts them, --max-memory moves the bound"
+)
 
 
 class Chunk(NamedTuple):
@@ -207,38 +208,42 @@ class _Run:
 
     Compiled kernels let other threads run. So one thread reads, decodes and hashes, the next one tracks, and whoever
     asks for the rows looks at them meanwhile (``analyze`` in two: one measures, one judges); each works at most two
-    batches ahead. Interpreted kernels would only wait
-    for each other: then all is done in turn.
+    batches ahead. Interpreted kernels would only wait for each other: then all is done in turn.
     """
 
     def __init__(
-        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool
+        self, captures: Sequence[str], settings: Settings, notice: Notice | None, *, transitions: bool, seed: Seed
     ) -> None:
         self.settings = settings
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
-        self.facts = CaptureFacts(remarks=found.remarks)
+        self.facts = CaptureFacts(remarks=[printable(remark) for remark in found.remarks])
         self._unreadable = 0
         self._files = found
         self._filter = _filter(settings.filter) if settings.filter else None
         self._span = parse_span(settings.since, settings.until)
         self.compiled = engine.choose(found.files, notice)
         self._buffers = BUFFERS if self.compiled else 1
-        self._flow = FlowTable(compiled=self.compiled)
+        self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
-            self.profile, compiled=self.compiled, transitions=transitions, keep_duplicates=settings.keep_duplicates
+            self.profile,
+            compiled=self.compiled,
+            transitions=transitions,
+            seed=seed,
+            keep_duplicates=settings.keep_duplicates,
+            most_bytes=for_connections(settings.max_memory),  # type: ignore[arg-type] # Settings makes it a number
         )
+        self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
         self._begin = 0
-        self._position: tuple[int, int | None] = (0, None)
+        self._read: tuple[int, int | None] = (0, None)
+        self._is_ending = False
 
-    def chunks(self, progress: Progress | None, pick: Pick | None = None) -> Iterator[Chunk]:
+    def chunks(self, pick: Pick | None = None) -> Iterator[Chunk]:
         """All finished rows of the connections that are wanted, table by table, as the pass goes on."""
         whole = WholeConnections(self._span) if any(self._span) else None
         with closing(self._in_lanes(pick)) as moves:
             for chunks in moves:
-                if progress is not None:
-                    progress(*self._position)
                 for chunk in chunks:
                     if whole is None:
                         yield chunk
@@ -248,6 +253,7 @@ class _Run:
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
         if self.compiled:
+            self._tracker.waiting(self._flow.tuples)  # its machine code is stored with that of all others
             engine.remember()
 
     def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:
@@ -270,16 +276,33 @@ class _Run:
                 with self._flow.still:
                     rows = self._tracker.arrive(batch, self._flow.tuples, wants_states=pick is not None)
                     chunks = [self._chunk(*each) for each in rows]
+                self._say_forgotten()
                 free = self._tracker.take_released()
                 if free.size:
                     self._flow.give_back(free, number)
                 if pick is not None:
                     pick(batch)
                 yield chunks
+        with self._flow.still:
+            self._is_ending = True
         end = self.facts.last_time
         if end is not None:
             for each in self._tracker.finish(end, self._flow.tuples):
                 yield [self._chunk(*each)]
+
+    def _say_forgotten(self) -> None:
+        """Say once that connections are forgotten early."""
+        if self._tracker.forgotten and self._notice is not None:
+            self._notice(FORGETTING)
+            self._notice = None
+
+    def position(self) -> Position:
+        """How far the pass is; any thread may ask."""
+        read, total = self._read
+        with self._flow.still:
+            is_wanted = total is None and not self._is_ending
+            time_wait = self._tracker.waiting(self._flow.tuples) if is_wanted else None
+        return Position(read, total, self.facts.tcp_segments, self._tracker.connections, time_wait)
 
     def _chunk(self, table: Table, rows: NDArray[Any]) -> Chunk:
         if table.name in self._counts:
@@ -296,7 +319,8 @@ class _Run:
             "segments": self.facts.tcp_segments,
             "connections": self._counts["connections"],
             "truncated_options": sum(f.truncated_options for f in files),
-            "lost_frames": sum(f.lost_frames for f in files),
+            "lost_frames": min(sum(f.lost_frames for f in files), np.iinfo(np.int64).max),
+            "unfit_times": sum(f.unfit_times for f in files),
             "damaged_files": sum(f.damage is not None for f in files),
         }
 
@@ -309,7 +333,7 @@ class _Run:
 
     def summary(self) -> Summary:
         """What is left of the run."""
-        self.facts.remarks += ring.remarks_on_times(self.facts.files)
+        self.facts.remarks += [*ring.remarks_on_times(self.facts.files), *ring.remarks_on_numbers(self.facts.files)]
         return Summary(
             self.facts,
             self.settings,
@@ -338,49 +362,30 @@ class _Run:
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""
-        facts = FileFacts(name)
+        facts = FileFacts(shown(name))
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream:
+                self._read = stream.position, stream.size
                 reader = Reader(
-                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE, buffers=self._buffers
-                )
+                    stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE,
+                    is_prompt=stream.is_live, buffers=self._buffers,
+                )  # fmt: skip
                 facts = self.facts.files[-1] = reader.facts
                 for batch in reader.batches():
-                    self._position = stream.position, stream.size
+                    self._read = stream.position, stream.size
                     yield batch
         except CaptureError as error:
             self._unreadable += 1
             if self._unreadable == len(self._files.files):
                 raise
-            facts.damage = str(error).removeprefix(f"{name}: ")
+            facts.damage = str(error).removeprefix(f"{facts.name}: ")
 
 
 def _filter(words: str) -> Filter:
     from tcptrace_tw.capture.select import Filter
 
     return Filter(words)
-
-
-def _step(segment: Any) -> Step:
-    """A segment as a ladder shows it."""
-    from tcptrace_tw.report.ladder import Step
-
-    has_ts = bool(segment.options & HAS_TS)
-    is_orig = segment.side == ORIG
-    return Step(
-        time=segment.time,
-        frame=segment.frame,
-        is_orig=is_orig,
-        flags=segment.flags,
-        seq=segment.seq,
-        ack=segment.ack,
-        payload_len=segment.payload_len,
-        tsval=segment.tsval if has_ts else None,
-        tsecr=segment.tsecr if has_ts else None,
-        orig_state=segment.sender_state if is_orig else segment.receiver_state,
-        resp_state=segment.receiver_state if is_orig else segment.sender_state,
-    )
 
 
 def _hand_out(findings: Iterable[Findings], sinks: Sequence[Sink]) -> None:

@@ -63,8 +63,8 @@ def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
             fail_on=fail_on,
             profile=profile,
             two_msl_s=two_msl,
-            select=None if select is None else tuple(select),
-            ignore=None if ignore is None else tuple(ignore),
+            select=select,
+            ignore=ignore,
             baseline=None if baseline is None else Path(baseline),
         )
         checked = _checked(captures, wishes, pytestconfig.rootpath, config)

@@ -194,7 +194,7 @@ def test_github_escapes_what_it_would_read_as_its_own():
     first = written("github", checked(files=(ODD_NAME,))).splitlines()[0]
 
     assert first.startswith(
-        "::error file=a b%2Cc%3Ad%25e%0A\x01.pcap,line=9,title=LA003 syn-reset-in-last-ack (likely)"
+        "::error file=a b%2Cc%3Ad%25e\\n\\x01.pcap,line=9,title=LA003 syn-reset-in-last-ack (likely)"
     )
 
 

@@ -19,11 +19,14 @@ from tcptrace_tw.checking.plan import Plan, Wishes, planned
 from tcptrace_tw.checking.policy import Policy
 from tcptrace_tw.checking.waivers import Network
 from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.pipeline import Settings
 from tcptrace_tw.report.json_schema import schema
 from tcptrace_tw.report.text import ip_halves, ip_text
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.desk import RuleDesk
+from tcptrace_tw.settings import numbers_of
+from tcptrace_tw.spec import words as w
 from tcptrace_tw.spec.columns import REUSES
 from tcptrace_tw.spec.profiles import profile
 from tests.check_rows import ERROR, checked, judged
@@ -105,7 +108,7 @@ def test_the_whole_policy_validates_against_its_schema():
         ('profile = "linus"', "profile: 'linus': did you mean linux?"),
         ('select = ["RUX"]', "select: 'RUX': "),
         ('ignore = ["LA01"]', "ignore: 'LA01': did you mean LA001?"),
-        ("two_msl = 0", "two_msl: input should be greater than 0"),
+        ("two_msl = 0", "two_msl: 0: 2MSL is a number of seconds above 0 and at most 3600"),
         ('severities.RU002 = "warnin"', "severities: RU002 = 'warnin': did you mean warning?"),
         ("thresholds.LA01.cost_ns = 1", "thresholds: 'LA01': did you mean LA001?"),
         ("thresholds.LA001.cost = 1", "thresholds: LA001.'cost': did you mean cost_ns?"),
@@ -156,6 +159,10 @@ def test_the_longest_prefix_says_the_severity():
 
     assert [entry.severity for entry in found.entries] == ["error", "notice", "error"]
     assert (found.failing, found.severities) == (2, {"error": 2, "notice": 1})
+
+
+def test_a_severity_may_be_that_of_several_rules():
+    assert plan('severities."ru, LA001" = "info"').severities == (("RU", w.INFO), ("LA001", w.INFO))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +234,7 @@ def test_a_threshold_keeps_rows_within_and_those_whose_number_is_not_known():
     rows.gap_ns = [5, 50, 5, -1]
     found = {}
     for bounds in ((), (("RU002", "gap_ns", 10, None),), (("RU002", "gap_ns", None, 10),)):
-        desk = RuleDesk(["RU002"], [], profile("linux"), bounds, compiled=False)
+        desk = RuleDesk(["RU002"], [], profile("linux"), bounds, compiled=False, seed=new_seed())
         found[bounds] = [n for f in desk.state(REUSES, rows.copy()) for n in f.rows.connection_id.tolist()]
 
     assert list(found.values()) == [[7, 8, 9], [7, 9], [7, 8, 9]]
@@ -235,8 +242,6 @@ def test_a_threshold_keeps_rows_within_and_those_whose_number_is_not_known():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_every_number_of_a_rule_can_have_a_threshold(rule):
-    from tcptrace_tw.checking.policy import numbers_of
-
     for name in numbers_of(rule.id):
         assert plan(f"thresholds.{rule.id}.{name} = 1").settings.thresholds == ((rule.id, name, 1, None),)
 

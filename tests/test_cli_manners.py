@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from tcptrace_tw import cli
 from tests import readme
 
 HEAVY = {"numpy", "numba", "pandas", "pyarrow"}
@@ -105,16 +104,3 @@ def test_an_error_says_what_could_have_been_meant(arguments, said):
     assert done.stdout == ""
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_an_interrupt_while_the_command_is_imported_is_no_bug(monkeypatch, capsys):
-    def interrupt():
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tcptrace_tw.cli.app.run", interrupt)
-
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-
-    assert end.value.code == 130
-    assert capsys.readouterr() == ("", "")

@@ -81,7 +81,7 @@ def test_stdin_and_compression_give_the_same_report(tmp_path):
     assert plain["findings"] == piped["findings"] == packed["findings"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_analysis_that_is_interrupted_leaves_nothing(tmp_path, number, code):
     command = [sys.executable, "-m", "tcptrace_tw", "analyze", "-", "-o", "out"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.flow import BATCH, FREE, FREE_HEAD, USED, FlowState, FlowTable, assign_slots, rehash, release_slots
+from tcptrace_tw.keyed_hash import FACTORS, TABLE, new_seed
 from tcptrace_tw.spec import segments
 
 
@@ -25,7 +28,7 @@ def slots(table: FlowTable, *ports: int) -> list[int]:
 
 
 def test_both_directions_of_a_tuple_have_one_slot() -> None:
-    table, there = FlowTable(compiled=False), batch(5000)
+    table, there = FlowTable(compiled=False, seed=new_seed()), batch(5000)
     back = there.copy()
     back.src_lo, back.dst_lo, back.sport, back.dport = there.dst_lo, there.src_lo, there.dport, there.sport
     table.assign(there)
@@ -36,7 +39,7 @@ def test_both_directions_of_a_tuple_have_one_slot() -> None:
 
 
 def test_a_slot_that_is_given_back_serves_another_tuple() -> None:
-    table = FlowTable(compiled=False)
+    table = FlowTable(compiled=False, seed=new_seed())
     first, second = slots(table, 5000, 5001)
     table.give_back(np.array([first], np.int32), 1)
 
@@ -46,7 +49,7 @@ def test_a_slot_that_is_given_back_serves_another_tuple() -> None:
 
 def test_a_slot_that_was_met_since_is_kept() -> None:
     """The tracker is a batch behind: what it gives back may have come again meanwhile."""
-    table = FlowTable(compiled=False)
+    table = FlowTable(compiled=False, seed=new_seed())
     (slot,) = slots(table, 5000)
     slots(table, 5000)
     table.give_back(np.array([slot], np.int32), 1)
@@ -54,3 +57,71 @@ def test_a_slot_that_was_met_since_is_kept() -> None:
     assert slots(table, 5000, 5001)[0] == slot
     table.give_back(np.array([slot], np.int32), 3)
     assert slots(table, 5002) == [slot]
+
+
+MOST_TUPLES = 60
+"""Of 64 places, so that runs are long, and go on at the first place after the last."""
+
+
+class Model:
+    """The index of 64 places, on its kernels alone, and a dictionary that does the same."""
+
+    def __init__(self, seed: int, homes: int) -> None:
+        """Every tuple belongs at one of ``homes`` places, which are neighbours: the fewer, the longer are the runs."""
+        numbers = np.zeros(FACTORS + 4 * TABLE, np.int64)
+        numbers[:FACTORS] = np.random.default_rng(seed).integers(-(1 << 63), (1 << 63) - 1, FACTORS, np.int64)
+        numbers[-TABLE:] = (np.arange(TABLE) % homes + 50) & 63
+        tuples = np.zeros(MOST_TUPLES, segments.TUPLE).view(np.recarray)
+        regs = np.zeros(4, np.int64)
+        regs[FREE_HEAD] = -1
+        self.state = FlowState(tuples, np.zeros(64, np.int64), regs, numbers)
+        self.known: dict[int, int] = {}
+
+    def meet(self, ports: list[int]) -> None:
+        """As many as there is room for: who is known keeps the slot, who is not takes a free one."""
+        new = [port for port in dict.fromkeys(ports) if port not in self.known]
+        left_out = set(new[MOST_TUPLES - len(self.known) :])
+        ports = [port for port in ports if port not in left_out]
+        part = batch(*ports)
+        self.state.regs[BATCH] += 1
+        assign_slots(part, len(ports), self.state, np.zeros(len(ports), np.int64))
+        for port, slot in zip(ports, part.slot.tolist(), strict=True):
+            if port in self.known:
+                assert slot == self.known[port]
+            else:
+                assert slot not in self.known.values()
+                self.known[port] = slot
+
+    def forget(self, ports: list[int]) -> None:
+        slots = [self.known.pop(port) for port in dict.fromkeys(ports) if port in self.known]
+        release_slots(np.array(slots, np.int32), int(self.state.regs[BATCH]), self.state)
+
+    def move(self) -> None:
+        """Into another index, of as many places."""
+        index = np.zeros(64, np.int64)
+        rehash(index, self.state.index)
+        self.state = self.state._replace(index=index)
+
+    def agrees(self) -> bool:
+        """Every tuple has one entry, and there are no others."""
+        slots = sorted((self.state.index[self.state.index != 0] & 0x7FFFFFFF) - 1)
+        regs = self.state.regs
+        return slots == sorted(self.known.values()) and regs[USED] - regs[FREE] == len(self.known)
+
+
+PORTS = st.lists(st.integers(1, 90), min_size=1, max_size=40)
+ACTS = st.lists(st.tuples(st.sampled_from(("meet", "meet", "forget", "move")), PORTS), min_size=2, max_size=25)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ACTS, st.integers(0, 5), st.sampled_from((1, 3, 16, 64)))
+def test_the_index_does_what_a_dictionary_does(acts: list[tuple[str, list[int]]], seed: int, homes: int) -> None:
+    """Met, given back and moved in any order, and crowded: a tuple that is remembered has its slot and no other."""
+    model = Model(seed, homes)
+    for act, ports in acts:
+        if act == "move":
+            model.move()
+        else:
+            getattr(model, act)(ports)
+        assert model.agrees()
+    model.meet(list(model.known) or [1])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure import clocks as measured
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, entry_of
 from tcptrace_tw.measure.endings import Endings
@@ -63,7 +64,7 @@ def span_rows(spans: list[Span]) -> Any:
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40), st.integers(1, 40))
 def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span], cut: int) -> None:
     """Ports in use second by second, in whatever chunks the rows come (semantics: 8)."""
-    census = Overview(compiled=False, wants_seconds=True)
+    census = Overview(compiled=False, wants_seconds=True, seed=new_seed())
     for rows in (connection_rows(lives[:cut]), connection_rows(lives[cut:])):
         census.see("connections", rows)
     census.see("time_wait", span_rows(spans))
@@ -82,7 +83,7 @@ def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40))
 def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span]) -> None:
     """Connections begun until its ports were in use, and after that (semantics: 8)."""
-    census = Overview(compiled=False, wants_seconds=False)
+    census = Overview(compiled=False, wants_seconds=False, seed=new_seed())
     census.see("connections", connection_rows(lives))
     census.see("time_wait", span_rows(spans))
     found = {}
@@ -108,7 +109,7 @@ def test_clocks_are_told_apart_as_by_a_plain_count(syns: list[Syn], hosts: int, 
     rows.first_time, rows.orig_syn_tsval = [s.time for s in syns], [s.tsval for s in syns]
     rows.orig_port, rows.orig_syn_frame = [s.port for s in syns], np.argsort(np.argsort([s[:2] for s in syns], 0)[:, 0])
     rows.orig_syn_has_ts, rows.resp_syn_frame, rows.connection_id = 1, 2, np.arange(1, len(syns) + 1)
-    tested = Overview(compiled=False, wants_seconds=False)
+    tested = Overview(compiled=False, wants_seconds=False, seed=new_seed())
     tested.see("connections", rows)
     found = [
         (int(row["clocks"]), int(row["rate_hz"]))
@@ -135,7 +136,7 @@ def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, i
     rows, is_ignored = syn_rows(syns, [drawn[i][2] for i in range(len(syns))]), [ignored for _, _, ignored in drawn]
     answered = [syn for syn, ignored in zip(syns, is_ignored, strict=True) if not ignored]
     ignored = [syn for syn in syns if syn not in answered]
-    tested = Overview(compiled=False, wants_seconds=False)
+    tested = Overview(compiled=False, wants_seconds=False, seed=new_seed())
     tested.see("connections", rows[order])
     found = clock_rows(tested)
 
@@ -166,7 +167,7 @@ def syn_rows(syns: list[Syn], is_ignored: list[bool]) -> Any:
 
 def test_few_buckets_for_many_syns_lose_no_drop() -> None:
     """With seconds made wider the counts stay, and what an older bucket shows is seen still."""
-    few, count = syn_table(4, 64), 400
+    few, count = syn_table(4, new_seed(), 64), 400
     syns = [Syn(START + i * NS // 2, 9_000_000 + i * 500, i) for i in range(count)]
     late = [Syn(START + (count // 2 + i) * NS, 1_000_000 + i * 1000, count + i) for i in range(3)]
     pair = few.pairs[1]
@@ -182,7 +183,7 @@ def test_few_buckets_for_many_syns_lose_no_drop() -> None:
 @pytest.mark.parametrize("most", [64, 1024])
 def test_a_series_never_holds_more_than_its_entries(most: int) -> None:
     """Too many seconds become wider ones, and no count is lost."""
-    random, series, counts = np.random.default_rng(793), Series(most), Counter[int]()
+    random, series, counts = np.random.default_rng(793), Series(new_seed(), most), Counter[int]()
     for key, second in random.integers(0, (9, 3000), (4000, 2)).tolist():
         entry_of(series.table, key, START // NS + second, add).new += 1
         counts[key] += 1
@@ -200,7 +201,7 @@ def test_a_series_never_holds_more_than_its_entries(most: int) -> None:
 
 def test_keys_are_numbered_as_they_come_until_there_is_no_room() -> None:
     """A key keeps its number; one too many has none, and takes none away."""
-    random, keys, numbers = np.random.default_rng(1), Keys(64, compiled=False), {}
+    random, keys, numbers = np.random.default_rng(1), Keys(64, compiled=False, seed=new_seed()), {}
     rows = random.integers(-5, 5, (3000, 3))
     found = [keys.number(*part.T) for part in np.array_split(rows, 7)]
     for row, number in zip(map(tuple, rows.tolist()), np.concatenate(found).tolist(), strict=True):
@@ -226,7 +227,7 @@ def test_groups_keep_their_numbers_from_chunk_to_chunk() -> None:
 
 def test_who_closes_has_no_habit_of_aborting() -> None:
     """Closes and aborts are counted by endpoint, service and side."""
-    endings, rows = Endings(compiled=False), blank(c.CONNECTIONS, 3)
+    endings, rows = Endings(compiled=False, seed=new_seed()), blank(c.CONNECTIONS, 3)
     rows.orig_ip_lo, rows.resp_ip_lo, rows.resp_port = [1, 1, 2], 9, 80
     rows.orig_fin_frame, rows.resp_fin_frame = [5, 6, -1], -1
     endings.see(rows)

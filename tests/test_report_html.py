@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tcptrace_tw import analyze, cli
-from tcptrace_tw.cli.app import app
+from tcptrace_tw import analyze
+from tcptrace_tw.cli.app import app, run
 from tcptrace_tw.report import html_report, svg
 from tcptrace_tw.report.html_ladder import ladder_html
 from tcptrace_tw.report.ladder import Head, Ladder, Note
@@ -62,7 +62,7 @@ def written(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["tcptrace-tw", "report", str(DETOUR), "--html", str(target), "--quiet"])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            run()
     assert end.value.code == 0
     return target
 

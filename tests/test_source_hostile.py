@@ -5,18 +5,23 @@ Smaller ones lie in ``tests/fuzz/corpus``; these are long, or live.
 
 from __future__ import annotations
 
+import errno
+import glob
 import gzip
+import io
 import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tcptrace_tw import engine, pipeline
-from tcptrace_tw.capture import ring
+from tcptrace_tw.capture import pcapng, ring
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.reader import Reader
@@ -48,6 +53,10 @@ def interfaces(order: str) -> bytes:
 
 MANY_BLOCKS: dict[str, tuple[Callable[[], bytes], int]] = {
     "interfaces": (lambda: cb.section() + interfaces("<") + PACKETS, len(TALK)),
+    "link types": (
+        lambda: cb.section() + b"".join(cb.interface(cb.ETHERNET + i) for i in range(65_000)) + PACKETS,
+        len(TALK),
+    ),
     "big-endian interfaces": (lambda: cb.section(">") + interfaces(">")[: 20 * MANY_OTHERS], 0),
     "sections": (lambda: cb.section() * (MANY_OTHERS) + cb.interface() + PACKETS, len(TALK)),
     "statistics": (
@@ -72,6 +81,44 @@ def test_a_million_blocks_are_read_in_seconds(tmp_path: Path, kind: str) -> None
     assert facts.tcp_segments == segments
     assert facts.damage is None
     assert time.process_time() - begun < HANG_S
+
+
+def large_interfaces(count: int, different: bool) -> Iterator[bytes]:
+    """Interfaces whose options are 320 kB each: a long description, or very many comments."""
+    for i in range(count):
+        body = struct.pack("<HHI", cb.ETHERNET, 0, 0)
+        if different:
+            body += cb.option(2, struct.pack("<I", i) + bytes(65_000)) * 5
+        else:
+            body += cb.option(1, b"") * 80_000
+        yield cb.block(1, body)
+
+
+@pytest.mark.parametrize("different", [True, False])
+def test_what_is_large_and_says_little_is_not_kept(different: bool) -> None:
+    """A packed file of some kB may hold a GB of it. Memory is measured by what Python has in hand at most."""
+    data = cb.section() + b"".join(large_interfaces(200, different)) + PACKETS
+    stream = cb.Bytes(data)
+
+    begun = time.process_time()
+    tracemalloc.start()
+    reader = Reader(stream, compiled=False)
+    segments = sum(batch.size for batch in reader.batches())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert segments == len(TALK)
+    assert most < 16 << 20, f"{most >> 20} MB of {len(data) >> 20}"
+    assert time.process_time() - begun < HANG_S
+
+
+def test_only_a_million_interfaces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcapng, "INTERFACES_MAX", 5)
+    data = cb.section() + cb.interface() * 9 + cb.packet(TALK[0].frame, which=4) + cb.packet(TALK[0].frame, which=5)
+    reader = Reader(cb.Bytes(data), compiled=False)
+
+    assert sum(batch.size for batch in reader.batches()) == 1
+    assert "packet of interface 5, the section has described 5" in (reader.facts.damage or "")
 
 
 def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:
@@ -128,6 +175,80 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_some_end(tmp_path: Path) 
 
     assert reader.facts.frames == len(TALK) * 50 - 1
     assert reader.facts.damage is not None
+
+
+def test_zeros_where_a_record_should_begin_end_a_capture(tmp_path: Path) -> None:
+    """A ring file of fixed size, or one that a crash left behind; a terabyte of zeros takes no room on disk."""
+    path = tmp_path / "x.pcap"
+    path.write_bytes(cb.pcap(TALK))
+    size = path.stat().st_size
+    os.truncate(path, 1 << 40)
+    facts = read(path)
+
+    assert facts.frames == len(TALK)
+    assert facts.damage is not None
+    assert facts.damage.startswith(f"byte {size}: zeros where a record should begin")
+
+
+@pytest.mark.parametrize("search", ["folder", "glob", "deep glob"])
+def test_a_search_leaves_out_what_may_never_end(tmp_path: Path, search: str) -> None:
+    """Pipes, devices and links to them; links to folders that lead up multiply the paths without end."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "zero").symlink_to("/dev/zero")
+    for name in "abc":
+        (folder / name).symlink_to(folder)
+    (folder / "x.pcap").write_bytes(cb.pcap(TALK))
+    (folder / "deep").mkdir()
+    (folder / "deep" / "y.pcap").write_bytes(cb.pcap(TALK))
+    pattern = {"folder": folder, "glob": folder / "*", "deep glob": folder / "**" / "*"}[search]
+
+    found = ring.find([str(pattern)])
+
+    assert {os.path.basename(file) for file in found.files} == {"x.pcap", "y.pcap"}
+    assert "pipe (a pipe)" in found.remarks[0]
+    assert "zero (a device)" in found.remarks[0]
+
+
+def test_two_stars_find_what_glob_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x", "a/x", "a/b/x", "a/[b]/x", ".hidden/x", "c/x"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(cb.pcap(TALK))
+    patterns = ["**/x", "a/**/x", "a/**", "**/b/*", f"{tmp_path}/**/x", "*/**/x", "**/**/x", "**/*b*/x"]
+    for pattern in patterns:
+        expected = {os.path.realpath(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+        assert {os.path.realpath(path) for path in ring.find([pattern]).files} == expected, pattern
+    assert "a/b/x" in ring.find(["**/x"]).files
+
+
+def test_a_named_file_of_a_set_that_the_disk_does_not_give_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone it is an error; of a set the others count, and a file that fails later counts up to there."""
+
+    class Dying(io.FileIO):
+        def readinto(self, buffer: Any) -> int | None:
+            left = {"dead": 0, "dying": 1000}.get(os.path.basename(str(self.name)), 1 << 30) - self.tell()
+            if left <= 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().readinto(memoryview(buffer)[:left])
+
+    for name in ("dead", "dying", "well"):
+        (tmp_path / name).write_bytes(cb.pcap(TALK * 50))
+    monkeypatch.setattr(io, "FileIO", Dying)
+    files = [str(tmp_path / name) for name in ("dead", "dying", "well")]
+    summary = pipeline.analyze(files, pipeline.Settings(), [])
+
+    facts = {os.path.basename(file.name): file for file in summary.capture.files}
+    assert facts["well"].frames == len(TALK) * 50
+    assert facts["well"].damage is None
+    assert 0 < facts["dying"].frames < len(TALK) * 50
+    assert str(facts["dying"].damage).startswith("byte 1000: Input/output error")
+    assert "Input/output error" in str(facts["dead"].damage)
+    with pytest.raises(CaptureError, match="Input/output error"):
+        pipeline.analyze(files[:1], pipeline.Settings(), [])
 
 
 def test_a_directory_full_of_things_that_are_no_captures(tmp_path: Path) -> None:

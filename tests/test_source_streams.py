@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
+import io
 import lzma
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tcptrace_tw.capture.source import Stream, open_stream
+from tcptrace_tw.capture import compression
+from tcptrace_tw.capture.source import Raw, Stream, open_stream
 from tcptrace_tw.errors import CaptureError
 
 PLAIN = bytes(random.Random(793).choices(b"abcdefgh", k=700_000))
@@ -266,3 +271,187 @@ def test_a_packed_nothing_is_empty(tmp_path: Path) -> None:
 def test_packed_data_that_gives_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="ends before its end mark"):
         open_stream(write(tmp_path, gzip.compress(PLAIN)[:12]))
+
+
+class Failing(io.BytesIO):
+    """A disk that gives these bytes and then an error, or a pipe whose other end breaks."""
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = super().readinto(buffer)
+        if not count and len(buffer):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return count
+
+
+@pytest.mark.parametrize("step", [1000, 1 << 20])
+@pytest.mark.parametrize("codec", ["", *PACKERS])
+def test_an_error_of_the_disk_comes_behind_what_was_read(tmp_path: Path, codec: str, step: int) -> None:
+    """As much is read as of a file that is cut there, and the damage is where the error was."""
+    packed = PACKERS[codec](PLAIN * 2) if codec else PLAIN
+    cut = packed[: len(packed) * 2 // 3]
+    stream = Stream("capture", Raw(Failing(cut)))
+    got = drain(stream, step)
+
+    assert got == drain(open_stream(write(tmp_path, cut)), step)
+    assert len(got) > len(PLAIN) // 2
+    kept = f"{len(got)} bytes unpacked" if codec else f"{len(got)} bytes"
+    assert stream.damage == f"byte {len(cut)}: Input/output error; the {kept} before it were kept"
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_an_error_within_the_magic_comes_behind_it(size: int) -> None:
+    stream = Stream("capture", Raw(Failing(PLAIN[:size])))
+
+    assert drain(stream) == PLAIN[:size]
+    assert stream.damage is not None
+    assert stream.damage.startswith(f"byte {size}: Input/output error")
+
+
+def test_an_error_stays(tmp_path: Path) -> None:
+    """However often a reader asks again."""
+    stream = Stream("capture", Raw(Failing(PLAIN)))
+    buffer = memoryview(bytearray(1 << 20))
+
+    assert [stream.readinto(buffer) for _ in range(3)] == [len(PLAIN), 0, 0]
+    assert stream.damage is not None
+    assert stream.damage.startswith(f"byte {len(PLAIN)}: Input/output error")
+
+
+def test_a_disk_that_gives_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead(io.FileIO):
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = write(tmp_path, PLAIN)
+    monkeypatch.setattr(io, "FileIO", Dead)
+    with pytest.raises(CaptureError, match="cannot be read: Input/output error"):
+        open_stream(path)
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    """A shell or a parent process may have made stdin so."""
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+
+    def feed() -> None:
+        for at in range(0, 10_000, 2000):
+            time.sleep(0.05)
+            os.write(into, PLAIN[at : at + 2000])
+        os.close(into)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    stream = Stream("stdin", Raw(io.FileIO(out), fileno=out))
+    assert drain(stream) == PLAIN[:10_000]
+    assert stream.damage is None
+    feeder.join()
+
+
+SKIPPABLE = struct.pack("<II", 0x184D2A50, 0)
+MISLEADING = struct.pack("<II", 0x184D2A5F, 4) + b"\x28\xb5\x2f\xfd"
+NAMED = b"\x1f\x8b\x08\x08\0\0\0\0\0\x03%s\0\x03\0" + bytes(8)
+FEW = b"a few bytes"
+
+SMALL: dict[str, tuple[str, bytes]] = {
+    "gzip, empty": ("gzip", gzip.compress(b"", mtime=0)),
+    "gzip, named": ("gzip", NAMED % b"name"),
+    "gzip, with the magic in a name": ("gzip", NAMED % b"\x1f\x8b\x08"),
+    "gzip, block": ("gzip", bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")),
+    "gzip, padded": ("gzip", gzip.compress(b"", mtime=0) + b"\0"),
+    "gzip, few bytes": ("gzip", gzip.compress(FEW, mtime=0)),
+    "zstd, empty": ("zstd", bytes.fromhex("28b52ffd2000010000")),
+    "zstd, skippable": ("zstd", SKIPPABLE),
+    "zstd, skippable with a magic": ("zstd", MISLEADING),
+    "zstd, few bytes": ("zstd", zstd(FEW)),
+    "xz": ("xz", lzma.compress(b"")),
+    "bzip2": ("bzip2", bz2.compress(b"")),
+    "lz4": ("lz4", lz4(b"")),
+    "lz4, skippable": ("lz4", SKIPPABLE),
+}
+
+
+def cpu_ns_per_byte(folder: Path, packed: bytes) -> float:
+    """Processor time of unpacking; the best of three, because other tests run beside it."""
+    path = write(folder, packed)
+    times = []
+    for _ in range(3):
+        begun = time.process_time_ns()
+        drain(open_stream(path), 1 << 20)
+        times.append(time.process_time_ns() - begun)
+    return min(times) / len(packed)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_small_members_cost_at_most_ten_times_what_ordinary_data_costs(tmp_path: Path, kind: str) -> None:
+    """They cost some hundred times as much where each of them makes a decompressor."""
+    codec, member = SMALL[kind]
+    ordinary = PACKERS[codec](PLAIN * (1 if codec in ("xz", "bzip2") else 4))
+    count = 1_000_000 // len(member)
+    many = PACKERS[codec](b"first") + member * count + PACKERS[codec](b"last")
+
+    expected = b"first" + FEW * (count if "few" in kind else 0) + b"last"
+    assert drain(open_stream(write(tmp_path, many))) == expected
+    assert cpu_ns_per_byte(tmp_path, many) < 10 * cpu_ns_per_byte(tmp_path, ordinary)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_runs_of_small_members_give_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, seed: int
+) -> None:
+    """Mixed with large ones, with padding and with magics where none begins; whole, cut and broken."""
+    monkeypatch.setattr(compression, "SMALL_MEMBERS", 2)
+    chance = random.Random(seed)
+    sizes = [chance.choice([0, 0, 1, 5, 300, 5000, 30_000]) for _ in range(300)]
+    pieces = [bytes(chance.choices(b"ab\x1f\x8b\x08\x28\xb5\x2f\xfd", k=size)) for size in sizes]
+    between = [b"", b"\0"] if codec == "gzip" else [b"", SKIPPABLE, MISLEADING]
+    packed = b"".join(PACKERS[codec](piece) + chance.choice(between) for piece in pieces)
+    plain = b"".join(pieces)
+
+    whole = open_stream(write(tmp_path, packed))
+    assert drain(whole, 1 << 20) == plain
+    assert (whole.damage, whole.position) == (None, len(packed))
+
+    end = chance.randrange(len(packed) // 2, len(packed))
+    got = drain(open_stream(write(tmp_path, packed[:end])), 1 << 20)
+    assert plain.startswith(got)
+    assert len(got) > len(plain) // 4
+
+    broken = open_stream(write(tmp_path, packed[:end] + b"no member at all" + packed[end:]))
+    assert drain(broken, 1 << 20)[: len(got) - 64] == got[:-64]
+    assert broken.damage is not None
+
+
+def test_a_run_that_unpacks_to_much_is_not_unpacked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small member may hold a megabyte of zeros: the native loop gives up at its limit, and nothing is lost."""
+    monkeypatch.setattr(compression, "SMALL_MEMBERS", 2)
+    bomb = zstd(bytes(1 << 18))
+    assert len(bomb) < compression.SMALL_BYTES
+    stream = open_stream(write(tmp_path, bomb * 800))
+    total, buffer = 0, memoryview(bytearray(1 << 20))
+    with stream:
+        while count := stream.readinto(buffer):
+            total += count
+            assert stream._pipe._ahead <= 12 << 20
+
+    assert total == 200 << 20
+    assert stream.damage is None
+
+
+def test_xz_data_that_wants_much_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is lowered: to make data that passes the real one would take gigabytes here."""
+    monkeypatch.setattr(compression, "MEMORY_BYTES", 1 << 20)
+    with pytest.raises(CaptureError, match=r"the xz data wants more than 1 MiB of memory; unpack it first"):
+        open_stream(write(tmp_path, lzma.compress(PLAIN)))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "xz"])
+def test_zeros_without_end_are_no_padding(tmp_path: Path, codec: str) -> None:
+    """A sparse file of a terabyte takes no room, and reading it would take minutes."""
+    path = write(tmp_path, PACKERS[codec](PLAIN))
+    os.truncate(path, 1 << 40)
+    stream = open_stream(path)
+
+    assert drain(stream) == PLAIN
+    assert stream.damage is not None
+    assert f"what follows the {codec} data is not {codec}" in stream.damage

@@ -12,6 +12,7 @@ import pytest
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.spec.profiles import profile
 from tcptrace_tw.tcp import packing, tracker
 from tcptrace_tw.tcp import state as s
@@ -121,8 +122,8 @@ def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
 
 def tracked(path: str) -> tracker.Tracker:
     """A tracker that has seen a whole capture within 2MSL, in which nothing is forgotten."""
-    flow = FlowTable(compiled=False)
-    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False)
+    flow = FlowTable(compiled=False, seed=new_seed())
+    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False, seed=new_seed())
     for batch in Reader(open_stream(path), compiled=False).batches():
         flow.assign(batch)
         assert not list(hands.arrive(batch, flow.tuples))

@@ -6,20 +6,17 @@ files of several kinds meet, each becomes a section of one pcapng file.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.capture import frames as fr
-from tcptrace_tw.capture import pcap, pcapng
+from tcptrace_tw.capture import interfaces, pcap, pcapng
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
@@ -28,13 +25,15 @@ from tcptrace_tw.spec.columns import FRAME_BITS
 
 ROOM = 16384
 _NAMES, _SECRETS = 4, 10
-_DESCRIBING = (pcapng.INTERFACE, _NAMES, _SECRETS)
-_PACKETS = (pcapng.PACKET, pcapng.SIMPLE_PACKET, pcapng.OLD_PACKET)
+_DESCRIBING = (interfaces.INTERFACE, _NAMES, _SECRETS)
+_PACKETS = (interfaces.PACKET, interfaces.SIMPLE_PACKET, interfaces.OLD_PACKET)
 
 Write = Callable[[bytes], object]
 
 
-def copy_frames(captures: Sequence[str], frames: NDArray[np.int64], out: str, *, compiled: bool = False) -> int:
+def copy_frames(
+    captures: Sequence[str], frames: NDArray[np.int64], out: str | AtomicFile, *, compiled: bool = False
+) -> int:
     """Write the frames, in their order, to ``out`` (``-``: stdout), and return how many there were.
 
     ``captures`` are the files in the order in which they were numbered; ``frames`` is sorted, each ``file << 40`` plus
@@ -45,18 +44,20 @@ def copy_frames(captures: Sequence[str], frames: NDArray[np.int64], out: str, *,
         captures[file]: frames[frames >> FRAME_BITS == file] & ((1 << FRAME_BITS) - 1)
         for file in np.unique(frames >> FRAME_BITS).tolist()
     }
+    target = out if isinstance(out, str) else out.target
     for name in wanted:
-        _check(name, out)
+        _check(name, target)
     headers = {name: _first_bytes(name) for name in wanted}
     for name, header in headers.items():
         _check_format(name, header)
-    is_pcapng = _is_pcapng(headers, out)
-    with _whole(out) as file:
+    is_pcapng = _is_pcapng(headers, target)
+    with AtomicFile(out) if isinstance(out, str) else out as file:
         if not is_pcapng:
             file.write(_common_header(list(headers.values())))
         for name, numbers in wanted.items():
             with open_stream(name) as stream:
                 _copy_file(stream, numbers, file.write, is_pcapng, compiled)
+        file.commit()
     return int(frames.size)
 
 
@@ -142,8 +143,8 @@ def _section(header: pcap.PcapHeader) -> bytes:
     order = ">" if header.is_big else "<"
     resolution = struct.pack(f"{order}HHBxxxHH", 9, 1, 9 if header.unit_ns == 1 else 6, 0, 0)
     interface = struct.pack(f"{order}HHI", header.link, 0, header.snaplen) + resolution
-    return _block(order, pcapng.SECTION, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(
-        order, pcapng.INTERFACE, interface
+    return _block(order, interfaces.SECTION, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(
+        order, interfaces.INTERFACE, interface
     )
 
 
@@ -155,7 +156,7 @@ def _packet(record: bytes, header: pcap.PcapHeader) -> bytes:
         caplen, wirelen = wirelen, caplen
     ticks = seconds * (1_000_000_000 // header.unit_ns) + fraction
     body = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, caplen, wirelen)
-    return _block(order, pcapng.PACKET, body + record[header.record_len :])
+    return _block(order, interfaces.PACKET, body + record[header.record_len :])
 
 
 def _block(order: str, kind: int, body: bytes) -> bytes:
@@ -172,7 +173,7 @@ def _copy_blocks(window: Window, numbers: list[int], write: Write) -> list[int]:
     number = done = 0
     pending = bytearray()  # descriptions, written with the first packet that may need them
     for kind, block in _blocks(window):
-        if kind == pcapng.SECTION:
+        if kind == interfaces.SECTION:
             pending = bytearray(block)
             pending[16:24] = b"\xff" * 8  # the length of the section: not known
         elif kind in _DESCRIBING:
@@ -194,36 +195,12 @@ def _blocks(window: Window) -> Iterator[tuple[int, bytes]]:
     while window.need(12):
         start = window.peek(12)
         if start[:4] == b"\x0a\x0d\x0d\x0a":
-            order = ">" if start[8:] == pcapng.BIG else "<"
+            order = ">" if start[8:] == interfaces.BIG else "<"
         kind, length = struct.unpack(f"{order}II", start[:8])
         step = (length + 3) & ~3
-        if kind in (pcapng.SECTION, *_DESCRIBING, *_PACKETS):
+        if kind in (interfaces.SECTION, *_DESCRIBING, *_PACKETS):
             if not pcapng.BLOCK_MIN <= length <= pcapng.BLOCK_MAX or not window.need(step):
                 return
             yield kind, window.take(step)
         elif length < pcapng.BLOCK_MIN or not window.skip(step):
             return
-
-
-@contextlib.contextmanager
-def _whole(out: str) -> Iterator[BinaryIO]:
-    """A file that takes its name only when it is complete."""
-    if out == STDIN:
-        yield sys.stdout.buffer
-        return
-    folder, name = os.path.split(os.path.abspath(out))
-    try:
-        handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written ({error.strerror}); name another file") from None
-    try:
-        with open(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(path, 0o666 & ~mask)  # as if it had been opened by its name
-        os.replace(path, out)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise

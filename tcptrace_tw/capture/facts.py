@@ -1,11 +1,18 @@
 """What is known about the capture itself: formats, times, what was skipped, what is damaged."""
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from tcptrace_tw.capture.name import Name
+from tcptrace_tw.errors import printable
 
 
 @dataclass
 class FileFacts:
-    """One file of the capture. Times are ns since 1970 UTC; None where there is no frame."""
+    """One file of the capture. Times are ns since 1970 UTC; None where there is no frame.
+
+    Texts are kept as they are shown, whoever sets them: they may come from outside.
+    """
 
     name: str
     format: str = ""
@@ -21,10 +28,19 @@ class FileFacts:
     last_time: int | None = None
     backward_steps: int = 0
     truncated_options: int = 0
+    unfit_times: int = 0
+    """Frames with a time before 1970 or after 2115, which was replaced (see ``frames``)."""
     lost_frames: int = 0
+    absurd_loss: int = 0
+    """The highest count of lost frames that is not believed; 0 if there is none."""
     skipped: dict[str, int] = field(default_factory=dict)
     damage: str | None = None
     """One line: byte offset, what is wrong, and what was kept; None for a sound file."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, str):
+            value = Name(value) if name == "name" else printable(value)
+        super().__setattr__(name, value)
 
 
 @dataclass

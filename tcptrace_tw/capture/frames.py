@@ -36,6 +36,12 @@ DRY, FULL, DAMAGED, BLOCK = range(4)
 
 WIRELEN_MAX = 0x7FFFFFFF
 
+TIME_MAX = 4_600_000_000_000_000_000
+"""The latest time that is believed, in October 2115: twice as much, or the end of any timer after it, is an int64.
+
+pcap ends in 2106. -1 means "no time" in rows, so times before 1970 are not believed either.
+"""
+
 
 class Totals(NamedTuple):
     """What is added up over all frames of a file."""
@@ -47,29 +53,60 @@ class Totals(NamedTuple):
     last_time: int
     time: int
     """Of the frame before."""
+    told_time: int
+    """The same as the file has it."""
     backward_steps: int
     truncated_options: int
+    unfit_times: int
+    """Frames with a time that is not believed."""
 
 
 TOTALS = np.dtype([(name, "i8") for name in Totals._fields])
 
 
 @inlined
+def is_fit(time: int) -> bool:
+    """Whether a time is believed: from 1970 to ``TIME_MAX``."""
+    return 0 <= time <= TIME_MAX
+
+
+@inlined
+def replacement(told: int, told_before: int, before: int) -> int:
+    """The time for a frame whose own, ``told``, is not believed: it goes on from the frame before it.
+
+    Times that are all too early, or all too late, keep their distances: the clock was wrong, but it went. Else, and
+    where the sum is not believed either, the frame gets the time of the one before it; the first frame gets 1970.
+    """
+    if (told < 0 and told_before < 0) or (told > TIME_MAX and told_before > TIME_MAX):
+        time = before + (told - told_before)  # where this is no int64 it turns out negative, and is not believed
+        return time if is_fit(time) else before
+    return before
+
+
+@inlined
 def survey(frames: Any, count: int, totals: Any) -> None:
-    """Add the first ``count`` frames to the totals of the file (one record)."""
+    """Add the first ``count`` frames to the totals of the file (one record).
+
+    A time that is not believed is replaced: see ``replacement``.
+    """
     t = totals[0]
-    captured, wire, backward = 0, 0, 0
-    first, last, before = int(t.first_time), int(t.last_time), int(t.time)
+    captured, wire, backward, unfit = 0, 0, 0, 0
+    first, last, before, told_before = int(t.first_time), int(t.last_time), int(t.time), int(t.told_time)
     for i in range(count):
-        time = int(frames.time[i])
+        told = time = int(frames.time[i])
+        if not is_fit(time):
+            time = replacement(told, told_before, before)
+            frames.time[i] = time
+            unfit += 1
         captured += int(frames.caplen[i])
         wire += int(frames.wirelen[i])
         backward += 1 if time < before else 0
         first = min(first, time)
         last = max(last, time)
-        before = time
+        before, told_before = time, told
     t.frames += count
     t.captured_bytes += captured
     t.wire_bytes += wire
     t.backward_steps += backward
-    t.first_time, t.last_time, t.time = first, last, before
+    t.unfit_times += unfit
+    t.first_time, t.last_time, t.time, t.told_time = first, last, before, told_before

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.capture.frames import is_fit
 from tcptrace_tw.errors import UsageError
 
 _UNITS_NS = {
@@ -23,7 +24,11 @@ _UNITS_NS = {
     "d": 86_400_000_000_000,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIME_MAX = (1 << 63) - 1
+
+_LONGEST = 60
+"""No time takes more characters."""
+
+_NO_TIME = "is no time; write it like 2026-11-21T04:16:26Z, or +30s from the begin of the capture"
 
 
 class Moment(NamedTuple):
@@ -67,6 +72,8 @@ def parse_moment(text: str, option: str = "--since") -> Moment:
     Raises ``UsageError`` for anything else.
     """
     text = text.strip()
+    if len(text) > _LONGEST:
+        raise UsageError(f"{option} {text[:_LONGEST]}...: {_NO_TIME}")
     if match := re.fullmatch(r"\+\s*(\d+)(?:\.(\d+))?\s*([a-z]*)", text):
         unit = _UNITS_NS.get(match[3])
         if unit is None:
@@ -85,9 +92,7 @@ def _absolute(text: str, option: str) -> int:
     try:
         moment = datetime.fromisoformat(whole)
     except ValueError:
-        raise UsageError(
-            f"{option} {text}: is no time; write it like 2026-11-21T04:16:26Z, or +30s from the begin of the capture"
-        ) from None
+        raise UsageError(f"{option} {text}: {_NO_TIME}") from None
     delta = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     seconds = delta.days * 86400 + delta.seconds
     return seconds * 1_000_000_000 + _fraction(digits[1] if digits else None, 1_000_000_000)
@@ -99,6 +104,6 @@ def _fraction(digits: str | None, unit_ns: int) -> int:
 
 
 def _checked(ns: int, text: str, option: str) -> int:
-    if not 0 <= ns <= _TIME_MAX // 2:
-        raise UsageError(f"{option} {text}: no capture has this time; it must lie between 1970 and 2116")
+    if not is_fit(ns):
+        raise UsageError(f"{option} {text}: no capture has this time; it must lie from 1970 to 2115")
     return ns

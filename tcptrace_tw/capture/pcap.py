@@ -118,7 +118,10 @@ class PcapFile:
             return None
         if rest < h.record_len:
             return f"the file ends after {rest} bytes of a record header"
-        caplen = file_u32(window.peek(h.record_len), 12 if h.is_swapped else 8, h.is_big)
+        record = window.peek(h.record_len)
+        if not any(record[:RECORD_LEN]):
+            return "zeros where a record should begin: what follows was never written"
+        caplen = file_u32(record, 12 if h.is_swapped else 8, h.is_big)
         if caplen > max(h.snaplen, FRAME_MAX):
             return f"record claims {caplen} bytes, snap length is {h.snaplen}"
         return f"the file ends after {rest - h.record_len} of the {caplen} bytes of a record"
@@ -146,6 +149,9 @@ def scan_pcap(data: Octets, at: int, end: int, layouts: Any, found: Any, room: i
             caplen, wirelen = wirelen, caplen
         # Above the snap length a record is believed if it is not above its own original length, or could be a frame.
         if caplen > limit or (caplen > snaplen and caplen > wirelen and caplen > FRAME_MAX):
+            return at, count, DAMAGED
+        # A file of fixed size, or one that a crash left behind, goes on with zeros, and may do so for terabytes.
+        if wirelen == 0 and caplen == 0 and file_u32(data, at, is_big) == 0 and file_u32(data, at + 4, is_big) == 0:
             return at, count, DAMAGED
         if body + caplen > end:
             return at, count, DRY

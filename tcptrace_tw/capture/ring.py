@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.foreign import LOOK_BYTES, describe
 from tcptrace_tw.capture.head import Head, read_head
@@ -78,7 +79,10 @@ def _look(named: Sequence[str], remarks: list[str]) -> list[_Candidate]:
 
 def _candidate(path: str, is_search: bool, left_out: list[str]) -> _Candidate | None:
     if _is_pipe(path):
-        return _Candidate(path, None)
+        if not is_search:
+            return _Candidate(path, None)
+        left_out.append(f"{path} ({_kind(path)})")
+        return None
     head = _head(path, is_search, left_out)
     return _Candidate(path, head) if head else None
 
@@ -88,15 +92,17 @@ def _head(path: str, is_search: bool, left_out: list[str]) -> Head | None:
     try:
         head = read_head(path)
     except (CaptureError, OSError) as error:
-        if not is_search:
-            raise error if isinstance(error, CaptureError) else CaptureError(f"{path}: {error}") from None
-        left_out.append(f"{path} (cannot be read)")
-        return None
+        if is_search:
+            left_out.append(f"{shown(path)} (cannot be read)")
+            return None
+        if isinstance(error, CaptureError):
+            raise
+        return Head("", None)  # it was opened, so it is damaged: that is said when its turn comes
     if head is not None:
         return head
     is_empty = "://" not in path and os.path.getsize(path) == 0
     if not is_search and not is_empty:
-        raise CaptureError(f"{path}: is {describe(_start(path))}; leave it out")
+        raise CaptureError(f"{shown(path)}: is {describe(_start(path))}; leave it out")
     # tcpdump has just begun the next file of a ring: empty, and no reason to stop.
     left_out.append(f"{path} ({'empty' if is_empty else 'no capture'})")
     return None
@@ -110,7 +116,7 @@ def _start(path: str) -> bytes:
 def _order(found: list[_Candidate], named: Sequence[str], remarks: list[str]) -> Found:
     if not found:
         rest = ", as is every file that is named" if len(named) > 1 else ""
-        raise CaptureError(f"{named[0]}: is empty{rest}; was the capture stopped before the first packet?")
+        raise CaptureError(f"{shown(named[0])}: is empty{rest}; was the capture stopped before the first packet?")
     if len(found) > 1 and any(c.head is None for c in found):
         pipe = next(c.path for c in found if c.head is None)
         remarks.append(f"{pipe} can be read only once: the files are read in the order in which they were named")
@@ -146,12 +152,50 @@ def _is_pipe(path: str) -> bool:
         return False
 
 
+def local_files(named: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Every local file that ``find`` looks at, and whether a search brought it, so that it may be no capture."""
+    for arg in named:
+        if arg == STDIN or "://" in arg:
+            continue
+        searches = is_search(arg)
+        for path in _search(arg) if searches else [arg]:
+            yield path, searches
+
+
+def is_capture(path: str) -> bool:
+    """Whether a file is a capture, or cannot be looked at, so that it may be one."""
+    try:
+        return read_head(path) is not None
+    except (CaptureError, OSError):
+        return True
+
+
+def _kind(path: str) -> str:
+    mode = os.stat(path).st_mode
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
 def _search(arg: str) -> Iterator[str]:
-    for path in sorted(glob.glob(arg, recursive=True), key=_natural) if _is_glob(arg) else [arg]:
+    for path in sorted(_expand(arg), key=_natural) if _is_glob(arg) else [arg]:
         if os.path.isdir(path):
             yield from _walk(path)
         else:
             yield path
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    """As ``glob.glob``, but ``**`` does not go through links to folders: a few that lead up multiply without end."""
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    at = parts.index("**")
+    rest = parts[at + 1 :] or ["*"]
+    for top in glob.iglob(os.sep.join([*parts[:at], ""])) if at else [""]:
+        for parent, folders, _ in os.walk(top or os.curdir):
+            folders[:] = [folder for folder in folders if not folder.startswith(".")]
+            inside = parent if top else parent.removeprefix(os.curdir).removeprefix(os.sep)
+            yield from _expand(os.path.join(glob.escape(inside), *rest))
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -159,7 +203,7 @@ def _walk(folder: str) -> Iterator[str]:
         folders.sort(key=_natural)
         for file in sorted(files, key=_natural):
             path = os.path.join(parent, file)
-            if os.path.isfile(path):  # not a socket, a device or a dangling link
+            if os.path.exists(path):  # not a dangling link
                 yield path
 
 
@@ -208,6 +252,23 @@ def remarks_on_times(files: Iterable[FileFacts]) -> list[str]:
         if before is None or file.last_time > (before.last_time or 0):
             before = file
     return remarks
+
+
+def remarks_on_numbers(files: Sequence[FileFacts]) -> list[str]:
+    """Which numbers of files were not believed, each kind named once."""
+    remarks = []
+    if unfit := [file for file in files if file.unfit_times]:
+        count = sum(file.unfit_times for file in unfit)
+        frames = "1 frame has a time" if count == 1 else f"{count} frames have times"
+        remarks.append(f"{_one(unfit)}: {frames} before 1970 or after 2115, which cannot be; replaced")
+    if absurd := [file for file in files if file.absurd_loss]:
+        highest = max(file.absurd_loss for file in absurd)
+        remarks.append(f"{_one(absurd)}: {highest} lost frames are claimed, which cannot be; taken as not known")
+    return remarks
+
+
+def _one(files: Sequence[FileFacts]) -> str:
+    return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
 
 
 def _spacing_ns(file: FileFacts) -> int:

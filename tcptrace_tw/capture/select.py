@@ -8,7 +8,6 @@ both directions, and is kept when the expression holds for either: ``src host A`
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import socket
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, nearest, printable
 from tcptrace_tw.spec.scope import INNER_SHIFT, VLAN_MASK, VLAN_PRESENT
 
 DEPTH_MAX = 100
@@ -150,12 +149,13 @@ class _Parser:
         return test
 
     def _vlan(self) -> Test:
-        if not self._peek().isdigit():
+        number = _number(self._peek())
+        if number is None:
             return _vlan(None)
         token = self._take("")
-        if int(token.text) > VLAN_MASK:
+        if number > VLAN_MASK:
             self._fail(token, f"a VLAN id is at most {VLAN_MASK}")
-        return _vlan(int(token.text))
+        return _vlan(number)
 
     def _primitive(self) -> Test:
         """``[protocol] [side] [kind] value``; a value alone takes the words of the one before it."""
@@ -202,15 +202,16 @@ class _Parser:
         return test if words.protocol in ("", "tcp") else _both(_family(words.protocol), test)
 
     def _port(self, token: _Token, text: str) -> int:
-        if text.isdecimal() and text.isascii():
-            if int(text) > 65535:
+        number = _number(text)
+        if number is not None:
+            if number > 65535:
                 self._fail(token, "a port is at most 65535")
-            return int(text)
+            return number
         if re.fullmatch(r"\d+-\d+", text):
             self._fail(token, f"did you mean portrange {text}?")
         try:
             return socket.getservbyname(text, "tcp")
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             self._fail(token, "no port has this name; give its number")
 
     def _portrange(self, side: str, token: _Token) -> Test:
@@ -231,8 +232,8 @@ class _Parser:
             self._fail(token, _OTHER_WORDS[word])
         if not has_words and word.isdecimal():
             self._fail(token, f"did you mean port {word}?")
-        if not has_words and (near := difflib.get_close_matches(word, _WORDS, 1, 0.6)):
-            self._fail(token, f"did you mean {near[0]}?")
+        if not has_words and (near := nearest(word, _WORDS)):
+            self._fail(token, f"did you mean {near}?")
         return self._fail(token, "is no address, and names are not looked up")
 
     def _net(self, token: _Token) -> _Network:
@@ -249,9 +250,10 @@ class _Parser:
         except ValueError:
             pass
         try:
-            self._fail(token, f"has bits behind the mask; did you mean {ipaddress.ip_network(text, strict=False)}?")
+            meant = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            self._fail(token, "is no network; write it like 10.0.0.0/8")
+            return self._fail(token, "is no network; write it like 10.0.0.0/8")
+        return self._fail(token, f"has bits behind the mask; did you mean {meant}?")
 
     def _one_of(self, words: Sequence[str]) -> str:
         word = self._peek()
@@ -271,16 +273,22 @@ class _Parser:
         return self._tokens[self._next - 1]
 
     def _fail(self, token: _Token, reason: str) -> NoReturn:
-        text = "".join(c if c.isprintable() else " " for c in self._text)
         name = f"{token.text}: " if token.text else ""
-        marks = " " * token.at + "^" * max(1, len(token.text))
-        raise UsageError(f"--filter: {name}{reason}\n  {text}\n  {marks}")
+        marks = " " * len(printable(self._text[: token.at])) + "^" * max(1, len(printable(token.text)))
+        raise UsageError(f"--filter: {name}{reason}", f"  {self._text}", f"  {marks}")
 
 
 def _word(token: _Token) -> str:
     """The token as a keyword is compared."""
     word = token.text.lower()
     return _SYNONYMS.get(word, word)
+
+
+def _number(text: str) -> int | None:
+    """The number that the digits make, None where there are others; one that is far too large is cut off."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text.lstrip("0")[:20] or "0")
 
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -6,25 +6,29 @@ Packed data is recognised by its magic and unpacked in a thread of its own, a bo
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import select
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from tcptrace_tw.capture import compression
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.compression import Broken, Codec
-from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.errors import CaptureError, nearest
 
 STDIN = "-"
 
 AHEAD_BYTES = 8 << 20
 """How far unpacking may run ahead of reading."""
+
+GATHERS_S = 0.1
+"""From the first bytes that a pipe delivers, more of them are awaited for this long: few batches, and none is late."""
 
 
 class File(Protocol):
@@ -46,11 +50,17 @@ class Raw:
         self._fileno = fileno
         self._ahead = b""
         self._room = bytearray()
+        self._failure: OSError | None = None
 
     def peek(self, size: int) -> bytes:
-        """The next bytes without taking them; fewer than ``size`` only at the end."""
+        """The next bytes without taking them; fewer than ``size`` only at the end, or where reading fails."""
         while len(self._ahead) < size:
-            more = self._take(max(size, 4096))
+            try:
+                more = self._take(max(size, 4096))
+            except OSError:
+                if not self._ahead:
+                    raise
+                break
             if not more:
                 break
             self._ahead += more
@@ -65,16 +75,28 @@ class Raw:
         self.position += len(data)
         return data
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the bytes come from another process, which may pause."""
+        return self._fileno is not None
+
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer with what is there; wait only when nothing is. 0 at the end."""
+        """Fill the buffer with what is there or comes at once; wait for long only when nothing is. 0 at the end."""
         done = min(len(self._ahead), len(buffer))
         buffer[:done] = self._ahead[:done]
         self._ahead = self._ahead[done:]
-        while done < len(buffer) and (done == 0 or self._is_ready()):
-            count = self._file.readinto(buffer[done:])
+        until = time.monotonic() + GATHERS_S if done else None
+        while done < len(buffer) and (until is None or self._is_ready(until)):
+            try:
+                count = self._fill(buffer[done:])
+            except OSError:
+                if not done:
+                    raise
+                break  # first what was read; the next call raises the error again
             if not count:
                 break
             done += count
+            until = until or time.monotonic() + GATHERS_S
         self.position += done
         return done
 
@@ -86,15 +108,26 @@ class Raw:
         if len(self._room) < size:
             self._room = bytearray(size)
         room = memoryview(self._room)
-        count = self._file.readinto(room[:size]) or 0
-        return bytes(room[:count])
+        return bytes(room[: self._fill(room[:size])])
 
-    def _is_ready(self) -> bool:
-        """Whether another read would return at once: always for a file, if the system can tell for a pipe."""
+    def _fill(self, buffer: memoryview) -> int:
+        """Read once. An error stays: every later call raises it, so that it always comes behind the last byte."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            while (count := self._file.readinto(buffer)) is None and self._fileno is not None:
+                select.select([self._fileno], [], [])  # a pipe that does not block, and has nothing yet
+        except OSError as error:
+            self._failure = error
+            raise
+        return count or 0
+
+    def _is_ready(self, until: float) -> bool:
+        """Whether a read would return before that time: always for a file, if the system can tell for a pipe."""
         if self._fileno is None:
             return True
         try:
-            return bool(select.select([self._fileno], [], [], 0)[0])
+            return bool(select.select([self._fileno], [], [], max(0.0, until - time.monotonic()))[0])
         except (OSError, ValueError):
             return False
 
@@ -119,11 +152,11 @@ class _Pipe:
             self._change.notify_all()
             return not self._is_closed
 
-    def get(self, wait: bool) -> bytes:
-        """The next chunk; nothing at the end, or where ``wait`` is false and none is there yet."""
+    def get(self, until: float | None = None) -> bytes:
+        """The next chunk; nothing at the end, or where none has come ``until`` then."""
         with self._change:
-            while wait and not self._chunks and not self._is_ended:
-                self._change.wait()
+            left = None if until is None else max(0.0, until - time.monotonic())
+            self._change.wait_for(lambda: self._chunks or self._is_ended, left)
             if not self._chunks:
                 return b""
             chunk = self._chunks.popleft()
@@ -158,6 +191,8 @@ class Stream:
     """Packed bytes taken so far; runs up to a few MB ahead of what was read."""
     path: str | None
     """Set where the bytes are those of a plain local file, which may then be mapped into memory instead."""
+    is_live: bool
+    """Whether the bytes come from another process, which may pause."""
     damage: str | None
     """Known once ``readinto`` has returned 0: byte offset in the packed data, what is wrong, what was kept."""
 
@@ -169,6 +204,7 @@ class Stream:
         self._raw = raw
         codec = compression.sniff(raw.peek(compression.MAGIC_BYTES))
         self.compression = codec.name if codec else ""
+        self.is_live = raw.is_live
         self.path = None if codec else path
         self._chunk = memoryview(b"")
         self._pipe = _Pipe()
@@ -179,15 +215,17 @@ class Stream:
             self._thread.start()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer with as much as is there and return the count; wait only when nothing is. 0 at the end."""
+        """Fill the buffer with what is there or comes at once, and return the count. 0 at the end."""
         if self._thread is None:
             return self._read_plain(buffer)
         done = 0
+        until: float | None = None
         while done < len(buffer):
             if not self._chunk:
-                self._chunk = memoryview(self._pipe.get(wait=done == 0))
+                self._chunk = memoryview(self._pipe.get(until))
                 if not self._chunk:
                     break
+            until = until or time.monotonic() + (GATHERS_S if self.is_live else 0)
             count = min(len(self._chunk), len(buffer) - done)
             buffer[done : done + count] = self._chunk[:count]
             self._chunk = self._chunk[count:]
@@ -289,7 +327,7 @@ def open_raw(uri: str) -> Opened:
     try:
         return _open_raw(uri)
     except OSError as error:
-        raise CaptureError(f"{uri}: {_advice(error)}") from None
+        raise CaptureError(f"{shown(uri)}: {_advice(error)}") from None
 
 
 def open_stream(uri: str) -> Stream:
@@ -302,7 +340,7 @@ def open_stream(uri: str) -> Stream:
     try:
         return _checked(Stream(name, raw, size=size, path=path))
     except OSError as error:
-        raise CaptureError(f"{uri}: {_advice(error)}") from None
+        raise CaptureError(f"{shown(uri)}: {_advice(error)}") from None
 
 
 def _open_raw(uri: str) -> Opened:
@@ -312,7 +350,7 @@ def _open_raw(uri: str) -> Opened:
         from tcptrace_tw.capture import remote
 
         body, size = remote.open_body(uri)
-        return Opened(uri, Raw(body), size)
+        return Opened(shown(uri), Raw(body), size)
     if os.path.isdir(uri):
         raise CaptureError(f"{uri}: is a directory, not a capture; name the files in it, or have it searched")
     file = io.FileIO(uri)
@@ -325,7 +363,7 @@ def _open_raw(uri: str) -> Opened:
 def _checked(stream: Stream) -> Stream:
     """The stream, if it has at least one byte."""
     if stream.compression:
-        first = stream._pipe.get(wait=True)
+        first = stream._pipe.get()
         stream._chunk = memoryview(first)
         is_empty = not first
     else:
@@ -350,14 +388,14 @@ def _advice(error: OSError) -> str:
         return f"there is no such file; did you mean {near}?" if near else "there is no such file; check the path"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied); run as a user that may, or change its mode"
-    return f"cannot be opened: {error.strerror or error}"
+    return f"cannot be read: {error.strerror or error}"
 
 
 def _alike(name: str) -> str:
     """The path in the same folder whose name is nearest; empty where none is near."""
     folder, last = os.path.split(name)
     try:
-        found = difflib.get_close_matches(last, os.listdir(folder or "."), 1, cutoff=0.75)
+        found = nearest(last, os.listdir(folder or "."), alike=0.75)
     except OSError:
         return ""
-    return os.path.join(folder, found[0]) if found else ""
+    return os.path.join(folder, found) if found else ""

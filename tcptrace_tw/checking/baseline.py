@@ -4,12 +4,12 @@ A known finding does not fail a check. There may be as many of a group as the fi
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.atomic import AtomicFile
+from tcptrace_tw.errors import UsageError, printable
 from tcptrace_tw.report.checked import Entry, Group
 from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 
@@ -40,12 +40,14 @@ class Known:
     @property
     def text(self) -> str:
         """``LA001 192.0.2.1 > 198.51.100.7:80``."""
-        return f"{self.rule} {self.subject}".rstrip()
+        return printable(f"{self.rule} {self.subject}".rstrip())
 
 
 def read(path: Path) -> dict[str, Known]:
     """The known groups by fingerprint; ``UsageError`` where the file is missing or is no baseline."""
     try:
+        if path.is_char_device() or path.is_block_device():
+            raise UsageError(f"{path}: is a device, not a baseline; name a file")
         data = json.loads(path.read_text())
         if data["baseline_version"] != VERSION:
             raise ValueError("another version wrote it")
@@ -55,8 +57,12 @@ def read(path: Path) -> dict[str, Known]:
         return {known.fingerprint: known for known in found}
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such baseline; --update-baseline writes it") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; name another baseline") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: is no baseline; remove it and --update-baseline writes one") from error
+        raise UsageError(
+            f"{path}: is no baseline; name another file, or move it away and --update-baseline writes one"
+        ) from error
 
 
 def mark(groups: Iterable[Group], known: dict[str, Known], rules: Iterable[str], least: int) -> tuple[str, ...]:
@@ -76,19 +82,13 @@ def mark(groups: Iterable[Group], known: dict[str, Known], rules: Iterable[str],
     return tuple(sorted(stale))
 
 
-def write(path: Path, groups: Iterable[Group]) -> None:
+def write(file: AtomicFile, groups: Iterable[Group]) -> None:
     """Write all findings of these groups as known: sorted, one group a line, nothing in it that changes by itself."""
     known = sorted((_known(group) for group in groups), key=lambda entry: (entry.rule, entry.subject))
     lines = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in known)
     text = f'{{\n "tool": "tcptrace-tw",\n "baseline_version": {VERSION},\n "known": [\n{lines}\n ]\n}}\n'
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    file.write(text)
+    file.commit()
 
 
 def _match(entries: list[Entry], ranks: list[int], least: int) -> int:

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.atomic import AtomicFile
+from tcptrace_tw.capture.name import Name
 from tcptrace_tw.checking import baseline
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.checking.waivers import Waiver
+from tcptrace_tw.errors import printable
 from tcptrace_tw.pipeline import Settings, Sink, Summary
 from tcptrace_tw.report.batches import fresh, stored
 from tcptrace_tw.report.checked import Batch, Checked, Entry, Group, arranged, worst_first
 from tcptrace_tw.report.codec import to_json
 from tcptrace_tw.report.findings import kept
 from tcptrace_tw.report.phrases import counted
-from tcptrace_tw.report.stored import manifest_of, stored_findings
+from tcptrace_tw.report.stored import manifest_of, names_of, stored_findings
 from tcptrace_tw.rules.desk import chosen
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.words import SEVERITY
@@ -81,8 +84,8 @@ class Judge:
 class Judged:
     """The findings of a check in order, before it is known which of them are known."""
 
-    captures: list[str]
-    files: list[str]
+    captures: list[Name]
+    files: list[Name]
     settings: dict[str, Any]
     entries: list[Entry]
     groups: list[Group]
@@ -90,12 +93,13 @@ class Judged:
     ignored: int
 
     @staticmethod
-    def of(judge: Judge, captures: Sequence[str], files: list[str], settings: dict[str, Any]) -> "Judged":
+    def of(judge: Judge, captures: Sequence[str], files: Sequence[str], settings: dict[str, Any]) -> "Judged":
         """What a judge has taken."""
-        entries, groups = arranged(judge.batches, files or [str(captures[0])])
+        named, names = [Name(capture) for capture in captures], [Name(file) for file in files]
+        entries, groups = arranged(judge.batches, names or named[:1])
         counts = zip(reversed(SEVERITY.words), judge.severities[::-1].tolist(), strict=True)
         severities = {word: count for word, count in counts if count}
-        return Judged(list(captures), files, settings, entries, groups, severities, judge.ignored)
+        return Judged(named, names, settings, entries, groups, severities, judge.ignored)
 
     def verdict(self, plan: Plan) -> Checked:
         """Which findings are known, and which fail."""
@@ -116,8 +120,8 @@ class Judged:
             severities=self.severities,
             rules=rules,
             ignored=self.ignored,
-            policy=plan.policy,
-            baseline=None if plan.baseline is None else str(plan.baseline),
+            policy=None if plan.policy is None else printable(plan.policy),
+            baseline=None if plan.baseline is None else printable(str(plan.baseline)),
             stale=stale,
         )
 
@@ -144,15 +148,16 @@ def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], Non
     judge = Judge(plan, today, "file" in table.column_names)
     for batch in stored(table, "file" in table.column_names):
         judge.take(batch)
-    return Judged.of(judge, [str(folder)], [file["name"] for file in manifest["inputs"]], manifest["settings"])
+    return Judged.of(judge, [str(folder)], names_of(manifest, "inputs"), manifest["settings"])
 
 
-def learn(judged: Judged, plan: Plan) -> str:
-    """Write the baseline anew, and say what changed in it."""
+def learn(judged: Judged, plan: Plan, file: AtomicFile | None = None) -> str:
+    """Write the baseline again, into ``file`` where it is open already, and say what changed in it."""
     assert plan.baseline is not None
     before = set(baseline.read(plan.baseline)) if plan.baseline.exists() else set()
     after = {group.fingerprint for group in judged.groups}
-    baseline.write(plan.baseline, judged.groups)
+    with file or AtomicFile(plan.baseline) as opened:
+        baseline.write(opened, judged.groups)
     known = counted(len(judged.entries), "finding")
     groups = counted(len(after), "group")
     return f"{plan.baseline}: {known} in {groups} known; {len(after - before)} new, {len(before - after)} gone"

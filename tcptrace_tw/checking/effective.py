@@ -28,10 +28,10 @@ def told(plan: Plan, wishes: Wishes) -> Iterator[str]:
         yield f"# {key} is not set" if value is None else f"{f'{key} = {_toml(value)}':{_WIDTH}} # {source}"
     for name, table in plan.said.items():
         if isinstance(table, Mapping):
-            yield f"\n[{name}]"
+            yield from ("", f"[{name}]")
             yield from _pairs(table)
     for entry in plan.said.get("ignore_for", ()):
-        yield "\n[[ignore_for]]"
+        yield from ("", "[[ignore_for]]")
         yield from _pairs(entry)
 
 
@@ -46,5 +46,12 @@ def _toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_toml(each) for each in value)}]"
     if isinstance(value, (str, Path)):
-        return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + "".join(_character(c) for c in str(value)) + '"'
     return value.isoformat() if isinstance(value, date) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _character(c: str) -> str:
+    """As TOML writes it in a string."""
+    if c in '"\\':
+        return f"\\{c}"
+    return c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else f"\\U{ord(c):08x}"

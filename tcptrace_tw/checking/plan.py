@@ -1,6 +1,6 @@
 """What a check is asked to do: the policy and the command line in one plain record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -68,8 +68,8 @@ class Wishes(NamedTuple):
     show: str | None = None
     profile: str | None = None
     two_msl_s: float | None = None
-    select: tuple[str, ...] | None = None
-    ignore: tuple[str, ...] | None = None
+    select: Sequence[str] | None = None
+    ignore: Sequence[str] | None = None
     baseline: Path | None = None
     others: Mapping[str, Any] = {}
     """Fields of ``Settings`` that no policy has, as the filter."""

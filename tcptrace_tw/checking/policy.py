@@ -5,21 +5,21 @@ Imported only where there is a policy: building the models takes a while.
 
 import re
 from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tcptrace_tw.checking.waivers import Network, Waiver
-from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.errors import hint
 from tcptrace_tw.report.checked import Bar
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.spec.columns import BY_NAME, Column
+from tcptrace_tw.settings import known_profile, number_of, numbers_of, rule_words, two_msl
+from tcptrace_tw.spec.columns import Column
 from tcptrace_tw.spec.profiles import PROFILES
 from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|ms|s|min)")
-_NUMBERS = ("ns", "i8", "i4", "u4", "u2", "u1")
 
 _BAR = f"^(never|({'|'.join(SEVERITY.words)})(:({'|'.join(CONFIDENCE.words)}))?)$"
 
@@ -69,7 +69,7 @@ class IgnoreFor(BaseModel):
     @field_validator("rules")
     @classmethod
     def _rules(cls, rules: list[str]) -> list[str]:
-        return known_rules(rules)
+        return list(rule_words(rules))
 
     @model_validator(mode="after")
     def _names_something(self) -> "IgnoreFor":
@@ -96,7 +96,7 @@ class Policy(BaseModel):
         description="How the hosts behave and how long 2MSL is.",
         json_schema_extra={"enum": [profile.name for profile in PROFILES]},
     )
-    two_msl: Annotated[float, Field(gt=0, le=3600, strict=False)] | None = Field(
+    two_msl: float | None = Field(
         None,
         description="2MSL in seconds, instead of the profile's.",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": 3600},
@@ -118,12 +118,17 @@ class Policy(BaseModel):
     @field_validator("select", "ignore")
     @classmethod
     def _known(cls, rules: list[str]) -> list[str]:
-        return known_rules(rules)
+        return list(rule_words(rules))
+
+    @field_validator("two_msl", mode="before")
+    @classmethod
+    def _two_msl(cls, seconds: Any) -> float | None:
+        return two_msl(seconds)
 
     @field_validator("fail_on")
     @classmethod
     def _bar(cls, text: str) -> str:
-        _checked(lambda: Bar.parse(text, "fail_on"))
+        Bar.parse(text, "fail_on")
         return text
 
     @field_validator("show")
@@ -134,23 +139,24 @@ class Policy(BaseModel):
     @field_validator("profile")
     @classmethod
     def _profile(cls, text: str) -> str:
-        return known(text, [profile.name for profile in PROFILES])
+        return known_profile(text)
 
     @field_validator("severities")
     @classmethod
     def _severities(cls, severities: dict[str, str]) -> dict[str, str]:
-        known_rules(list(severities))
+        found = {}
         for rule, text in severities.items():
-            known(text, SEVERITY.words, f"{rule} = ")
-        return {rule.upper(): text for rule, text in severities.items()}
+            words = rule_words(rule)
+            found.update(dict.fromkeys(words, known(text, SEVERITY.words, f"{rule} = ")))
+        return found
 
     @field_validator("thresholds")
     @classmethod
     def _thresholds(cls, thresholds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for rule, bounds in thresholds.items():
-            columns = numbers_of(known(rule.upper(), [each.id for each in RULES]))
+            numbers_of(rule.upper())
             for name, bound in bounds.items():
-                column = columns[known(name, columns, f"{rule}.")]
+                column = number_of(rule.upper(), name)
                 for amount in (bound.min, bound.max) if isinstance(bound, Between) else (bound,):
                     in_units(amount, column)
         return {rule.upper(): bounds for rule, bounds in thresholds.items()}
@@ -161,7 +167,7 @@ class Policy(BaseModel):
         found = []
         for rule, bounds in self.thresholds.items():
             for name, bound in bounds.items():
-                column = numbers_of(rule)[name]
+                column = number_of(rule, name)
                 least, most = (bound.min, bound.max) if isinstance(bound, Between) else (bound, None)
                 found.append((rule, name, in_units(least, column), in_units(most, column)))
         return tuple(found)
@@ -174,7 +180,7 @@ class Policy(BaseModel):
                 number,
                 tuple(Network.parse(host) for host in entry.hosts),
                 tuple(port_range(port) for port in entry.ports),
-                tuple(rule.upper() for rule in entry.rules),
+                tuple(entry.rules),
                 entry.reason,
                 entry.until,
             )
@@ -187,23 +193,6 @@ def known(word: str, words: Any, before: str = "") -> str:
     if word not in words:
         raise ValueError(f"{before}{word!r}: {hint(word, words)}")
     return word
-
-
-def known_rules(rules: list[str]) -> list[str]:
-    """Rule ids or prefixes; ``ValueError`` with a suggestion for one that fits no rule."""
-    ids = [rule.id for rule in RULES]
-    for word in rules:
-        if not any(each.startswith(word.upper()) for each in ids):
-            families = list(dict.fromkeys(each[:2] for each in ids))
-            raise ValueError(f"{word!r}: {hint(word, ids if len(word) > 2 else families)}")
-    return rules
-
-
-def numbers_of(rule: str) -> dict[str, Column]:
-    """The numbers behind the findings of a rule: what a threshold can be set on."""
-    found = next(each for each in RULES if each.id == rule)
-    columns = {column.name: column for column in BY_NAME[found.table].columns}
-    return {name: columns[name] for name in found.values if name in columns and columns[name].kind in _NUMBERS}
 
 
 def in_units(amount: Amount | None, column: Column) -> int | None:
@@ -226,11 +215,3 @@ def port_range(port: int | str) -> range:
     if not ports or ports[-1] > 65535:
         raise ValueError(f"{port!r} is no port and no range of ports")
     return ports
-
-
-def _checked(parse: Any) -> None:
-    """Errors of usage as pydantic wants them."""
-    try:
-        parse()
-    except UsageError as error:
-        raise ValueError(str(error)) from error

@@ -61,8 +61,8 @@ def policy_of(found: Found) -> "Policy":
         return Policy.model_validate(found.data)
     except ValidationError as error:
         mistakes = _mistakes(error, Policy)
-        lines = mistakes if len(mistakes) == 1 else [f"{len(mistakes)} mistakes", *(f"  {each}" for each in mistakes)]
-        raise UsageError(f"{shown(found.path)}: " + "\n".join(lines)) from None
+        first, *rest = mistakes if len(mistakes) == 1 else [f"{len(mistakes)} mistakes", *(f"  {m}" for m in mistakes)]
+        raise UsageError(f"{shown(found.path)}: {first}", *rest) from None
 
 
 def plan_of(found: Found) -> Plan:
@@ -72,8 +72,8 @@ def plan_of(found: Found) -> Plan:
         Settings(
             profile=policy.profile,
             two_msl_s=policy.two_msl,
-            select=_upper(policy.select),
-            ignore=_upper(policy.ignore),
+            select=tuple(policy.select),
+            ignore=tuple(policy.ignore),
             thresholds=policy.bounds,
         ),
         fail_on=policy.fail_on,
@@ -97,10 +97,6 @@ def _mentions_us(path: Path) -> bool:
         return TABLE.encode() in path.read_bytes()
     except OSError:
         return False
-
-
-def _upper(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(word.upper() for word in words)
 
 
 def _mistakes(error: "ValidationError", model: "type[BaseModel]") -> list[str]:

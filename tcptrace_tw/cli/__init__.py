@@ -1,19 +1,21 @@
 """The command line: options to settings, errors to exit codes; no analysis."""
 
-import signal
-import sys
+import _signal  # type: ignore[import-not-found]  # ``signal`` itself takes longer to import than all up to here
+import os
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; its exit code is that of the contract."""
-    try:
-        from tcptrace_tw.cli.process import short_lived
+    """Run the command line as this process; its exit code is that of the contract."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(128 + number))
+    from tcptrace_tw.cli import interrupts
 
-        with short_lived():
-            from tcptrace_tw.cli.app import run
+    interrupts.install()
+    from tcptrace_tw.cli.process import leaving, short_lived
 
-            run()
-    except KeyboardInterrupt:  # before there is a command to interrupt
-        sys.exit(128 + signal.SIGINT)
+    with leaving(), short_lived():
+        from tcptrace_tw.cli.app import run
+
+        run()

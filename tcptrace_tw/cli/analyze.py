@@ -7,6 +7,7 @@ import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
+from tcptrace_tw.errors import printable
 
 
 @run.command
@@ -24,12 +25,14 @@ def analyze(
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
     """Write connections, transitions, TIME-WAIT spans, reuses, findings and more as Parquet."""
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report.folder import Folder
     from tcptrace_tw.report.headline import headline
     from tcptrace_tw.report.manifest import metadata, write_manifest
@@ -37,8 +40,17 @@ def analyze(
     from tcptrace_tw.report.tables import ParquetSink
 
     captures = run.sources(captures, files_from)
+    targets.keep_apart(targets.folder(output), captures, [files_from])
     settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+        profile,
+        two_msl,
+        select,
+        ignore,
+        filter=filter_,
+        since=since,
+        until=until,
+        ignore_vlan=ignore_vlan,
+        max_memory=max_memory,
     )
     several = run.has_several_files(captures)
     with Folder(Path(output), force) as folder:
@@ -54,4 +66,4 @@ def analyze(
     if not quiet:
         print(headline(digest))
         for name, count in tables.counts.items():
-            print(f"{count:>12,} {Path(output) / name}.parquet")
+            print(f"{count:>12,} {printable(str(Path(output) / name))}.parquet")

@@ -1,9 +1,7 @@
 """The commands, and what holds for all of them."""
 
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,7 +13,7 @@ from tcptrace_tw.cli.export import export
 from tcptrace_tw.cli.parameters import Command, Group
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
-from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed
+from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
 from tcptrace_tw.cli.show import show
 from tcptrace_tw.version import __version__
 
@@ -48,20 +46,19 @@ def _common(
     pass
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End by way of the ``finally`` clauses, so that no half-written folder is left."""
-    sys.exit(128 + number)
-
-
 def run() -> None:
     """Read the command line and do what it says; ends with ``SystemExit``."""
-    signal.signal(signal.SIGTERM, _terminate)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        app(prog_name="tcptrace-tw")
+        try:
+            app(prog_name="tcptrace-tw")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # of a help page or a message of typer; commands have their own end
+        fail(error)
     except SystemExit as end:
         # rich and typer end a broken pipe with 1; that is the code of findings, and check raises Failed for it.
         if end.code == FINDINGS and not isinstance(end, Failed):

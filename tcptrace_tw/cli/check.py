@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,10 @@ import typer
 
 from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.checking.plan import Plan, Wishes
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.checked import Checked
@@ -115,6 +117,7 @@ def check(
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -126,12 +129,11 @@ def check(
     The command line wins over the policy, the policy over the defaults.
     """
     from tcptrace_tw.checking.plan import Wishes, planned
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report import outputs
 
-    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan}
-    wishes = Wishes(
-        fail_on, show, profile, run.two_msl_s(two_msl), _names(select), _names(ignore), baseline, others
-    )  # fmt: skip
+    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan, "max_memory": max_memory}
+    wishes = Wishes(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
     wanted = outputs.parse(format_, output or ())
     policy = None if no_config else _policy(config)
     plan = planned(wishes, policy)
@@ -141,15 +143,25 @@ def check(
         _print_policy(plan, wishes)
         return
     captures = run.sources(captures, files_from)
-    outputs.keep_captures(wanted, captures)
-    with outputs.Outputs(wanted, _paint(color)) as opened:
-        checked = _check(captures, plan, update_baseline, quiet, no_progress)
+    written = [targets.Target(each.target, f"--output {each.format}={each.target}") for each in wanted]
+    if plan.baseline is not None:
+        written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
+    targets.keep_apart(written, captures, [files_from, plan.policy])
+    learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
+    with learnt or nullcontext(), outputs.Outputs(wanted, _paint(color)) as opened:
+        checked = _check(captures, plan, learnt, quiet, no_progress)
         opened.commit(checked)
     if not quiet:
         _say_end(checked)
     if checked.failing:
         sys.stdout.flush()
         raise run.Failed
+
+
+def _opened(baseline: Path) -> "AtomicFile":
+    from tcptrace_tw.atomic import AtomicFile
+
+    return AtomicFile(baseline)
 
 
 def _paint(color: o.Color) -> "Paint":
@@ -173,8 +185,8 @@ def _paint(color: o.Color) -> "Paint":
     return paint
 
 
-def _names(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else o.names(values)
+def _given(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _policy(config: Path | None) -> "Plan | None":
@@ -185,7 +197,8 @@ def _policy(config: Path | None) -> "Plan | None":
     return None if found is None else policy_file.plan_of(found)
 
 
-def _check(captures: list[str], plan: "Plan", update_baseline: bool, quiet: bool, no_progress: bool) -> "Checked":
+def _check(captures: list[str], plan: "Plan", learnt: "AtomicFile | None", quiet: bool, no_progress: bool) -> "Checked":
+    """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
 
     from tcptrace_tw.checking.check import check_captures, check_folder, learn
@@ -201,8 +214,8 @@ def _check(captures: list[str], plan: "Plan", update_baseline: bool, quiet: bool
         judged = check_folder(folder, plan, date.today(), say)
     else:
         judged = check_captures(captures, plan, analyze, date.today(), run.has_several_files(captures))
-    if update_baseline:
-        say(learn(judged, plan))
+    if learnt is not None:
+        say(learn(judged, plan, learnt))
     return judged.verdict(plan)
 
 
@@ -210,7 +223,7 @@ def _print_policy(plan: "Plan", wishes: "Wishes") -> None:
     from tcptrace_tw.checking.effective import told
 
     for line in told(plan, wishes):
-        print(line)
+        print(printable(line))
 
 
 def _say_end(checked: "Checked") -> None:

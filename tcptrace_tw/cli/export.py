@@ -42,6 +42,7 @@ def export(
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -49,6 +50,8 @@ def export(
 ) -> None:
     """Copy the original frames of connections and findings, byte for byte."""
     from tcptrace_tw import pipeline
+    from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report.phrases import counted
 
     if not connection and not finding:
@@ -56,11 +59,15 @@ def export(
     captures = run.sources(captures, files_from)
     if "-" in captures:
         raise UsageError("export: stdin cannot be read twice; save the capture to a file")
-    settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
-    found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
-    numbers = sorted({*(connection or ()), *found})
-    run.use_disk_cache()
-    count = pipeline.export(captures, settings, numbers, out, None if quiet else run.complain)
+    targets.keep_apart([targets.Target(out, f"-o {out}", takes_captures=True)], captures, [files_from])
+    settings = run.settings(
+        profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
+    )
+    with AtomicFile(out) as file:
+        found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
+        numbers = sorted({*(connection or ()), *found})
+        run.use_disk_cache()
+        count = pipeline.export(captures, settings, numbers, file, None if quiet else run.complain)
     if not quiet:
         of = "connection" if len(numbers) == 1 else "connections"
         run.complain(

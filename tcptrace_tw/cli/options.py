@@ -87,6 +87,17 @@ IgnoreVlan = Annotated[
         rich_help_panel=SETTINGS,
     ),
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Memory that the run may take, as in 2G: where connections would take more, unanswered SYNs and the"
+        " longest silent ones are forgotten early. The program itself takes about 200M.",
+        show_default="half of what there is",
+        rich_help_panel=SETTINGS,
+    ),
+]
 FilesFrom = Annotated[
     str,
     typer.Option(
@@ -102,8 +113,3 @@ ColorOption = Annotated[
     Color, typer.Option("--color", help="When to colour; NO_COLOR is honoured.", rich_help_panel=OUTPUT)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]
-
-
-def names(values: list[str] | None) -> tuple[str, ...]:
-    """``["RU,LA001", "PA"]`` as ``("RU", "LA001", "PA")``."""
-    return tuple(name.strip().upper() for value in values or () for name in value.split(",") if name.strip())

@@ -4,12 +4,15 @@ Most of it is text and flags, which are what they are; only what has to be conve
 typer has pydantic look at every parameter, and to import that takes longer than to read a small capture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from typer.core import TyperCommand, TyperGroup
+
+from tcptrace_tw.errors import printable
 
 
 class Command(TyperCommand):
@@ -22,12 +25,34 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The same for what stands before the name of the command."""
+    """The same for what comes before the name of the command; and no option breaks the line of its error."""
+
+    def make_context(self, *args: Any, **others: Any) -> Any:
+        """The context of the whole command line."""
+        with _printable_errors():
+            return super().make_context(*args, **others)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Find the command, read its arguments, and run it."""
+        with _printable_errors():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
         _spare(self, ctx)
         return super().parse_args(ctx, args)
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """What typer says about a wrong option repeats it; its errors differ from version to version in all but this."""
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "message", None)
+        if isinstance(message, str) and hasattr(error, "format_message"):
+            vars(error)["message"] = printable(message)
+        raise
 
 
 def _spare(command: TyperCommand | TyperGroup, ctx: Any) -> None:

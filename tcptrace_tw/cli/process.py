@@ -1,9 +1,13 @@
 """How the process of one command is set up: it starts, reads what it was given, and ends."""
 
+import contextlib
 import gc
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 _NEW_OBJECTS = 200_000
 """So many are made before the collector looks among them: more than imports make, nearly all of which stays."""
@@ -23,3 +27,29 @@ def short_lived() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.freeze()
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """End the process with the command, though threads of it still work.
+
+    A failed command does not wait for its threads. A compiled kernel that runs while the interpreter takes its memory
+    away crashes: so with threads left, the process ends first.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    except BaseException as error:
+        if set(threading.enumerate()) - before:
+            _leave(error)
+        raise
+
+
+def _leave(error: BaseException) -> NoReturn:
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        sys.excepthook(type(error), error, error.__traceback__)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1 if code else 0)

@@ -1,44 +1,114 @@
-"""A bar on stderr for long work; short work draws nothing."""
+"""What stderr shows while captures are read: a bar for files, counts for a pipe; short work draws nothing."""
 
-import time
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
-_PATIENCE_S = 0.5
+from tcptrace_tw.unfinished import unfinished
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tcptrace_tw.position import Position
+
+EVERY_S = 0.5
+"""How often it is drawn; work that takes less time draws nothing."""
+
+_AS_BEFORE = b"\r\x1b[K\x1b[?25h"
+"""An empty line, and a cursor that can be seen."""
 
 
 class Progress:
-    """Called with bytes read and bytes in all; draws after half a second, and only where it is enabled."""
+    """Given to the pipeline; draws in a thread of its own, also while no data comes, where it is enabled."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
-        self._began = time.monotonic()
-        self._bar: Any = None
-        self._task: Any = None
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def __call__(self, done: int, total: int | None) -> None:
-        """Draw how far the work is."""
-        if not self.enabled or time.monotonic() - self._began < _PATIENCE_S:
+    def __call__(self, position: Callable[[], Position]) -> None:
+        """Draw how far the work is, from now on."""
+        if self.enabled:
+            self._thread = threading.Thread(target=self._draw, args=[position], name="progress", daemon=True)
+            self._thread.start()
+
+    def _draw(self, position: Callable[[], Position]) -> None:
+        if self._is_over.wait(EVERY_S):
             return
-        if self._bar is None:
-            self._start(total)
-        self._bar.update(self._task, completed=done, total=total)
-
-    def _start(self, total: int | None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bar
 
-        columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("reading", total=total)
-        self._bar.start()
+        console = Console(stderr=True)
+        with unfinished(lambda: _restore(console)):
+            drawing: _Counts | _Bar = _Counts(console) if position().total is None else _Bar(console)
+            with drawing:
+                while not self._is_over.is_set():
+                    drawing.update(position())
+                    self._is_over.wait(EVERY_S)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._is_over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _restore(console: Console) -> None:
+    if console.is_terminal and not console.is_dumb_terminal:
+        os.write(2, _AS_BEFORE)
+
+
+class _Bar(contextlib.ExitStack):
+    """How much of a file is read, how fast, and how long the rest will take."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import Progress as Bar
+
+        super().__init__()
+        columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self._bar = self.enter_context(Bar(*columns, console=console, transient=True, redirect_stdout=False))
+        self._task = self._bar.add_task("reading", total=None)
+
+    def update(self, position: Position) -> None:
+        self._bar.update(self._task, completed=position.bytes, total=position.total)
+
+
+class _Counts(contextlib.ExitStack):
+    """What a pipe has brought so far."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        super().__init__()
+        self._live = self.enter_context(
+            Live(console=console, transient=True, auto_refresh=False, redirect_stdout=False)
+        )
+
+    def update(self, position: Position) -> None:
+        from rich.text import Text
+
+        self._live.update(Text(counts(position), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+def counts(position: Position) -> str:
+    """A line with what was read so far; it fits into 80 columns up to ten million segments.
+
+    >>> from tcptrace_tw.position import Position
+    >>> counts(Position(2_345_678, None, 21_000, 1_900, 240))
+    'reading: 21,000 segments, 1,900 connections, 240 in TIME-WAIT, 2.3 MB'
+    """
+    from rich.filesize import decimal
+
+    parts = [f"{position.segments:,} segments", f"{position.connections:,} connections"]
+    if position.time_wait is not None:
+        parts.append(f"{position.time_wait:,} in TIME-WAIT")
+    return f"reading: {', '.join(parts)}, {decimal(position.bytes)}"

@@ -1,17 +1,18 @@
 """``tcptrace-tw report``: the report on the terminal, as one JSON object, or as one HTML page."""
 
 import json
-import os
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
+from tcptrace_tw.cli.interrupts import is_pipe
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.digest import Digest
     from tcptrace_tw.report.html_report import Stories
@@ -47,6 +48,7 @@ def report(
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -54,23 +56,39 @@ def report(
     debug: o.Debug = False,
 ) -> None:
     """What the capture is, how connections ended, who sat in TIME-WAIT, and what was found."""
+    from tcptrace_tw.cli import targets
+
     if as_json and html:
         raise UsageError("report: give either --json or --html FILE")
-    if html and not Path(html).parent.is_dir():
-        raise UsageError(f"--html {html}: there is no folder {Path(html).parent}")
     captures = run.sources(captures, files_from)
+    targets.keep_apart([targets.Target(html, f"--html {html}")] if html else [], captures, [files_from])
     settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan
+        profile,
+        two_msl,
+        select,
+        ignore,
+        filter=filter_,
+        since=since,
+        until=until,
+        ignore_vlan=ignore_vlan,
+        max_memory=max_memory,
     )
-    digest = _digest(captures, settings, quiet, no_progress)
-    if as_json:
-        print(json.dumps(digest.to_json(), indent=1))
-    elif html:
-        _write_page(html, digest, captures, settings, quiet)
-    else:
-        from tcptrace_tw.report.terminal import draw
+    with _opened(html) if html else nullcontext() as page:
+        digest = _digest(captures, settings, quiet, no_progress)
+        if page is not None:
+            _write_page(page, digest, captures, settings, quiet)
+        elif as_json:
+            print(json.dumps(digest.to_json(), indent=1))
+        else:
+            from tcptrace_tw.report.terminal import draw
 
-        draw(digest, run.console(color), run.shorthand(captures))
+            draw(digest, run.console(color), run.shorthand(captures))
+
+
+def _opened(html: str) -> "AtomicFile":
+    from tcptrace_tw.atomic import AtomicFile
+
+    return AtomicFile(html)
 
 
 def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
@@ -85,30 +103,15 @@ def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress:
     return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.terminal"))
 
 
-def _write_page(html: str, digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:
+def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:
+    from tcptrace_tw.atomic import STDOUT
     from tcptrace_tw.report.headline import headline
     from tcptrace_tw.report.html_report import document
 
-    page = document(digest, run.shorthand(captures), _stories(digest, captures, settings))
-    if html == "-":
-        print(page, end="")
-        return
-    _place(Path(html), page)
-    if not quiet:
-        run.complain(f"{html}: {headline(digest, 'notice')}")
-
-
-def _place(target: Path, page: str) -> None:
-    """Write the page all at once or not at all; what is no ordinary file, as a pipe, is written as it stands."""
-    if target.exists() and not target.is_file():
-        target.write_text(page, encoding="utf-8")
-        return
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    page.write(document(digest, run.shorthand(captures), _stories(digest, captures, settings)))
+    page.commit()
+    if page.target != STDOUT and not quiet:
+        run.complain(f"{page.target}: {headline(digest, 'notice')}")
 
 
 def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":
@@ -122,8 +125,8 @@ def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "St
     folder = run.written_folder(captures)
     if folder is not None:
         return _told(load(folder), numbers)
-    if "-" in captures or not numbers:
-        return {}  # stdin cannot be read twice
+    if not numbers or any(capture == "-" or is_pipe(capture) for capture in captures):
+        return {}  # stdin and pipes cannot be read twice
     sink = ConnectionSink(numbers, run.has_several_files(captures))
     pipeline.analyze(captures, settings, [sink])
     found = _told(Trace(digest, sink.finish({})), numbers)

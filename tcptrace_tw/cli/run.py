@@ -8,11 +8,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
-from tcptrace_tw.cli.options import Color, names
-from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
+from tcptrace_tw.cli.interrupts import interrupts
+from tcptrace_tw.cli.options import Color
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.pipeline import Settings, Sink, Summary
 
 _MANY = 3
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,25 +43,29 @@ def command(function: Command) -> Command:
         try:
             function(*args, **kwargs)
             sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(BROKEN_PIPE)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except Exception as error:
-            if kwargs.get("debug"):
+            if kwargs.get("debug") and not isinstance(error, BrokenPipeError):
                 raise
-            _fail(error)
+            fail(error)
 
     return wrapped  # type: ignore[return-value]
 
 
-def _fail(error: Exception) -> NoReturn:
+def fail(error: Exception) -> NoReturn:
+    """Say what is wrong in one line and end with the exit code for it."""
+    if isinstance(error, BrokenPipeError):
+        _drop(sys.stdout)
+        sys.exit(BROKEN_PIPE)
     if isinstance(error, TcptraceError):
-        complain(str(error))
+        complain(*error.args)
         sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        complain("the output cannot be written: no space is left on the device; free some, or write elsewhere")
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # what print() has met
+        from tcptrace_tw.atomic import unwritable
+
+        _drop(sys.stdout)
+        complain(str(unwritable("stdout", error)))
         sys.exit(USAGE)
     if isinstance(error, OSError):
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -67,9 +74,19 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(BUG)
 
 
-def complain(text: str) -> None:
-    """One line on stderr."""
-    print(f"tcptrace-tw: {text}", file=sys.stderr)
+def complain(*lines: str) -> None:
+    """Lines on stderr, each of which says whose it is; where stderr takes nothing, the exit code must do."""
+    try:
+        for line in lines:
+            print(f"tcptrace-tw: {printable(line)}", file=sys.stderr)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
+    """Let go what could not be written, or Python would try once more at its end and complain."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def settings(
@@ -82,7 +99,7 @@ def settings(
     """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
-    return Settings(profile, two_msl_s(two_msl), names(select), names(ignore), **others)
+    return Settings(profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
 
 
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
@@ -108,13 +125,6 @@ def use_disk_cache() -> None:
     engine.use_disk_cache()
 
 
-def two_msl_s(seconds: float | None) -> float | None:
-    """``--two-msl``; ``UsageError`` where it cannot be."""
-    if seconds is not None and not 0 < seconds <= 3600:
-        raise UsageError(f"--two-msl {seconds:g}: 2MSL is between 0 and 3600 seconds")
-    return seconds
-
-
 def analyze(
     captures: Sequence[str],
     settings: "Settings",
@@ -133,7 +143,8 @@ def analyze(
     use_disk_cache()
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
-    with Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty()) as progress:
+    is_shown = not (quiet or no_progress) and sys.stderr.isatty()
+    with interrupts.reading(captures, quiet=quiet), Progress(enabled=is_shown) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
     if not quiet:
         for remark in _remarks(summary):
@@ -158,9 +169,11 @@ def _remarks(summary: "Summary") -> Iterator[str]:
 
 
 def shorthand(captures: Sequence[str]) -> list[str]:
-    """What a command to paste calls the captures: one glob, where it names just these files."""
+    """What a command to paste calls the captures: one glob, where it names just these files; and no passwords."""
+    from tcptrace_tw.capture.address import shown
+
     if len(captures) < _MANY or any("://" in name or glob.has_magic(name) for name in captures):
-        return list(captures)
+        return [shown(name) for name in captures]
     begin = os.path.commonprefix(list(captures))  # noqa: RUF071 (letters are meant, not parts of the path)
     ends = [name[len(begin) :][::-1] for name in captures]
     end = os.path.commonprefix(ends)[::-1]  # noqa: RUF071 (the same)

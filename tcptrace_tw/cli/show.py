@@ -44,6 +44,7 @@ def show(
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
     ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -51,6 +52,7 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """The ladder of one connection: both endpoints' states beside the segments."""
+    from tcptrace_tw.cli import targets
     from tcptrace_tw.report.ladder import TIME_FORMATS, Style
     from tcptrace_tw.report.story import tell
 
@@ -58,7 +60,10 @@ def show(
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
     number = _number(connection, finding)
     captures = run.sources(captures, files_from)
-    settings = run.settings(profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan)
+    targets.keep_apart([], captures, [files_from])
+    settings = run.settings(
+        profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
+    )
     folder = run.written_folder(captures)
     if folder is not None:
         story, ladder = _stored(folder, number)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
@@ -20,14 +21,16 @@ KEY_MASK = (1 << KEY_BITS) - 1
 
 USED, SHIFT = range(2)
 
-NEIGHBOURS = 16
+NEIGHBOUR_BITS = 4
+NEIGHBOURS = 1 << NEIGHBOUR_BITS
 """Neighbours among the keys are neighbours in the index: one cache line of it serves so many of them."""
 
 SEAT_BITS = 32
 SEAT_MASK = (1 << SEAT_BITS) - 1
 
-MARK_SHIFT = 40
-MARK_MASK = (1 << (31 - NUMBER_BITS)) - 1
+MARK_SHIFT = NUMBER_BITS
+TURN_SHIFT = MARK_SHIFT - NEIGHBOUR_BITS
+"""Of a hash, the upper bits are the mark; those below turn the neighbours in their line, and the others choose it."""
 
 Ints = NDArray[np.int64]
 
@@ -43,12 +46,13 @@ class BucketTable(NamedTuple):
     entries: Any
     blank: Any
     regs: Ints
+    seed: Seed
 
 
-def bucket_table(entry: np.dtype[Any], most: int) -> BucketTable:
+def bucket_table(entry: np.dtype[Any], most: int, seed: Seed) -> BucketTable:
     """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
     entries, blank = zeros(most, entry).view(np.recarray), zeros(1, entry).view(np.recarray)
-    return BucketTable(zeros(2 * most, np.int32), entries, blank, zeros(2, np.int64))
+    return BucketTable(zeros(2 * most, np.int32), entries, blank, zeros(2, np.int64), seed)
 
 
 @inlined
@@ -60,10 +64,9 @@ def word_of(table, key, tick):  # type: ignore[no-untyped-def]
 @inlined
 def seat_of(table, word):  # type: ignore[no-untyped-def]
     """The place of the index where a word belongs, and above it the mark by which it is told from its neighbours."""
-    block = word >> 4
-    h = ((block & 0xFFFFFFFF) * 0x2C9277B5 + (block >> 32) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
-    place = ((h ^ (h >> 29)) << 4 | ((word ^ (word >> KEY_BITS)) & (NEIGHBOURS - 1))) & (table.index.size - 1)
-    return (h >> MARK_SHIFT & MARK_MASK) << SEAT_BITS | place
+    h = hashed(table.seed, int(table.seed[0]) + weighed(table.seed, 1, word >> NEIGHBOUR_BITS))
+    place = (h << NEIGHBOUR_BITS | ((word ^ (h >> TURN_SHIFT)) & (NEIGHBOURS - 1))) & (table.index.size - 1)
+    return (h >> MARK_SHIFT) << SEAT_BITS | place
 
 
 @inlined

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import BucketTable
 from tcptrace_tw.measure.keys import (
     BLOCK,
@@ -63,11 +64,11 @@ class CensusTables(NamedTuple):
 class Census:
     """Fed with ``connections``, ``time_wait`` and ``reuses``; gives rows of ``census``, ``ports`` and ``holders``."""
 
-    def __init__(self, *, compiled: bool, wants_seconds: bool) -> None:
+    def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed) -> None:
         """``wants_seconds``: whether anybody wants the ``census`` table itself."""
-        self._keys = Keys(MOST_SOURCES, compiled=compiled)
+        self._keys = Keys(MOST_SOURCES, compiled=compiled, seed=seed)
         self._sources: Any = zeros(MOST_SOURCES, SOURCE).view(np.recarray)
-        self._series = Series()
+        self._series = Series(seed)
         self.tables = CensusTables(
             self._keys.table, self._sources, self._series.table, wanted(), self._series.steps, self._series.seats
         )

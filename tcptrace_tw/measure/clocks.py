@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
 from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, want, wanted
 from tcptrace_tw.measure.syns import (
@@ -60,10 +61,10 @@ class ClockTables(NamedTuple):
 class Clocks:
     """Fed with rows of ``connections``; gives one row of ``clocks`` for each pair with something to say."""
 
-    def __init__(self, *, compiled: bool) -> None:
-        self._keys = Keys(MOST_PAIRS, compiled=compiled)
+    def __init__(self, *, compiled: bool, seed: Seed) -> None:
+        self._keys = Keys(MOST_PAIRS, compiled=compiled, seed=seed)
         self._samples = zeros((MOST_PAIRS, 2 * MOST_SAMPLES), SAMPLE).view(np.recarray)
-        self._syns = syn_table(MOST_PAIRS)
+        self._syns = syn_table(MOST_PAIRS, seed)
         self.tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), zeros(BLOCK, np.int64))
         self._judge = load(judge, compiled=compiled)
         self._describe = load(describe, compiled=compiled)

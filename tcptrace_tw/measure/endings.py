@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import NEAR, Keys, number_of
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
@@ -23,8 +24,8 @@ Ints = NDArray[np.int64]
 class Endings:
     """Counts by address of the endpoint, port of the service, and side."""
 
-    def __init__(self, *, compiled: bool) -> None:
-        self._keys = Keys(MOST_ENDPOINTS, compiled=compiled)
+    def __init__(self, *, compiled: bool, seed: Seed) -> None:
+        self._keys = Keys(MOST_ENDPOINTS, compiled=compiled, seed=seed)
         self._counts = zeros((MOST_ENDPOINTS, 2), np.int64)
         self._count_closes = load(count_closes, compiled=compiled)
 

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from tcptrace_tw.keyed_hash import as_bytes
+
 MOST_WAITING = 1 << 14
 """So many halves are remembered; those that were first are let go."""
 
 MOST_SEEN = 1 << 18
 """After so many halves there is no need to count any more."""
 
-Half = tuple[int, ...]
+Half = bytes
+"""Sender and receiver: addresses and ports."""
 
 
 class Halves:
@@ -38,14 +41,14 @@ class Halves:
     def see(self, lone: Any) -> None:
         """Take finished rows of connections with one direction."""
         self._seen += lone.size
-        for sender, receiver, scope, frame in _halves(lone):
-            other = self._waiting.get((*receiver, *sender))
+        for half, opposite, scope, frame in _halves(lone):
+            other = self._waiting.get(opposite)
             if other is not None and other != scope:
-                del self._waiting[(*receiver, *sender)]
+                del self._waiting[opposite]
                 self.count += 1
                 self.frame = frame if self.frame < 0 else self.frame
             else:
-                self._remember((*sender, *receiver), scope)
+                self._remember(half, scope)
 
     def _remember(self, half: Half, scope: int) -> None:
         if len(self._waiting) == MOST_WAITING:
@@ -54,14 +57,12 @@ class Halves:
 
 
 def _halves(rows: Any) -> Iterator[tuple[Half, Half, int, int]]:
-    """Sender, receiver, scope and first frame of each one-way row."""
-    sides = [
-        np.stack([rows[f"{side}_{name}"].astype(np.int64) for name in ("ip_hi", "ip_lo", "port")], 1).tolist()
+    """Each one-way row: its half and the opposite one, its scope and first frame."""
+    orig, resp = (
+        np.stack([rows[f"{side}_{name}"].astype(np.int64) for name in ("ip_hi", "ip_lo", "port")], 1)
         for side in ("orig", "resp")
-    ]
-    from_orig = (rows.orig_segments > 0).tolist()
-    for orig, resp, is_orig, scope, frame in zip(
-        *sides, from_orig, rows.scope.tolist(), rows.first_frame.tolist(), strict=True
-    ):
-        sender, receiver = (orig, resp) if is_orig else (resp, orig)
-        yield tuple(sender), tuple(receiver), scope, frame
+    )
+    is_from_orig = (rows.orig_segments > 0)[:, None]
+    sender, receiver = np.where(is_from_orig, orig, resp), np.where(is_from_orig, resp, orig)
+    halves, opposites = (as_bytes(np.hstack(ends)) for ends in ((sender, receiver), (receiver, sender)))
+    yield from zip(halves, opposites, rows.scope.tolist(), rows.first_frame.tolist(), strict=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
 
@@ -20,7 +21,7 @@ NUMBER_BITS = 21
 """Bits of an entry of an index; the others are taken from the hash, so that a stranger is told without a look at it."""
 
 NUMBER_MASK = (1 << NUMBER_BITS) - 1
-MARK_SHIFT = 22
+MARK_SHIFT = NUMBER_BITS
 
 BLOCK = 512
 """Rows are taken in so many at a time: they stay in the cache from one step to the next."""
@@ -40,6 +41,7 @@ class KeyTable(NamedTuple):
     index: NDArray[np.int32]  # type: ignore[assignment]
     parts: NDArray[np.int64]
     used: NDArray[np.int64]
+    seed: Seed
 
 
 class Wanted(NamedTuple):
@@ -57,21 +59,12 @@ def wanted(most: int = 2 * BLOCK) -> Wanted:
 
 
 @inlined
-def stirred(h: Any, x: Any) -> Any:
-    """Stir the 64 bits of ``x`` into the 32-bit hash ``h``; products stay below 2**63 in both modes."""
-    h = ((h ^ (x & 0xFFFFFFFF)) * 0x2C9277B5) & 0x7FFFFFFFFFFFFFF
-    h = (h ^ (h >> 25)) & 0xFFFFFFFF
-    h = ((h ^ ((x >> 32) & 0xFFFFFFFF)) * 0x5F356495) & 0x7FFFFFFFFFFFFFF
-    return (h ^ (h >> 29)) & 0xFFFFFFFF
-
-
-@inlined
-def hash_of(hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
-    """The 32-bit hash of a key."""
-    h = stirred(stirred(np.int64(port), lo), peer_lo)
+def hash_of(seed, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+    """The hash of a key."""
+    total = int(seed[0]) + weighed(seed, 1, port) + weighed(seed, 3, lo) + weighed(seed, 5, peer_lo)
     if (hi | peer_hi) != 0:
-        h = stirred(h, hi ^ (peer_hi << 1))
-    return h
+        total += weighed(seed, 7, hi) + weighed(seed, 9, peer_hi)
+    return hashed(seed, total)
 
 
 @inlined
@@ -105,7 +98,7 @@ def number_at(keys, h, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyp
 @inlined
 def number_of(keys, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
     """The number of a key; see ``number_at``."""
-    return number_at(keys, hash_of(hi, lo, peer_hi, peer_lo, port), hi, lo, peer_hi, peer_lo, port)
+    return number_at(keys, hash_of(keys.seed, hi, lo, peer_hi, peer_lo, port), hi, lo, peer_hi, peer_lo, port)
 
 
 @inlined
@@ -124,7 +117,7 @@ def number_keys(keys, wanted, count):  # type: ignore[no-untyped-def]
     """Number the first ``count`` keys that are wanted; memory is slow, so it is asked for ahead."""
     mask, parts = keys.index.size - 1, wanted.parts
     for i in range(count):
-        h = hash_of(parts[i, 0], parts[i, 1], parts[i, 2], parts[i, 3], parts[i, 4])
+        h = hash_of(keys.seed, parts[i, 0], parts[i, 1], parts[i, 2], parts[i, 3], parts[i, 4])
         wanted.hashes[i] = h
         prefetch(keys.index, h & mask)
     for i in range(count):
@@ -139,10 +132,10 @@ def number_keys(keys, wanted, count):  # type: ignore[no-untyped-def]
 class Keys:
     """Gives every distinct key a number, from 0, as long as there are fewer than ``most`` (a power of two)."""
 
-    def __init__(self, most: int, *, compiled: bool) -> None:
+    def __init__(self, most: int, *, compiled: bool, seed: Seed) -> None:
         self.most = most
         self._number_keys = load(number_keys, compiled=compiled)
-        self.table = KeyTable(zeros(2 * most, np.int32), zeros((most, WORDS), np.int64), zeros(1, np.int64))
+        self.table = KeyTable(zeros(2 * most, np.int32), zeros((most, WORDS), np.int64), zeros(1, np.int64), seed)
         """What kernels take; the pages of its arrays are only used when written."""
 
     def __len__(self) -> int:

@@ -48,7 +48,7 @@ class Levels:
         self._order = series.in_order(rank)
         self._sweep = load(sweep, compiled=compiled)
         self._fill = load(fill, compiled=compiled)
-        self.holders = Keys(keys.most, compiled=compiled)
+        self.holders = Keys(keys.most, compiled=compiled, seed=keys.table.seed)
         self.holder_of = self.holders.number(keys.column(0), keys.column(1))
         self.of_source = _levels(len(keys))
         self.of_holder = _levels(len(self.holders))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.census import Census, count_connections
 from tcptrace_tw.measure.clocks import Clocks, take_syns
 from tcptrace_tw.measure.halves import Halves
@@ -26,12 +27,12 @@ one direction only, and those of them in a VLAN or tunnel."""
 class Overview:
     """Sees finished rows pass, keeps bounded sums, and gives rows of its own at the end."""
 
-    def __init__(self, *, compiled: bool, wants_seconds: bool) -> None:
+    def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed) -> None:
         """``wants_seconds``: whether anybody wants the ``census`` table."""
         self._halves = Halves()
-        self._census = Census(compiled=compiled, wants_seconds=wants_seconds)
-        self._services = Services(compiled=compiled)
-        self._clocks = Clocks(compiled=compiled)
+        self._census = Census(compiled=compiled, wants_seconds=wants_seconds, seed=seed)
+        self._services = Services(compiled=compiled, seed=seed)
+        self._clocks = Clocks(compiled=compiled, seed=seed)
         self._see_connections = load(see_connections, compiled=compiled)
         self._tables = self._census.tables, self._services.tables, self._clocks.tables, zeros(TALLIES, np.int64)
         self._capture = np.zeros(1, CAPTURE.dtype)

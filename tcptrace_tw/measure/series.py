@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import KEY_MASK, SHIFT, USED, ask_entry, ask_place, bucket_table, entry_of
 from tcptrace_tw.measure.keys import BLOCK, NEAR
 from tcptrace_tw.memory import zeros
@@ -35,8 +36,8 @@ Ints = NDArray[np.int64]
 class Series:
     """Sums by key and bucket, for fewer keys than half of ``most`` (a power of two)."""
 
-    def __init__(self, most: int = MOST_ENTRIES) -> None:
-        self.table = bucket_table(ENTRY, most)
+    def __init__(self, seed: Seed, most: int = MOST_ENTRIES) -> None:
+        self.table = bucket_table(ENTRY, most, seed)
         self.steps = zeros(STEPS_EACH * BLOCK, STEP).view(np.recarray)
         """Room for the steps of a block of rows."""
         self.seats = zeros(STEPS_EACH * BLOCK, np.int64)

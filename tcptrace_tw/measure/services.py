@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import Keys, KeyTable, number_of
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import SERVICES, Table
@@ -29,8 +30,8 @@ class ServiceTables(NamedTuple):
 class Services:
     """Fed with rows of ``connections`` and ``oddities``; gives one row of ``services`` for each server and port."""
 
-    def __init__(self, *, compiled: bool) -> None:
-        self._keys = Keys(MOST_SERVICES, compiled=compiled)
+    def __init__(self, *, compiled: bool, seed: Seed) -> None:
+        self._keys = Keys(MOST_SERVICES, compiled=compiled, seed=seed)
         self._rows = zeros(MOST_SERVICES, SERVICES.dtype).view(np.recarray)
         self.tables = ServiceTables(self._keys.table, self._rows)
         self._count_left_open = load(count_left_open, compiled=compiled)

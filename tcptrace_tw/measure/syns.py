@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table
 from tcptrace_tw.memory import zeros
 
@@ -55,9 +56,9 @@ class SynTable(NamedTuple):
     pairs: Any
 
 
-def syn_table(most_pairs: int, most: int = MOST_ENTRIES) -> SynTable:
+def syn_table(most_pairs: int, seed: Seed, most: int = MOST_ENTRIES) -> SynTable:
     """A table with room for ``most`` entries, a power of two; its pages are only used when written."""
-    return SynTable(bucket_table(ENTRY, most), zeros(most_pairs, PAIR).view(np.recarray))
+    return SynTable(bucket_table(ENTRY, most, seed), zeros(most_pairs, PAIR).view(np.recarray))
 
 
 def by_pair_and_time(syns: SynTable) -> NDArray[np.int64]:

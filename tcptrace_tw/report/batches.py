@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.errors import printable
 from tcptrace_tw.report import findings as about
 from tcptrace_tw.report.checked import NO_PORT, Batch, Ints, Subject
-from tcptrace_tw.report.codec import Time
+from tcptrace_tw.report.codec import Time, shown
 from tcptrace_tw.report.findings import Finding
 from tcptrace_tw.report.messages import message
 from tcptrace_tw.report.text import endpoint_text, ip_halves
@@ -101,12 +102,12 @@ def _addresses(column: Any) -> tuple[Ints, Ints]:
 
 
 def _message(table: Any, index: int) -> str:
-    text: str = table["message"][index].as_py()
-    return text
+    return printable(table["message"][index].as_py())
 
 
 def _finding(table: Any, index: int, several_files: bool) -> Finding:
     row = table.slice(index, 1).cast(_in_ns(table.schema)).to_pylist()[0]
+    row = {name: shown(value) for name, value in row.items()}
     sides = [(row[ip], row[port]) for ip, port in (("ip", "port"), ("peer_ip", "peer_port")) if row[ip]]
     return Finding(
         row["finding_id"], row["rule"], row["name"], row["severity"], row["confidence"], row["connection_id"],

@@ -1,12 +1,11 @@
 """The catalogue of rules on a terminal."""
 
-import difflib
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, nearest
 from tcptrace_tw.report.page import Page
 from tcptrace_tw.report.styles import SEVERITY_STYLES
 from tcptrace_tw.rules.rule import Rule
@@ -21,9 +20,9 @@ def find(rules: Sequence[Rule], wanted: str) -> Rule:
         if wanted.upper() == rule.id or wanted.lower() == rule.name:
             return rule
     known = [rule.id for rule in rules] + [rule.name for rule in rules]
-    near = difflib.get_close_matches(wanted, known, 1) or difflib.get_close_matches(wanted.upper(), known, 1)
-    hint = f"did you mean {near[0]}?" if near else "tcptrace-tw rules lists them"
-    raise UsageError(f"{wanted}: no such rule; {hint}")
+    near = nearest(wanted, known)
+    advice = f"did you mean {near}?" if near else "tcptrace-tw rules lists them"
+    raise UsageError(f"{wanted}: no such rule; {advice}")
 
 
 def draw_all(rules: Sequence[Rule], console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.capture.name import Name
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.report.findings import Finding
 from tcptrace_tw.report.text import FRAME_MASK, endpoint_text, ip_text
@@ -124,7 +125,7 @@ class Entry:
 
     batch: Batch
     row: int
-    path: str
+    path: Name
     place: str
     """For people: ``lab.pcap:94``; several files where a finding without a frame is about all of them."""
     group: Group
@@ -171,8 +172,8 @@ class Entry:
 class Checked:
     """A finished check. ``severities`` counts all findings, also those that are not shown."""
 
-    captures: list[str]
-    files: list[str]
+    captures: list[Name]
+    files: list[Name]
     settings: dict[str, Any]
     fail_on: str
     entries: list[Entry]
@@ -200,7 +201,7 @@ class Checked:
         return sum(entry.is_known for entry in self.entries)
 
 
-def arranged(batches: list[Batch], files: list[str]) -> tuple[list[Entry], list[Group]]:
+def arranged(batches: list[Batch], files: list[Name]) -> tuple[list[Entry], list[Group]]:
     """Entries by file, frame and number, and their groups, the worst first."""
     if not batches:
         return [], []

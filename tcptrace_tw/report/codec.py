@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NewType, TypeVar
 
+from tcptrace_tw.errors import printable
 from tcptrace_tw.report.text import time_text
 
 Time = NewType("Time", int)
@@ -15,10 +16,21 @@ Data = TypeVar("Data")
 
 
 def to_json(value: Any) -> Any:
-    """What ``json.dumps`` takes, for a dataclass and all it holds."""
+    """What ``json.dumps`` takes, for a dataclass and all it holds; strings are as they are shown (``printable``)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         return {name: _encode(getattr(value, name), hint) for name, hint in hints.items()}
+    return shown(value)
+
+
+def shown(value: Any) -> Any:
+    """Plain data whose strings are as they are shown, at any depth: what JSON from outside becomes, too."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {shown(key): shown(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shown(item) for item in value]
     return value
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tcptrace_tw.report.codec import shown
 from tcptrace_tw.report.findings import RULES_PER_CONNECTION
 from tcptrace_tw.report.frames import to_pandas
 from tcptrace_tw.report.ladder import Ladder, Step, Style
@@ -170,5 +171,5 @@ def _plain_rows(table: "pa.Table") -> list[Row]:
     import pyarrow as pa
 
     plain = pa.schema([pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in table.schema])
-    found: list[Row] = table.cast(plain).to_pylist()
+    found: list[Row] = shown(table.cast(plain).to_pylist())
     return found

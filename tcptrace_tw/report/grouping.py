@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.keyed_hash import as_bytes
+
 Ints = NDArray[np.int64]
 
 _BITS = 16
@@ -41,7 +43,7 @@ class Groups:
         self.rows: list[tuple[int, ...]] = []
         """The distinct rows, by number."""
         self._most = most
-        self._numbers: dict[tuple[int, ...], int] = {}
+        self._numbers: dict[bytes, int] = {}
         self._tables = tuple((multiplier, np.full(1 << _BITS, -1, np.int64)) for multiplier in _MULTIPLIERS[:2])
         self._known: Ints = np.zeros((0, 0), np.int64)
 
@@ -66,7 +68,9 @@ class Groups:
         groups, leaders = group(columns)
         columns = [column[leaders] for column in columns]
         before = len(self.rows)
-        numbers = np.array([self._number(key) for key in zip(*(c.tolist() for c in columns), strict=True)], np.int64)
+        rows = np.stack(columns, 1)
+        keys = zip(as_bytes(rows), rows.tolist(), strict=True)
+        numbers = np.array([self._number(key, row) for key, row in keys], np.int64)
         self._keep(np.array(self.rows[before:], np.int64).reshape(-1, len(columns)).T, before)
         left = np.ones(numbers.size, bool)
         for multiplier, table in self._tables:
@@ -86,12 +90,12 @@ class Groups:
             self._known = room
         self._known[:, before:count] = columns
 
-    def _number(self, key: tuple[int, ...]) -> int:
+    def _number(self, key: bytes, row: list[int]) -> int:
         if key not in self._numbers:
             if len(self.rows) >= self._most:
                 return 0
             self._numbers[key] = len(self.rows)
-            self.rows.append(key)
+            self.rows.append(tuple(row))
         return self._numbers[key]
 
 

@@ -69,9 +69,10 @@ def _overview(rules: Sequence[RuleDigest]) -> str:
         severity, sure = w.SEVERITY.code(rule.severity), w.CONFIDENCE.code(rule.confidence)
         cost = "" if rule.cost_ns is None else duration_text(rule.cost_ns)
         rows.append(
-            f'<tr><td class="{rule.severity}" data-key="{severity}">{rule.severity}</td>'
+            f'<tr><td class="{text(rule.severity)}" data-key="{severity}">{text(rule.severity)}</td>'
             f'<td><a href="#{text(rule.rule)}">{text(rule.rule)}</a></td><td>{text(rule.name)}</td>'
-            f'<td class="n" data-key="{rule.count}">{rule.count:,}</td><td data-key="{sure}">{rule.confidence}</td>'
+            f'<td class="n" data-key="{rule.count}">{rule.count:,}</td>'
+            f'<td data-key="{sure}">{text(rule.confidence)}</td>'
             f'<td class="n" data-key="{rule.cost_ns or 0}">{cost}</td><td>{text(rule.summary)}</td></tr>'
         )
     head = "".join(
@@ -97,7 +98,7 @@ def _time_wait(digest: TimeWaitDigest) -> str:
 
 def _pools(digest: TimeWaitDigest) -> str:
     rows = "".join(
-        f"<tr><td>{pool.role}</td><td>{text(pool.ip)}</td><td>{text(pool.service)}</td>"
+        f"<tr><td>{text(pool.role)}</td><td>{text(pool.ip)}</td><td>{text(pool.service)}</td>"
         f'<td class="n" data-key="{pool.peak}">{pool.peak:,}</td>'
         f'<td class="n" data-key="{pool.spans}">{pool.spans:,}</td></tr>'
         for pool in digest.pools[:_MOST_POOLS]
@@ -126,7 +127,7 @@ def _rule(rule: RuleDigest, digest: Digest, captures: Sequence[str], stories: St
     left_out = rule.count - len(shown)
     more = f'<p class="dim">and {left_out:,} more</p>' if left_out > 0 and shown else ""
     return (
-        f'<details id="{text(rule.rule)}"><summary><span class="{rule.severity}">{rule.severity}</span> '
+        f'<details id="{text(rule.rule)}"><summary><span class="{text(rule.severity)}">{text(rule.severity)}</span> '
         f"<h3>{text(rule.rule)} {text(rule.name)}</h3> {text(grades_text(rule))}</summary>"
         f'<div class="body">{facts(said)}{_pastes(pastes)}{examples}{more}</div></details>'
     )

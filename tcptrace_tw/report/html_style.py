@@ -2,6 +2,8 @@
 
 from html import escape
 
+from tcptrace_tw.errors import printable
+
 STYLE = """
 .tw { --ink: #1d2126; --dim: #646c76; --line: #d9dde2; --soft: #f4f6f8; --back: #ffffff; --mark: #14717f;
   --error: #b3261e; --warning: #96308a; --notice: #14717f; --info: #646c76; --paste: #1e6b2d;
@@ -114,7 +116,7 @@ def page(title: str, body: str) -> str:
 
 def text(value: object) -> str:
     """A text that can do no harm in HTML."""
-    return escape(str(value), quote=True)
+    return escape(printable(str(value)), quote=True)
 
 
 def facts(rows: list[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tcptrace_tw.report.text import endpoint_text, time_text
-from tcptrace_tw.spec.columns import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
+from tcptrace_tw.spec.columns import ACK, CWR, ECE, FIN, HAS_TS, PSH, RST, SYN, URG
 from tcptrace_tw.spec.words import NULL_WORD, ORIG, STATE
 
 TIME_FORMATS = ("rel", "delta", "utc", "local", "epoch")
@@ -36,6 +36,25 @@ class Step:
     tsecr: int | None = None
     orig_state: int = NULL_WORD
     resp_state: int = NULL_WORD
+
+
+def step_of(segment: Any) -> Step:
+    """A segment of a batch, in which the states are filled in."""
+    has_ts = bool(segment.options & HAS_TS)
+    is_orig = segment.side == ORIG
+    return Step(
+        time=segment.time,
+        frame=segment.frame,
+        is_orig=is_orig,
+        flags=segment.flags,
+        seq=segment.seq,
+        ack=segment.ack,
+        payload_len=segment.payload_len,
+        tsval=segment.tsval if has_ts else None,
+        tsecr=segment.tsecr if has_ts else None,
+        orig_state=segment.sender_state if is_orig else segment.receiver_state,
+        resp_state=segment.receiver_state if is_orig else segment.sender_state,
+    )
 
 
 Others = Mapping[int, Sequence[Step]]

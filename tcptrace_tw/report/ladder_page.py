@@ -1,12 +1,12 @@
 """The ladder of one connection on a terminal."""
 
-import textwrap
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from tcptrace_tw.report.ladder import Ladder, Note, Rung, Style, stamp
+from tcptrace_tw.report.page import folded
 from tcptrace_tw.report.styles import LABEL, SEVERITY_STYLES
 from tcptrace_tw.report.text import FRAME_MASK
 
@@ -86,8 +86,7 @@ def _arrow(direction: int, label: str, room: int, is_ascii: bool) -> str:
 def _print_note(console: Console, note: Note, margin: int) -> None:
     """The rule in the colour of its severity, the sentence in plain type."""
     mark = "^" if console.options.ascii_only else "▲"
-    pieces = textwrap.wrap(note.text, max(30, console.width - margin - 2), break_on_hyphens=False)
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate(folded(note.text, max(30, console.width - margin - 2))):
         line = Text(f"{' ' * margin}{mark if number == 0 else ' '} ", SEVERITY_STYLES[note.severity])
         name, colon, rest = piece.partition(":") if number == 0 else ("", "", piece)
         line.append(f"{name}{colon}").append(rest, LABEL if note.severity == "info" else "not bold default")

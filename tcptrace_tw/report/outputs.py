@@ -1,20 +1,17 @@
 """Several outputs at once: each format to stdout or to a file, and a file appears whole or not at all."""
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
+from tcptrace_tw.atomic import STDOUT, AtomicFile, identity, open_descriptor
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.checked import Checked
 from tcptrace_tw.report.formats import Write, text, writer
 from tcptrace_tw.report.formats.text import Paint, plain
-
-STDOUT = "-"
 
 
 class Output(NamedTuple):
@@ -34,22 +31,14 @@ def parse(format_: str | None, outputs: Sequence[str]) -> list[Output]:
         name, equals, target = output.partition("=")
         if not equals or not target:
             raise UsageError(f"--output {output}: write FORMAT=FILE, as in sarif=out.sarif; - is stdout")
-        found.append(Output(name, target))
+        found.append(Output(name, STDOUT if open_descriptor(target) == 1 else target))
     for each in found:
         writer(each.format, "--format" if each.format == format_ else "--output")
-        if sum(os.path.abspath(other.target) == os.path.abspath(each.target) for other in found) > 1:
+        if sum(_place(other.target) == _place(each.target) for other in found) > 1:
             raise UsageError(f"--output: {_named(each.target)} can take one format only")
     if not any(each.target == STDOUT for each in found):
         found.insert(0, Output("text", STDOUT))
     return found
-
-
-def keep_captures(outputs: Iterable[Output], captures: Iterable[str]) -> None:
-    """``UsageError`` where an output would replace a capture that is to be read."""
-    for output in outputs:
-        for capture in captures:
-            if os.path.isfile(output.target) and os.path.exists(capture) and os.path.samefile(output.target, capture):
-                raise UsageError(f"--output {output.format}={output.target}: is the capture itself")
 
 
 class Outputs:
@@ -60,7 +49,7 @@ class Outputs:
 
     def __init__(self, outputs: Iterable[Output], paint: Paint = plain) -> None:
         self._stdout: list[Write] = []
-        self._files: list[_File] = []
+        self._files: list[tuple[AtomicFile, Write]] = []
         self._stack = ExitStack()
         with self._stack:
             for output in outputs:
@@ -68,15 +57,16 @@ class Outputs:
                 if output.target == STDOUT:
                     self._stdout.append(partial(text.write, paint=paint) if output.format == "text" else write)
                 else:
-                    self._files.append(self._stack.enter_context(_File(output.target, write)))
+                    self._files.append((self._stack.enter_context(AtomicFile(output.target)), write))
             self._stack = self._stack.pop_all()
 
     def commit(self, checked: Checked) -> None:
         """Files first: whoever reads stdout may go away."""
-        for file in self._files:
-            file.fill(checked)
-        for file in self._files:
-            file.place()
+        for file, write in self._files:
+            file.writelines(write(checked))
+            file.finish()
+        for file, _ in self._files:
+            file.commit()
         for write in self._stdout:
             sys.stdout.writelines(write(checked))
 
@@ -89,36 +79,8 @@ class Outputs:
         self._stack.close()
 
 
-class _File:
-    """A file beside its target; what is no ordinary file, as /dev/stderr or a pipe, is written as it stands."""
-
-    def __init__(self, target: str, write: Write) -> None:
-        self._target = Path(target)
-        self._write = write
-        self._is_special = self._target.exists() and not self._target.is_file()
-        self._partial = self._target.with_name(f".{self._target.name}.{os.getpid()}.partial")
-        try:
-            self._stream: TextIO = (self._target if self._is_special else self._partial).open("w", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-
-    def fill(self, checked: Checked) -> None:
-        with self._stream:
-            self._stream.writelines(self._write(checked))
-
-    def place(self) -> None:
-        if not self._is_special:
-            os.replace(self._partial, self._target)
-
-    def __enter__(self) -> "_File":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.close()
-        if not self._is_special:
-            self._partial.unlink(missing_ok=True)
+def _place(target: str) -> tuple[object, ...]:
+    return (STDOUT,) if target == STDOUT else identity(target)
 
 
 def _named(target: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from tcptrace_tw.errors import at_line_start, printable
 from tcptrace_tw.report.styles import LABEL, PASTE
 
 LABEL_WIDTH = 13
@@ -20,19 +21,21 @@ class Page:
     def heading(self, name: str, rest: str = "") -> None:
         """A blank line, the name, and the most important number beside it."""
         self.console.print()
-        self.console.print(Text.assemble((name, "bold"), "  " if rest else "", rest), soft_wrap=True)
+        self.console.print(Text.assemble((name, "bold"), "  " if rest else "", printable(rest)), soft_wrap=True)
 
     def line(self, label: str, text: str, style: str = "") -> None:
         """A label and what it says."""
         room = max(20, self.console.width - LABEL_WIDTH - 3)
-        for piece in textwrap.wrap(text, room, break_on_hyphens=False) or [""]:
+        label = printable(label)
+        for piece in folded(text, room):
             line = Text.assemble("  ", (label.ljust(LABEL_WIDTH), LABEL), " ", (piece, style))
             self.console.print(line, soft_wrap=True)
             label = ""
 
     def paste(self, label: str, text: str) -> None:
         """A line to copy."""
-        self.console.print(Text.assemble("  ", (label.ljust(LABEL_WIDTH + 1), LABEL), (text, PASTE)), soft_wrap=True)
+        line = Text.assemble("  ", (label.ljust(LABEL_WIDTH + 1), LABEL), (printable(text), PASTE))
+        self.console.print(line, soft_wrap=True)
 
     def columns(
         self,
@@ -45,6 +48,7 @@ class Page:
 
         ``styles`` has the style of each cell of some columns.
         """
+        rows = [[printable(cell) for cell in row] for row in rows]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for number, row in enumerate(rows):
             cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
@@ -62,4 +66,10 @@ class Page:
     def _folded(self, cell: str, margin: int, is_number: bool) -> list[str]:
         if is_number:
             return [cell]
-        return textwrap.wrap(cell, max(20, self.console.width - margin), break_on_hyphens=False) or [""]
+        return folded(cell, max(20, self.console.width - margin))
+
+
+def folded(text: str, room: int) -> list[str]:
+    """The lines of a text, at least one; it may come from outside."""
+    pieces = textwrap.wrap(printable(text), room, break_on_hyphens=False) or [""]
+    return [at_line_start(piece) for piece in pieces]

@@ -1,9 +1,13 @@
 """Small pieces of prose: counts, sizes, spans and commands as a person writes them."""
 
 import shlex
+import string
 from collections.abc import Iterable, Mapping, Sequence
 
+from tcptrace_tw.capture.name import octets, raw
 from tcptrace_tw.report.text import duration_text, long_text, time_text
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation + " ") - {"'", "\\"}
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -53,5 +57,12 @@ def clock(ns: int) -> str:
 
 
 def command(verb: str, captures: Sequence[str], *options: str) -> str:
-    """A command line to paste into a shell."""
-    return shlex.join(["tcptrace-tw", verb, *captures, *options])
+    """A command line to paste into a shell, in one printable line whatever the captures are called."""
+    return " ".join(["tcptrace-tw", verb, *map(_quoted, (*captures, *options))])
+
+
+def _quoted(word: str) -> str:
+    r"""As ``shlex.quote``; what cannot be printed becomes ``$'bad\xff.pcap'``, which bash, zsh and ksh read."""
+    if raw(word).isprintable():
+        return shlex.quote(raw(word))
+    return "$'" + "".join(chr(c) if chr(c) in _PLAIN else f"\\x{c:02x}" for c in octets(word)) + "'"

@@ -1,14 +1,17 @@
 """Reading back a folder that ``analyze`` wrote: the report from its manifest, findings from their table."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
+from tcptrace_tw.capture.name import Name, raw
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.digest import Digest
-from tcptrace_tw.report.folder import read_manifest
+from tcptrace_tw.report.folder import ENCODED, read_manifest
 from tcptrace_tw.spec.columns import SCHEMA_VERSION
 
 Names = tuple[str, ...]
@@ -29,7 +32,15 @@ def captures_of(folder: Path) -> tuple[list[str], dict[str, Any]]:
     """The captures that were analysed, as they were given, and the settings: fields of ``pipeline.Settings``."""
     manifest = manifest_of(folder)
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in manifest["settings"].items()}
-    return list(manifest["captures"]), settings
+    return [raw(name) for name in names_of(manifest, "captures")], settings
+
+
+def names_of(manifest: dict[str, Any], key: str) -> list[Name]:
+    """The names of files that a manifest holds under ``captures`` or ``inputs``."""
+    encoded = manifest.get(f"{key}{ENCODED}")
+    if encoded is not None:
+        return [Name(os.fsdecode(unquote_to_bytes(name))) for name in encoded]
+    return [Name(each if isinstance(each, str) else each["name"]) for each in manifest[key]]
 
 
 def stored_digest(folder: Path, select: Names = (), ignore: Names = ()) -> Digest:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.caveats import NO_CAVEATS, capped
 from tcptrace_tw.rules.habits import Held
@@ -23,7 +23,7 @@ Threshold = tuple[str, str, int | None, int | None]
 class RuleDesk:
     """The selected rules, applied to rows as they come.
 
-    ``select`` and ``ignore`` are rule ids or prefixes; ``UsageError`` for one that fits no rule.
+    ``select`` and ``ignore`` are rule ids or prefixes, as ``Settings`` has checked them.
     ``thresholds`` are rule, column, and the least and the most of it that a row must have; None is no bound.
     """
 
@@ -35,10 +35,11 @@ class RuleDesk:
         thresholds: Sequence[Threshold] = (),
         *,
         compiled: bool,
+        seed: Seed,
     ) -> None:
         self._rules = tuple(_bounded(rule, thresholds) for rule in chosen(select, ignore))
         self._profile = profile
-        self._held = Held(compiled=compiled)
+        self._held = Held(compiled=compiled, seed=seed)
         self.caveats = NO_CAVEATS
         """What is known about the capture so far; the pipeline keeps it up to date."""
 
@@ -73,14 +74,8 @@ class RuleDesk:
 
 def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:
     """The rules that ``select`` names, or all, without those that ``ignore`` names."""
-    for word in (*select, *ignore):
-        if not any(rule.id.startswith(word.upper()) for rule in RULES):
-            families = list(dict.fromkeys(rule.id[:2] for rule in RULES))
-            known = [rule.id for rule in RULES] if len(word) > 2 else families
-            raise UsageError(f"no rule is called {word!r}: {hint(word, known)}; tcptrace-tw rules lists them")
     for rule in RULES:
-        wanted = not select or any(rule.id.startswith(word.upper()) for word in select)
-        if wanted and not any(rule.id.startswith(word.upper()) for word in ignore):
+        if (not select or rule.id.startswith(tuple(select))) and not rule.id.startswith(tuple(ignore)):
             yield rule
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.rules.rule import Findings
 from tcptrace_tw.spec.words import CONFIRMED
@@ -23,10 +24,10 @@ MOST_HELD = 1 << 16
 class Held:
     """Findings that wait, and the closes that decide about them."""
 
-    def __init__(self, *, compiled: bool) -> None:
+    def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._findings: list[Findings] = []
         self._size = 0
-        self._endings = Endings(compiled=compiled)
+        self._endings = Endings(compiled=compiled, seed=seed)
 
     def see(self, table: str, rows: Any) -> None:
         """Note who closes with FIN."""

@@ -3,13 +3,12 @@
 A profile says how long 2MSL is, which segments restart TIME-WAIT, and which SYNs a host in TIME-WAIT accepts.
 """
 
-import difflib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.spec.words import ACCEPT, ACCEPT_CHALLENGE, ACCEPT_DROP, ACCEPT_PAWS_REJECT
 
 NS = 1_000_000_000
@@ -125,10 +124,7 @@ def profile(name: str, two_msl_s: float | None = None) -> Profile:
     for p in PROFILES:
         if p.name == name:
             return p if two_msl_s is None else p._replace(two_msl_ns=int(two_msl_s * NS))
-    known = [p.name for p in PROFILES]
-    near = difflib.get_close_matches(name.lower(), known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"profile {name!r} is not known; {hint}the profiles are {', '.join(known)}")
+    raise UsageError(f"{name!r}: {hint(name, [p.name for p in PROFILES])}")
 
 
 def syn_acceptance_table(p: Profile) -> NDArray[np.uint8]:

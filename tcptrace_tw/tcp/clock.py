@@ -7,7 +7,7 @@ import numpy as np
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.columns import HAS_TS, MALFORMED, TRUNCATED
 from tcptrace_tw.spec.seq import seq_diff
-from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, NS, STEP_MS, oddity_of
+from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, LONGEST_MS, NS, STEP_MS, oddity_of
 from tcptrace_tw.tcp.places import conn_at, oddity_at, stale_at, tcb_at
 from tcptrace_tw.tcp.state import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S
 
@@ -35,6 +35,8 @@ def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
             row.idle_ns = silent
             row.idle_frame = seg.frame
     base_ms = (np.int64(t.last_time) - np.int64(conn.first_time)) // 1_000_000
+    if base_ms > LONGEST_MS:
+        return
     base_ticks = seq_diff(np.int64(t.last_tsval), np.int64(t.first_tsval))
     if step < 0:
         is_new = np.int64(seg.payload_len) > 0 and np.int64(seg.seq) == np.int64(t.snd_nxt)
@@ -42,7 +44,7 @@ def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
         if is_new and back_ms >= BACK_MS:
             note_clock_back(st, c, side, seg, -step, np.int64(t.last_tsval))
     elif base_ms >= 500 and base_ticks > 0 and not has_sent_without_ts(st, c, side):
-        silent_ms = silent // 1_000_000
+        silent_ms = min(silent // 1_000_000, LONGEST_MS)
         ahead_ms = (step - base_ticks * silent_ms // base_ms) * base_ms // base_ticks
         if ahead_ms > STEP_MS and ahead_ms > silent_ms:
             row = oddity_at(st, oddity_of(st, c, side))

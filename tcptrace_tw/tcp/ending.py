@@ -5,27 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.jit import kernel
+from tcptrace_tw.tcp.attempts import oldest_attempt
 from tcptrace_tw.tcp.places import conn_at
-from tcptrace_tw.tcp.retirement import retire
-from tcptrace_tw.tcp.segment_arrives import is_full
+from tcptrace_tw.tcp.reservations import segments_with_room
+from tcptrace_tw.tcp.retirement import retire, retire_attempt
 from tcptrace_tw.tcp.state import CONNS_USED, RELEASED
-from tcptrace_tw.tcp.tombstone import oldest, unpack
+from tcptrace_tw.tcp.tombstone import oldest_buried, unpack
 
 
 @kernel
 def finish(st, start):  # type: ignore[no-untyped-def]
-    """The end of the capture: let go of the buried, and of those from place ``start`` on; returns where to go on."""
-    at = oldest(st)
+    """The end of the capture: let go of the archived incarnations, and of those from ``start`` on.
+
+    Returns the incarnation to go on with, ``CONNS_USED`` when none is left: less when there is not enough room for
+    what one more of them can cause, which is less than what a segment can cause.
+    """
+    regs = st.regs
+    at = oldest_attempt(st)
     while at >= 0:
-        if is_full(st):
+        if segments_with_room(regs) <= 0:
             return start
-        st.regs[RELEASED] = 0
+        retire_attempt(st, at)
+        at = oldest_attempt(st)
+    at = oldest_buried(st)
+    while at >= 0:
+        if segments_with_room(regs) <= 0:
+            return start
+        regs[RELEASED] = 0
         retire(st, unpack(st, at))
-        at = oldest(st)
-    for c in range(start, st.regs[CONNS_USED]):
-        if is_full(st):
+        at = oldest_buried(st)
+    for c in range(start, regs[CONNS_USED]):
+        if segments_with_room(regs) <= 0:
             return c
-        st.regs[RELEASED] = 0
+        regs[RELEASED] = 0
         if np.int64(conn_at(st, c).id) > 0:
             retire(st, c)
-    return st.regs[CONNS_USED]
+    return regs[CONNS_USED]

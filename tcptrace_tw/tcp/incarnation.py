@@ -34,7 +34,7 @@ from tcptrace_tw.tcp.places import (
     set_head,
     tcb_at,
 )
-from tcptrace_tw.tcp.pools import new_incarnation
+from tcptrace_tw.tcp.pools import clear, new_incarnation
 from tcptrace_tw.tcp.queue import enqueue
 from tcptrace_tw.tcp.retirement import forget_slot, is_forgotten, retire
 from tcptrace_tw.tcp.reuse import note_opened, open_reuse
@@ -186,72 +186,6 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
         first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame)
         first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame)
     return c
-
-
-@kernel
-def clear(st, c):  # type: ignore[no-untyped-def]
-    """Make the records of incarnation ``c`` as new."""
-    conn = conn_at(st, c)
-    conn.rst_frame = -1
-    conn.established_time = -1
-    conn.old_syn_frame = -1
-    conn.history_lo = 0
-    conn.history_hi = 0
-    conn.reuse = -1
-    conn.stale = -1
-    conn.reset = -1
-    conn.oddity = -1
-    conn.fin_ms = 0
-    conn.duplicates = 0
-    conn.stale_rows = 0
-    conn.reset_rows = 0
-    conn.bits = 0
-    conn.history_len = 0
-    conn.completeness = 0
-    for k in range(2 * c, 2 * c + 2):
-        t = tcb_at(st, k)
-        t.last_time = -1
-        t.last_frame = -1
-        t.payload_bytes = 0
-        t.payload_time = -1
-        t.syn_frame = -1
-        t.fin_frame = -1
-        t.fin_acked_time = -1
-        t.fin_acked_frame = -1
-        t.fin_repeat_frame = -1
-        t.ts_recent_frame = -1
-        t.echo_frame = -1
-        t.iss = 0
-        t.snd_una = 0
-        t.snd_nxt = 0
-        t.rcv_nxt = 0
-        t.fin_seq = 0
-        t.last_ack = 0
-        t.last_seq = 0
-        t.first_tsval = 0
-        t.rtt_us = 0
-        t.segments = 0
-        t.retransmits = 0
-        t.zero_windows = 0
-        t.stale_segments = 0
-        t.window_max = 0
-        t.last_len = 0
-        t.span = -1
-        t.bits = 0
-        t.last_flags = 0
-        t.last_ip_id = 0
-        t.history_seen = 0
-        t.unanswered = 0
-        t.syn_repeats = 0
-        t.fin_repeats = 0
-        t.unfit = 0
-        t.state = CLOSED
-        t.reset_state = CLOSED
-        t.wscale = 0
-        t.ttl = 0
-        t.pending = 0
-        t.ts_run = 0
-        t.mss_256 = 0
 
 
 @kernel

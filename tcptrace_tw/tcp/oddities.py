@@ -47,6 +47,9 @@ BACK_MS = 1000
 
 HOUR_MS = 3_600_000
 
+LONGEST_MS = (1 << 31) - 1
+"""A clock of 1 kHz goes round in twice that time: over a longer one its ticks tell nothing, and products overflow."""
+
 LONG_HALF_CLOSED_NS = 60 * NS
 """How long one end may keep its side open (semantics: TW011)."""
 
@@ -256,8 +259,8 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
     t = tcb_at(st, 2 * c + side)
     base_ns = np.int64(row.ts_back_time) - np.int64(conn.first_time)
     base_ticks = seq_diff(np.int64(row.ts_top), np.int64(t.first_tsval))
-    since_ms = (st.regs[NOW] - np.int64(row.ts_back_time)) // 1_000_000
-    if base_ticks <= 0 or since_ms * base_ticks < np.int64(row.ts_back_ticks) * (base_ns // 1_000_000) * 9 // 10:
+    since_ms = min((st.regs[NOW] - np.int64(row.ts_back_time)) // 1_000_000, LONGEST_MS)
+    if base_ticks <= 0 or since_ms * base_ticks < np.int64(row.ts_back_ticks) * (base_ns // 1_000_000) // 10 * 9:
         row.ts_back_frame = -1
         row.ts_back_ticks = 0
         row.ts_back_segments = 0

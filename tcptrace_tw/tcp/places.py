@@ -14,6 +14,7 @@ import numpy as np
 from tcptrace_tw.bounds import IS_CHECKED as IS_CHECKED
 from tcptrace_tw.bounds import within
 from tcptrace_tw.jit import native
+from tcptrace_tw.keyed_hash import SEED_WORDS
 from tcptrace_tw.native import number_at, prefetch, record_at, set_number
 from tcptrace_tw.spec.columns import CONNECTIONS, ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
 from tcptrace_tw.spec.segments import TUPLE
@@ -41,6 +42,7 @@ POOLS: dict[str, np.dtype[Any]] = {
     "resets": RESET,
     "oddities": ODDITY,
     "tuples": TUPLE,
+    "key": TUPLE,
     "seen": SEEN,
     "out_connections": CONNECTIONS.dtype,
     "out_transitions": TRANSITIONS.dtype,
@@ -54,7 +56,7 @@ POOLS: dict[str, np.dtype[Any]] = {
 
 OUT = ("out_connections", "out_transitions", "out_time_wait", "out_reuses", "out_stale", "out_resets", "out_oddities")
 
-ADDRESSES = (*POOLS, "heads", "released", "graves")
+ADDRESSES = (*POOLS, "heads", "released", "graves", "place_words", "place_marks")
 
 
 def desk_dtype(next_state: tuple[int, ...], syn_table: tuple[int, ...]) -> np.dtype[Any]:
@@ -66,6 +68,7 @@ def desk_dtype(next_state: tuple[int, ...], syn_table: tuple[int, ...]) -> np.dt
             ("params", "i8", PARAMETERS),
             ("next_state", "u1", next_state),
             ("syn_table", "u1", syn_table),
+            ("seed", "i8", SEED_WORDS),
             *((f"{name}_room", "i8") for name in ADDRESSES if IS_CHECKED),
         ]
     )
@@ -190,6 +193,12 @@ def tuple_at(st: Any, slot: Any) -> Any:
     return _item(st, "tuples", slot)
 
 
+@native(record_at("key", POOLS["key"]))
+def key_at(st: Any, n: Any) -> Any:
+    """Room for the key of an archived attempt, which has no slot; ``n`` is 0."""
+    return _item(st, "key", n)
+
+
 @native(record_at("out_connections", POOLS["out_connections"]))
 def out_connection_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
@@ -269,3 +278,27 @@ def set_word(st: Any, at: Any, value: Any) -> None:
 def set_unit(st: Any, at: Any, value: Any) -> None:
     """Write unit ``at`` of the graves."""
     st.graves[within("graves", at, st.graves.size)] = value
+
+
+@native(number_at("place_words", 32, 4))
+def place_word_at(st: Any, place: Any) -> int:
+    """The word of the archive at which the attempt of a place begins."""
+    return int(_item(st, "place_words", place))
+
+
+@native(set_number("place_words", 32, 4))
+def set_place_word(st: Any, place: Any, word: Any) -> None:
+    """Write where the attempt of a place begins."""
+    st.place_words[within("place_words", place, st.place_words.size)] = word
+
+
+@native(number_at("place_marks", 8, 1))
+def place_mark_at(st: Any, place: Any) -> int:
+    """The mark of a place of the index of attempts; only its lowest 8 bits count."""
+    return int(_item(st, "place_marks", place))
+
+
+@native(set_number("place_marks", 8, 1))
+def set_place_mark(st: Any, place: Any, mark: Any) -> None:
+    """Write the mark of a place."""
+    st.place_marks[within("place_marks", place, st.place_marks.size)] = mark

@@ -7,24 +7,27 @@ import numpy as np
 from tcptrace_tw.jit import kernel
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BASIS_ASSUMED
+from tcptrace_tw.tcp.attempt_record import read_attempt
+from tcptrace_tw.tcp.attempts import archive_attempt, drop_attempt, due_of_attempt, oldest_attempt
 from tcptrace_tw.tcp.clock import mark_broken_clocks
 from tcptrace_tw.tcp.fin import fin_not_received
 from tcptrace_tw.tcp.oddities import write_oddities
 from tcptrace_tw.tcp.places import (
     conn_at,
     head_of,
+    key_at,
     prefetch_head,
     prefetch_span,
     prefetch_whole,
     set_head,
-    set_released,
     tcb_at,
+    tuple_at,
 )
+from tcptrace_tw.tcp.pools import free_incarnation, new_incarnation, release_slot
 from tcptrace_tw.tcp.queue import dequeue, enqueue
 from tcptrace_tw.tcp.rows import write_connection, write_facts, write_span
 from tcptrace_tw.tcp.state import (
     BURIED,
-    CONNS_FREE,
     CONNS_LIVE,
     COOLING_HEAD,
     COOLS,
@@ -38,14 +41,13 @@ from tcptrace_tw.tcp.state import (
     PENDING,
     PLAIN_CONNECTIONS,
     QUEUE_HEAD,
-    RELEASED,
     REMEMBER,
     SAW_PLAIN,
     SLEEPS,
     VAIN_CONNECTIONS,
 )
 from tcptrace_tw.tcp.time_wait import expire
-from tcptrace_tw.tcp.tombstone import bury, can_be_buried, due_of, oldest, unpack
+from tcptrace_tw.tcp.tombstone import bury, due_of, oldest_buried, should_be_buried, unpack
 from tcptrace_tw.tcp.transitions import commit
 
 GIVEN_BACK = -(1 << 31)
@@ -86,9 +88,10 @@ def forget_finished(st):  # type: ignore[no-untyped-def]
     for _ in range(2):
         forget_oldest(st)
         forget_buried(st)
+        forget_attempt(st)
         look_at_cooled(st)
-    buried = due_of(st, oldest(st)) if regs[BURIED] else np.int64(NEVER)
-    regs[NEXT_DUE] = min(first_due(st, QUEUE_HEAD), first_due(st, COOLING_HEAD), buried)
+    buried = due_of(st, oldest_buried(st)) if regs[BURIED] else np.int64(NEVER)
+    regs[NEXT_DUE] = min(first_due(st, QUEUE_HEAD), first_due(st, COOLING_HEAD), buried, due_of_attempt(st))
 
 
 @kernel
@@ -110,8 +113,8 @@ def forget_oldest(st):  # type: ignore[no-untyped-def]
         retire(st, c)
         return
     dequeue(st, c)
-    if last_time(st, c) + st.params[SLEEPS] <= now and can_be_buried(st, c):
-        bury(st, c, now + st.params[REMEMBER])
+    if last_time(st, c) + st.params[SLEEPS] <= now and should_be_buried(st, c):
+        archive(st, c, now + st.params[REMEMBER])
     else:
         enqueue(st, c, now + st.params[SLEEPS], False)
 
@@ -121,16 +124,41 @@ def forget_buried(st):  # type: ignore[no-untyped-def]
     """Let go of the oldest tombstone, if its time has come; one that only sleeps is buried again."""
     if st.regs[BURIED] == 0:
         return
-    at = oldest(st)
+    at = oldest_buried(st)
     if st.regs[NOW] < due_of(st, at):
         return
     c = unpack(st, at)
     if is_forgotten(st, c):
         retire(st, c)
-    elif not can_be_buried(st, c):
+    elif not should_be_buried(st, c):
         enqueue(st, c, st.regs[NOW] + st.params[SLEEPS], False)
     else:
-        bury(st, c, (last_time(st, c) if is_over(st, c) else st.regs[NOW]) + st.params[REMEMBER])
+        archive(st, c, (last_time(st, c) if is_over(st, c) else st.regs[NOW]) + st.params[REMEMBER])
+
+
+@kernel
+def forget_attempt(st):  # type: ignore[no-untyped-def]
+    """Let go of the oldest attempt, if its time has come."""
+    if st.regs[NOW] >= due_of_attempt(st):
+        retire_attempt(st, oldest_attempt(st))
+
+
+@kernel
+def retire_attempt(st, at):  # type: ignore[no-untyped-def]
+    """Write the row of the attempt at unit ``at``; it needs no slot of the flow table for that."""
+    c = new_incarnation(st)
+    read_attempt(st, at, c, 0)
+    drop_attempt(st, at)
+    write_connection(st, c, key_at(st, 0))
+    count_caveats(st, c)
+    free_incarnation(st, c)
+
+
+@kernel
+def archive(st, c, due):  # type: ignore[no-untyped-def]
+    """Archive incarnation ``c``, which is in no queue and can be buried, until ``due``; an attempt in less room."""
+    if not archive_attempt(st, c):
+        bury(st, c, due)
 
 
 @kernel
@@ -146,8 +174,8 @@ def look_at_cooled(st):  # type: ignore[no-untyped-def]
     is_still = is_over(st, c)
     if is_still and last + st.params[COOLS] > now:
         enqueue(st, c, now + st.params[COOLS], True)
-    elif is_still and can_be_buried(st, c):
-        bury(st, c, last + st.params[REMEMBER])
+    elif is_still and should_be_buried(st, c):
+        archive(st, c, last + st.params[REMEMBER])
     else:
         enqueue(st, c, now + st.params[SLEEPS], False)
 
@@ -183,7 +211,7 @@ def retire(st, c):  # type: ignore[no-untyped-def]
             fin_not_received(st, k)
         commit(st, k, PENDING, BASIS_ASSUMED)
         expire(st, k)
-    write_connection(st, c)
+    write_connection(st, c, tuple_at(st, np.int64(conn.slot)))
     write_span(st, 2 * c)
     write_span(st, 2 * c + 1)
     if np.int64(conn.stale) >= 0:
@@ -197,15 +225,12 @@ def retire(st, c):  # type: ignore[no-untyped-def]
     if head_of(st, slot) == c:
         set_head(st, slot, previous)
         if previous < 0:
-            set_released(st, st.regs[RELEASED], slot)
-            st.regs[RELEASED] += 1
+            release_slot(st, slot)
     else:
         newer = head_of(st, slot)
         if newer >= 0 and np.int64(conn_at(st, newer).previous) == c:
             conn_at(st, newer).previous = previous
-    conn.id = 0
-    conn.previous = st.regs[CONNS_FREE]
-    st.regs[CONNS_FREE] = c
+    free_incarnation(st, c)
     st.regs[CONNS_LIVE] -= 1
 
 

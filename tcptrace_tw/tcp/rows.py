@@ -116,15 +116,15 @@ def how_it_closed(conn, o, r):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def write_connection(st, c):  # type: ignore[no-untyped-def]
-    """Write the row of incarnation ``c``."""
+def write_connection(st, c, key):  # type: ignore[no-untyped-def]
+    """Write the row of incarnation ``c``, whose 4-tuple is ``key``."""
     n = st.regs[OUT_CONNECTIONS]
     st.regs[OUT_CONNECTIONS] = n + 1
     row = out_connection_at(st, n)
     conn = conn_at(st, c)
     o = tcb_at(st, 2 * c)
     r = tcb_at(st, 2 * c + 1)
-    set_ends(row, conn, tuple_at(st, np.int64(conn.slot)))
+    set_ends(row, conn, key)
     row.connection_id = conn.id
     row.tuple_id = conn.tuple_id
     row.incarnation = conn.incarnation

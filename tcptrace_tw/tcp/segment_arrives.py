@@ -34,6 +34,7 @@ from tcptrace_tw.spec.words import (
     BASIS_INFERRED,
 )
 from tcptrace_tw.tcp.aftermath import after_reset
+from tcptrace_tw.tcp.attempts import restore_attempt
 from tcptrace_tw.tcp.clock import look_at_clock
 from tcptrace_tw.tcp.closing import (
     close_sent,
@@ -66,6 +67,7 @@ from tcptrace_tw.tcp.places import (
     tcb_at,
 )
 from tcptrace_tw.tcp.queue import dequeue, enqueue
+from tcptrace_tw.tcp.reservations import segments_with_room
 from tcptrace_tw.tcp.reset import rst_arrives
 from tcptrace_tw.tcp.retirement import forget_finished, is_over
 from tcptrace_tw.tcp.reuse import note_on_earlier
@@ -73,23 +75,19 @@ from tcptrace_tw.tcp.rows import note_established
 from tcptrace_tw.tcp.stale import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
 from tcptrace_tw.tcp.state import (
     ACKED,
+    ATTEMPTS,
     BACKWARD_FRAME,
     COOLING,
     COOLS,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
+    IN_QUEUE,
     ISS_KNOWN,
     MAX_BACKWARD,
     NOW,
     NXT_ACKED,
     NXT_KNOWN,
-    OUT_CONNECTIONS,
-    OUT_ODDITIES,
-    OUT_RESETS,
-    OUT_ROOM,
-    OUT_STALE,
-    OUT_TRANSITIONS,
     PLACE_MASK,
     RESTART_OTHER_ACK,
     RESTART_STALE,
@@ -111,28 +109,35 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
     """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 
     Fills the incarnation and the states of each segment if somebody ``wants_states``. Returns the number of segments
-    done: less than the batch when the row buffers have to be emptied first.
+    done: less than the batch when there is not enough room for what one more segment can cause.
     """
     regs = st.regs
-    for i in range(start, size):
-        if is_full(st):
-            return i
-        look_ahead(st, batch, i, size)
-        seg = segment_at(batch, i)
-        advance_clock(regs, np.int64(seg.time), seg.frame)
-        forget_finished(st)
-        slot = np.int64(seg.slot)
-        if is_buried(head_of(st, slot)):
-            unearth(st, slot)
-        if is_duplicate_frame(st, seg):
-            note_duplicate(st, batch[i], seg, head_of(st, slot))
-            continue
-        c = incarnation_of(st, seg, slot, np.int64(seg.direction))
-        side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
-        segment_arrives(st, c, side, seg, slot)
-        if wants_states:
-            note_states(st, batch[i], c, side)
-    return size
+    done = start
+    while done < size:
+        sure = min(size, done + segments_with_room(regs))
+        if sure <= done:
+            return done
+        for i in range(done, sure):
+            look_ahead(st, batch, i, size)
+            seg = segment_at(batch, i)
+            advance_clock(regs, np.int64(seg.time), seg.frame)
+            forget_finished(st)
+            slot = np.int64(seg.slot)
+            head = head_of(st, slot)
+            if is_buried(head):
+                unearth(st, slot)
+            elif head < 0 and regs[ATTEMPTS]:
+                restore_attempt(st, slot)
+            if is_duplicate_frame(st, seg):
+                note_duplicate(st, batch[i], seg, head_of(st, slot))
+                continue
+            c = incarnation_of(st, seg, slot, np.int64(seg.direction))
+            side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
+            segment_arrives(st, c, side, seg, slot)
+            if wants_states:
+                note_states(st, batch[i], c, side)
+        done = sure
+    return done
 
 
 @kernel
@@ -151,6 +156,8 @@ def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
     row.sender_state = UNKNOWN_STATE
     row.receiver_state = UNKNOWN_STATE
     if c >= 0:
+        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | COOLING) == 0:  # it comes from the archive
+            enqueue(st, c, st.regs[NOW] + st.params[COOLS], True)
         conn_at(st, c).duplicates += 1
         row.connection_id = conn_at(st, c).id
         row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
@@ -171,19 +178,6 @@ def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
         c = head_of(st, np.int64(near.slot))
         if c >= 0:
             prefetch_incarnation(st, c)
-
-
-@kernel
-def is_full(st):  # type: ignore[no-untyped-def]
-    """Whether a row buffer might not hold what one more segment can cause."""
-    regs = st.regs
-    return (
-        regs[OUT_TRANSITIONS] + 64 > OUT_ROOM[1]
-        or regs[OUT_CONNECTIONS] + 16 > OUT_ROOM[0]
-        or regs[OUT_STALE] + 2048 > OUT_ROOM[4]
-        or regs[OUT_RESETS] + 256 > OUT_ROOM[5]
-        or regs[OUT_ODDITIES] + 16 > OUT_ROOM[6]
-    )
 
 
 @kernel

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
+from tcptrace_tw.spec.segments import PRINT_PLACES
 
 PENDING = 3
 """How many receipts of one endpoint may wait for their proof."""
@@ -295,13 +297,35 @@ ODDITY = np.dtype(
     GRAVES_USED,
     GRAVES_FREE,
     GRAVES_OLDEST,
+    ATTEMPTS_OLDEST,
     GRAVES_NEXT,
+    ATTEMPTS_NEXT,
     BURIED,
     VAIN_CONNECTIONS,
     NEXT_DUE,
     GRAVES_ROOM,
+    BLOCKS_FREE,
+    ATTEMPTS,
+    PLACES,
+    PLACES_TAKEN,
+    FORGOTTEN_ATTEMPTS,
+    FORGOTTEN_CONNECTIONS,
+    CONNS_ROOM,
+    SPANS_ROOM,
+    REUSES_ROOM,
+    STALES_ROOM,
+    RESETS_ROOM,
+    ODDITIES_ROOM,
+    RELEASED_ROOM,
+    OUT_CONNECTIONS_ROOM,
+    OUT_TRANSITIONS_ROOM,
+    OUT_TIME_WAIT_ROOM,
+    OUT_REUSES_ROOM,
+    OUT_STALE_ROOM,
+    OUT_RESETS_ROOM,
+    OUT_ODDITIES_ROOM,
     REGISTERS,
-) = range(59)
+) = range(81)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -329,7 +353,7 @@ ODDITY = np.dtype(
 SEEN = np.dtype([("fingerprint", "i8"), ("time", "i8")])
 """A segment that passed lately (see ``duplicate``)."""
 
-SEEN_PLACES = 1 << 14
+SEEN_PLACES = PRINT_PLACES
 PLACE_MASK = SEEN_PLACES - 1
 
 NEVER = 1 << 62
@@ -338,8 +362,11 @@ NEVER = 1 << 62
 FARTHEST_JUMP = 1 << 30
 """Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
 
-OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 13, 1 << 13, 1 << 13)
-"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities."""
+OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 15, 1 << 14, 1 << 14)
+"""Room for finished rows: connections, transitions, time_wait, reuses, stale_segments, resets, oddities.
+
+It is many times what one segment can cause (see ``reservations``); its pages are only used when written.
+"""
 
 
 class State(NamedTuple):
@@ -362,6 +389,10 @@ class State(NamedTuple):
     graves: NDArray[np.uint16]
     seen: Any
     tuples: Any
+    key: Any
+    place_words: NDArray[np.int32]
+    place_marks: NDArray[np.uint8]
+    seed: Seed
     out_connections: Any
     out_transitions: Any
     out_time_wait: Any

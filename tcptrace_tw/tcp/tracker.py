@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.bounds import IS_CHECKED
 from tcptrace_tw.jit import load
-from tcptrace_tw.memory import Buffers, Pool, address_of
+from tcptrace_tw.keyed_hash import Seed
+from tcptrace_tw.memory import Buffers, Pool, address_of, full, zeros
 from tcptrace_tw.spec.columns import (
     CONNECTIONS,
     ODDITIES,
@@ -21,14 +23,18 @@ from tcptrace_tw.spec.columns import (
     Table,
 )
 from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.spec.segments import TUPLE, Segments
 from tcptrace_tw.spec.states import next_state_table
 from tcptrace_tw.tcp import places
 from tcptrace_tw.tcp import state as s
+from tcptrace_tw.tcp.attempt_index import FULL_EIGHTHS, index_attempts
 from tcptrace_tw.tcp.ending import finish
+from tcptrace_tw.tcp.forgetting import forget_early
+from tcptrace_tw.tcp.reservations import RESERVATIONS
 from tcptrace_tw.tcp.retirement import settle_released
 from tcptrace_tw.tcp.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.tombstone import BLOCK
+from tcptrace_tw.tcp.waiting import count_waiting
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -40,6 +46,8 @@ _OUT = (
     (ODDITIES, s.OUT_ODDITIES),
 )
 
+_ROOM_OF = {reservation.used: reservation.room for reservation in RESERVATIONS}
+
 _NS = 1_000_000_000
 
 BURY_FROM = 4096
@@ -48,8 +56,33 @@ BURY_FROM = 4096
 COOLS_NS = 100_000_000
 """So long after its last segment an incarnation that is over stays at hand: an answer to a repeat may follow."""
 
+EACH = 2
+"""Records of each kind that an ordinary segment may bring about; where they are not enough, more are made."""
+
 UNITS_EACH = 256
 """Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
+
+MOST_UNITS_EVER = 1 << 33
+"""The archive's places are written as 31 bits, in words of four units."""
+
+BYTES_A_SLOT = TUPLE.itemsize + 4 + 16
+"""A slot of the flow table: its key, its newest incarnation, and its places in the index."""
+
+BYTES_A_LIVING = s.CONNECTION.itemsize + 2 * s.TCB.itemsize + BYTES_A_SLOT
+"""An incarnation that is not archived."""
+
+_SIZES = {
+    "conns": s.CONNECTION.itemsize + 2 * s.TCB.itemsize,
+    "spans": s.SPAN.itemsize,
+    "reuses": s.REUSE.itemsize,
+    "stales": s.STALE.itemsize,
+    "resets": s.RESET.itemsize,
+    "oddities": s.ODDITY.itemsize,
+}
+"""Bytes of a record of each pool that counts."""
+
+LEAST_PLACES = 1 << 12
+"""Places of the index of attempts at the least."""
 
 SLEEPS_NS = 1_000_000_000
 """Who has been silent for so long sleeps: it is buried like one that is over, and dug out when it speaks."""
@@ -64,11 +97,21 @@ class Tracker:
         *,
         compiled: bool,
         transitions: bool,
+        seed: Seed,
         keep_duplicates: bool = False,
+        most_bytes: int | None = None,
     ) -> None:
+        """``seed``: of the hash by which archived attempts are found; rows do not depend on it.
+
+        ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
+        """
         self._arrive = load(segments_arrive, compiled=compiled)
         self._finish = load(finish, compiled=compiled)
         self._settle = load(settle_released, compiled=compiled)
+        self._index_attempts = load(index_attempts, compiled=compiled)
+        self._forget_early = load(forget_early, compiled=compiled)
+        self._most_bytes = most_bytes
+        self._count_waiting = load(count_waiting, compiled=compiled)
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
@@ -80,12 +123,12 @@ class Tracker:
             "resets": Pool(s.RESET, 1 << 10),
             "oddities": Pool(s.ODDITY, 1 << 10),
             "graves": Pool(np.dtype(np.uint16), 2 * BLOCK),
+            "released": Pool(np.dtype(np.int32), 1 << 12),
         }
-        self.heads: NDArray[np.int32] = np.full(1 << 12, -1, np.int32)
-        self.released: NDArray[np.int32] = np.zeros(1 << 12, np.int32)
+        self.heads: NDArray[np.int32] = full(1 << 12, -1, np.int32)
         self._compiled = compiled
         next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
-        self._desk = np.zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
+        self._desk = zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
         desk = self._desk[0]
         self.regs: NDArray[np.int64] = desk["regs"]
         self.regs[:] = _registers(transitions)
@@ -94,19 +137,25 @@ class Tracker:
         self._params[[s.BURY_FROM, s.COOLS, s.SLEEPS]] = BURY_FROM, COOLS_NS, SLEEPS_NS
         desk["next_state"][:] = next_state
         desk["syn_table"][:] = syn_table
-        self._seen = np.zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
+        desk["seed"][:] = seed
+        self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._seen.time = -_NS
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
-        self._kept = {"seen": self._seen, **dict(zip(places.OUT, self._out, strict=True))}
+        self._key = zeros(1, TUPLE).view(np.recarray)
+        self._kept = {"seen": self._seen, "key": self._key, **dict(zip(places.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
+        self._kept.update(place_words=zeros(0, np.int32), place_marks=zeros(0, np.uint8))
+        self._fixed.update(place_words=0, place_marks=0)
         self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
-        self._heads_at, self._released_at = address_of(self.heads), address_of(self.released)
+        self._heads_at = address_of(self.heads)
+        for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
+            self.regs[_ROOM_OF[register]] = room
 
     @property
     def live(self) -> int:
         """Incarnations that are remembered now."""
-        return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED])
+        return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED] + self.regs[s.ATTEMPTS])
 
     def arrive(
         self, batch: Segments, tuples: Any, *, wants_states: bool = False
@@ -116,9 +165,11 @@ class Tracker:
         ``wants_states``: whether to fill in what the segments belong to and which states they have led to.
         """
         size = batch.size
-        self._reserve(size, tuples.size)
         done = 0
         while done < size:
+            self._reserve(size - done, tuples.size)
+            self._make_places(size - done, tuples)
+            yield from self._keep_within(size - done, tuples)
             state = self._state(tuples)
             done = self._arrive(batch, done, size, state, wants_states)
             del state
@@ -132,8 +183,23 @@ class Tracker:
         self.regs[s.NOW] = max(int(self.regs[s.NOW]), time)
         done = 0
         while done < self.regs[s.CONNS_USED]:
+            self._reserve(1, tuples.size)
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
+
+    @property
+    def connections(self) -> int:
+        """Incarnations that were opened so far."""
+        return int(self.regs[s.NEXT_CONNECTION]) - 1
+
+    def waiting(self, tuples: Any) -> int:
+        """Endpoints that are in TIME-WAIT at the time of the last segment; not while segments arrive."""
+        return int(self._count_waiting(self._state(tuples)))
+
+    @property
+    def forgotten(self) -> int:
+        """Incarnations that were forgotten early, for want of memory."""
+        return int(self.regs[s.FORGOTTEN_ATTEMPTS] + self.regs[s.FORGOTTEN_CONNECTIONS])
 
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
@@ -155,15 +221,18 @@ class Tracker:
             "merged_frame": int(regs[s.MERGED_FRAME]),
             "unseen_bytes": int(regs[s.UNSEEN_BYTES]),
             "unseen_frame": int(regs[s.UNSEEN_FRAME]),
+            "forgotten_attempts": int(regs[s.FORGOTTEN_ATTEMPTS]),
+            "forgotten_connections": int(regs[s.FORGOTTEN_CONNECTIONS]),
             **{name: int(regs[value]) if regs[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
             **{f"{name.split('_')[0]}_frame": int(regs[frame]) for name, (_, frame) in steps.items()},
         }
 
     def take_released(self) -> NDArray[np.int32]:
         """The slots that nothing lives in any more, since they were asked for last; the array is the caller's."""
-        count = self._settle(self.released, int(self.regs[s.RELEASED]), self.heads)
+        released = self._pools["released"].records.view(np.ndarray)
+        count = self._settle(released, int(self.regs[s.RELEASED]), self.heads)
         self.regs[s.RELEASED] = 0
-        return self.released[:count].copy()
+        return released[:count].copy()
 
     def _is_half_full(self) -> bool:
         """Whether rows should leave: to take up a chunk costs about a millisecond, however few rows it has."""
@@ -188,61 +257,93 @@ class Tracker:
         self._out[n] = self._kept[name] = room
         self._fixed[name] = address_of(room)
 
-    def _reserve(self, new: int, slots: int) -> None:
-        """Room for what a batch can bring at the most: one incarnation, two spans, one of each fact a segment."""
-        pools = self._pools
-        used = int(self.regs[s.CONNS_USED]) + 2 * new
-        pools["conns"].reserve(used)
-        pools["tcbs"].reserve(2 * used)
+    def _reserve(self, segments: int, slots: int) -> None:
+        """Make room for ``segments`` ordinary segments, and for the worst that one can cause (see ``reservations``).
+
+        The kernel stops where the room is not enough for one more of the worst kind.
+        """
+        regs = self.regs
+        for name, used, room, most in RESERVATIONS:
+            if name in self._pools:
+                pool = self._pools[name]
+                pool.reserve(int(regs[used]) + max(most, EACH * segments))
+                regs[room] = pool.capacity
+        conns = self._pools["conns"].capacity
+        self._pools["tcbs"].reserve(2 * conns)
         if self._wants_transitions:
-            pools["causes"].reserve(2 * used)
-        for name, register, each in (
-            ("spans", s.SPANS_USED, 2),
-            ("reuses", s.REUSES_USED, 1),
-            ("stales", s.STALES_USED, 1),
-            ("resets", s.RESETS_USED, 1),
-            ("oddities", s.ODDITIES_USED, 4),
-        ):
-            pools[name].reserve(int(self.regs[register]) + each * new)
-        pools["graves"].reserve(int(self.regs[s.GRAVES_USED]) + UNITS_EACH * new + 4 * BLOCK)
-        self.regs[s.GRAVES_ROOM] = pools["graves"].capacity
+            self._pools["causes"].reserve(2 * conns)
+        graves, used = self._pools["graves"], int(regs[s.GRAVES_USED])
+        wanted, most = used + UNITS_EACH * segments + 4 * BLOCK, self._most_units(slots)
+        graves.reserve(max(used, min(wanted, most)))
+        regs[s.GRAVES_ROOM] = max(used, min(graves.capacity, most))
         if self.heads.size < slots:
-            heads = np.full(slots, -1, np.int32)
+            heads = full(slots, -1, np.int32)
             heads[: self.heads.size] = self.heads
             self.heads = heads
             self._heads_at = address_of(heads)
-        wanted = int(self.regs[s.RELEASED]) + 4 * new
-        if self.released.size < wanted:
-            released = np.zeros(wanted, np.int32)
-            released[: self.released.size] = self.released
-            self.released = released
-            self._released_at = address_of(released)
+
+    def _most_units(self, slots: int) -> int:
+        """How many units the archive may have: what the bound leaves of memory beside the records of the living."""
+        if self._most_bytes is None:
+            return MOST_UNITS_EVER
+        pools = sum(int(self.regs[each.used]) * _SIZES.get(each.array, 0) for each in RESERVATIONS)
+        others = pools + slots * BYTES_A_SLOT + 5 * int(self.regs[s.PLACES])
+        return min(max(0, self._most_bytes - others) // 2 // BLOCK * BLOCK, MOST_UNITS_EVER)
+
+    def _keep_within(self, segments: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """Forget what is least useful where memory has reached its bound; yields the rows of that."""
+        if self._most_bytes is None:
+            return
+        regs = self.regs
+        needed = min(UNITS_EACH * segments, self._most_bytes // 8) // BLOCK + 2
+        blocks = needed - int(regs[s.GRAVES_ROOM] - regs[s.GRAVES_USED]) // BLOCK
+        live = self._most_bytes // 4 // BYTES_A_LIVING
+        if int(regs[s.BLOCKS_FREE]) >= blocks and int(regs[s.CONNS_LIVE]) <= live:
+            return
+        while self._forget_early(self._state(tuples), blocks, live):
+            yield from self._drain()
+
+    def _make_places(self, segments: int, tuples: Any) -> None:
+        """Build the index of attempts again, with more places, where it may become too full for ``segments`` more."""
+        taken, places_now = int(self.regs[s.PLACES_TAKEN]), int(self.regs[s.PLACES])
+        if 8 * (taken + EACH * segments) <= FULL_EIGHTHS * places_now:
+            return
+        size = LEAST_PLACES
+        while FULL_EIGHTHS * size < 9 * (int(self.regs[s.ATTEMPTS]) + EACH * segments):
+            size *= 2
+        self._fixed["place_words"] = self._fixed["place_marks"] = 0
+        self._kept["place_words"] = zeros(size, np.int32)
+        self._kept["place_marks"] = zeros(size, np.uint8)
+        for name in ("place_words", "place_marks"):
+            self._fixed[name] = address_of(self._kept[name])
+        self.regs[s.PLACES] = size
+        self._index_attempts(self._state(tuples))
 
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
         if self._compiled:
             own = {**self._fixed, **{name: pool.address for name, pool in self._pools.items()}}
-            own["heads"], own["released"] = self._heads_at, self._released_at
+            own["heads"] = self._heads_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in places.ADDRESSES]
-            if places.IS_CHECKED:
+            if IS_CHECKED:
                 places.note_rooms(self._desk[0], self._arrays(tuples))
             return self._desk[0]
         desk = self._desk[0]
-        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table")}
+        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seed")}
         return s.State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self._pools.items()}
-        return {"heads": self.heads, "released": self.released, "tuples": tuples, **self._kept, **pools}
+        return {"heads": self.heads, "tuples": tuples, **self._kept, **pools}
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:
     regs = np.zeros(s.REGISTERS, np.int64)
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
                      s.QUEUE_TAIL, s.COOLING_HEAD, s.COOLING_TAIL, s.GRAVES_FREE, s.GRAVES_OLDEST, s.GRAVES_NEXT,
-                     s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME, s.MERGED_FRAME, s.SWAP_FRAME,
-                     s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
+                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
+                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         regs[register] = -1
     regs[s.NEXT_DUE] = s.NEVER
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):

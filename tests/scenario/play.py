@@ -101,18 +101,18 @@ def play_frames(frames: Iterable[Frame], **settings: Any) -> Result:
     return play_pcap(render(frames), **settings)
 
 
-def play_pcap(pcap: bytes | Path, *, compiled: bool = False, **settings: Any) -> Result:
+def play_pcap(pcap: bytes | Path, *, compiled: bool = False, seed: Any = None, **settings: Any) -> Result:
     """What the tool says about a capture file, or about the bytes of one; interpreted where nothing else is asked."""
     if isinstance(pcap, bytes):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "scenario.pcap"
             path.write_bytes(pcap)
-            return play_pcap(path, compiled=compiled, **settings)
+            return play_pcap(path, compiled=compiled, seed=seed, **settings)
     from tcptrace_tw import pipeline
 
     sink = _Collector()
     with engine(compiled):
-        summary = pipeline.analyze([str(pcap)], pipeline.Settings(**settings), [sink])
+        summary = pipeline.analyze([str(pcap)], pipeline.Settings(**settings), [sink], seed=seed)
     return sink.result(summary)
 
 

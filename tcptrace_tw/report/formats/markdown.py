@@ -1,5 +1,6 @@
 """A table of groups in Markdown: for ``$GITHUB_STEP_SUMMARY``, a merge request, a chat."""
 
+import re
 from collections.abc import Iterator
 
 from tcptrace_tw.report.checked import Checked
@@ -34,8 +35,14 @@ def _row(item: Item) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{_cell(text).replace('`', chr(39))}`" if text else ""
+    """As it is, between more backticks than it has; only the bar would end the cell."""
+    if not text:
+        return ""
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    blank = " " if "`" in text else ""
+    return f"{fence}{blank}{text}{blank}{fence}".replace("|", "\\|")
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Prose in which nothing is markup."""
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))

@@ -3,9 +3,15 @@
 import os
 from urllib.parse import quote
 
+from tcptrace_tw.capture.name import Name, octets, raw
 
-def relative(path: str) -> str:
+
+def relative(path: str) -> Name:
     """The path below the current folder with slashes; what is elsewhere, or no file, stays as it is."""
+    return Name(_relative(raw(path)))
+
+
+def _relative(path: str) -> str:
     if path == "-":
         return "stdin"
     if "://" in path:
@@ -15,8 +21,8 @@ def relative(path: str) -> str:
 
 
 def uri(path: str) -> str:
-    """A URI reference: relative for a file below the current folder."""
+    """A URI reference, made of the bytes of the name: relative for a file below the current folder."""
     found = relative(path)
     if "://" in found:
-        return quote(found, safe=":/?#[]@!$&'()*+,;=%~")
-    return ("file://" if found.startswith("/") else "") + quote(found)
+        return quote(octets(found), safe=":/?#[]@!$&'()*+,;=%~")
+    return ("file://" if found.startswith("/") else "") + quote(octets(found))

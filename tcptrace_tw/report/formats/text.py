@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from tcptrace_tw.errors import at_line_start
 from tcptrace_tw.report.checked import Checked, Entry
 from tcptrace_tw.report.findings import connection_of
 from tcptrace_tw.report.phrases import command, counted, tally
@@ -27,7 +28,7 @@ def line(entry: Entry, paint: Paint = plain) -> str:
     notes = [entry.batch.name, entry.confidence, *(["known"] if entry.is_known else [])]
     style = SEVERITY_STYLES["info" if entry.is_known else entry.severity]
     severity = paint(f"{entry.batch.rule} {entry.severity}", style)
-    return f"{paint(entry.place, 'bold')}: {severity}: {entry.message} ({', '.join(notes)})"
+    return f"{paint(at_line_start(entry.place), 'bold')}: {severity}: {entry.message} ({', '.join(notes)})"
 
 
 def look(checked: Checked, entry: Entry) -> str:
