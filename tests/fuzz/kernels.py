@@ -35,7 +35,7 @@ from tests.fuzz.ground import ALLOCATORS
 HANG_S = 900
 """So long a case may take; the first one of a new machine also waits for the compiler."""
 RECYCLE_CASES = 4000
-TELL_EVERY = 5000
+TELL_EVERY = 500
 SHRINK_ATTEMPTS = 400
 
 

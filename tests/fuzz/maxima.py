@@ -12,6 +12,7 @@ import argparse
 import multiprocessing
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -48,7 +49,7 @@ class Maxima:
     def __init__(self) -> None:
         self.most: dict[tuple[str, str], int] = {}
         self.case: dict[tuple[str, str], int] = {}
-        self.segments = 0
+        self.cases = self.segments = 0
         self._number = 0
         self._taken: dict[int, int] = {}
 
@@ -63,12 +64,14 @@ class Maxima:
         for key, growth in other.most.items():
             if growth > self.most.get(key, 0):
                 self.most[key], self.case[key] = growth, other.case[key]
+        self.cases += other.cases
         self.segments += other.segments
 
     def measure(self, numbers: Iterable[int], run: int = 0) -> None:
         """Run cases interpreted and keep their maxima; a case that fails has shown what it has shown."""
         with tempfile.TemporaryDirectory() as folder, self._watching():
             for self._number in numbers:
+                self.cases += 1
                 each = case(self._number, run)
                 engines.interpreted(each, Path(folder), Allocator())
 
@@ -118,7 +121,7 @@ class Maxima:
         return counted
 
     def __str__(self) -> str:
-        lines = [f"{self.segments} segments", f"{'register':<18}{SEGMENT:>10}{'case':>9}{END:>10}{'case':>9}"]
+        lines = [f"{self.cases} cases, {self.segments} segments", f"{'register':<18}{SEGMENT:>10}{'case':>9}{END:>10}{'case':>9}"]
         for name in (*REGISTERS, *TAKEN):
             cells = [f"{self.most.get((w, name), 0):>10}{self.case.get((w, name), '-'):>9}" for w in (SEGMENT, END)]
             lines.append(f"{name:<18}{''.join(cells)}")
@@ -137,14 +140,17 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz maxima", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after this time")
     parser.add_argument("--run", type=int, default=0, help="another run has other cases")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     numbers = range(options.first, options.first + options.cases)
-    shares = [numbers[at : at + 100] for at in range(0, len(numbers), 100)]
-    total = Maxima()
+    shares = [numbers[at : at + 50] for at in range(0, len(numbers), 50)]
+    total, begun = Maxima(), time.monotonic()
     with multiprocessing.get_context("spawn").Pool(options.jobs) as workers:
         for maxima in workers.imap_unordered(partial(measured, run=options.run), shares):
             total.merge(maxima)
+            if options.seconds < time.monotonic() - begun:
+                break
     print(total)
     return 0
