@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined
+from tcptrace_tw.jit import inlined, kernel
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import MOST
 
@@ -71,42 +71,56 @@ def is_fit(time: int) -> bool:
 
 
 @inlined
-def replacement(told: int, told_before: int, before: int) -> int:
-    """The time for a frame whose own, ``told``, is not believed: it goes on from the frame before it.
-
-    Times that are all too early, or all too late, keep their distances: the clock was wrong, but it went. Else, and
-    where the sum is not believed either, the frame gets the time of the one before it; the first frame gets 1970.
-    """
-    if (told < 0 and told_before < 0) or (told > TIME_MAX and told_before > TIME_MAX):
-        time = before + (told - told_before)  # where this is no int64 it turns out negative, and is not believed
-        return time if is_fit(time) else before
-    return before
-
-
-@inlined
 def survey(frames: Any, count: int, totals: Any) -> None:
     """Add the first ``count`` frames to the totals of the file (one record).
 
-    A time that is not believed is replaced: see ``replacement``.
+    A time that is not believed is replaced before: see ``replace_times``.
     """
     t = totals[0]
-    captured, wire, backward, unfit = 0, 0, 0, 0
-    first, last, before, told_before = int(t.first_time), int(t.last_time), int(t.time), int(t.told_time)
+    captured, wire, backward, first, last, before = _sums(frames, count, t)
+    told = before
+    if first < 0 or last > TIME_MAX:
+        told = replace_times(frames, count, totals)
+        captured, wire, backward, first, last, before = _sums(frames, count, t)
+    t.frames += count
+    t.captured_bytes += captured
+    t.wire_bytes += wire
+    t.backward_steps += backward
+    t.first_time, t.last_time, t.time, t.told_time = first, last, before, told
+
+
+@inlined
+def _sums(frames: Any, count: int, t: Any) -> tuple[int, int, int, int, int, int]:
+    captured, wire, backward = 0, 0, 0
+    first, last, before = int(t.first_time), int(t.last_time), int(t.time)
     for i in range(count):
-        told = time = int(frames.time[i])
-        if not is_fit(time):
-            time = replacement(told, told_before, before)
-            frames.time[i] = time
-            unfit += 1
+        time = int(frames.time[i])
         captured += int(frames.caplen[i])
         wire += int(frames.wirelen[i])
         backward += 1 if time < before else 0
         first = min(first, time)
         last = max(last, time)
-        before, told_before = time, told
-    t.frames += count
-    t.captured_bytes += captured
-    t.wire_bytes += wire
-    t.backward_steps += backward
-    t.unfit_times += unfit
-    t.first_time, t.last_time, t.time, t.told_time = first, last, before, told_before
+        before = time
+    return captured, wire, backward, first, last, before
+
+
+@kernel
+def replace_times(frames: Any, count: int, totals: Any) -> int:
+    """Replace the times that are not believed; returns the last time as the file has it.
+
+    Such a frame goes on from the frame before it. Times that are all too early, or all too late, keep their distances:
+    the clock was wrong, but it went. Else, and where the sum is not believed either, the frame gets the time of the one
+    before it; the first frame gets 1970.
+    """
+    t = totals[0]
+    before, told_before = int(t.time), int(t.told_time)
+    for i in range(count):
+        told = int(frames.time[i])
+        if not is_fit(told):
+            time = before
+            if (told < 0 and told_before < 0) or (told > TIME_MAX and told_before > TIME_MAX):
+                time += told - told_before  # a sum that is no int64 turns out negative
+            frames.time[i] = time if is_fit(time) else before
+            t.unfit_times += 1
+        before, told_before = int(frames.time[i]), told
+    return told_before

@@ -26,8 +26,8 @@ RSS_MB = {"commands": 800}
 """The most memory a worker may ever have had, 500 MB for other targets: every command leaves its libraries loaded."""
 WARM_UP_S, WARM_UP_CASES = 120, 40
 """The first cases of a worker also pay for imports, and for kernels that are compiled where they are first needed."""
-RECYCLE_CASES = 5000
-"""Then a worker makes room for a fresh one: what the allocator keeps is not the memory of a case."""
+RECYCLE_CASES = {"commands": 500}
+"""5000 for other targets. Then a fresh worker follows: what the allocator keeps is not the memory of a case."""
 TELL_EVERY = 5000
 DEATHS_MAX = 50
 """More say that something else is wrong than the cases."""
@@ -151,7 +151,7 @@ def work(
         most: dict[str, tuple[float, int]] = {}
         allowed = RSS_MB.get(args.target, 500)
         warm = at.value + WARM_UP_CASES
-        last = min(len(numbers), at.value + RECYCLE_CASES)
+        last = min(len(numbers), at.value + RECYCLE_CASES.get(args.target, 5000))
         while at.value < last and wanted.value:
             number = numbers[at.value]
             path = targets.write(args.target, number, args.run, start, Path(folder))
