@@ -34,7 +34,9 @@ HABITS = {
         ("python -m tests.docs", "python -m tests.readme", "zensical build"),
     ),
     "fuzz": Habit("mutated captures through the readers", ("python -m tests.fuzz",)),
-    "kernels": Habit("conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
+    "kernels": Habit(
+        "random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)
+    ),
     "maxima": Habit("the most that one segment brings about, measured", ("python -m tests.fuzz maxima",)),
     "bench": Habit("the tool timed beside tcpdump and tcptrace", ("python -m tests.bench.run",)),
     "lab": Habit("record the fixtures of the kernel anew (root, Linux)", ("python -m tests.lab.record",)),

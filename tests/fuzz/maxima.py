@@ -121,10 +121,8 @@ class Maxima:
         return counted
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.cases} cases, {self.segments} segments",
-            f"{'register':<18}{SEGMENT:>10}{'case':>9}{END:>10}{'case':>9}",
-        ]
+        lines = [f"{self.cases} cases, {self.segments} segments"]
+        lines += [f"{'register':<18}{SEGMENT:>10}{'case':>9}{END:>10}{'case':>9}"]
         for name in (*REGISTERS, *TAKEN):
             cells = [f"{self.most.get((w, name), 0):>10}{self.case.get((w, name), '-'):>9}" for w in (SEGMENT, END)]
             lines.append(f"{name:<18}{''.join(cells)}")
