@@ -58,6 +58,13 @@ def option(order: str, code: int, value: bytes) -> bytes:
         (lambda o: pcapng(7 << 10, o, option(o, 9, b"\x8a")), 7 * S),
         (lambda o: pcapng(7_000_001, o, option(o, 14, struct.pack(f"{o}q", 3))), 10 * S + 1000),
         (lambda o: pcapng(7_000_001, o, before=block(o, 4, bytes(100_000))), 7 * S + 1000),
+        (lambda o: pcapng(7 << 33, o, option(o, 9, b"\xa1")), 7 * S),
+        (lambda o: pcapng(0, o, option(o, 14, struct.pack(f"{o}q", -1))), 0),
+        (lambda o: pcapng(7, o, option(o, 14, struct.pack(f"{o}q", 1 << 62))), 0),
+        (lambda o: pcapng(7, o, option(o, 14, struct.pack(f"{o}q", -(1 << 63)))), 0),
+        (lambda o: pcapng((1 << 64) - 1, o), 0),
+        (lambda o: pcapng(7, o, option(o, 9, b"\x7f")), 0),
+        (lambda o: pcapng(7, o, option(o, 9, b"\xff")), 0),
         (lambda o: gzip.compress(pcapng(7_000_001, o)), 7 * S + 1000),
     ],
 )
@@ -215,6 +222,28 @@ def test_merging_is_a_stable_sort_by_time_and_file(files: list[tuple[list[int], 
     assert frames == [number + (file << 40) for _, file, number in sorted(expected)]
 
 
+def test_small_files_that_begin_together_are_closed_at_once() -> None:
+    """A ring may have thousands of them: more than a process may have open."""
+    opened: list[int] = []
+    most = 0
+
+    def source(file: int) -> Source:
+        def read() -> Iterator[segments.Segments]:
+            nonlocal most
+            opened.append(file)
+            most = max(most, len(opened))
+            yield from batches([5, 5 + file % 7], file, [])
+            opened.remove(file)
+
+        return Source(5, read)
+
+    frames = [frame for batch in merge([source(file) for file in range(200)], 100) for frame in batch.frame.tolist()]
+
+    times = [(time, (file << 40) + i + 1) for file in range(200) for i, time in enumerate((5, 5 + file % 7))]
+    assert frames == [frame for _, frame in sorted(times)]
+    assert most == 1
+
+
 def test_a_rotated_capture_is_opened_file_by_file() -> None:
     opened: list[int] = []
 
@@ -222,11 +251,10 @@ def test_a_rotated_capture_is_opened_file_by_file() -> None:
         def read() -> Iterator[segments.Segments]:
             opened.append(file)
             yield from batches([10 * file, 10 * file + 9], file, [])
-            opened.remove(file)
 
         return Source(first, read)
 
     seen = []
     for _ in merge([source(0, 0), source(1, 10), source(2, 20), source(3, None)], 100):
         seen.append(list(opened))
-    assert seen == [[0], [1], [2], [3]]
+    assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]

@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.spec.segments import Segments
 
+SMALL = 4096
+"""A batch of at most this many segments is copied, and the next one is read at once: mostly there is none, and the file
+is closed. A ring may have thousands of such files that all begin at the same time."""
+
+_NEVER = (1 << 63) - 1
+
 
 class Source(NamedTuple):
     """One file: when it begins, and how to read it."""
@@ -33,8 +39,11 @@ class _Lane:
         self.batch: Any = None
         self.keys: NDArray[np.int64] = np.zeros(0, np.int64)
         self.at = 0
+        self.is_read = False
+        """Whether the file has been read to its end: what is at hand is all there is."""
         self._latest = np.int64(source.first_time or 0)
         self._batches = source.open()
+        self._next: Any = None
 
     @property
     def last(self) -> int:
@@ -44,13 +53,23 @@ class _Lane:
     def fill(self) -> bool:
         """Have at least one segment at hand; False at the end. What was at hand before is no longer valid."""
         while self.at == self.keys.size:
-            self.batch = next(self._batches, None)
+            self.batch = self._take_batch()
             if self.batch is None:
                 return False
             self.keys = np.maximum(np.maximum.accumulate(self.batch.time), self._latest)
             self._latest = self.keys[-1] if self.keys.size else self._latest
             self.at = 0
         return True
+
+    def _take_batch(self) -> Any:
+        batch, self._next = self._next, None
+        if batch is None and not self.is_read:
+            batch = next(self._batches, None)
+        if batch is not None and batch.size <= SMALL:
+            batch = batch.copy()
+            self._next = next(self._batches, None)
+            self.is_read = self._next is None
+        return batch
 
     def take(self, stop: int) -> tuple[Segments, NDArray[np.int64]]:
         """The segments up to ``stop`` and their keys, as views."""
@@ -75,7 +94,7 @@ def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
                 lanes.append(lane)
         if not lanes:
             return
-        yield from _pieces(_in_order(_take_until(lanes)), size)
+        yield from _pieces(_in_order(_take_until(lanes, waiting[0][1] if waiting else None)), size)
 
 
 def _is_due(source: Source, lanes: Sequence[_Lane]) -> bool:
@@ -85,14 +104,21 @@ def _is_due(source: Source, lanes: Sequence[_Lane]) -> bool:
     return source.first_time is not None and source.first_time <= min(lane.last for lane in lanes)
 
 
-def _take_until(lanes: Sequence[_Lane]) -> list[tuple[Segments, NDArray[np.int64]]]:
-    """What no segment still to be read can come before: all up to the end of the lane that ends first."""
-    end = min(lane.last for lane in lanes)
-    first = next(lane for lane in lanes if lane.last == end)
+def _take_until(lanes: Sequence[_Lane], following: Source | None) -> list[tuple[Segments, NDArray[np.int64]]]:
+    """What no segment still to be read can come before: all up to the end of the lane that ends first and goes on.
+
+    Lanes whose files have been read to their end hold nothing back; the file that ``following`` is comes behind them.
+    """
+    going_on = [lane for lane in lanes if not lane.is_read]
+    begin = _NEVER if following is None or following.first_time is None else following.first_time
+    end = min((lane.last for lane in going_on), default=_NEVER)
+    last_index = next((lane.index for lane in going_on if lane.last == end), _NEVER)
+    if begin < end:
+        end, last_index = begin, _NEVER
     taken = []
     for lane in lanes:
         # The lane that ends first may go on with the same key; later files come after that.
-        stop = int(np.searchsorted(lane.keys, end, "right" if lane.index <= first.index else "left"))
+        stop = int(np.searchsorted(lane.keys, end, "right" if lane.index <= last_index else "left"))
         if stop > lane.at:
             taken.append(lane.take(stop))
     return taken
