@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import mutate, seeds, targets
+from tests.fuzz import captures, commands, mutate, seeds, targets
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 
@@ -18,6 +18,26 @@ def test_mutated_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for number in range(count):
         (tmp_path / "case").write_bytes(mutate.case(number, start))
         targets.TARGETS[target](tmp_path / "case", number)
+
+
+def test_whole_commands_over_hostile_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short run of ``python -m tests.fuzz --target commands``."""
+    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
+    for number in range(200):
+        commands.command(commands.write(number, 0, tmp_path), number)
+
+
+def test_hostile_captures_are_of_every_kind() -> None:
+    """Every format, clock, ring, packing and damage comes among the first cases, and a case stays the same."""
+    made = [captures.case(number) for number in range(300)]
+    said = " ".join(case.made for case in made)
+
+    for clock in captures.CLOCKS:
+        assert clock.__name__ in said
+    assert {"pcap,", "pcapng,", "snoop,", "erf,"} <= set(said.split())
+    assert max(len(case.files) for case in made) > 20
+    assert any(case.made.endswith(" 0 packed") is False for case in made)
+    assert made[:20] == [captures.case(number) for number in range(20)]
 
 
 @pytest.mark.parametrize("path", sorted(p for p in CORPUS.iterdir() if p.suffix != ".md"), ids=lambda p: p.name)

@@ -1,6 +1,6 @@
 """Whole hostile captures, made from a number: first conversations, then what happens on the way, then files.
 
-``case(number)`` is what ``commands`` runs; ``talk(random)`` gives the packets alone, for targets below the file formats.
+``case(number)`` is what ``commands`` runs; ``talk(random)`` gives the packets alone, for targets below the formats.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MS, S = 10**6, 10**9
 EPOCH = 1_700_000_000 * S
 
 EDGES_32 = (0, 1, 2, 0x7FFFFFFE, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFF0000, 0xFFFFFFFE, 0xFFFFFFFF)
-EDGES_64 = (0, 1, 255, 1 << 31, 1 << 32, 1 << 53, (1 << 56) - 1, 1 << 56, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, 1 << 63,
-            (1 << 64) - 2, (1 << 64) - 1)  # fmt: skip
+EDGES_64 = (0, 1, 255, 1 << 31, 1 << 32, 1 << 53, (1 << 56) - 1, 1 << 56, (1 << 62) - 1, 1 << 62, (1 << 63) - 1,
+            1 << 63, (1 << 64) - 2, (1 << 64) - 1)  # fmt: skip
 GAPS = (0, 1, 1000, MS, 5 * MS, 19 * MS, 20 * MS, 21 * MS, 200 * MS, S - 1, S, S + 1, 3 * S, 30 * S, 59 * S, 60 * S,
         60 * S + 1, 120 * S, 121 * S, 240 * S, 3600 * S, 86_400 * S, 25 * 86_400 * S)  # fmt: skip
 """Timers of TCP and of the tool, and what is next to them."""
@@ -100,7 +100,9 @@ class Pair:
     def _options(self, random: Random, side: int, flags: int, twist: bool) -> bytes:
         options = b""
         if flags & SYN:
-            options += random.choice((b"", b"\2\4\5\xb4", b"\2\4\0\0")) + random.choice((b"", b"\1\3\3\7", b"\1\3\3\xff"))
+            options += random.choice((b"", b"\2\4\5\xb4", b"\2\4\0\0")) + random.choice(
+                (b"", b"\1\3\3\7", b"\1\3\3\xff")
+            )
         if self.has_timestamps and not flags & RST:
             self.clocks[side] += random.choice((0, 1, 1, 10, 1000)) if not twist else random.choice(EDGES_32)
             own, other = (self.clocks[s] & 0xFFFFFFFF for s in (side, 1 - side))
@@ -152,7 +154,9 @@ def script(random: Random) -> list[Step]:
 
 def talk(random: Random, size: int | None = None) -> Iterator[Packet]:
     """At least ``size`` packets in time order: some tuples with many incarnations, or many with one."""
-    size = size or int(random.choice((1, 5, 30, 60, 120)) * random.uniform(1, 2)) * (12 if random.random() < 0.02 else 1)
+    size = size or int(random.choice((1, 5, 30, 60, 120)) * random.uniform(1, 2)) * (
+        12 if random.random() < 0.02 else 1
+    )
     hosts = [random.randbytes(random.choice((4, 4, 16))) for _ in range(random.choice((1, 2, 2, 5, 300)))]
     pairs = [Pair(random, hosts) for _ in range(random.choice((1, 1, 2, 4, 20, size)))]
     twisted, repeated, slow = (random.choice((0, 0.02, 0.2)) for _ in range(3))
@@ -178,7 +182,9 @@ def plain_clock(random: Random, packets: Sequence[Packet]) -> list[int]:
 
 
 def moved_clock(random: Random, packets: Sequence[Packet]) -> list[int]:
-    edge = random.choice((0, 1, -1, -S, 1 << 32, 1 << 62, 46 * 10**17, 1 << 63, 2**32 * S, 2**64, -(1 << 62), -(1 << 63)))
+    edge = random.choice(
+        (0, 1, -1, -S, 1 << 32, 1 << 62, 46 * 10**17, 1 << 63, 2**32 * S, 2**64, -(1 << 62), -(1 << 63))
+    )
     start = edge + random.choice((0, 0, -1, 1, -S, S, -3600 * S))
     return [packet.time_ns - EPOCH + start for packet in packets]
 
@@ -267,7 +273,9 @@ class Interface(NamedTuple):
 def _interface(random: Random, order: str) -> Interface:
     """Mostly a sound one; its options may be many, come twice, have wrong lengths, or not end."""
     value = random.choice((6, 6, 9, 9, 3, 0, 10, 12, 18, 19, 38, 127, 0x80, 0x8A, 0xA0, 0xA1, 0xBF, 0xC0, 0xFF))
-    offset_s = random.choice((0, 0, 0, 0, 1, -1, -1_700_000_000, 4_600_000_000, 1 << 33, -(1 << 33), 1 << 62, -(1 << 63)))
+    offset_s = random.choice(
+        (0, 0, 0, 0, 1, -1, -1_700_000_000, 4_600_000_000, 1 << 33, -(1 << 33), 1 << 62, -(1 << 63))
+    )
     body = struct.pack(f"{order}HHI", random.choice((1, 1, 1, 1, 113, 0xFFFF)), 0, random.choice((0, 96, 0xFFFFFFFF)))
     options = [cb.option(9, bytes([value]), order), cb.option(14, struct.pack(f"{order}q", offset_s), order)]
     if random.random() < 0.2:

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.errors import CaptureError, UsageError
+from tests.fuzz import commands, mutate
 
 COMMANDS = (
     ("report",),
@@ -31,6 +33,15 @@ COMMANDS = (
     ("analyze", "--output", "{out}"),
 )
 """Every case goes through one of them. The last but one reads the case twice, as files of one capture."""
+
+
+def write(target: str, number: int, run: int, start: Sequence[bytes], folder: Path) -> Path:
+    """Put a case on the disk: for ``commands`` a capture of its own, for the others a mutated seed."""
+    if target == "commands":
+        return commands.write(number, run, folder)
+    path = folder / "case"
+    path.write_bytes(mutate.case(number, start, run))
+    return path
 
 
 def read(path: Path, number: int) -> None:
@@ -120,7 +131,7 @@ def find(path: Path, number: int) -> None:
         ring.find([str(path), str(path)])
 
 
-TARGETS = {"read": read, "command": command, "find": find}
+TARGETS = {"read": read, "command": command, "find": find, "commands": commands.command}
 
 if sys.platform != "win32":
     import resource
