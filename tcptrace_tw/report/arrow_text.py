@@ -71,7 +71,7 @@ def durations(ns: NDArray[np.int64]) -> pa.Array:
     if not (ns == -1).any() and ns.size and ns.min() >= 0:
         return _spans(ns)
     sign = coded((ns < 0).astype(np.int32), vocabulary(("", "-")))
-    text = pc.binary_join_element_wise(plain(sign), _spans(np.abs(ns)), _NOTHING)
+    text = pc.binary_join_element_wise(plain(sign), _spans(np.abs(np.maximum(ns, -_MOST))), _NOTHING)
     return pc.if_else(flags(ns != -1), text, pa.nulls(ns.size, pa.string()))
 
 
@@ -141,6 +141,7 @@ def _choice(yes: str, no: str) -> Callable[[Column, Rows], pa.Array]:
     return lambda column, rows: coded((rows[column.name] != 0).astype(np.int32), vocabulary((no, yes)))
 
 
+_MOST = np.iinfo(np.int64).max
 _UNKNOWN = scalar(UNKNOWN)
 _NOTHING = scalar("")
 _SAID: dict[str, Callable[[Column, Rows], pa.Array]] = {

@@ -24,6 +24,8 @@ _FINEST = 20  # 2**20 ns
 _POOL_SHIFT = 42
 _MOST_POOLS = (1 << 20) - 1
 _TIME_MASK = (1 << _POOL_SHIFT) - 1
+_LATEST = (1 << _POOL_SHIFT + _FINEST) - 1
+"""A later time would count for the next pool; a span ends at most some hours after ``frames.TIME_MAX``."""
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Occupancy:
         self.spans += rows.size
         pool, start, end = self._pool_numbers(rows), *(np.ascontiguousarray(rows[name]) for name in ("start", "end"))
         ended = end != -1
+        start, end = np.clip(start, 0, _LATEST), np.clip(end, 0, _LATEST)
         self._grow()
         size = self._pool_spans.size
         self._pool_spans += np.bincount(pool, minlength=size)

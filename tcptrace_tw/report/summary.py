@@ -133,7 +133,7 @@ class _Tally:
 
     def _count_cost(self, cost: NDArray[np.int64]) -> None:
         known = cost[cost != -1]
-        self.cost += int(known.sum())
+        self.cost += _total(known)
         self.cost_most = max(self.cost_most, int(known.max(initial=0)))
         self.cost_known += known.size
 
@@ -193,6 +193,11 @@ def capture_digest(facts: CaptureFacts) -> CaptureDigest:
 def worst_first(rule: RuleDigest) -> tuple[int, int, int, str]:
     """A sort key: severity, then confidence, then count."""
     return (-w.SEVERITY.code(rule.severity), -w.CONFIDENCE.code(rule.confidence), -rule.count, rule.rule)
+
+
+def _total(values: NDArray[np.int64]) -> int:
+    """The exact sum, which may be no int64: where a clock jumped, one wait may last a hundred years."""
+    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
 def _order(example: tuple[int, Finding]) -> tuple[int, int]:
