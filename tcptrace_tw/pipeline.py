@@ -296,7 +296,8 @@ class _Run:
             "segments": self.facts.tcp_segments,
             "connections": self._counts["connections"],
             "truncated_options": sum(f.truncated_options for f in files),
-            "lost_frames": sum(f.lost_frames for f in files),
+            "lost_frames": min(sum(f.lost_frames for f in files), np.iinfo(np.int64).max),
+            "unfit_times": sum(f.unfit_times for f in files),
             "damaged_files": sum(f.damage is not None for f in files),
         }
 
@@ -309,7 +310,7 @@ class _Run:
 
     def summary(self) -> Summary:
         """What is left of the run."""
-        self.facts.remarks += ring.remarks_on_times(self.facts.files)
+        self.facts.remarks += [*ring.remarks_on_times(self.facts.files), *ring.remarks_on_numbers(self.facts.files)]
         return Summary(
             self.facts,
             self.settings,

@@ -204,6 +204,12 @@ def test_any_way_of_cutting_the_file_gives_the_same(
         (0x80 | 40, (1_000_000 << 40) + 1, 1_000_000_000_000_000),
         (0x80 | 0, 1_700_000_000, 1_700_000_000_000_000_000),
         (0x80 | 63, 2**62 + 2**33, 500_000_000),
+        (0x80 | 63, 2**63, 1_000_000_000),
+        (0x80 | 32, (3_000_000_000 << 32) + (1 << 31), 3_000_000_000_500_000_000),
+        (0x80 | 64, 2**63, 500_000_000),
+        (0x80 | 1, 3, 1_500_000_000),
+        (10, 17_000_000_001_000_000_000, 1_700_000_000_100_000_000),
+        (9, 4_600_000_000_000_000_000, 4_600_000_000_000_000_000),
     ],
 )
 def test_every_resolution_gives_exact_nanoseconds(order: str, tsresol: int | None, ticks: int, time_ns: int) -> None:
@@ -214,23 +220,47 @@ def test_every_resolution_gives_exact_nanoseconds(order: str, tsresol: int | Non
     assert [time_ns] == [row["time"] for row in agree(data).rows]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     exponent=st.one_of(st.integers(0, 18), st.integers(0x80, 0xFF)),
-    ticks=st.integers(0, 2**63 - 1),
-    offset_s=st.integers(-1000, 2_000_000_000),
+    offset_s=st.one_of(st.sampled_from([0, -1, -(2**62), 2**62, -(2**63), 2**63 - 1]), st.integers(-(2**34), 2**34)),
+    ticks=st.lists(st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 100).map(lambda n: 2**63 - n)), max_size=6),
+    times=st.lists(st.integers(-(2**62), 2**62), max_size=6),
 )
-def test_times_are_exact_or_cut_off_in_2115(exponent: int, ticks: int, offset_s: int) -> None:
-    data = build.section() + build.interface(tsresol=exponent, offset_s=offset_s) + build.packet(FRAME, ticks)
-    (expected,) = naive.decode_file(data).rows
-    limit = 4_600_000_000_000_000_000
+def test_any_timestamp_is_believed_or_replaced(
+    exponent: int, offset_s: int, ticks: list[int], times: list[int]
+) -> None:
+    """From 1970 to 2115 every time is exact; any other goes on from the frame before it."""
+    ticks_per_s = 2 ** (exponent & 127) if exponent & 128 else 10**exponent
+    ticks = ticks + [(time_ns - offset_s * 10**9) * ticks_per_s // 10**9 % 2**64 for time_ns in times]
+    data = build.section() + build.interface(tsresol=exponent, offset_s=offset_s)
+    data += b"".join(build.packet(FRAME, number) for number in ticks)
+    expected = naive.decode_file(data).rows
 
     for compiled in (True, False):
-        (row,) = build.read(data, compiled=compiled).rows
-        if expected["time"] - offset_s * 10**9 <= limit - 10**9:
-            assert expected["time"] == row["time"]
-        else:
-            assert row["time"] >= limit + offset_s * 10**9 - 10**9  # type: ignore[operator]
+        got = build.read(data, compiled=compiled)
+        assert [row["time"] for row in expected] == [row["time"] for row in got.rows]
+        assert all(0 <= row["time"] <= 4_600_000_000_000_000_000 for row in got.rows)  # type: ignore[operator]
+
+
+def test_times_before_1970_keep_their_distances() -> None:
+    """An offset of minus one hour on a clock that starts at 0: the capture begins in 1970, and lasts as long."""
+    data = build.section() + build.interface(offset_s=-3600)
+    data += b"".join(build.packet(FRAME, ticks) for ticks in (0, 7_000_000, 3_599_000_000, 3_601_000_000))
+    got = agree(data)
+
+    assert [row["time"] for row in got.rows] == [0, 7 * 10**9, 3_599 * 10**9, 10**9]
+    assert got.facts.unfit_times == 3
+    assert (got.facts.first_time, got.facts.last_time) == (0, 3_599 * 10**9)
+
+
+def test_a_time_that_cannot_be_does_not_move_the_clock() -> None:
+    data = build.section() + build.interface()
+    data += b"".join(build.packet(FRAME, ticks) for ticks in (5_000_000, 2**64 - 1, 2**62, 6_000_000))
+    got = agree(data)
+
+    assert [row["time"] for row in got.rows] == [5 * 10**9, 5 * 10**9, 5 * 10**9, 6 * 10**9]
+    assert got.facts.unfit_times == 2
 
 
 def test_interfaces_differ_and_sections_begin_anew() -> None:
@@ -269,6 +299,50 @@ def test_unknown_blocks_are_passed_over_however_long() -> None:
     data += build.block(0x80000BAD, bytes(3_000_000)) + build.packet(FRAME)
 
     assert agree(data, window_size=4096).facts.tcp_segments == 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "lost", "absurd"),
+    [
+        ((2**64 - 1,), 0, 0),
+        ((3, 2**64 - 1), 0, 0),
+        ((2**64 - 2,), 0, 2**64 - 2),
+        ((2**63,), 0, 2**63),
+        ((2**56 + 1,), 0, 2**56 + 1),
+        ((2**56,), 2**56, 0),
+        ((2**62, 5), 5, 2**62),
+    ],
+)
+def test_a_count_of_lost_frames_that_cannot_be_is_not_known(counts: tuple[int, ...], lost: int, absurd: int) -> None:
+    """Writers put 2^64-1 where the system does not count."""
+    data = build.section() + build.interface() + build.packet(FRAME)
+    facts = agree(data + b"".join(build.statistics(0, count) for count in counts)).facts
+
+    assert (lost, absurd) == (facts.lost_frames, facts.absurd_loss)
+
+
+def test_many_interfaces_that_lost_much_add_up_to_a_number() -> None:
+    data = build.section() + build.interface() * 300 + build.packet(FRAME)
+    data += b"".join(build.statistics(which, 2**56) for which in range(300))
+
+    assert agree(data).facts.lost_frames == 2**56
+
+
+def test_what_follows_many_options_or_64_kib_is_not_looked_at() -> None:
+    """The first 256 options of a block say what its clock is."""
+    comment = build.option(1, b"x")
+    nano = build.option(9, b"\x09")
+    for before, time_ns in ((comment * 255, 7), (comment * 256, 7000), (build.option(2, bytes(60_000)), 7)):
+        body = struct.pack("<HHI", 1, 0, 0) + before + nano
+        data = build.section() + build.block(1, body) + build.packet(FRAME, 7)
+        assert [time_ns] == [row["time"] for row in build.read(data).rows]
+    large = struct.pack("<HHI", 1, 0, 0) + nano + build.option(2, bytes(60_000)) * 40
+    data = build.section() + build.block(1, large) + build.packet(FRAME, 7) + build.block(1, large)[:-9]
+    got = build.read(data)
+
+    assert [row["time"] for row in got.rows] == [7]
+    assert got.facts.damage is not None
+    assert "the file ends 9 bytes before the end of a block" in got.facts.damage
 
 
 PREFIX = build.section() + build.interface() + build.packet(FRAME)

@@ -10,13 +10,14 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tcptrace_tw import engine, pipeline
-from tcptrace_tw.capture import ring
+from tcptrace_tw.capture import pcapng, ring
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.reader import Reader
@@ -48,6 +49,10 @@ def interfaces(order: str) -> bytes:
 
 MANY_BLOCKS: dict[str, tuple[Callable[[], bytes], int]] = {
     "interfaces": (lambda: cb.section() + interfaces("<") + PACKETS, len(TALK)),
+    "link types": (
+        lambda: cb.section() + b"".join(cb.interface(cb.ETHERNET + i) for i in range(65_000)) + PACKETS,
+        len(TALK),
+    ),
     "big-endian interfaces": (lambda: cb.section(">") + interfaces(">")[: 20 * MANY_OTHERS], 0),
     "sections": (lambda: cb.section() * (MANY_OTHERS) + cb.interface() + PACKETS, len(TALK)),
     "statistics": (
@@ -72,6 +77,44 @@ def test_a_million_blocks_are_read_in_seconds(tmp_path: Path, kind: str) -> None
     assert facts.tcp_segments == segments
     assert facts.damage is None
     assert time.process_time() - begun < HANG_S
+
+
+def large_interfaces(count: int, different: bool) -> Iterator[bytes]:
+    """Interfaces whose options are 320 kB each: a long description, or very many comments."""
+    for i in range(count):
+        body = struct.pack("<HHI", cb.ETHERNET, 0, 0)
+        if different:
+            body += cb.option(2, struct.pack("<I", i) + bytes(65_000)) * 5
+        else:
+            body += cb.option(1, b"") * 80_000
+        yield cb.block(1, body)
+
+
+@pytest.mark.parametrize("different", [True, False])
+def test_what_is_large_and_says_little_is_not_kept(different: bool) -> None:
+    """A packed file of some kB may hold a GB of it. Memory is measured by what Python has in hand at most."""
+    data = cb.section() + b"".join(large_interfaces(200, different)) + PACKETS
+    stream = cb.Bytes(data)
+
+    begun = time.process_time()
+    tracemalloc.start()
+    reader = Reader(stream, compiled=False)
+    segments = sum(batch.size for batch in reader.batches())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert segments == len(TALK)
+    assert most < 16 << 20, f"{most >> 20} MB of {len(data) >> 20}"
+    assert time.process_time() - begun < HANG_S
+
+
+def test_only_a_million_interfaces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcapng, "INTERFACES_MAX", 5)
+    data = cb.section() + cb.interface() * 9 + cb.packet(TALK[0].frame, which=4) + cb.packet(TALK[0].frame, which=5)
+    reader = Reader(cb.Bytes(data), compiled=False)
+
+    assert sum(batch.size for batch in reader.batches()) == 1
+    assert "packet of interface 5, the section has described 5" in (reader.facts.damage or "")
 
 
 def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:

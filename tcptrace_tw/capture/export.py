@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.capture import frames as fr
-from tcptrace_tw.capture import pcap, pcapng
+from tcptrace_tw.capture import interfaces, pcap, pcapng
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
@@ -28,8 +28,8 @@ from tcptrace_tw.spec.columns import FRAME_BITS
 
 ROOM = 16384
 _NAMES, _SECRETS = 4, 10
-_DESCRIBING = (pcapng.INTERFACE, _NAMES, _SECRETS)
-_PACKETS = (pcapng.PACKET, pcapng.SIMPLE_PACKET, pcapng.OLD_PACKET)
+_DESCRIBING = (interfaces.INTERFACE, _NAMES, _SECRETS)
+_PACKETS = (interfaces.PACKET, interfaces.SIMPLE_PACKET, interfaces.OLD_PACKET)
 
 Write = Callable[[bytes], object]
 
@@ -142,8 +142,8 @@ def _section(header: pcap.PcapHeader) -> bytes:
     order = ">" if header.is_big else "<"
     resolution = struct.pack(f"{order}HHBxxxHH", 9, 1, 9 if header.unit_ns == 1 else 6, 0, 0)
     interface = struct.pack(f"{order}HHI", header.link, 0, header.snaplen) + resolution
-    return _block(order, pcapng.SECTION, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(
-        order, pcapng.INTERFACE, interface
+    return _block(order, interfaces.SECTION, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(
+        order, interfaces.INTERFACE, interface
     )
 
 
@@ -155,7 +155,7 @@ def _packet(record: bytes, header: pcap.PcapHeader) -> bytes:
         caplen, wirelen = wirelen, caplen
     ticks = seconds * (1_000_000_000 // header.unit_ns) + fraction
     body = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, caplen, wirelen)
-    return _block(order, pcapng.PACKET, body + record[header.record_len :])
+    return _block(order, interfaces.PACKET, body + record[header.record_len :])
 
 
 def _block(order: str, kind: int, body: bytes) -> bytes:
@@ -172,7 +172,7 @@ def _copy_blocks(window: Window, numbers: list[int], write: Write) -> list[int]:
     number = done = 0
     pending = bytearray()  # descriptions, written with the first packet that may need them
     for kind, block in _blocks(window):
-        if kind == pcapng.SECTION:
+        if kind == interfaces.SECTION:
             pending = bytearray(block)
             pending[16:24] = b"\xff" * 8  # the length of the section: not known
         elif kind in _DESCRIBING:
@@ -194,10 +194,10 @@ def _blocks(window: Window) -> Iterator[tuple[int, bytes]]:
     while window.need(12):
         start = window.peek(12)
         if start[:4] == b"\x0a\x0d\x0d\x0a":
-            order = ">" if start[8:] == pcapng.BIG else "<"
+            order = ">" if start[8:] == interfaces.BIG else "<"
         kind, length = struct.unpack(f"{order}II", start[:8])
         step = (length + 3) & ~3
-        if kind in (pcapng.SECTION, *_DESCRIBING, *_PACKETS):
+        if kind in (interfaces.SECTION, *_DESCRIBING, *_PACKETS):
             if not pcapng.BLOCK_MIN <= length <= pcapng.BLOCK_MAX or not window.need(step):
                 return
             yield kind, window.take(step)

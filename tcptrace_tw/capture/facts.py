@@ -21,7 +21,11 @@ class FileFacts:
     last_time: int | None = None
     backward_steps: int = 0
     truncated_options: int = 0
+    unfit_times: int = 0
+    """Frames with a time before 1970 or after 2115, which was replaced (see ``frames``)."""
     lost_frames: int = 0
+    absurd_loss: int = 0
+    """The highest count of lost frames that is not believed; 0 if there is none."""
     skipped: dict[str, int] = field(default_factory=dict)
     damage: str | None = None
     """One line: byte offset, what is wrong, and what was kept; None for a sound file."""

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import NamedTuple
 
-from tcptrace_tw.capture import compression, pcap, rare
+from tcptrace_tw.capture import compression, pcap, pcapng, rare
 from tcptrace_tw.capture.compression import Broken
+from tcptrace_tw.capture.frames import is_fit
+from tcptrace_tw.capture.interfaces import (
+    BIG,
+    DESCRIPTION_MAX,
+    INTERFACE,
+    LITTLE,
+    OLD_PACKET,
+    PACKET,
+    SECTION,
+    clock,
+    time_of,
+)
 from tcptrace_tw.capture.source import open_raw
-
-PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 LOOK_BYTES = 16 << 20
 """How far into a pcapng file its first packet is looked for; what comes before are names, comments and TLS keys."""
-
-_SECTION, _INTERFACE, _OLD_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 6
-_TSRESOL, _TSOFFSET = 9, 14
 
 
 class Head(NamedTuple):
@@ -94,7 +102,7 @@ def read_head(uri: str) -> Head | None:
         magic = start.at(0, 4)
         if len(magic) == 4 and pcap.is_pcap(magic):
             return Head("pcap", _pcap_time(start))
-        if magic == PCAPNG_MAGIC and (order := _byte_order(start, 0)):
+        if pcapng.is_pcapng(magic) and (order := _byte_order(start, 0)):
             return Head("pcapng", _pcapng_time(start, order))
         look = start.at(0, rare.LOOK_BYTES)
         if rare.is_snoop(look) or rare.is_erf(look):
@@ -114,50 +122,38 @@ def _pcap_time(start: _Start) -> int | None:
 
 def _byte_order(start: _Start, offset: int) -> str:
     """How the section that begins at ``offset`` is written, as ``struct`` has it; nothing if it is no section."""
-    return {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}.get(start.at(offset + 8, 4), "")
+    return {BIG: ">", LITTLE: "<"}.get(start.at(offset + 8, 4), "")
 
 
 def _pcapng_time(start: _Start, order: str) -> int | None:
     offset = 0
-    clocks: list[tuple[int, int]] = []
+    interfaces = array("q")  # where each begins
     while offset < LOOK_BYTES and len(header := start.at(offset, 8)) == 8:
         kind, length = struct.unpack(order + "II", header)
-        if kind == _SECTION:
-            order, clocks = _byte_order(start, offset), []
+        if kind == SECTION:
+            order, interfaces = _byte_order(start, offset), array("q")
             if not order:
                 return None
             length = struct.unpack(order + "I", header[4:])[0]
-        elif kind == _INTERFACE:
-            clocks.append(_clock(start.at(offset + 16, min(length, 1 << 16) - 20), order))
-        elif kind in (_PACKET, _OLD_PACKET):
-            return _packet_time(start.at(offset + 8, 12), kind, order, clocks)
+        elif kind == INTERFACE:
+            interfaces.append(offset)
+        elif kind in (PACKET, OLD_PACKET):
+            return _packet_time(start, offset, kind, order, interfaces)
         if length < 12:
             return None
         offset += (length + 3) & ~3
     return None
 
 
-def _packet_time(body: bytes, kind: int, order: str, clocks: list[tuple[int, int]]) -> int | None:
+def _packet_time(start: _Start, offset: int, kind: int, order: str, interfaces: Sequence[int]) -> int | None:
+    body = start.at(offset + 8, 12)
     if len(body) < 12:
         return None
-    interface, high, low = struct.unpack(order + ("III" if kind == _PACKET else "HxxII"), body)
-    if interface >= len(clocks):
+    interface, high, low = struct.unpack(order + ("III" if kind == PACKET else "HxxII"), body)
+    if interface >= len(interfaces):
         return None
-    ticks_per_s, offset_s = clocks[interface]
-    return int(((high << 32 | low) * 1_000_000_000) // ticks_per_s + offset_s * 1_000_000_000)
-
-
-def _clock(options: bytes, order: str) -> tuple[int, int]:
-    """Ticks per second and offset in seconds of an interface: if_tsresol and if_tsoffset."""
-    ticks_per_s, offset_s, at = 1_000_000, 0, 0
-    while at + 4 <= len(options):
-        code, length = struct.unpack(order + "HH", options[at : at + 4])
-        value = options[at + 4 : at + 4 + length]
-        if code == _TSRESOL and len(value) == 1:
-            ticks_per_s = 1 << (value[0] & 127) if value[0] & 128 else 10 ** (value[0] & 127)
-        elif code == _TSOFFSET and len(value) == 8:
-            offset_s = struct.unpack(order + "q", value)[0]
-        if code == 0:
-            break
-        at += 4 + ((length + 3) & ~3)
-    return ticks_per_s, offset_s
+    at = interfaces[interface]
+    (length,) = struct.unpack(order + "I", start.at(at + 4, 4))
+    known = clock(start.at(at + 16, max(0, min(length - 20, DESCRIPTION_MAX))), order)
+    time = time_of(high, low, *known)
+    return time if is_fit(time) else 0

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.capture.frames import is_fit
 from tcptrace_tw.errors import UsageError
 
 _UNITS_NS = {
@@ -23,7 +24,6 @@ _UNITS_NS = {
     "d": 86_400_000_000_000,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIME_MAX = (1 << 63) - 1
 
 
 class Moment(NamedTuple):
@@ -99,6 +99,6 @@ def _fraction(digits: str | None, unit_ns: int) -> int:
 
 
 def _checked(ns: int, text: str, option: str) -> int:
-    if not 0 <= ns <= _TIME_MAX // 2:
-        raise UsageError(f"{option} {text}: no capture has this time; it must lie between 1970 and 2116")
+    if not is_fit(ns):
+        raise UsageError(f"{option} {text}: no capture has this time; it must lie from 1970 to 2115")
     return ns

@@ -7,7 +7,7 @@ are read in Python between two walks.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from array import array
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,29 @@ from tcptrace_tw import jit
 from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, WIRELEN_MAX, Frames
+from tcptrace_tw.capture.interfaces import (
+    BIG,
+    DESCRIPTION_MAX,
+    INTERFACE,
+    INTERFACES_MAX,
+    LITTLE,
+    LOST_MAX,
+    OLD_PACKET,
+    PACKET,
+    ROW,
+    SECTION,
+    SIMPLE_PACKET,
+    STATISTICS,
+    Clock,
+    clock,
+    lost,
+    time_of,
+)
 from tcptrace_tw.capture.links import link_name
 from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.jit import kernel
 
-SECTION, INTERFACE, OLD_PACKET, SIMPLE_PACKET, STATISTICS, PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
-BIG, LITTLE = bytes.fromhex("1a2b3c4d"), bytes.fromhex("4d3c2b1a")
 BLOCK_MIN, INTERFACE_MIN = 12, 20
 NOT_COUNTED = 0xFFFF
 """In the obsolete Packet Block: how many frames were lost before it is not known."""
@@ -31,38 +47,17 @@ BLOCK_MAX = 1 << 24
 
 CLOCKS_KEPT = 4096
 """Interfaces mostly say the same of their clocks; so many different ways to say it are read only once."""
-
-_OPT_TSRESOL, _OPT_TSOFFSET, _OPT_IFDROP, _OPT_OSDROP = 9, 14, 5, 7
-_TIME_MAX = 4_600_000_000_000_000_000
-"""Times and offsets are cut off here, in the year 2115, so that their sum still is an int64."""
-
-Interface = np.dtype([(name, "i8") for name in ("link", "snaplen", "shift", "multiplier", "divisor", "offset_ns")])
-"""An interface of the section. Ticks to ns: ``* multiplier // divisor``, or binary fractions of ``shift`` bits."""
+CLOCK_BYTES = 64
+"""Options that are longer hold more than a clock: they are read each time, and not kept."""
+LINKS_NAMED = 16
+"""How many link types of a file are named in the facts."""
+AT_ONCE = 4096
+"""How many interface blocks are read in a row."""
 
 
 def is_pcapng(magic: bytes) -> bool:
     """Whether a file that begins with these four bytes is a pcapng file."""
     return magic == b"\x0a\x0d\x0d\x0a"
-
-
-@inlined
-def nanoseconds(high: int, low: int, shift: int, multiplier: int, divisor: int) -> int:
-    """A timestamp of 64 bits in ns, exactly, rounded down; cut off at ``_TIME_MAX``."""
-    if high > 0x7FFFFFFF:
-        return _TIME_MAX
-    ticks = high * 0x100000000 + low
-    if shift == 0:
-        if divisor > 1:
-            return ticks // divisor
-        return ticks * multiplier if ticks <= _TIME_MAX // multiplier else _TIME_MAX
-    seconds = ticks >> min(shift, 63)
-    if seconds > _TIME_MAX // 1_000_000_000:
-        return _TIME_MAX
-    fraction = ticks - (seconds << min(shift, 63))
-    if shift <= 32:
-        return seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> shift)
-    above, below = fraction >> 32, fraction & 0xFFFFFFFF  # in two halves: the product has up to 93 bits
-    return seconds * 1_000_000_000 + ((above * 1_000_000_000 + ((below * 1_000_000_000) >> 32)) >> min(shift - 32, 63))
 
 
 @kernel
@@ -82,6 +77,7 @@ def scan_pcapng(
 
     ``BLOCK``: the next block is not for the kernel. ``known`` is the number of interfaces; ``last_time`` is for
     simple packets, which have no time of their own. ``dropped[0]`` adds up the frames that packet blocks report lost.
+    A time may be one that is not believed (see ``frames.survey``).
     """
     frames = found[0]
     count = 0
@@ -94,7 +90,8 @@ def scan_pcapng(
         length = file_u32(data, at + 4, is_big)
         step = (length + 3) & ~3
         if kind not in (PACKET, SIMPLE_PACKET, OLD_PACKET):
-            if kind in (INTERFACE, STATISTICS) or length < BLOCK_MIN or at + step > end:
+            is_read = kind == STATISTICS or (kind == INTERFACE and known < INTERFACES_MAX)
+            if is_read or length < BLOCK_MIN or at + step > end:
                 return at, count, BLOCK
             at += step
             continue
@@ -119,12 +116,13 @@ def scan_pcapng(
         if kind == SIMPLE_PACKET:
             caplen = min(caplen, int(interface.snaplen)) if interface.snaplen else caplen
         else:
-            time = int(interface.offset_ns) + nanoseconds(
+            time = time_of(
                 file_u32(data, at + 12, is_big),
                 file_u32(data, at + 16, is_big),
                 int(interface.shift),
                 int(interface.multiplier),
                 int(interface.divisor),
+                int(interface.offset_ns),
             )
             if kind == OLD_PACKET:
                 drops = file_u16(data, at + 10, is_big)
@@ -145,14 +143,14 @@ class PcapngFile:
 
     def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
         self._links: dict[int, int] = {}
-        self._clocks: dict[bytes, tuple[int, int, int, int]] = {}
+        self._clocks: dict[bytes, Clock] = {}
         self._facts = facts
         self._is_big = False
-        self._interfaces = np.zeros(8, Interface).view(np.recarray)
+        self._interfaces = np.zeros(8, ROW).view(np.recarray)
         self._known = 0
         self._skip = 0
         self._last_time = 0
-        self._lost: dict[int, int] = {}
+        self._lost = array("q")  # by interface, as far as there are statistics
         self._reported = 0
         self._dropped = np.zeros(1, np.int64)
         self._sections = 0
@@ -181,7 +179,7 @@ class PcapngFile:
             self._dropped,
         )
         if self._dropped[0]:
-            self._facts.lost_frames = max(self._reported, int(self._dropped[0]))
+            self._facts.lost_frames = min(max(self._reported, int(self._dropped[0])), LOST_MAX)
         if count:
             self._last_time = int(frames.time[count - 1])
         return count, self._block(window) if outcome == BLOCK else outcome
@@ -250,15 +248,13 @@ class PcapngFile:
             return self._interfaces_in_a_row(window)
         if length > BLOCK_MAX:
             return DAMAGED
-        if window.end - window.start < (length + 3) & ~3:
+        if window.end - window.start < min((length + 3) & ~3, DESCRIPTION_MAX):
             return DRY
-        if not self._describe(kind, window.peek(length)):
+        block = window.peek(min(length, DESCRIPTION_MAX))
+        if not (self._section(block) if kind == SECTION else self._statistics(block)):
             return DAMAGED
-        window.start += (length + 3) & ~3
+        self._skip = (length + 3) & ~3
         return FULL
-
-    def _describe(self, kind: int, block: bytes) -> bool:
-        return self._section(block) if kind == SECTION else self._statistics(block)
 
     def _section(self, block: bytes) -> bool:
         """A section may have another byte order than the one before; its interfaces count from 0 again."""
@@ -268,114 +264,84 @@ class PcapngFile:
             self._clocks.clear()
         self._is_big = block[8:12] == BIG
         self._known = 0
-        self._lost.clear()
+        del self._lost[:]
         self._sections += 1
         if self._sections == 1:
             self._facts.format = f"pcapng, {'big' if self._is_big else 'little'}-endian"
         return True
 
     def _interfaces_in_a_row(self, window: Window) -> int:
-        """Read all interface blocks that follow each other: a hostile file has a million of them."""
+        """Read interface blocks that follow each other: a hostile file has a million of them."""
         head = struct.Struct(f"{self._order}II")
-        rows, at, outcome = [], window.start, FULL
-        while outcome == FULL and at + BLOCK_MIN <= window.end:
+        rows: list[tuple[int, ...]] = []
+        at, outcome = window.start, FULL
+        most = min(AT_ONCE, INTERFACES_MAX - self._known)
+        while outcome == FULL and len(rows) < most and at + BLOCK_MIN <= window.end:
             kind, length = head.unpack_from(window.data, at)
             step = (length + 3) & ~3
             if kind != INTERFACE:
                 break
             if not INTERFACE_MIN <= length <= BLOCK_MAX:
                 outcome = DAMAGED
-            elif at + step > window.end:
+            elif at + min(step, DESCRIPTION_MAX) > window.end:
                 outcome = DRY
             else:
-                rows.append(self._interface(bytes(window.data[at + 8 : at + length - 4])))
+                rows.append(self._interface(bytes(window.data[at + 8 : at + min(length - 4, DESCRIPTION_MAX)])))
                 at += step
         self._add(rows)
-        window.start = at
+        window.start = min(at, window.end)
+        self._skip = at - window.start
         # What was read may be followed by packets, whatever comes after them.
         return outcome if not rows else FULL
 
     def _interface(self, body: bytes) -> tuple[int, ...]:
         """The row of an interface, from its block without the frame around it."""
         link, _, snaplen = struct.unpack_from(f"{self._order}HHI", body)
-        options = body[8:]
-        clock = self._clocks.get(options)
-        if clock is None:
+        known = self._clock(body[8:])
+        self._note(link, snaplen, known)
+        return (self._links[link], snaplen, *known)
+
+    def _clock(self, options: bytes) -> Clock:
+        if len(options) > CLOCK_BYTES:
+            return clock(options, self._order)
+        if options not in self._clocks:
             if len(self._clocks) == CLOCKS_KEPT:
                 self._clocks.clear()
-            clock = self._clocks[options] = self._clock(options)
-        self._note(link, snaplen, clock)
-        return (self._links[link], snaplen, *clock)
-
-    def _clock(self, options: bytes) -> tuple[int, int, int, int]:
-        """What options say of the clock: shift, multiplier, divisor and offset in ns."""
-        shift, multiplier, divisor, offset_s = 0, 1000, 1, 0
-        for code, value in self._options(options):
-            if code == _OPT_TSRESOL and value:
-                shift, multiplier, divisor = _resolution(value[0])
-            elif code == _OPT_TSOFFSET and len(value) == 8:
-                (offset_s,) = struct.unpack(f"{self._order}q", value)
-        return shift, multiplier, divisor, max(-_TIME_MAX, min(offset_s * 1_000_000_000, _TIME_MAX))
+            self._clocks[options] = clock(options, self._order)
+        return self._clocks[options]
 
     def _add(self, rows: list[tuple[int, ...]]) -> None:
         known = self._known + len(rows)
         if known > len(self._interfaces):
-            interfaces = np.zeros(max(known, 2 * len(self._interfaces)), Interface)
+            interfaces = np.zeros(max(known, 2 * len(self._interfaces)), ROW)
             interfaces[: self._known] = self._interfaces[: self._known]
             self._interfaces = interfaces.view(np.recarray)
         self._interfaces[self._known : known] = rows
         self._known = known
 
-    def _note(self, link: int, snaplen: int, clock: tuple[int, int, int, int]) -> None:
+    def _note(self, link: int, snaplen: int, clock: Clock) -> None:
         facts = self._facts
         if snaplen > facts.snaplen:
             facts.snaplen = snaplen
         if link in self._links:
             return
         if not self._links:
-            facts.format = f"pcapng, {_unit(*clock[:3])}, {'big' if self._is_big else 'little'}-endian"
+            facts.format = f"pcapng, {clock.unit}, {'big' if self._is_big else 'little'}-endian"
         self._links[link] = slow.known(link)
-        facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
+        if len(self._links) <= LINKS_NAMED:
+            facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
 
     def _statistics(self, block: bytes) -> bool:
         """Statistics count from the begin of the capture: the last block of an interface is the one that counts."""
         if len(block) < 24:
             return False
         (which,) = struct.unpack_from(f"{self._order}I", block, 8)
-        lost = 0
-        for code, value in self._options(block[20:-4]):
-            if code in (_OPT_IFDROP, _OPT_OSDROP) and len(value) == 8:
-                lost += struct.unpack(f"{self._order}Q", value)[0]
+        count, absurd = lost(block[20:], self._order)
+        self._facts.absurd_loss = max(self._facts.absurd_loss, absurd)
         if which < self._known:
-            self._reported += lost - self._lost.get(which, 0)
-            self._lost[which] = lost
-            self._facts.lost_frames = max(self._reported, int(self._dropped[0]))
+            if which >= len(self._lost):
+                self._lost.frombytes(bytes(8 * (which + 1 - len(self._lost))))
+            self._reported += count - self._lost[which]
+            self._lost[which] = count
+            self._facts.lost_frames = min(max(self._reported, int(self._dropped[0])), LOST_MAX)
         return True
-
-    def _options(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        at = 0
-        while at + 4 <= len(data):
-            code, length = struct.unpack_from(f"{self._order}HH", data, at)
-            if code == 0 or at + 4 + length > len(data):
-                return
-            yield code, data[at + 4 : at + 4 + length]
-            at += 4 + (length + 3 & ~3)
-
-
-def _resolution(value: int) -> tuple[int, int, int]:
-    """``if_tsresol`` as shift, multiplier and divisor; what is finer than an int64 can tell is cut off."""
-    exponent = value & 0x7F
-    if value & 0x80:
-        return (exponent, 1, 1) if exponent else (0, 1_000_000_000, 1)
-    if exponent <= 9:
-        return 0, 10 ** (9 - exponent), 1
-    return 0, 1, 10 ** min(exponent - 9, 18)
-
-
-def _unit(shift: int, multiplier: int, divisor: int) -> str:
-    if shift:
-        return f"2^-{shift} seconds"
-    names = {1: "nanoseconds", 1000: "microseconds", 1_000_000: "milliseconds", 1_000_000_000: "seconds"}
-    if divisor > 1:
-        return f"10^-{len(str(divisor)) + 8} seconds"
-    return names.get(multiplier, f"10^-{10 - len(str(multiplier))} seconds")

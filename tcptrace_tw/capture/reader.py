@@ -166,11 +166,14 @@ class Reader:
         facts.wire_bytes = totals.wire_bytes
         facts.backward_steps = totals.backward_steps
         facts.truncated_options = totals.truncated_options
+        facts.unfit_times = totals.unfit_times
         if facts.frames:
             facts.first_time, facts.last_time = totals.first_time, totals.last_time
 
     def _unknown_links(self) -> str:
-        return ", ".join(link_number(link) for link in self._format.links if not slow.is_known(link))
+        unknown = [link for link in self._format.links if not slow.is_known(link)]
+        more = f" and {len(unknown) - pcapng.LINKS_NAMED} more" if len(unknown) > pcapng.LINKS_NAMED else ""
+        return ", ".join(map(link_number, unknown[: pcapng.LINKS_NAMED])) + more
 
     def _finish(self) -> None:
         """Complete the facts, and say what is damaged."""

@@ -210,6 +210,23 @@ def remarks_on_times(files: Iterable[FileFacts]) -> list[str]:
     return remarks
 
 
+def remarks_on_numbers(files: Sequence[FileFacts]) -> list[str]:
+    """Which numbers of files were not believed, each kind named once."""
+    remarks = []
+    if unfit := [file for file in files if file.unfit_times]:
+        count = sum(file.unfit_times for file in unfit)
+        frames = "1 frame has a time" if count == 1 else f"{count} frames have times"
+        remarks.append(f"{_one(unfit)}: {frames} before 1970 or after 2115, which cannot be; replaced")
+    if absurd := [file for file in files if file.absurd_loss]:
+        highest = max(file.absurd_loss for file in absurd)
+        remarks.append(f"{_one(absurd)}: {highest} lost frames are claimed, which cannot be; taken as not known")
+    return remarks
+
+
+def _one(files: Sequence[FileFacts]) -> str:
+    return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+
+
 def _spacing_ns(file: FileFacts) -> int:
     """Mean time from one frame to the next."""
     return ((file.last_time or 0) - (file.first_time or 0)) // max(1, file.frames - 1)

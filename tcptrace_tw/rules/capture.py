@@ -63,6 +63,11 @@ def split_by_vlan(r: Rows) -> Mask:
     return r.split_connections > 0
 
 
+def time_out_of_range(r: Rows) -> Mask:
+    """CP012."""
+    return r.unfit_times > 0
+
+
 DUPLICATE_FRAMES = Rule(
     id="CP001",
     name="duplicate-frames",
@@ -277,6 +282,24 @@ DIRECTIONS_IN_TWO_VLANS = Rule(
     rival="two networks with equal addresses, each captured in one direction",
 )
 
+TIME_OUT_OF_RANGE = Rule(
+    id="CP012",
+    name="time-out-of-range",
+    severity=WARNING,
+    summary="Frames have times before 1970 or after 2115; they were replaced, and durations around them may be wrong.",
+    table="capture",
+    predicate=time_out_of_range,
+    grades=(Grade(always, WARNING, CONFIRMED),),
+    message="{unfit_times:frame has|frames have} a time before 1970 or after 2115, which was replaced",
+    frames=(),
+    values=("unfit_times",),
+    set_when=("the time of a frame, with the offset of its interface, is before 1970 or after 2115",),
+    not_set_when=("the clock is wrong, but inside these years",),
+    rfc=(),
+    remedy="Set the clock of the capturing host, or shift the times with editcap -t.",
+    example="time-out-of-range",
+)
+
 RULES = (
     DUPLICATE_FRAMES,
     CONTROL_ONLY_CAPTURE,
@@ -289,4 +312,5 @@ RULES = (
     CLOCK_STEP,
     CENSORED_SPAN,
     DIRECTIONS_IN_TWO_VLANS,
+    TIME_OUT_OF_RANGE,
 )

@@ -575,6 +575,7 @@ CAPTURE = Table(
         Column("unseen_bytes", "i8", "Bytes that were acknowledged and never captured."),
         _frame("unseen_frame", "The first ACK of such bytes."),
         Column("lost_frames", "i8", "Frames that the capturing host reports as dropped."),
+        Column("unfit_times", "i8", "Frames with a time before 1970 or after 2115, which was replaced."),
         Column("damaged_files", "i8", "Files that end or break off in the middle."),
         _ns("backward_ns", "The farthest step back of the clock."),
         _frame("backward_frame", "Where that was."),

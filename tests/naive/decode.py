@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 from tcptrace_tw.capture import skips
 
 TIME_MAX = 4_600_000_000_000_000_000
-"""pcapng can tell times that an int64 cannot; they are cut off in the year 2115."""
+"""Times from 1970 to this, in the year 2115, are believed."""
+
+LATEST = 2**63 - 1
+"""pcapng can tell times that an int64 cannot; they are cut off here."""
 
 
 class Skip(Exception):
@@ -44,14 +47,28 @@ def decode_file(data: bytes) -> Decoded:
     """Every segment of a pcap or pcapng file."""
     frames, is_damaged = read_pcapng(data) if data[:4] == b"\n\r\r\n" else read_pcap(data)
     result = Decoded(frames=len(frames), is_damaged=is_damaged)
-    for number, frame in enumerate(frames, 1):
+    times = believed([frame.time_ns for frame in frames])
+    for number, (frame, time_ns) in enumerate(zip(frames, times, strict=True), 1):
         try:
             row = decode_frame(frame)
         except Skip as skip:
             result.skipped[str(skip)] = result.skipped.get(str(skip), 0) + 1
         else:
-            result.rows.append({"frame": number, "time": frame.time_ns, **row})
+            result.rows.append({"frame": number, "time": time_ns, **row})
     return result
+
+
+def believed(told: list[int]) -> list[int]:
+    """A time that is not believed goes on from the one before: by their distance where both are on the same side."""
+    times: list[int] = []
+    for i, time in enumerate(told):
+        before = times[-1] if times else 0
+        if not 0 <= time <= TIME_MAX:
+            is_run = i > 0 and ((time < 0 and told[i - 1] < 0) or (time > TIME_MAX and told[i - 1] > TIME_MAX))
+            time = before + time - told[i - 1] if is_run else before
+            time = time if 0 <= time <= TIME_MAX else before
+        times.append(time)
+    return times
 
 
 def read_pcap(data: bytes) -> tuple[list[Frame], bool]:
@@ -141,7 +158,8 @@ def read_packet(kind: int, block: bytes, order: str, interfaces: list[Interface]
         raise ValueError("longer than the block")
     interface = interfaces[which]
     time_ns = int((high * 2**32 + low) * interface.tick * 10**9 // 1)
-    time_ns = min(time_ns, TIME_MAX) + interface.offset_s * 10**9
+    offset_ns = max(-LATEST, min(interface.offset_s * 10**9, LATEST))
+    time_ns = min(time_ns + offset_ns, LATEST) if time_ns < LATEST else LATEST
     return Frame(time_ns, interface.link, block[20 : 20 + caplen], min(wirelen, 2**31 - 1))
 
 
