@@ -11,7 +11,7 @@ import pytest
 from tcptrace_tw import memory
 from tcptrace_tw.memory import LARGE, Allocator, Buffers, Pool, address_of, allocated_by, zeros
 from tests import capture_bytes as cb
-from tests.fuzz.ground import Exact
+from tests.fuzz.ground import Exact, Guarded
 from tests.scenario import play_pcap
 
 ROW = np.dtype([("a", "i8"), ("b", "u1")])
@@ -26,9 +26,18 @@ def test_a_room_that_is_not_looked_at_is_used_again() -> None:
     assert address_of(rooms.take()) == where
 
 
+@pytest.mark.parametrize("allocator", [Allocator, Exact, Guarded])
 @pytest.mark.parametrize("size", [8, LARGE])
-def test_a_room_is_not_used_again_while_a_part_of_it_is_looked_at(size: int) -> None:
+def test_a_room_is_not_used_again_while_a_part_of_it_is_looked_at(size: int, allocator: type[Allocator]) -> None:
     """A column of a slice, a plain array of it, a view of other numbers: any of them keeps the room."""
+    rooms = Buffers(ROW, size)
+    with allocated_by(allocator()):
+        first = rooms.take()
+    column = np.asarray(first)["a"][1:]
+    where = address_of(first)
+    del first
+    assert address_of(rooms.take()) != where
+    del column
     rooms = Buffers(ROW, size)
     parts = [rooms.take()[2:5].b, rooms.take()[:3].view(np.ndarray)["a"], np.asarray(rooms.take())[1:2], rooms.take()]
 

@@ -30,9 +30,9 @@ class Guarded(Exact):
         plain = np.dtype(dtype)
         size = int(np.prod(shape)) * plain.itemsize
         pages = -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
-        room = np.frombuffer(mmap.mmap(-1, pages + mmap.PAGESIZE), np.uint8)
-        _forbid(int(room.ctypes.data) + pages)
-        return room[pages - size : pages].view(plain).reshape(shape)
+        array: Any = np.ndarray(shape, plain, mmap.mmap(-1, pages + mmap.PAGESIZE), pages - size)
+        _forbid(int(array.ctypes.data) + size)
+        return array
 
 
 def _forbid(page: int) -> None:
