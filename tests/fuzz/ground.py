@@ -35,9 +35,11 @@ class Guarded(Exact):
         return array
 
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
 def _forbid(page: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), 0):
+    if _LIBC.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), 0):
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
