@@ -96,8 +96,8 @@ def table(values, i): return values[i, 1]
 @kernel
 def segment(batch, i): return np.int64(segment_at(batch, i).seq)
 
-arrays = {name: np.zeros(6, dtype) for name, dtype in places.POOLS.items()}
-arrays |= {name: np.zeros(6, kind) for name, kind in (("heads", "i4"), ("released", "i4"), ("graves", "u2"))}
+arrays = {name: np.zeros(6, places.POOLS.get(name, "i4")) for name in places.ADDRESSES}
+arrays["graves"] = np.zeros(6, "u2")
 desk = np.zeros(1, places.desk_dtype((1, 1), (1, 1))).view(np.recarray)
 for name, array in arrays.items():
     desk[f"{name}_at"] = address_of(array)

@@ -39,7 +39,11 @@ REGISTERS = {
 }  # fmt: skip
 """Each of them is the length of something that a kernel writes behind."""
 
-TAKEN = {name.replace("_USED", "_TAKEN"): number for name, number in REGISTERS.items() if name in pools.__dict__}
+TAKEN = {
+    name.replace("_USED", "_TAKEN"): number
+    for name, number in REGISTERS.items()
+    if name.endswith("_USED") and name != "GRAVES_USED"
+}
 """Records taken from a pool, free ones and new ones: where none is free, all of them are new."""
 
 
