@@ -253,8 +253,9 @@ class _Run:
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
         if self.compiled:
-            self._tracker.waiting(self._flow.tuples)  # its machine code is stored with that of all others
+            self._tracker.make_rare_kernels(self._flow.tuples)
             engine.remember()
+        self._tracker.close()
 
     def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:
         """What the tracker has finished batch by batch, made in other threads where that helps."""

@@ -187,6 +187,20 @@ class Tracker:
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
 
+    def make_rare_kernels(self, tuples: Any) -> None:
+        """Call, to no effect, the kernels that a run may do without: their machine code is stored with all other."""
+        state = self._state(tuples)
+        self._count_waiting(state)
+        self._forget_early(state, 0, s.NEVER)
+
+    def close(self) -> None:
+        """Let go of the memory; the figures stay."""
+        self._pools.clear()
+        self._kept.clear()
+        self._buffers.clear()
+        self._out.clear()
+        self.heads = full(0, -1, np.int32)
+
     @property
     def connections(self) -> int:
         """Incarnations that were opened so far."""
