@@ -54,11 +54,13 @@ def may_be_attempt(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def archive_attempt(st, c):  # type: ignore[no-untyped-def]
     """Archive incarnation ``c``, which is in no queue, if it is an attempt; returns whether it was."""
+    if not may_be_attempt(st, c):
+        return False
     regs = st.regs
     conn = conn_at(st, c)
     key = tuple_at(st, np.int64(conn.slot))
     units = IPV4_UNITS if is_ipv4(key) else OTHER_UNITS
-    if not may_be_attempt(st, c) or not can_enter(regs) or not can_place(st, ATTEMPT, units):
+    if not can_enter(regs) or not can_place(st, ATTEMPT, units):
         return False
     at = place_for(st, ATTEMPT, units)
     if not fits(st, c, at):
