@@ -10,10 +10,13 @@ import math
 import mmap
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+
+HUGE = 1 << 22
+"""Bytes from which on a map asks for large pages, as numpy does."""
 
 LARGE = 1 << 20
 """Bytes from which on an array is a map of its own: its pages are only used when they are written, and the system has
@@ -32,7 +35,7 @@ class Allocator:
         plain = np.dtype(dtype)
         size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * plain.itemsize
         if self.stretches and size >= LARGE:
-            return np.ndarray(shape, plain, mmap.mmap(-1, size, flags=_FLAGS))
+            return np.ndarray(shape, plain, _map(size))
         if align == 1:
             return np.zeros(shape, plain)
         room = np.zeros(size + align, np.uint8)
@@ -50,6 +53,15 @@ class Allocator:
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS if Allocator.stretches else 0
 
 _allocator = Allocator()
+
+
+def _map(size: int) -> mmap.mmap:
+    """Fresh memory of the system, in large pages where it has them: kernels reach into it at random places."""
+    room = mmap.mmap(-1, size, flags=_FLAGS)
+    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a system may be built without them
+            room.madvise(mmap.MADV_HUGEPAGE)
+    return room
 
 
 def zeros(shape: int | tuple[int, ...], dtype: Any, align: int = 1) -> Any:
