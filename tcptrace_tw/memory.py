@@ -106,7 +106,7 @@ class Pool:
         if not self._allocator.stretches:
             self._move(self._allocator.zeros(wanted, self.dtype).view(np.recarray))
         elif not self._stretch(_whole_pages(wanted * self.dtype.itemsize)):
-            fresh = mmap.mmap(-1, _whole_pages(wanted * self.dtype.itemsize), flags=_FLAGS)
+            fresh = _map(_whole_pages(wanted * self.dtype.itemsize))
             self._move(self._records_of(fresh))
             self._map = fresh
         self.capacity = self.records.size
