@@ -42,9 +42,10 @@ def choose(files: Sequence[str], notice: Callable[[str], None] | None) -> bool:
     return _is_large(files)
 
 
-def remember() -> None:
-    """A whole run went well with compiled kernels: the stored code is complete."""
-    if _opted_in:
+def remember(make_rare_kernels: Callable[[], None]) -> None:
+    """A whole run went well with compiled kernels: with those that it did without, the stored code is complete."""
+    if _opted_in and not jit.is_cached(jit.cache_folder()):
+        make_rare_kernels()
         jit.mark_cached(jit.cache_folder())
 
 

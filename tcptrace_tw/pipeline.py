@@ -253,8 +253,7 @@ class _Run:
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
         if self.compiled:
-            self._tracker.make_rare_kernels(self._flow.tuples)
-            engine.remember()
+            engine.remember(lambda: self._tracker.make_rare_kernels(self._flow.tuples))
         self._tracker.close()
 
     def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:

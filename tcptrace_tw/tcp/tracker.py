@@ -190,6 +190,8 @@ class Tracker:
     def make_rare_kernels(self, tuples: Any) -> None:
         """Call, to no effect, the kernels that a run may do without: their machine code is stored with all other."""
         state = self._state(tuples)
+        self.regs[[s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT]] = -1
+        self._index_attempts(state)
         self._count_waiting(state)
         self._forget_early(state, 0, s.NEVER)
 
@@ -331,7 +333,9 @@ class Tracker:
         for name in ("place_words", "place_marks"):
             self._fixed[name] = address_of(self._kept[name])
         self.regs[s.PLACES] = size
-        self._index_attempts(self._state(tuples))
+        self.regs[s.PLACES_TAKEN] = 0
+        if self.regs[s.ATTEMPTS]:
+            self._index_attempts(self._state(tuples))
 
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
