@@ -321,7 +321,7 @@ MEMORY_BOUND = Rule(
     ),
     not_set_when=("everything fits: then nothing is forgotten before its time",),
     rfc=(),
-    remedy="Give --max-memory more, or look at a part of the capture with --filter, --since and --until.",
+    remedy="Give --max-memory more, or look at fewer connections with --filter.",
     example="memory-bound",
 )
 
