@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tcptrace_tw import flow, jit, pipeline
+from tcptrace_tw import flow, jit, keyed_hash, pipeline
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.keyed_hash import FACTORS, LOW, TABLE, Seed, new_seed
 from tcptrace_tw.measure import buckets
@@ -117,9 +117,9 @@ def plain_hash(seed: Seed, total: NDArray[np.uint64]) -> NDArray[np.int64]:
 def plain_hash_of_ipv4(seed: Seed, tuples: Columns) -> NDArray[np.int64]:
     """Of tuples whose source is endpoint a."""
     ports = tuples["sport"] << 16 | tuples["dport"]
-    words = ((flow.A_LO, tuples["src_lo"]), (flow.B_LO, tuples["dst_lo"]))
+    words = ((keyed_hash.A_LO, tuples["src_lo"]), (keyed_hash.B_LO, tuples["dst_lo"]))
     halves = [(f + n, word >> 32 * n & LOW) for f, word in words for n in range(2)]
-    return plain_hash(seed, plain_total(seed, *halves, (flow.PORTS, ports)))
+    return plain_hash(seed, plain_total(seed, *halves, (keyed_hash.PORTS, ports)))
 
 
 def some_ipv4(count: int, number: int = 1) -> Columns:
@@ -235,10 +235,16 @@ def test_the_hash_is_the_sum_of_products_and_four_tables(compiled: bool) -> None
         np.where(is_swapped, columns[y], columns[x])
         for x, y in (pair for name in ("_lo", "_hi", "port") for pair in ends(name))
     )
-    parts = ((flow.A_LO, a_lo), (flow.B_LO, b_lo), (flow.A_HI, a_hi), (flow.B_HI, b_hi), (flow.SCOPE, columns["scope"]))
+    parts = (
+        (keyed_hash.A_LO, a_lo),
+        (keyed_hash.B_LO, b_lo),
+        (keyed_hash.A_HI, a_hi),
+        (keyed_hash.B_HI, b_hi),
+        (keyed_hash.SCOPE, columns["scope"]),
+    )
     halves = [(f + n, half) for f, word in parts for n, half in enumerate((word & LOW, word >> 32))]
 
-    expected = plain_hash(seed, plain_total(seed, *halves, (flow.PORTS, a_port << 16 | b_port)))
+    expected = plain_hash(seed, plain_total(seed, *halves, (keyed_hash.PORTS, a_port << 16 | b_port)))
     assert found == [expected.tolist(), expected.tolist()]
     assert (there.direction + back.direction == 1).all()
 
