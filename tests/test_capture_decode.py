@@ -158,7 +158,7 @@ def test_every_frame_is_read_as_the_naive_twin_reads_it(frame: tuple[int, bytes]
 @given(st.binary(max_size=120), st.sampled_from([1, 113, 276, 0, 101]))
 def test_noise_is_counted_and_never_read_beyond_its_end(noise: bytes, link: int) -> None:
     for compiled in (True, False):
-        got = build.read(build.pcap([noise], link=link), compiled=compiled)
+        got = build.read(build.pcap([build.Record(noise, 10**9)], link=link), compiled=compiled)
         assert 1 == got.facts.frames == got.facts.tcp_segments + sum(got.facts.skipped.values())
 
 
