@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import urllib.error
+import threading
 import xml.dom.minidom
 from dataclasses import replace
 from pathlib import Path
@@ -329,16 +330,23 @@ def test_an_error_repeats_what_was_typed_in_escapes(tmp_path, monkeypatch, argum
 
 
 def test_a_server_cannot_write_on_the_terminal(monkeypatch):
-    def refuse(uri, timeout):
-        raise urllib.error.HTTPError(uri, 404, "No\x1b[31m\n::error::pwn", {}, None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
 
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    done = run(monkeypatch, "report", "http://192.0.2.1/x.pcap")
+        def refuse():
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 404 No\x1b[31m\x07 ::error::pwn\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x.pcap"
+        done = run(monkeypatch, "report", address)
+        thread.join()
 
     assert done.code == 3
-    assert done.err == (
-        "tcptrace-tw: http://192.0.2.1/x.pcap: the server answers 404 No\\x1b[31m\\n::error::pwn; check the address\n"
-    )
+    assert is_clean(done.err)
+    assert done.err.startswith(f"tcptrace-tw: {address}: the server answers 404 No\\x1b[31m\\x07 ::error::pwn")
 
 
 def test_a_policy_is_repeated_in_escapes(tmp_path, monkeypatch):

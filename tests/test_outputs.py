@@ -461,5 +461,5 @@ def test_several_at_once_give_one_whole_result(way):
     assert not list(Path().rglob(".*"))
     assert names() == ["c.pcap", "d" if way == "analyze" else "out"]
     if way == "analyze":
-        stored, fresh = run("report", "d/out", "--json").stdout, run("report", "c.pcap", "--json").stdout
-        assert json.loads(stored) == json.loads(fresh)
+        stored, fresh = (json.loads(run("report", name, "--json").stdout) for name in ("d/out", "c.pcap"))
+        assert {**stored, "engine": ""} == {**fresh, "engine": ""}  # it depends on what is compiled by then

@@ -1,6 +1,8 @@
 """``tcptrace-tw report``: the report on the terminal, as one JSON object, or as one HTML page."""
 
+import codecs
 import json
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +110,12 @@ def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], setti
     from tcptrace_tw.report.headline import headline
     from tcptrace_tw.report.html_report import document
 
-    page.write(document(digest, run.shorthand(captures), _stories(digest, captures, settings)))
+    text = document(digest, run.shorthand(captures), _stories(digest, captures, settings))
+    encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
+    if encoding == "utf-8":
+        page.write(text)
+    else:  # references are read in any encoding
+        page.write(text.encode("ascii", "xmlcharrefreplace").decode().encode(encoding))
     page.commit()
     if page.target != STDOUT and not quiet:
         run.complain(f"{page.target}: {headline(digest, 'notice')}")
