@@ -17,7 +17,7 @@ from tests.fuzz.ground import Exact, Guarded
 from tests.fuzz.maxima import END, SEGMENT, measured
 
 CASES = int(os.environ.get("FUZZ_CASES", "1500"))
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "45"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
 """The run ends at the first of these limits, but not before the first ``LEAST`` cases."""
 LEAST = 5
 

@@ -17,6 +17,7 @@ from tcptrace_tw.tcp import tracker
 from tests import capture_bytes as cb
 from tests.generate import healthy_traffic
 from tests.scenario import Result, play_pcap, render
+from tests.scenario.play import engine
 from tests.test_attempts import MS, T0, syn
 
 GIB = 1 << 30
@@ -52,7 +53,7 @@ def rows(result: Result, table: str) -> list[str]:
 def test_a_flood_is_forgotten_and_every_syn_is_counted(bounded: list[tracker.Tracker]) -> None:
     """The oldest SYNs are let go of; each leaves the row that it would leave at the end."""
     capture = flood(8000)
-    got = play_pcap(capture)
+    got = play_pcap(capture, compiled=True)
     hands = bounded[0]
 
     assert hands.regs[s.FORGOTTEN_ATTEMPTS] > 1000
@@ -69,10 +70,10 @@ def test_what_is_kept_stays_right(bounded: list[tracker.Tracker], monkeypatch: p
     begin = talk[0].time_ns
     scan = [cb.Record(frame, time - T0 + begin) for frame, time in records(flood(8000))]
     mixed = cb.pcap(sorted(talk + scan, key=lambda record: record.time_ns), nano=True)
-    got = play_pcap(mixed)
+    got = play_pcap(mixed, compiled=True)
     assert bounded[0].regs[s.FORGOTTEN_ATTEMPTS] > 1000
     monkeypatch.setattr(pipeline, "for_connections", lambda most: None)
-    whole = play_pcap(mixed)
+    whole = play_pcap(mixed, compiled=True)
 
     for table in ("connections", "time_wait", "reuses"):
         assert rows(got, table) == rows(whole, table)
@@ -99,7 +100,8 @@ def test_the_notice_comes_once(bounded: list[tracker.Tracker], tmp_path: Path) -
     """Whoever waits is told when the bound is reached, not once a batch."""
     path, said = tmp_path / "flood.pcap", []
     path.write_bytes(flood(8000))
-    pipeline.analyze([str(path)], settings.Settings(), [], notice=said.append)
+    with engine(compiled=True):
+        pipeline.analyze([str(path)], settings.Settings(), [], notice=said.append)
 
     assert said == [pipeline.FORGETTING]
 
