@@ -27,7 +27,7 @@ EMPTY, LEFT = 0, 1
 MARKS = 254
 
 FULL_EIGHTHS = 6
-"""An index is never fuller than so many eighths."""
+"""How many eighths of the places may be taken."""
 
 
 @inlined

@@ -88,7 +88,7 @@ def can_be_buried(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def should_be_buried(st, c):  # type: ignore[no-untyped-def]
-    """The same, among so many that room is worth something."""
+    """The same, where enough incarnations live for their room to matter (``BURY_FROM``)."""
     return st.regs[CONNS_LIVE] >= st.params[BURY_FROM] and can_be_buried(st, c)
 
 
