@@ -25,6 +25,7 @@ class Bytes:
 
     compression = ""
     path = None
+    is_live = False
 
     def __init__(self, data: bytes, *, step: int = 1 << 30, damage: str | None = None) -> None:
         self.name = "test.pcap"

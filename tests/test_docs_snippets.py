@@ -72,7 +72,9 @@ def desk(tmp_path_factory):
     (folder / "fixtures").symlink_to(pages.ROOT / "fixtures")
     (folder / "bin").mkdir()
     (folder / "bin" / "tcptrace-tw").write_text(f'#!/bin/sh\nexec {sys.executable} -m tcptrace_tw "$@"\n')
-    (folder / "bin" / "tcptrace-tw").chmod(0o755)
+    (folder / "bin" / "ssh").write_text("#!/bin/sh\nexec cat trace.pcap\n")  # what another host's tcpdump would write
+    for command in (folder / "bin").iterdir():
+        command.chmod(0o755)
     run("tcptrace-tw analyze trace.pcap -o out", folder)
     return folder
 
@@ -105,7 +107,7 @@ def test_a_command_runs(line, desk):
     assert "tcptrace-tw" in words, f"no test knows how to run: {line}"
     done = run(line, desk)
 
-    assert done.returncode in ((0, 1) if "check" in words[:2] else (0,)), done.stderr
+    assert done.returncode in ((0, 1) if "check" in words else (0,)), done.stderr
 
 
 @pytest.mark.parametrize("line", dict.fromkeys(line for lines in EXAMPLES.values() for line in lines))
