@@ -64,6 +64,7 @@ def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
 
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture import ring
+    from tcptrace_tw.errors import warn
     from tcptrace_tw.report.manifest import metadata
     from tcptrace_tw.report.summary import SummarySink
     from tcptrace_tw.report.tables import ArrowSink
@@ -72,7 +73,7 @@ def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
     settings = pipeline.Settings(*wishes)
-    digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals]))
+    digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals], notice=warn))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
 

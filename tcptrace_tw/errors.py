@@ -49,6 +49,13 @@ class UsageError(TcptraceError, ValueError):
     """An option, a rule id or a setting is wrong."""
 
 
+def warn(words: str) -> None:
+    """Tell whoever calls from Python what the command says on stderr."""
+    import warnings
+
+    warnings.warn(words, RuntimeWarning, stacklevel=2)
+
+
 def without_frames(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Errors of this function forget the way to them: who keeps such an error would keep all arrays of a run."""
 

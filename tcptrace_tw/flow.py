@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
+from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
 from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
 from tcptrace_tw.memory import Pool, zeros
-from tcptrace_tw.spec.segments import MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
+from tcptrace_tw.spec.segments import BATCH_KIND, MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
 
 USED, FREE, FREE_HEAD, BATCH = range(4)
 
@@ -42,6 +43,11 @@ class FlowState(NamedTuple):
     index: NDArray[np.int64]  # type: ignore[assignment]
     regs: NDArray[np.int64]
     seed: Seed
+
+
+FLOW_KIND = bundle(
+    FlowState, tuples=Array(TUPLE), index=Array(np.int64), regs=Array(np.int64), seed=Array(np.int64)
+)  # fmt: skip
 
 
 @inlined
@@ -135,7 +141,7 @@ def look_ahead(tuples, index, hashes, i, size):  # type: ignore[no-untyped-def]
         prefetch(tuples, max(slot_of(entry), np.int64(0)))
 
 
-@kernel
+@entry(BATCH_KIND, INTEGER, FLOW_KIND, Array(np.int64))
 def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
     """Fill slot, direction and fingerprint of the ``size`` segments of a batch; ``hashes`` is room to work in.
 
@@ -194,7 +200,7 @@ def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no
     return slot
 
 
-@kernel
+@entry(Array(np.int32), INTEGER, FLOW_KIND)
 def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
     """Give back the slots of ``released``, each named once, that have not been met after batch number ``batch``."""
     tuples, index, regs = state.tuples, state.index, state.regs
@@ -228,7 +234,7 @@ def _remove(index, slot, h):  # type: ignore[no-untyped-def]
     index[hole] = 0
 
 
-@kernel
+@entry(Array(np.int64), Array(np.int64))
 def rehash(index, old_index):  # type: ignore[no-untyped-def]
     """Enter every entry of ``old_index`` into the empty ``index``."""
     mask = index.size - 1

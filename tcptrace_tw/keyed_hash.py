@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined
+from tcptrace_tw.kernels.marks import inlined
 
 HASH_BITS = 31
 HASH_MASK = (1 << HASH_BITS) - 1

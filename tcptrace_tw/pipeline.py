@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw import engine
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
@@ -22,6 +21,7 @@ from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.whole import WholeConnections
 from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.kernels import library
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.lanes import BUFFERS, read_ahead
 from tcptrace_tw.measure.overview import Overview
@@ -70,7 +70,7 @@ Pick = Callable[[Segments], None]
 """Called with each batch, in which the incarnations and states are filled in."""
 
 Notice = Callable[[str], None]
-"""Called with a remark for the person who waits, as when the kernels are compiled for the first time."""
+"""Called with a remark for the person who waits, as when compiled kernels are missing."""
 
 
 def analyze(
@@ -222,7 +222,7 @@ class _Run:
         self._files = found
         self._filter = _filter(settings.filter) if settings.filter else None
         self._span = parse_span(settings.since, settings.until)
-        self.compiled = engine.choose(found.files, notice)
+        self.compiled = library.choose(notice)
         self._buffers = BUFFERS if self.compiled else 1
         self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
@@ -252,8 +252,6 @@ class _Run:
                         yield from (Chunk(*rows, chunk.caveats) for rows in chosen)
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
-        if self.compiled:
-            engine.remember(lambda: self._tracker.make_rare_kernels(self._flow.tuples))
         self._tracker.close()
 
     def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:

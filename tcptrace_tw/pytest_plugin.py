@@ -77,19 +77,21 @@ def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
 
 def _checked(captures: Capture | Sequence[Capture], wishes: "Wishes", root: Path, config: Capture | None) -> "Checked":
     from datetime import date
+    from functools import partial
 
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture.ring import is_search
     from tcptrace_tw.checking import policy_file
     from tcptrace_tw.checking.check import check_captures
     from tcptrace_tw.checking.plan import planned
+    from tcptrace_tw.errors import warn
 
     paths = [captures] if isinstance(captures, (str, os.PathLike)) else list(captures)
     names = [os.fspath(path) for path in paths]
     found = policy_file.find(root) if config is None else policy_file.read(Path(config))
     plan = planned(wishes, None if found is None else policy_file.plan_of(found))
     several = len(names) > 1 or any(is_search(name) for name in names)
-    return check_captures(names, plan, pipeline.analyze, date.today(), several).verdict(plan)
+    return check_captures(names, plan, partial(pipeline.analyze, notice=warn), date.today(), several).verdict(plan)
 
 
 def _told(checked: "Checked") -> str:

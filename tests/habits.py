@@ -26,9 +26,9 @@ class Habit(NamedTuple):
 HABITS = {
     "lint": Habit("style, format, and who imports whom", ("ruff check .", "ruff format --check .", "lint-imports")),
     "types": Habit("mypy, strict", ("mypy",)),
-    "tests": Habit("all tests; small captures run interpreted, large ones compiled", ("pytest",)),
-    "interpreted": Habit("all tests without the JIT", ("pytest",), {"TCPTRACE_TW_JIT": "0"}),
-    "compiled": Habit("all tests with the JIT, whatever the size", ("pytest",), {"TCPTRACE_TW_JIT": "1"}),
+    "tests": Habit("all tests; kernels that were changed are built first", ("pytest",)),
+    "interpreted": Habit("all tests without compiled kernels", ("pytest",), {"TCPTRACE_TW_KERNELS": "interpreted"}),
+    "build": Habit("compile the kernels, half a minute", ("python -m tcptrace_tw.kernels build",)),
     "docs": Habit(
         "write the generated pages anew, and build the site into site/",
         ("python -m tests.docs", "python -m tests.readme", "zensical build"),

@@ -14,7 +14,7 @@ BLOCK = re.compile(r"```text\n\$ (tcptrace-tw [^\n]*)\n(.*?)```", re.DOTALL)
 
 def printed(command: str) -> str:
     """What a command prints at 80 columns, without blank lines at the ends and blanks at the ends of lines."""
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "PYTHONIOENCODING": "utf-8", "TCPTRACE_TW_JIT": "0"}
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
     for name in ("FORCE_COLOR", "NO_COLOR"):
         environment.pop(name, None)
     words = [sys.executable, "-m", "tcptrace_tw", *shlex.split(command)[1:]]

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tcptrace_tw import jit
-from tcptrace_tw.bounds import OutOfRoom
+from tcptrace_tw.kernels import compiler
+from tcptrace_tw.kernels.bounds import OutOfRoom
 from tcptrace_tw.spec.segments import allocate, segment_at
 from tcptrace_tw.tcp import places
+from tests.compiled import needs_compiler
 
 ROOM = 6
 
@@ -71,10 +72,12 @@ def test_a_batch_has_no_segment_behind_its_last(index: int) -> None:
 
 CHECKED = """
 import numpy as np
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.kernels.kinds import INTEGER, Array
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.memory import address_of
-from tcptrace_tw.spec.segments import allocate, segment_at
+from tcptrace_tw.spec.segments import BATCH_KIND, allocate, segment_at
 from tcptrace_tw.tcp import places
+from tests.compiled import compiled
 from tcptrace_tw.tcp.places import conn_at, head_of, set_head, set_released, set_word, word_at
 
 @kernel
@@ -98,18 +101,19 @@ def segment(batch, i): return np.int64(segment_at(batch, i).seq)
 
 arrays = {name: np.zeros(6, places.POOLS.get(name, "i4")) for name in places.ADDRESSES}
 arrays["graves"] = np.zeros(6, "u2")
-desk = np.zeros(1, places.desk_dtype((1, 1), (1, 1))).view(np.recarray)
+desk = np.zeros(1, places.STATE).view(np.recarray)
 for name, array in arrays.items():
     desk[f"{name}_at"] = address_of(array)
 if places.IS_CHECKED:
     places.note_rooms(desk[0], arrays)
 others = {plain: np.zeros(6, np.int64), table: np.zeros((6, 2)), segment: allocate(6)}
+kinds = {plain: Array(np.int64), table: Array(np.float64, ndim=2), segment: BATCH_KIND}
 for function in (conn, head, word, put_head, put_released, put_word, plain, table, segment):
-    compiled = load(function, compiled=True)
+    call = compiled(function, kinds.get(function, places.STATE_KIND), INTEGER)
     told = []
     for index in (-1, 0, 2, 5, 6):
         try:
-            compiled(others.get(function, desk[0]), index)
+            call(others.get(function, desk[0]), index)
             told.append("fine")
         except RuntimeError as error:
             told.append("left")
@@ -129,11 +133,12 @@ segment left fine fine fine left
 """
 
 
+@needs_compiler
 def test_checked_machine_code_stays_in_its_room() -> None:
     """It prints which array a kernel has left, and where, and ends with an error before it writes."""
     done = subprocess.run(
         [sys.executable, "-c", CHECKED],
-        env={**os.environ, "TCPTRACE_TW_CHECKED": "1"}, capture_output=True, text=True, check=True,
+        env={**os.environ, "TCPTRACE_TW_KERNELS": "checked"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
 
     assert done.stdout == RIGHT
@@ -142,22 +147,7 @@ def test_checked_machine_code_stays_in_its_room() -> None:
     assert "axis 0 of an array[6] is out of its room of 6" in done.stderr
 
 
-def test_checked_machine_code_has_a_folder_of_its_own() -> None:
-    """It must not be taken for ordinary code, nor the other way round."""
-    script = "from tcptrace_tw import jit; print(jit.cache_folder().name)"
-    names = [
-        subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "TCPTRACE_TW_CHECKED": checked}, capture_output=True, text=True, check=True,
-        ).stdout.strip()
-        for checked in ("0", "1")
-    ]  # fmt: skip
-
-    assert names[0] == jit.cache_folder().name
-    assert names[0] != names[1]
-
-
 def test_ordinary_machine_code_knows_no_rooms() -> None:
     """The desk has no word more, and numba checks nothing: it costs nothing."""
-    assert not any(name.endswith("_room") for name in places.desk_dtype((1, 1), (1, 1)).names or ())
-    assert jit._OPTIONS["boundscheck"] is False
+    assert not any(name.endswith("_room") for name in places.STATE.names or ())
+    assert compiler._options()["boundscheck"] is False

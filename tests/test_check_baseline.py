@@ -145,7 +145,7 @@ def most_covered(found, known):
 
 def test_the_command_learns_and_then_knows(tmp_path):
     def run(*arguments):
-        environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tcptrace_tw", "check", CAPTURE, "--fail-on", "warning", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
 

@@ -54,7 +54,6 @@ def shell(tmp_path):
             "PYTHONPATH": str(ROOT),
             "CAPTURE": str(capture),
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-            "TCPTRACE_TW_JIT": "0",
         }
         command = ["bash", "-e", "-o", "pipefail", "-c", lines]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -112,7 +111,6 @@ def test_the_policy(tmp_path):
 
 @pytest.mark.parametrize(("capture", "outcome"), [(BAD, "failed"), (GOOD, "passed")], ids=["bad", "good"])
 def test_the_fixture(pytester, monkeypatch, capture, outcome):
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
     shutil.copy(capture, pytester.path / "trace.pcap")
     pytester.makepyfile(blocks("python")[0])
     done = pytester.runpytest_subprocess(*PLUGIN)
@@ -140,7 +138,6 @@ def test_the_plugin_is_announced_to_pytest():
 
 
 def test_the_fixture_obeys_the_policy_and_returns_what_was_found(pytester, monkeypatch):
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
     shutil.copy(BAD, pytester.path / "trace.pcap")
     (pytester.path / "tcptrace-tw.toml").write_text('fail_on = "warning"\n[[ignore_for]]\nrules = ["LA001"]\n')
     pytester.makepyfile("""

@@ -71,7 +71,7 @@ def test_what_cannot_be_written_is_told_before_the_work_and_leaves_nothing(tmp_p
 
 
 def run(*arguments, cwd, **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tcptrace_tw", "check", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment, **options)
 
@@ -131,7 +131,7 @@ def test_stdin_has_a_name_in_every_format(tmp_path):
 def test_a_terminal_gets_colour_and_a_pipe_does_not(tmp_path, arguments, environment, is_coloured):
     master, slave = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
-    env |= {"TERM": "xterm-256color", "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT), **environment}
+    env |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-m", "tcptrace_tw", "check", str(CAPTURE), *arguments]
     with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, cwd=tmp_path, env=env) as process:
         process.wait()

@@ -291,7 +291,7 @@ def test_a_hint_names_the_nearest_word_and_few_others(word, known, said):
 
 
 def run(*arguments, cwd, stdin=None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tcptrace_tw", "check", str(CAPTURE), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
@@ -315,7 +315,7 @@ def test_a_written_folder_is_judged_by_the_same_policy(tmp_path):
         'fail_on = "warning"\nshow = "info"\nseverities.LA004 = "error"\nthresholds.LA001.cost_ns = "20 ms"\n'
         '[[ignore_for]]\nports = [5000]\nrules = ["TW"]\n'
     )
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tcptrace_tw"]
     subprocess.run([*command, "analyze", CAPTURE, "-o", "out"], cwd=tmp_path, env=environment, check=True)
     for form in ("text", "ndjson", "gitlab", "junit"):
@@ -340,7 +340,7 @@ except SystemExit:
     pass
 print(*sys.modules, file=sys.stderr)
 """
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     options = {"capture_output": True, "text": True, "check": True, "env": environment, "cwd": tmp_path}
     done = subprocess.run([sys.executable, "-c", script], **options)
 

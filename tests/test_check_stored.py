@@ -38,7 +38,6 @@ def said(judged, plan) -> tuple[list[dict], list[str]]:
 
 @pytest.mark.parametrize("names", CASES.values(), ids=CASES)
 def test_a_written_folder_is_judged_as_the_capture_is(names, tmp_path, monkeypatch):
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
     monkeypatch.chdir(tmp_path)
     files = [f"{number}.pcap" for number in range(len(names))]
     for file, name in zip(files, names, strict=True):

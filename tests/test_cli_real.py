@@ -21,7 +21,7 @@ CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
 def run(*arguments, **options) -> subprocess.CompletedProcess:
     """Kernels are interpreted: the captures are small, and compiling takes longer than all of them."""
     command = [sys.executable, "-m", "tcptrace_tw", *map(str, arguments)]
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
     options = {"cwd": ROOT, "env": environment, **options}
     return subprocess.run(command, capture_output=True, check=False, **options)
 
@@ -85,7 +85,7 @@ def test_stdin_and_compression_give_the_same_report(tmp_path):
 def test_an_analysis_that_is_interrupted_leaves_nothing(tmp_path, number, code):
     command = [sys.executable, "-m", "tcptrace_tw", "analyze", "-", "-o", "out"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TCPTRACE_TW_JIT": "0"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
         process.stdin.write(CAPTURE.read_bytes()[:100])
         process.stdin.flush()
@@ -269,7 +269,7 @@ def test_a_full_disk_is_one_line(command):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "tcptrace_tw", command, CAPTURE, "-q", *arguments],
-            stdout=full, stderr=subprocess.PIPE, env={**os.environ, "TCPTRACE_TW_JIT": "0"}, cwd=ROOT, check=False,
+            stdout=full, stderr=subprocess.PIPE, env={**os.environ}, cwd=ROOT, check=False,
         )  # fmt: skip
 
     assert done.returncode == 2

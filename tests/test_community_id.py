@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw import jit
 from tcptrace_tw.report.community_id import community_ids, ids_by_kernel, tuples_of
-from tcptrace_tw.spec.community_id import write_ids
 
 # The TCP lines of the baselines in github.com/corelight/community-id-spec, seed 0.
 VECTORS = (
@@ -88,7 +86,6 @@ def test_between_ipv4_and_ipv6_both_addresses_have_16_bytes(way):
 
 
 def test_many_connections_get_the_ids_of_the_kernel():
-    jit.load(write_ids, compiled=True)
     tuples = [("192.0.2.1", port, "198.51.100.7", 80) for port in range(2000)]
 
     assert ids(tuples * 2) == ids(tuples) * 2

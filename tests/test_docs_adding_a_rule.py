@@ -19,7 +19,7 @@ def block(name):
 
 
 def run(copy, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(copy), "TCPTRACE_TW_JIT": "0", "COLUMNS": "80"}
+    environment = {**os.environ, "PYTHONPATH": str(copy), "COLUMNS": "80"}
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=copy, env=environment, capture_output=True, text=True, check=False
     )

@@ -80,7 +80,7 @@ def desk(tmp_path_factory):
 
 
 def run(command, folder):
-    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT), "TCPTRACE_TW_JIT": "0", "COLUMNS": "80"}
+    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT), "COLUMNS": "80"}
     environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{environment['PATH']}"
     arguments = {"cwd": folder, "env": environment, "capture_output": True, "text": True, "timeout": 300}
     return subprocess.run(["bash", "-o", "pipefail", "-c", command], check=False, **arguments)

@@ -5,7 +5,7 @@ What is counted are the places that a table looks at, not time. Who attacks know
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tcptrace_tw import flow, jit, keyed_hash, pipeline
+from tcptrace_tw import flow, keyed_hash, pipeline
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.keyed_hash import FACTORS, LOW, TABLE, Seed, new_seed
 from tcptrace_tw.measure import buckets
 from tcptrace_tw.measure.halves import Halves
@@ -25,6 +26,8 @@ from tcptrace_tw.report.grouping import Groups
 from tcptrace_tw.report.summary import SummarySink
 from tcptrace_tw.spec import columns as c
 from tcptrace_tw.spec import segments
+from tests.compiled import compiled as compiled_step
+from tests.compiled import why_not
 from tests.report_rows import blank
 from tests.scenario import parse, render
 from tests.scenario.play import engine
@@ -213,6 +216,15 @@ def test_every_bit_of_a_key_matters_and_none_more_than_others() -> None:
     assert 0.6 < shared.sum() / (bits * seeds / 64) < 1.4
 
 
+def hash_keys(compiled: bool) -> Callable[..., None]:
+    """The step of ``assign_slots``, which the library has only within that kernel."""
+    if not compiled:
+        return flow.hash_keys
+    if why_not():
+        pytest.skip(why_not())
+    return compiled_step(flow.hash_keys, segments.BATCH_KIND, INTEGER, Array(np.int64), Array(np.int64))
+
+
 @pytest.mark.parametrize("compiled", [False, True], ids=["interpreted", "compiled"])
 def test_the_hash_is_the_sum_of_products_and_four_tables(compiled: bool) -> None:
     """Whatever the signs are, for both directions of a tuple, and in both modes."""
@@ -225,7 +237,7 @@ def test_the_hash_is_the_sum_of_products_and_four_tables(compiled: bool) -> None
     back = next(batches(columns))
     for a, b in (("src_hi", "dst_hi"), ("src_lo", "dst_lo"), ("sport", "dport")):
         back[a], back[b] = there[b], there[a]
-    kernel = jit.load(flow.hash_keys, compiled=compiled)
+    kernel = hash_keys(compiled)
     found = []
     for batch in (there, back):
         kernel(batch, batch.size, seed, hashes)
@@ -260,7 +272,7 @@ def test_fingerprints_are_the_same_in_both_modes() -> None:
     for n, name in enumerate(("seq", "ack", "tsval", "payload_len", "checksum", "ip_id", "flags")):
         batch[name] = words(256, n) & np.iinfo(batch[name].dtype).max
     for compiled in (False, True):
-        jit.load(flow.hash_keys, compiled=compiled)(batch, batch.size, seed_of(1), np.zeros(256, np.int64))
+        hash_keys(compiled)(batch, batch.size, seed_of(1), np.zeros(256, np.int64))
         prints.append(batch["print"].tolist())
 
     assert prints[0] == prints[1]

@@ -28,6 +28,7 @@ from tcptrace_tw.cli.interrupts import NOTE
 from tcptrace_tw.position import Position
 from tests import capture_bytes as cb
 from tests.bench.workloads import generate
+from tests.scenario.play import library_or_skip
 
 ROOT = Path(__file__).parent.parent
 CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
@@ -70,7 +71,7 @@ def handles_signals(process: subprocess.Popen[bytes], number: int = signal.SIGHU
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tcptrace_tw", *map(str, arguments)]
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "TCPTRACE_TW_KERNELS": "interpreted", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment, **options}
     return subprocess.Popen(command, **options)
 
@@ -255,17 +256,6 @@ def test_ctrl_c_at_any_moment_is_quiet(long, delay_s):
     assert end(process) == (130, b"", b"")
 
 
-def test_ctrl_c_stops_a_compiler_at_once(tmp_path, long):
-    """Kernels are compiled in several threads; none of them is waited for, and none crashes."""
-    folder = {"TCPTRACE_TW_CACHE_DIR": str(tmp_path / "cache"), "TCPTRACE_TW_JIT": "1", "PYTHONPATH": str(ROOT)}
-    process = start("analyze", long, "-o", "out", cwd=tmp_path, env={**os.environ, **folder})
-    until(lambda: list(tmp_path.glob("cache/*/*.o")))
-    process.send_signal(signal.SIGINT)
-
-    assert end(process) == (130, b"", b"")
-    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
-
-
 def test_an_interrupt_that_is_ignored_stays_ignored():
     """A shell starts commands in the background so."""
     process = start("report", CAPTURE, "--json", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
@@ -293,7 +283,7 @@ def terminal(columns: int = 80) -> Iterator[tuple[int, Callable[[], str]]]:
     os.close(slave)
 
 
-TERMINAL = {"TERM": "xterm-256color", "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+TERMINAL = {"TERM": "xterm-256color", "TCPTRACE_TW_KERNELS": "interpreted", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize("columns", [80, 140])
@@ -348,7 +338,7 @@ def test_the_cursor_comes_back_when_a_drawing_is_interrupted():
 @pytest.mark.parametrize("compiled", [False, True])
 def test_what_a_pipe_has_delivered_is_counted_while_it_pauses(tmp_path, monkeypatch, compiled):
     """No batch has to be full; nothing more comes before the counts are right."""
-    monkeypatch.setenv("TCPTRACE_TW_JIT", str(int(compiled)))
+    monkeypatch.setenv("TCPTRACE_TW_KERNELS", library_or_skip() if compiled else "interpreted")
     os.mkfifo(tmp_path / "live")
     data = CAPTURE.read_bytes()
     first, second = Position(1200, None, 14, 1, 1), Position(len(data), None, 31, 2, 1)

@@ -39,7 +39,6 @@ def test_a_schema_is_one(name):
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.parent.name)
 def test_reports_and_checks_of_real_captures_are_as_published(capture, monkeypatch):
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
     validate(json.loads(json.dumps(analyze(capture).summary.to_json())), "report")
     plan = Plan(show="info")
     found = check_captures([str(capture)], plan, run_pipeline, date(2026, 11, 21)).verdict(plan)
@@ -54,7 +53,7 @@ def test_a_check_of_several_files_is_as_published():
 
 @pytest.mark.parametrize(("name", "field"), [("report", "connections"), ("check", "findings")])
 def test_the_schemas_refuse_what_lacks_a_field_or_has_one_more(name, field):
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     option = {"report": ["--json"], "check": ["--format", "json"]}[name]
     command = [sys.executable, "-m", "tcptrace_tw", name, str(CAPTURES[0]), *option]
     data = json.loads(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)

@@ -20,7 +20,7 @@ from tests import report_pipeline
 ROOT = Path(__file__).parent.parent
 CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
 COMMAND = [sys.executable, "-m", "tcptrace_tw"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TCPTRACE_TW_JIT": "0"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 WAYS = {
     "html": ["report", "{capture}", "--html", "{output}"],

@@ -13,7 +13,7 @@ CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 
 @pytest.mark.parametrize(("target", "count"), [("read", 400), ("find", 100), ("command", 40)])
 def test_mutated_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, count: int) -> None:
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
+    monkeypatch.setenv("TCPTRACE_TW_KERNELS", "interpreted")
     start = seeds.load()
     for number in range(count):
         (tmp_path / "case").write_bytes(mutate.case(number, start))
@@ -22,7 +22,7 @@ def test_mutated_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_whole_commands_over_hostile_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short run of ``python -m tests.fuzz --target commands``."""
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
+    monkeypatch.setenv("TCPTRACE_TW_KERNELS", "interpreted")
     for number in range(200):
         commands.command(commands.write(number, 0, tmp_path), number)
 
@@ -42,7 +42,7 @@ def test_hostile_captures_are_of_every_kind() -> None:
 
 @pytest.mark.parametrize("path", sorted(p for p in CORPUS.iterdir() if p.suffix != ".md"), ids=lambda p: p.name)
 def test_what_once_did_harm_does_no_more(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TCPTRACE_TW_JIT", "0")
+    monkeypatch.setenv("TCPTRACE_TW_KERNELS", "interpreted")
     case = tmp_path / "case"
     case.write_bytes(path.read_bytes())
     for target in targets.TARGETS.values():

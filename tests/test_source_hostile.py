@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tcptrace_tw import engine, pipeline
+from tcptrace_tw import pipeline
 from tcptrace_tw.capture import pcapng, ring
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
@@ -281,18 +281,3 @@ def test_one_file_of_a_set_that_cannot_be_read_does_not_stop_the_others(tmp_path
     (tmp_path / "a").unlink()
     with pytest.raises(CaptureError, match="gzip data ends before its end mark; there is no frame before it"):
         pipeline.analyze([str(tmp_path)], pipeline.Settings(), [])
-
-
-@pytest.mark.parametrize("turns", [1, 5000])
-def test_a_packed_capture_is_judged_by_what_it_will_unpack_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
-) -> None:
-    """Whether to compile: a capture of 12 MB may be packed into 100 kB."""
-    monkeypatch.delenv("TCPTRACE_TW_JIT", raising=False)
-    monkeypatch.setattr(engine, "_opted_in", False)
-    path = tmp_path / "x.pcap.gz"
-    data = cb.pcap(TALK)
-    path.write_bytes(gzip.compress(data[:24] + data[24:] * turns, 1))
-
-    assert path.stat().st_size < engine.WORTH_COMPILING_BYTES
-    assert engine.choose([str(path)], None) == (turns > 1)

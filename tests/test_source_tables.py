@@ -127,7 +127,7 @@ def test_stdin_gives_the_same_parquet_files(tmp_path: Path) -> None:
 
     (tmp_path / "named").write_bytes(FORMATS["pcap us <"])
     command = [sys.executable, "-m", "tcptrace_tw", "analyze", "-q", "-o"]
-    environment = {**os.environ, "TCPTRACE_TW_JIT": "0"}
+    environment = {**os.environ}
     subprocess.run([*command, tmp_path / "a", tmp_path / "named"], env=environment, check=True)
     packed = PACKERS["zstd"](FORMATS["pcapng ns >"])
     subprocess.run([*command, tmp_path / "b", "-"], input=packed, env=environment, check=True)

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from tcptrace_tw.capture.frames import survey
+import numpy as np
+
+from tcptrace_tw.capture.frames import FRAMES_KIND, TOTALS_KIND, survey
 from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer, peel_tags
-from tcptrace_tw.capture.octets import INDEX, Octets, i64, u8, u16, u32
+from tcptrace_tw.capture.octets import INDEX, OCTETS_KIND, Octets, i64, u8, u16, u32
 from tcptrace_tw.capture.options import decode_options
 from tcptrace_tw.capture.skips import (
     BROKEN_IPV4,
@@ -18,8 +20,10 @@ from tcptrace_tw.capture.skips import (
     REASON,
 )
 from tcptrace_tw.capture.tunnels import NOT_A_TUNNEL, enter_tunnel
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.kinds import INTEGER, Array
+from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.spec.columns import TRUNCATED
+from tcptrace_tw.spec.segments import BATCH_KIND
 
 SEGMENT = -1
 """Instead of a skip code: row ``n`` has been filled."""
@@ -33,7 +37,10 @@ MAPPED = 0x0000FFFF00000000
 """The low word of an IPv4 address is this plus the address: ::ffff:a.b.c.d."""
 
 
-@kernel
+@entry(
+    OCTETS_KIND, FRAMES_KIND, INTEGER, INTEGER, BATCH_KIND, INTEGER, Array(np.int64), Array(np.int64, ndim=2),
+    TOTALS_KIND,
+)  # fmt: skip
 def decode_frames(
     data: Octets, found: Any, count: int, number: int, batch: Any, n: int, skipped: Any, handed: Any, totals: Any
 ) -> Any:

@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import MOST
 
 _COLUMNS = (("time", "i8"), ("at", "i4"), ("caplen", "i4"), ("wirelen", "i4"), ("link", "i4"))
 _RECORD = np.dtype([(name, kind, MOST) for name, kind in _COLUMNS])
+
+FRAMES_KIND = Array(_RECORD)
 
 
 class Frames:
@@ -62,6 +65,8 @@ class Totals(NamedTuple):
 
 
 TOTALS = np.dtype([(name, "i8") for name in Totals._fields])
+
+TOTALS_KIND = Array(TOTALS)
 
 
 @inlined

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import NamedTuple
 
 from tcptrace_tw.capture import compression, pcap, pcapng, rare
@@ -35,41 +34,6 @@ class Head(NamedTuple):
     format: str
     first_time: int | None
     """ns since 1970; None where there is no frame yet, or none that has a time."""
-
-
-LOOK_PACKED = 1 << 18
-"""How much of a packed file tells by how much it grows."""
-
-
-class _Piece:
-    """The first bytes of a packed file, as if nothing came after them."""
-
-    def __init__(self, data: bytes) -> None:
-        self.position = 0
-        self._data = data
-
-    def read(self, size: int) -> bytes:
-        """As ``source.Raw.read``."""
-        piece = self._data[self.position : self.position + size]
-        self.position += len(piece)
-        return piece
-
-
-def expected_size(path: str, enough: int) -> int:
-    """How many bytes a local file will hold when it is unpacked, judged by its begin; at least ``enough`` is enough."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = file.read(LOOK_PACKED)
-    codec = compression.sniff(start)
-    if codec is None or size >= enough:
-        return size
-    unpacked = 0
-    with suppress(Broken):
-        for chunk in compression.unpack(_Piece(start), codec):
-            unpacked += len(chunk)
-            if unpacked >= enough:
-                break
-    return unpacked * size // len(start)
 
 
 class _Start:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined
+from tcptrace_tw.kernels.marks import inlined
 
 SECTION, INTERFACE, OLD_PACKET, SIMPLE_PACKET, STATISTICS, PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
 BIG, LITTLE = bytes.fromhex("1a2b3c4d"), bytes.fromhex("4d3c2b1a")

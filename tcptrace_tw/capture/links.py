@@ -2,7 +2,7 @@
 
 from tcptrace_tw.capture.octets import Octets, u8, u16, u32
 from tcptrace_tw.capture.skips import CUT_LINK, UNKNOWN_INSIDE, UNKNOWN_LINK
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.spec.scope import SERVICE_ID, VLAN_MASK, add_vlan, in_tunnel
 from tcptrace_tw.spec.scope import vlan_of as vlan_of
 from tcptrace_tw.spec.scope import vlans_of as vlans_of

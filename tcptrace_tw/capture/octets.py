@@ -6,7 +6,10 @@
 
 from typing import Protocol
 
-from tcptrace_tw.jit import inlined
+import numpy as np
+
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import inlined
 
 # No window is this large, and no batch. The mask tells the compiler that an index is not negative, so that it drops
 # Python's wrap-around and loads a whole number at once.
@@ -18,6 +21,9 @@ class Octets(Protocol):
 
     def __getitem__(self, at: int, /) -> int:
         """The byte at ``at``."""
+
+
+OCTETS_KIND = Array(np.uint8)
 
 
 @inlined

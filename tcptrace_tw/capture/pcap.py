@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw import jit
 from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.frames import DAMAGED, DRY, FULL, WIRELEN_MAX, Frames
+from tcptrace_tw.capture.frames import DAMAGED, DRY, FRAMES_KIND, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
+from tcptrace_tw.capture.octets import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels import marks
+from tcptrace_tw.kernels.kinds import INTEGER, Array
+from tcptrace_tw.kernels.marks import entry
 
 HEADER_LEN = 24
 RECORD_LEN = 16
@@ -97,7 +98,7 @@ class PcapFile:
         h = self.header
         layout = (h.is_big, h.unit_ns, h.record_len, h.is_swapped, h.snaplen, h.limit, slow.known(h.link))
         self._layout = np.array([layout], _LAYOUT).view(np.recarray)
-        self._scan = jit.load(scan_pcap, compiled=compiled)
+        self._scan = marks.load(scan_pcap, compiled=compiled)
         facts.format = self.header.format
         facts.snaplen = self.header.snaplen
         facts.links = (link_name(self.header.link),)
@@ -127,7 +128,7 @@ class PcapFile:
         return f"the file ends after {rest - h.record_len} of the {caplen} bytes of a record"
 
 
-@kernel
+@entry(OCTETS_KIND, INTEGER, INTEGER, Array(_LAYOUT), FRAMES_KIND, INTEGER)
 def scan_pcap(data: Octets, at: int, end: int, layouts: Any, found: Any, room: int) -> tuple[int, int, int]:
     """Note up to ``room`` whole records of ``data[at:end]``; return the next offset, their number, and why it ended."""
     layout, frames = layouts[0], found[0]

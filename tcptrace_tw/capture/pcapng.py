@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw import jit
 from tcptrace_tw.capture import slow
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, WIRELEN_MAX, Frames
+from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FRAMES_KIND, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.interfaces import (
     BIG,
     DESCRIPTION_MAX,
@@ -35,9 +34,11 @@ from tcptrace_tw.capture.interfaces import (
     time_of,
 )
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.octets import Octets, file_u16, file_u32
+from tcptrace_tw.capture.octets import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels import marks
+from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER, Array
+from tcptrace_tw.kernels.marks import entry
 from tcptrace_tw.memory import zeros
 
 BLOCK_MIN, INTERFACE_MIN = 12, 20
@@ -61,7 +62,9 @@ def is_pcapng(magic: bytes) -> bool:
     return magic == b"\x0a\x0d\x0d\x0a"
 
 
-@kernel
+@entry(
+    OCTETS_KIND, INTEGER, INTEGER, BOOLEAN, Array(ROW), INTEGER, INTEGER, FRAMES_KIND, INTEGER, Array(np.int64)
+)  # fmt: skip
 def scan_pcapng(
     data: Octets,
     at: int,
@@ -155,7 +158,7 @@ class PcapngFile:
         self._reported = 0
         self._dropped = zeros(1, np.int64)
         self._sections = 0
-        self._scan = jit.load(scan_pcapng, compiled=compiled)
+        self._scan = marks.load(scan_pcapng, compiled=compiled)
         facts.format = "pcapng"
 
     @property

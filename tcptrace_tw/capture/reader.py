@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tcptrace_tw import jit
 from tcptrace_tw.capture import foreign, pcap, pcapng, rare, skips, slow
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
@@ -15,6 +14,7 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.links import link_number
 from tcptrace_tw.capture.window import WINDOW_SIZE, Stream, Window
 from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.kernels import marks
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec import segments
 from tcptrace_tw.spec.columns import FRAME_BITS, TRUNCATED
@@ -71,7 +71,7 @@ class Reader:
         self._skipped = zeros(skips.CODES, np.int64)
         self._totals = zeros(1, fr.TOTALS).view(np.recarray)
         self._totals.first_time = _NO_TIME
-        self._decode_frames = jit.load(decode_frames, compiled=compiled)
+        self._decode_frames = marks.load(decode_frames, compiled=compiled)
         self._format = self._open()
 
     def batches(self) -> Iterator[segments.Segments]:

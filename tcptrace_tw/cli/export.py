@@ -66,7 +66,6 @@ def export(
     with AtomicFile(out) as file:
         found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
         numbers = sorted({*(connection or ()), *found})
-        run.use_disk_cache()
         count = pipeline.export(captures, settings, numbers, file, None if quiet else run.complain)
     if not quiet:
         of = "connection" if len(numbers) == 1 else "connections"

@@ -118,13 +118,6 @@ def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
     return named
 
 
-def use_disk_cache() -> None:
-    """The command line keeps its machine code for the next run."""
-    from tcptrace_tw import engine
-
-    engine.use_disk_cache()
-
-
 def analyze(
     captures: Sequence[str],
     settings: "Settings",
@@ -140,7 +133,6 @@ def analyze(
     from tcptrace_tw import pipeline
     from tcptrace_tw.cli.progress import Progress
 
-    use_disk_cache()
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     is_shown = not (quiet or no_progress) and sys.stderr.isatty()

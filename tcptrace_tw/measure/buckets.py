@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.kinds import Array, Bundle, bundle
+from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK
 from tcptrace_tw.memory import zeros
@@ -47,6 +48,14 @@ class BucketTable(NamedTuple):
     blank: Any
     regs: Ints
     seed: Seed
+
+
+def buckets_kind(entry: np.dtype[Any]) -> Bundle:
+    """The kind of a table of such entries."""
+    records = Array(entry)
+    return bundle(
+        BucketTable, index=Array(np.int32), entries=records, blank=records, regs=Array(np.int64), seed=Array(np.int64)
+    )
 
 
 def bucket_table(entry: np.dtype[Any], most: int, seed: Seed) -> BucketTable:

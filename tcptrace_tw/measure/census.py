@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.kernels.kinds import Array, bundle
+from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import BucketTable
 from tcptrace_tw.measure.keys import (
     BLOCK,
+    KEYS_KIND,
     NEAR,
+    WANTED_KIND,
     Keys,
     KeyTable,
     Wanted,
@@ -29,9 +32,10 @@ from tcptrace_tw.measure.keys import (
     wanted,
 )
 from tcptrace_tw.measure.levels import Levels
-from tcptrace_tw.measure.series import NS, Series, put_step, take_steps
+from tcptrace_tw.measure.series import NS, SERIES_KIND, STEP, Series, put_step, take_steps
 from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import HOLDERS, PORTS, Table
+from tcptrace_tw.spec.columns import HOLDERS, PORTS, REUSES, Table
+from tcptrace_tw.spec.columns import TIME_WAIT as TIME_WAIT_SPANS
 from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BOTH, ORIG, RESP
@@ -59,6 +63,12 @@ class CensusTables(NamedTuple):
     wanted: Wanted
     steps: Any
     seats: Ints
+
+
+CENSUS_KIND = bundle(
+    CensusTables, keys=KEYS_KIND, sources=Array(SOURCE), series=SERIES_KIND, wanted=WANTED_KIND, steps=Array(STEP),
+    seats=Array(np.int64),
+)  # fmt: skip
 
 
 class Census:
@@ -218,7 +228,7 @@ def use_port(source, port):  # type: ignore[no-untyped-def]
     source.highest_port = max(np.int64(source.highest_port), port)
 
 
-@kernel
+@entry(Array(TIME_WAIT_SPANS.dtype), CENSUS_KIND)
 def count_spans(rows, census):  # type: ignore[no-untyped-def]
     """Take rows of ``time_wait``: what is open at the end of a second was open at once, what ended before was not."""
     keys, series = census.wanted, census.series
@@ -261,7 +271,7 @@ def put_spans(rows, keys, sources, steps):  # type: ignore[no-untyped-def]
     return done
 
 
-@kernel
+@entry(Array(REUSES.dtype), CENSUS_KIND)
 def count_reuses(rows, census):  # type: ignore[no-untyped-def]
     """Take rows of ``reuses``: how soon a holder takes a port again."""
     for i in range(rows.size):

@@ -11,12 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.kernels.kinds import Array, bundle
+from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
-from tcptrace_tw.measure.keys import BLOCK, NEAR, Keys, KeyTable, Wanted, number_keys, want, wanted
+from tcptrace_tw.measure.keys import (
+    BLOCK,
+    KEYS_KIND,
+    NEAR,
+    WANTED_KIND,
+    Keys,
+    KeyTable,
+    Wanted,
+    number_keys,
+    want,
+    wanted,
+)
 from tcptrace_tw.measure.syns import (
     NARROWEST,
+    PAIR,
+    SYNS_KIND,
     SynTable,
     add_syns,
     behind,
@@ -56,6 +70,12 @@ class ClockTables(NamedTuple):
     samples: Any
     wanted: Wanted
     seats: NDArray[np.int64]
+
+
+CLOCKS_KIND = bundle(
+    ClockTables, keys=KEYS_KIND, syns=SYNS_KIND, samples=Array(SAMPLE, ndim=2), wanted=WANTED_KIND,
+    seats=Array(np.int64),
+)  # fmt: skip
 
 
 class Clocks:
@@ -136,7 +156,7 @@ def keep_sample(samples, pair, r, ignored):  # type: ignore[no-untyped-def]
         sample.frame = r.orig_syn_frame
 
 
-@kernel
+@entry(Array(CLOCKS.dtype), Array(PAIR), Array(SAMPLE, ndim=2), Array(np.int64), Array(np.int64, ndim=2))
 def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-def]
     """Fill the row of each pair: how many clocks, and whether ignored SYNs are told from others by their timestamps."""
     for number in range(rows.size):

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import entry, load
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.keys import NEAR, Keys, number_of
+from tcptrace_tw.measure.keys import KEYS_KIND, NEAR, Keys, number_of
 from tcptrace_tw.memory import zeros
+from tcptrace_tw.spec.columns import CONNECTIONS
 from tcptrace_tw.spec.segments import prefetch
 from tcptrace_tw.spec.words import ORIG, RESP
 
@@ -49,7 +51,7 @@ class Endings:
         return self._keys.number(rows.ip_hi, rows.ip_lo, rows.endpoint, np.zeros(rows.size), service)
 
 
-@kernel
+@entry(Array(CONNECTIONS.dtype), KEYS_KIND, Array(np.int64, ndim=2))
 def count_closes(rows, keys, counts):  # type: ignore[no-untyped-def]
     """Take rows of ``connections``: one more close for each end that sent FIN."""
     for i in range(rows.size):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel, load
+from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
+from tcptrace_tw.kernels.marks import entry, inlined, load
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.segments import prefetch
@@ -44,6 +45,11 @@ class KeyTable(NamedTuple):
     seed: Seed
 
 
+KEYS_KIND = bundle(
+    KeyTable, index=Array(np.int32), parts=Array(np.int64, ndim=2), used=Array(np.int64), seed=Array(np.int64)
+)  # fmt: skip
+
+
 class Wanted(NamedTuple):
     """Room for the keys of a block, at most two of a row; ``row``: where each comes from, as the kernel likes it."""
 
@@ -51,6 +57,11 @@ class Wanted(NamedTuple):
     hashes: NDArray[np.int64]
     numbers: NDArray[np.int64]
     row: NDArray[np.int64]
+
+
+WANTED_KIND = bundle(
+    Wanted, parts=Array(np.int64, ndim=2), hashes=Array(np.int64), numbers=Array(np.int64), row=Array(np.int64)
+)  # fmt: skip
 
 
 def wanted(most: int = 2 * BLOCK) -> Wanted:
@@ -112,7 +123,7 @@ def want(keys, n, row, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyp
     keys.parts[n, 4] = port
 
 
-@kernel
+@entry(KEYS_KIND, WANTED_KIND, INTEGER)
 def number_keys(keys, wanted, count):  # type: ignore[no-untyped-def]
     """Number the first ``count`` keys that are wanted; memory is slow, so it is asked for ahead."""
     mask, parts = keys.index.size - 1, wanted.parts

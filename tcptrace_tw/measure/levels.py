@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.kernels.kinds import INTEGER, Array
+from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT
 from tcptrace_tw.measure.keys import Keys
-from tcptrace_tw.measure.series import NS, Series
+from tcptrace_tw.measure.series import NS, SERIES_KIND, Series
 from tcptrace_tw.memory import zeros
 from tcptrace_tw.spec.columns import CENSUS, Table
 
@@ -87,7 +88,10 @@ def _levels(count: int) -> Any:
     return levels
 
 
-@kernel
+@entry(
+    SERIES_KIND, Array(np.int64), INTEGER, Array(np.int64, ndim=2), Array(np.int32, layout="A"), Array(np.int64),
+    Array(LEVEL), Array(LEVEL), Array(CENSUS.dtype),
+)  # fmt: skip
 def sweep(series, order, at, parts, spans, holder_of, of_source, of_holder, rows):  # type: ignore[no-untyped-def]
     """Go on at ``order[at]`` until the rows are nearly full; returns where it stopped, and how many rows there are.
 
@@ -127,7 +131,7 @@ def take_steps(level, entry):  # type: ignore[no-untyped-def]
         level.before_odd += entry.new
 
 
-@kernel
+@entry(SERIES_KIND, Array(np.int64), Array(LEVEL), Array(FILLING))
 def fill(series, order, of_source, fillings):  # type: ignore[no-untyped-def]
     """Count what each source opened before 19 of 20 ports of its peak were in use, and from then on while they were.
 

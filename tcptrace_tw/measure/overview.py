@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.census import Census, count_connections
-from tcptrace_tw.measure.clocks import Clocks, take_syns
+from tcptrace_tw.measure.census import CENSUS_KIND, Census, count_connections
+from tcptrace_tw.measure.clocks import CLOCKS_KIND, Clocks, take_syns
 from tcptrace_tw.measure.halves import Halves
 from tcptrace_tw.measure.keys import BLOCK
-from tcptrace_tw.measure.services import Services, count_closes
+from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
 from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import CAPTURE, Table
+from tcptrace_tw.spec.columns import CAPTURE, CONNECTIONS, Table
 from tcptrace_tw.spec.words import END_CAPTURE, OPENED_MIDSTREAM
 
 MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, TALLIES = range(5)
@@ -76,7 +77,7 @@ class Overview:
         yield CAPTURE, self._capture
 
 
-@kernel
+@entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.int64))
 def see_connections(rows, census, services, clocks, tally):  # type: ignore[no-untyped-def]
     """Take rows of ``connections``: block by block, so that they come into the cache once for all who look at them."""
     tally[:] = 0

@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.buckets import KEY_MASK, SHIFT, USED, ask_entry, ask_place, bucket_table, entry_of
+from tcptrace_tw.measure.buckets import (
+    KEY_MASK,
+    SHIFT,
+    USED,
+    ask_entry,
+    ask_place,
+    bucket_table,
+    buckets_kind,
+    entry_of,
+)
 from tcptrace_tw.measure.keys import BLOCK, NEAR
 from tcptrace_tw.memory import zeros
 
@@ -21,6 +30,8 @@ ENTRY = np.dtype([("word", "i8"), ("active", "i4"), ("waiting", "i4"), ("new", "
 
 A tick is a second.
 """
+
+SERIES_KIND = buckets_kind(ENTRY)
 
 STEP = np.dtype(
     [("key", "i8"), ("second", "i8"), ("active", "i4"), ("waiting", "i4"), ("new", "i4"), ("new_odd", "i4")]

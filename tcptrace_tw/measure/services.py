@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel, load
+from tcptrace_tw.kernels.kinds import Array, bundle
+from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.keys import Keys, KeyTable, number_of
+from tcptrace_tw.measure.keys import KEYS_KIND, Keys, KeyTable, number_of
 from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import SERVICES, Table
+from tcptrace_tw.spec.columns import ODDITIES, SERVICES, Table
 from tcptrace_tw.spec.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
 
 MOST_SERVICES = 1 << 16
@@ -25,6 +26,9 @@ class ServiceTables(NamedTuple):
 
     keys: KeyTable
     rows: Any
+
+
+SERVICES_KIND = bundle(ServiceTables, keys=KEYS_KIND, rows=Array(SERVICES.dtype))
 
 
 class Services:
@@ -76,7 +80,7 @@ def count_closes(rows, services):  # type: ignore[no-untyped-def]
             service.connection_id = min(service.connection_id, r.connection_id)
 
 
-@kernel
+@entry(Array(ODDITIES.dtype), SERVICES_KIND)
 def count_left_open(rows, services):  # type: ignore[no-untyped-def]
     """Take rows of ``oddities``: clients whose FIN the server never answered with its own."""
     for i in range(rows.size):

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.kinds import Array, bundle
+from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table
+from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table, buckets_kind
 from tcptrace_tw.memory import zeros
 
 NS = 1_000_000_000
@@ -54,6 +55,9 @@ class SynTable(NamedTuple):
 
     table: BucketTable
     pairs: Any
+
+
+SYNS_KIND = bundle(SynTable, table=buckets_kind(ENTRY), pairs=Array(PAIR))
 
 
 def syn_table(most_pairs: int, seed: Seed, most: int = MOST_ENTRIES) -> SynTable:
@@ -164,7 +168,7 @@ def take_syn(pair, entry, r, ignored):  # type: ignore[no-untyped-def]
     add_ignored(entry, np.int64(r.orig_syn_tsval), time)
 
 
-@kernel
+@entry(SYNS_KIND, Array(np.int64))
 def judge(syns, order):  # type: ignore[no-untyped-def]
     """Hold the SYNs of each bucket against those that were answered in the minute before; ``order``: by pair and time.
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.kinds import Array, bundle
+from tcptrace_tw.kernels.marks import entry, kernel
 
 LENGTH = 30
 """Letters of an id: ``1:`` and 28 more."""
@@ -33,12 +34,23 @@ class Tuples(NamedTuple):
     resp_port: NDArray[np.uint16]
 
 
+_NUMBERS, _PORTS = Array(np.int64), Array(np.uint16)
+TUPLES_KIND = bundle(
+    Tuples, orig_hi=_NUMBERS, orig_lo=_NUMBERS, orig_port=_PORTS, resp_hi=_NUMBERS, resp_lo=_NUMBERS, resp_port=_PORTS
+)  # fmt: skip
+
+
 class Desk(NamedTuple):
     """Where ids are worked out: words and rounds of ``LANES`` blocks, and the letters of base64."""
 
     words: NDArray[np.uint32]
     rounds: NDArray[np.uint32]
     letters: NDArray[np.uint8]
+
+
+DESK_KIND = bundle(
+    Desk, words=Array(np.uint32, ndim=2), rounds=Array(np.uint32, ndim=2), letters=Array(np.uint8)
+)  # fmt: skip
 
 
 def desk() -> Desk:
@@ -48,7 +60,7 @@ def desk() -> Desk:
     return Desk(words, rounds, np.frombuffer(letters, np.uint8).copy())
 
 
-@kernel
+@entry(TUPLES_KIND, DESK_KIND, Array(np.uint8, ndim=2))
 def write_ids(tuples: Any, desk: Any, text: Any) -> None:
     """Fill the rows of ``text`` with the ids of the tuples."""
     size = text.shape[0]

@@ -127,9 +127,12 @@ def profile(name: str, two_msl_s: float | None = None) -> Profile:
     raise UsageError(f"{name!r}: {hint(name, [p.name for p in PROFILES])}")
 
 
+SYN_TABLE_SHAPE = (2, 2, 3, 2)
+
+
 def syn_acceptance_table(p: Profile) -> NDArray[np.uint8]:
     """The profile's SYN rules as a lookup ``[old_ts, new_ts, sign of TSval step + 1, isn above RCV.NXT]``."""
-    table = np.zeros((2, 2, 3, 2), np.uint8)
+    table = np.zeros(SYN_TABLE_SHAPE, np.uint8)
     for old_ts in (0, 1):
         for new_ts in (0, 1):
             for sign in (-1, 0, 1):

@@ -7,7 +7,7 @@ bits 58-61 kind of the tunnel. A VLAN id of 0 is only a priority and leaves no t
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.jit import inlined
+from tcptrace_tw.kernels.marks import inlined
 
 VLAN_PRESENT = 1 << 12
 VLAN_MASK = VLAN_PRESENT - 1

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.bounds import within
-from tcptrace_tw.jit import native
+from tcptrace_tw.kernels.bounds import within
+from tcptrace_tw.kernels.intrinsics import item_at, prefetch_item
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import intrinsic
 from tcptrace_tw.memory import zeros
-from tcptrace_tw.native import item_at, prefetch_item
 from tcptrace_tw.spec.columns import SEGMENTS
 
 LINE = 64
@@ -32,6 +33,8 @@ _WIDTH = sum(np.dtype(kind).itemsize for _, kind in _FIELDS)
 SEGMENT = np.dtype([*_FIELDS, ("room", "u1", -_WIDTH % LINE)])
 """A record fills two cache lines: what moves states is declared first, so that it lies in the first one."""
 
+BATCH_KIND = Array(SEGMENT)
+
 Segments = Any
 """A recarray of ``SEGMENT``: ``batch.seq`` is a column (but the flags are ``batch["flags"]``), ``batch[i]`` a segment."""
 
@@ -46,13 +49,13 @@ def allocate(size: int) -> Segments:
     return zeros(size, SEGMENT, align=LINE).view(np.recarray)
 
 
-@native(item_at)
+@intrinsic(item_at)
 def segment_at(batch: Any, i: Any) -> Any:
     """Segment ``i`` of a batch, to be read."""
     return Segment._make(batch[within("batch", i, batch.size)].item())
 
 
-@native(prefetch_item)
+@intrinsic(prefetch_item)
 def prefetch(array: Any, i: Any) -> None:
     """Soon ``array[i]`` will be asked for."""
 

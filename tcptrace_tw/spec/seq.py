@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 
 MASK = 0xFFFFFFFF
 HALF = 0x80000000

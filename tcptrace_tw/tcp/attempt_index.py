@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.keyed_hash import hashed, total_of_tuple
 from tcptrace_tw.tcp.attempt_record import read_key
-from tcptrace_tw.tcp.places import (
-    place_mark_at,
-    place_word_at,
-    set_place_mark,
-    set_place_word,
-    word_at,
-)
+from tcptrace_tw.tcp.places import STATE_KIND, place_mark_at, place_word_at, set_place_mark, set_place_word, word_at
 from tcptrace_tw.tcp.state import ATTEMPTS_NEXT, ATTEMPTS_OLDEST, PLACES, PLACES_TAKEN
 from tcptrace_tw.tcp.tombstone import BLOCK, HEAD, LENGTH, WORD
 
@@ -107,7 +101,7 @@ def leave(st, key, at):  # type: ignore[no-untyped-def]
     set_place_mark(st, place, LEFT)
 
 
-@kernel
+@entry(STATE_KIND)
 def index_attempts(st):  # type: ignore[no-untyped-def]
     """Enter every attempt of the archive into an index whose places are empty."""
     regs = st.regs

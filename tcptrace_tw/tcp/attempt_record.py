@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.spec.columns import FRAME_BITS
 from tcptrace_tw.spec.seq import MASK
 from tcptrace_tw.spec.states import SYN_SENT

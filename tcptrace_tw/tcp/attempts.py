@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel, made_when_needed
+from tcptrace_tw.kernels.marks import kernel, lazy_kernel
 from tcptrace_tw.spec.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.tcp.attempt_index import can_enter, enter, find, leave
 from tcptrace_tw.tcp.attempt_record import (
@@ -146,5 +146,5 @@ def _whole(found: list[Field]) -> list[Field]:
     return [field for field in found if "[" not in field.place]
 
 
-same_connection = made_when_needed(partial(_same, "same_connection", _whole(CONNECTION_FIELDS)))
-same_tcb = made_when_needed(partial(_same, "same_tcb", _whole(TCB_FIELDS)))
+same_connection = lazy_kernel(partial(_same, "same_connection", _whole(CONNECTION_FIELDS)))
+same_tcb = lazy_kernel(partial(_same, "same_tcb", _whole(TCB_FIELDS)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import HAS_TS, MALFORMED, TRUNCATED
 from tcptrace_tw.spec.seq import seq_diff
 from tcptrace_tw.tcp.oddities import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, LONGEST_MS, NS, STEP_MS, oddity_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, FIN
 from tcptrace_tw.spec.seq import seq_diff, seq_gt
 from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, RCV_FIN, RCV_RST, SND_FIN, TIME_WAIT

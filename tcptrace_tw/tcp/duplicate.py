@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.tcp.places import seen_at
 from tcptrace_tw.tcp.state import (

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.kinds import INTEGER
+from tcptrace_tw.kernels.marks import entry
 from tcptrace_tw.tcp.attempts import oldest_attempt
-from tcptrace_tw.tcp.places import conn_at
+from tcptrace_tw.tcp.places import STATE_KIND, conn_at
 from tcptrace_tw.tcp.reservations import segments_with_room
 from tcptrace_tw.tcp.retirement import retire, retire_attempt
 from tcptrace_tw.tcp.state import CONNS_USED, RELEASED
 from tcptrace_tw.tcp.tombstone import oldest_buried, unpack
 
 
-@kernel
+@entry(STATE_KIND, INTEGER)
 def finish(st, start):  # type: ignore[no-untyped-def]
     """The end of the capture: let go of the archived incarnations, and of those from ``start`` on.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.states import FIN_WAIT_1, RCV_ACK_OF_FIN, RCV_FIN, TIME_WAIT
 from tcptrace_tw.tcp.places import (
     tcb_at,

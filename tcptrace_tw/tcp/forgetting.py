@@ -7,8 +7,10 @@ sooner. What is forgotten leaves its rows as if the capture ended for it now.
 
 from __future__ import annotations
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.kinds import INTEGER
+from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.tcp.attempts import oldest_attempt
+from tcptrace_tw.tcp.places import STATE_KIND
 from tcptrace_tw.tcp.queue import dequeue
 from tcptrace_tw.tcp.reservations import segments_with_room
 from tcptrace_tw.tcp.retirement import archive, retire, retire_attempt
@@ -25,7 +27,7 @@ from tcptrace_tw.tcp.state import (
 from tcptrace_tw.tcp.tombstone import can_be_buried, oldest_buried, unpack
 
 
-@kernel
+@entry(STATE_KIND, INTEGER, INTEGER)
 def forget_early(st, blocks, live):  # type: ignore[no-untyped-def]
     """Forget until ``blocks`` blocks of the archive are free, and archive until at most ``live`` incarnations are not.
 

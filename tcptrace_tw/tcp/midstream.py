@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK
 from tcptrace_tw.spec.seq import MASK
 from tcptrace_tw.spec.states import SYN_SENT

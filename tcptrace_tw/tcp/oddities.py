@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK

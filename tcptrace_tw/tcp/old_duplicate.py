@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, HAS_SACK, HAS_TS, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt, seq_le
 from tcptrace_tw.tcp.places import conn_at, reuse_at, tcb_at

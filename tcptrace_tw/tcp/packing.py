@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, made_when_needed
+from tcptrace_tw.kernels.marks import inlined, lazy_kernel
 from tcptrace_tw.tcp.places import set_unit, set_word, word_at  # noqa: F401 -- the kernels made here use them
 from tcptrace_tw.tcp.state import CONNECTION, FIN_SENT, PENDING_CAUSE, SPAN, TCB  # noqa: F401 -- so is FIN_SENT
 
@@ -223,7 +223,7 @@ CAUSE_FIELDS = fields("PENDING_CAUSE", PENDING_CAUSE)
 
 
 def _both(name: str, found: list[Field]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    return made_when_needed(partial(_packer, name, found)), made_when_needed(partial(_unpacker, name, found))
+    return lazy_kernel(partial(_packer, name, found)), lazy_kernel(partial(_unpacker, name, found))
 
 
 pack_connection, unpack_connection = _both("connection", CONNECTION_FIELDS)

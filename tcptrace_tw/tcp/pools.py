@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, Table
 from tcptrace_tw.spec.states import CLOSED
 from tcptrace_tw.tcp.places import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.tcp.places import conn_at
 from tcptrace_tw.tcp.state import COOLING, COOLING_HEAD, COOLING_TAIL, IN_QUEUE, NEXT_DUE, QUEUE_HEAD, QUEUE_TAIL
 

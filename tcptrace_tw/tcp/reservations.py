@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.tcp.reset import MOST_RESET_ROWS
 from tcptrace_tw.tcp.stale import MOST_STALE_ROWS
 from tcptrace_tw.tcp.state import (

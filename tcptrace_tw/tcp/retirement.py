@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.kinds import INTEGER, Array
+from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.spec.words import BASIS_ASSUMED
 from tcptrace_tw.tcp.attempt_record import read_attempt
@@ -251,7 +252,7 @@ def count_caveats(st, c):  # type: ignore[no-untyped-def]
             st.regs[ONE_WAY_CONNECTIONS] += 1
 
 
-@kernel
+@entry(Array(np.int32), INTEGER, Array(np.int32))
 def settle_released(released, count, heads):  # type: ignore[no-untyped-def]
     """Keep those of ``released[:count]`` that nothing lives in (``heads`` is -1), each once; returns how many."""
     kept = 0

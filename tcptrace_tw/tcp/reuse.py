@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.spec.seq import MASK, seq_diff
 from tcptrace_tw.spec.states import CLOSED, RCV_ACK_OF_FIN, TIME_WAIT

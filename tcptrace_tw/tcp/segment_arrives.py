@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import inlined, kernel
+from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER
+from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.spec.segments import prefetch, segment_at
+from tcptrace_tw.spec.segments import BATCH_KIND, prefetch, segment_at
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.spec.states import (
     RCV_ACK_OF_SYN,
@@ -59,6 +60,7 @@ from tcptrace_tw.tcp.oddities import (
 )
 from tcptrace_tw.tcp.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.places import (
+    STATE_KIND,
     conn_at,
     head_of,
     prefetch_head,
@@ -104,7 +106,7 @@ from tcptrace_tw.tcp.transitions import (
 )
 
 
-@kernel
+@entry(BATCH_KIND, INTEGER, INTEGER, STATE_KIND, BOOLEAN)
 def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-untyped-def]
     """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 

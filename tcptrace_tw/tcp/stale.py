@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, FIN, HAS_SACK, HAS_TS, TRUNCATED
 from tcptrace_tw.spec.seq import MASK, seq_diff, seq_ge, seq_gt
 from tcptrace_tw.spec.states import CLOSED, TIME_WAIT

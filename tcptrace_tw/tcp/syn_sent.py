@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.columns import ACK, SYN
 from tcptrace_tw.spec.seq import seq_gt
 from tcptrace_tw.tcp.state import ECHO_VALID, TS_ON_SYN

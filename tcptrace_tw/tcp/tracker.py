@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.bounds import IS_CHECKED
-from tcptrace_tw.jit import load
+from tcptrace_tw.kernels.bounds import IS_CHECKED
+from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.memory import Buffers, Pool, address_of, full, zeros
 from tcptrace_tw.spec.columns import (
@@ -128,7 +128,7 @@ class Tracker:
         self.heads: NDArray[np.int32] = full(1 << 12, -1, np.int32)
         self._compiled = compiled
         next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
-        self._desk = zeros(1, places.desk_dtype(next_state.shape, syn_table.shape)).view(np.recarray)
+        self._desk = zeros(1, places.STATE).view(np.recarray)
         desk = self._desk[0]
         self.regs: NDArray[np.int64] = desk["regs"]
         self.regs[:] = _registers(transitions)
@@ -186,14 +186,6 @@ class Tracker:
             self._reserve(1, tuples.size)
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
-
-    def make_rare_kernels(self, tuples: Any) -> None:
-        """Call, to no effect, the kernels that a run may do without: their machine code is stored with all other."""
-        state = self._state(tuples)
-        self.regs[[s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT]] = -1
-        self._index_attempts(state)
-        self._count_waiting(state)
-        self._forget_early(state, 0, s.NEVER)
 
     def close(self) -> None:
         """Let go of the memory; the figures stay."""

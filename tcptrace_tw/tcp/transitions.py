@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.spec.states import (
     CLOSE_WAIT,
     FIN_WAIT_1,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.jit import kernel
+from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.spec.states import TIME_WAIT
-from tcptrace_tw.tcp.places import conn_at, span_at, tcb_at, word_at
+from tcptrace_tw.tcp.places import STATE_KIND, conn_at, span_at, tcb_at, word_at
 from tcptrace_tw.tcp.state import CONNS_USED, GRAVES_NEXT, GRAVES_OLDEST, NOW, REMEMBER, TWO_MSL
 from tcptrace_tw.tcp.time_wait import since
 from tcptrace_tw.tcp.tombstone import BLOCK, HEAD, LENGTH, due_of, open_spans
 
 
-@kernel
+@entry(STATE_KIND)
 def count_waiting(st):  # type: ignore[no-untyped-def]
     """Endpoints whose TIME-WAIT span is open and whose 2MSL has not passed."""
     return count_unpacked(st) + count_buried(st)

@@ -37,10 +37,8 @@ with open_stream(sys.argv[1]) as stream:
 """
 READ = """
 import sys
-from tcptrace_tw import jit
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
-jit.use_cache(jit.cache_folder())
 for batch in Reader(open_stream(sys.argv[1]), compiled=True).batches():
     pass
 """

@@ -2,12 +2,12 @@
 
 A short run is part of the test suite. For a long one the kernels should be compiled:
 
-    TCPTRACE_TW_JIT=1 python -m tests.fuzz --target command --count 100000
+    python -m tests.fuzz --target command --count 100000
 
 sends each case through one of eight whole commands (``targets.COMMANDS``), some 15 ms of processor time each, and ends
 with the count that was really run.
 
-    TCPTRACE_TW_JIT=1 nice python -m tests.fuzz --target commands --count 20000 --seconds 3600
+    nice python -m tests.fuzz --target commands --count 20000 --seconds 3600
 
 makes captures from nothing (``captures``: conversations, clocks that may say anything, rings, odd pcapng) and sends
 each through a whole command in any of its formats (``commands``). It ends with the costliest cases, and after

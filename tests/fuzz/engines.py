@@ -14,10 +14,13 @@ import numpy as np
 
 from tcptrace_tw import pipeline
 from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.kernels.bounds import IS_CHECKED
 from tcptrace_tw.memory import Allocator, allocated_by
 from tcptrace_tw.spec.columns import TABLES
 from tcptrace_tw.tcp import tracker
 from tests.fuzz.cases import Case
+
+COMPILED = "checked" if IS_CHECKED else "library"
 
 
 class Outcome(NamedTuple):
@@ -62,7 +65,7 @@ def analyse(case: Case, paths: list[str], allocator: Allocator, *, compiled: boo
 def _settings(case: Case, compiled: bool) -> Iterator[None]:
     """Small batches and early burial, so that a short capture meets what else only a long one does."""
     with (
-        patch.dict(os.environ, TCPTRACE_TW_JIT="1" if compiled else "0"),
+        patch.dict(os.environ, TCPTRACE_TW_KERNELS=COMPILED if compiled else "interpreted"),
         patch.object(pipeline, "BATCH_SIZE", case.batch_size),
         patch.object(tracker, "BURY_FROM", case.bury_from),
         patch.object(tracker, "COOLS_NS", case.cools_ns),

@@ -6,8 +6,8 @@
 
 Every row, every finding and the summary have to be the same. ``--mode guard``, the default, ends each array at a page
 that kills the process; the worker is replaced, and the case counts as a death. ``--mode exact`` has the same sizes and
-ordinary memory. With ``TCPTRACE_TW_CHECKED=1`` the machine code compares every index, which also finds an overrun into
-room that is there but was not promised to this array.
+ordinary memory. With ``TCPTRACE_TW_KERNELS=checked`` the machine code compares every index, which also finds an
+overrun into room that is there but was not promised to this array.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tcptrace_tw import jit
 from tests.fuzz import engines
 from tests.fuzz.cases import Case, case
 from tests.fuzz.ground import ALLOCATORS
@@ -133,7 +132,6 @@ def _ended(code: int | None) -> str:
 def _work(numbers: Sequence[int], mode: str, deadline: float, run: int, at: Synchronized[int], queue: Any) -> None:
     """In a worker: cases from ``at`` on; a crash or a hang leaves the stack on stderr."""
     faulthandler.enable()
-    jit.use_cache(jit.cache_folder())
     allocator = ALLOCATORS[mode]()
     last = min(len(numbers), at.value + RECYCLE_CASES)
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +203,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _shrink(options: argparse.Namespace) -> int:
-    jit.use_cache(jit.cache_folder())
     whole = case(options.shrink, options.run)
     if not fails(whole, options.mode):
         print(f"case {options.shrink} does not fail in mode {options.mode}")

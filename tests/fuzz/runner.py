@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from tcptrace_tw import jit
 from tests.fuzz import seeds, targets
 
 HANG_S = 5
@@ -144,8 +143,6 @@ def work(
     args = argparse.Namespace(**options)
     start = seeds.load(args.seeds)
     target = targets.TARGETS[args.target]
-    if os.environ.get("TCPTRACE_TW_JIT") == "1":  # a worker with a compiler in it has no room left for the cases
-        jit.use_cache(jit.cache_folder())
     faulthandler.register(signal.SIGPROF, chain=True)  # a traceback, then the end
     with tempfile.TemporaryDirectory() as folder:
         most: dict[str, tuple[float, int]] = {}

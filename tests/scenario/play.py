@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from tcptrace_tw.kernels import library
 from tcptrace_tw.spec import columns
 from tests.scenario.notation import Frame, parse
 from tests.scenario.render import render
@@ -118,20 +120,33 @@ def play_pcap(pcap: bytes | Path, *, compiled: bool = False, seed: Any = None, *
 
 @contextmanager
 def engine(compiled: bool) -> Iterator[None]:
-    from tcptrace_tw import jit
-
-    before = os.environ.get("TCPTRACE_TW_JIT")
-    os.environ["TCPTRACE_TW_JIT"] = "1" if compiled else "0"
-    if compiled:  # once for all test processes
-        jit.use_cache(Path(tempfile.gettempdir()) / "tcptrace-tw-tests" / jit.cache_folder().name)
+    """Run kernels compiled or interpreted; a test that wants the library is skipped where there is none."""
+    wanted = library_or_skip() if compiled else "interpreted"
+    before = os.environ.get(library.VARIABLE)
+    os.environ[library.VARIABLE] = wanted
     try:
         yield
     finally:
-        jit.use_cache(None)
         if before is None:
-            del os.environ["TCPTRACE_TW_JIT"]
+            del os.environ[library.VARIABLE]
         else:
-            os.environ["TCPTRACE_TW_JIT"] = before
+            os.environ[library.VARIABLE] = before
+
+
+def library_or_skip() -> str:
+    """``library``; skips the test where there is none that fits."""
+    if unfit := why_unfit():
+        pytest.skip(f"no compiled kernels: {unfit}")
+    return "library"
+
+
+@cache
+def why_unfit() -> str:
+    try:
+        library.Library(library.FOLDER)
+    except library.Unfit as unfit:
+        return str(unfit)
+    return ""
 
 
 class _Collector:

@@ -1,8 +1,8 @@
 """Checked machine code: every index of a kernel is compared with the room of its array.
 
 Ordinary machine code compares nothing: the rooms are reserved before a kernel runs, for the most that it can write.
-Whether that is true shows ``TCPTRACE_TW_CHECKED=1``. Then the kernels are compiled with comparisons, several times
-slower, and stored in a folder of their own; a kernel that leaves an array prints which one, and ends with an error
+Whether that is true shows ``TCPTRACE_TW_KERNELS=checked``. Then the kernels are compiled with comparisons, for this
+process alone, and are several times slower; a kernel that leaves an array prints which one, and ends with an error
 before it touches what is behind. An index below zero is an error, too: Python would count it from the end.
 """
 
@@ -12,7 +12,7 @@ import functools
 import os
 from typing import Any
 
-IS_CHECKED = os.environ.get("TCPTRACE_TW_CHECKED") == "1"
+IS_CHECKED = os.environ.get("TCPTRACE_TW_KERNELS") == "checked"
 """Whether kernels are compiled with comparisons; decided when the package is imported."""
 
 STDERR = 2

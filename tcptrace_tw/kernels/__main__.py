@@ -1,0 +1,57 @@
+"""``python -m tcptrace_tw.kernels build``: compile the kernels of these sources, for whoever changes one.
+
+python -m tcptrace_tw.kernels          whether the compiled kernels fit the sources
+python -m tcptrace_tw.kernels build    build them
+python -m tcptrace_tw.kernels build --unless-fit
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tcptrace_tw.kernels import library
+from tcptrace_tw.kernels.build import BuildError, build, compile_share
+
+
+def main(words: list[str]) -> int:
+    """Do what the words say; 0 when it is done, 1 when the kernels do not fit or cannot be built, 2 for other words."""
+    match words:
+        case []:
+            return _tell_fit()
+        case ["build"] | ["build", "--unless-fit"]:
+            return 0 if len(words) == 2 and _fits() is None else _build()
+        case ["compile", place, jobs, job]:  # what ``build`` starts
+            compile_share(Path(place), int(jobs), int(job))
+            return 0
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+def _fits() -> library.Unfit | None:
+    try:
+        library.Library(library.FOLDER)
+    except library.Unfit as unfit:
+        return unfit
+    return None
+
+
+def _tell_fit() -> int:
+    unfit = _fits()
+    if unfit is None:
+        print("the compiled kernels fit")
+        return 0
+    print(f"the compiled kernels do not fit: {unfit}; build them: {library.BUILD}")
+    return 1
+
+
+def _build() -> int:
+    try:
+        build()
+    except (BuildError, OSError) as error:
+        print(f"tcptrace-tw: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))

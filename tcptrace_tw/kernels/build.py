@@ -1,0 +1,167 @@
+"""Build the library of compiled kernels: compile every entry kernel, link them, write the index.
+
+The hook of the wheel build (``hatch_build.py``) and ``python -m tcptrace_tw.kernels build`` call this. It needs numba,
+and a linker: ``cc``, or the one that the package ``ziglang`` brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tcptrace_tw.kernels import library, marks
+from tcptrace_tw.kernels.compiler import compile_entry, processor
+
+ROOMS = (
+    "capture.decode", "capture.pcap", "capture.pcapng", "flow", "measure.census", "measure.clocks", "measure.endings",
+    "measure.keys", "measure.levels", "measure.overview", "measure.services", "measure.syns", "spec.community_id",
+    "tcp.attempt_index", "tcp.ending", "tcp.forgetting", "tcp.retirement", "tcp.segment_arrives", "tcp.waiting",
+)  # fmt: skip
+"""The modules that have entry kernels."""
+
+LARGEST = "tcp.segment_arrives.segments_arrive"
+"""Half of all machine code: what is compiled beside it is done before."""
+
+COMPILERS = ("cc", "gcc", "clang")
+LINUX = ("-shared", "-nostdlib", "-Wl,-z,noexecstack", "-Wl,--gc-sections", "-Wl,-s")
+MACOS = ("-dynamiclib", "-Wl,-dead_strip", "-Wl,-x")
+
+ZIG_SYSTEMS = {"linux": "linux-gnu.2.17", "darwin": "macos"}
+"""How ziglang calls a system; libc's memset and memcpy are as old as that."""
+
+MOST_JOBS = 4
+MOST_WORDS = 2000
+"""Of what a compiler or a linker says, its last letters are shown."""
+
+Tell = Callable[[str], None]
+
+
+class BuildError(Exception):
+    """The library cannot be built here: why, and what to do."""
+
+
+def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell | None = None) -> None:
+    """Write the library and its index into ``folder``.
+
+    ``is_checked``: with comparisons of every index. ``tell``: called with lines about the progress; without it they go
+    to stderr.
+    Raises ``BuildError``, or ``OSError`` where the folder cannot be written.
+    """
+    from tcptrace_tw.atomic import AtomicFile
+
+    tell = tell or _on_stderr
+    begun = time.monotonic()
+    linker = find_linker()
+    if importlib.util.find_spec("numba") is None:
+        raise BuildError("the kernels are compiled with numba, which is not installed: pip install numba")
+    tell("compiling the kernels with numba, which takes half a minute to a minute")
+    with tempfile.TemporaryDirectory(prefix="tcptrace-tw-") as name:
+        place = Path(name)
+        compiled = _compile_all(place, is_checked)
+        made = place / library.LIBRARY
+        link(linker, sorted(place.glob("*.o")), made)
+        code = made.read_bytes()
+        index = {
+            "format": library.FORMAT,
+            "platform": library.this_platform(),
+            "sources": library.digest_of(compiled["files"]),
+            "library": hashlib.sha256(code).hexdigest(),
+            "processor": processor(),
+            "numba": compiled["numba"],
+            **{each: compiled[each] for each in ("kernels", "files")},
+        }
+    for path, content in ((library.LIBRARY, code), (library.INDEX, f"{json.dumps(index, indent=1)}\n".encode())):
+        with AtomicFile(folder / path) as file:
+            file.write(content)
+            file.commit()
+    tell(f"built {len(index['kernels'])} kernels, {len(code) // 1000} kB, in {time.monotonic() - begun:.0f} s")
+
+
+def _on_stderr(line: str) -> None:
+    print(f"tcptrace-tw: {line}", file=sys.stderr, flush=True)
+
+
+def entries() -> list[str]:
+    """The names of all entry kernels, the largest first."""
+    for room in ROOMS:
+        importlib.import_module(f"tcptrace_tw.{room}")
+    return sorted(map(marks.name_of, marks.ENTRIES), key=lambda name: (name != LARGEST, name))
+
+
+def _compile_all(place: Path, is_checked: bool) -> dict[str, Any]:
+    """Object files in ``place``, made by processes of their own; returns what the index has to say."""
+    jobs = min(os.cpu_count() or 1, MOST_JOBS)
+    environment = {**os.environ, library.VARIABLE: "checked" if is_checked else "interpreted"}
+    package = str(library.FOLDER.parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "tcptrace_tw.kernels", "compile", str(place), str(jobs)]
+    workers = [
+        subprocess.Popen([*command, str(job)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for job in range(jobs)
+    ]
+    said = [worker.communicate()[0].decode(errors="replace") for worker in workers]
+    for worker, words in zip(workers, said, strict=True):
+        if worker.returncode:
+            raise BuildError(f"numba could not compile the kernels: {words.strip()[-MOST_WORDS:]}")
+    parts = [json.loads((place / f"{job}.json").read_text()) for job in range(jobs)]
+    kernels = {name: about for part in parts for name, about in part["kernels"].items()}
+    return {**parts[0], "kernels": dict(sorted(kernels.items()))}
+
+
+def compile_share(place: Path, jobs: int, job: int) -> None:
+    """In a worker: the kernels that are the share of ``job``; the first one has the largest kernel for itself."""
+    from importlib.metadata import version
+
+    names = entries()
+    files = _sources()
+    others = max(1, jobs - 1)
+    mine = [name for n, name in enumerate(names) if (1 + (n - 1) % others if n and jobs > 1 else 0) == job]
+    kernels = {}
+    for name in mine:
+        done = compile_entry(name)
+        (place / f"{done.symbol}.o").write_bytes(done.code)
+        kernels[name] = {"symbol": done.symbol, "kinds": done.kinds, "result": done.result}
+    about = {"kernels": kernels, "files": files, "numba": version("numba")}
+    (place / f"{job}.json").write_text(json.dumps(about))
+
+
+def _sources() -> list[str]:
+    """The files that decide what the machine code does, as paths within the package: whatever the kernels import."""
+    package = library.FOLDER.parent
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package.name]
+    return sorted(Path(str(module.__file__)).relative_to(package).as_posix() for module in modules)
+
+
+def find_linker() -> list[str]:
+    """The command that links: what ``CC`` names, a C compiler, or the one of the package ziglang."""
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    for name in COMPILERS:
+        if found := shutil.which(name):
+            return [found]
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError(f"there is no linker: install a C compiler ({', '.join(COMPILERS)}), or pip install ziglang")
+    target = f"{platform.machine().replace('arm64', 'aarch64')}-{ZIG_SYSTEMS[sys.platform]}"
+    return [sys.executable, "-m", "ziglang", "cc", "-target", target]
+
+
+def link(linker: list[str], objects: list[Path], made: Path) -> None:
+    """Link object files into the library ``made``; raises ``BuildError``."""
+    flags = MACOS if sys.platform == "darwin" else LINUX
+    command = [*linker, *flags, "-o", str(made), *map(str, objects), "-lc"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{shlex.join(linker)} could not link the kernels: {done.stderr.strip()[-MOST_WORDS:]}")

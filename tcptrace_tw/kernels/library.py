@@ -1,0 +1,190 @@
+"""The library of compiled kernels beside this file: whether it fits the sources, and its functions.
+
+It was built with the package (see ``build``). Before it is loaded, its digest and that of the sources are compared
+with the index that the build has written; nothing that does not fit is loaded. Then kernels run interpreted, and
+``choose`` says so once, with what to do. ``TCPTRACE_TW_KERNELS`` decides otherwise:
+
+- ``library``: the compiled kernels, or an error.
+- ``interpreted``: the Python functions; nothing is said.
+- ``compiled``: kernels that are compiled for this process, with numba: while kernels are being changed.
+- ``checked``: the same, and every index is compared with the room of its array (see ``bounds``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.kernels.calls import CompiledKernel
+
+VARIABLE = "TCPTRACE_TW_KERNELS"
+MODES = ("library", "interpreted", "compiled", "checked")
+
+FOLDER = Path(__file__).parent
+LIBRARY = f"_kernels.{'dylib' if sys.platform == 'darwin' else 'so'}"
+INDEX = "_kernels.json"
+FORMAT = 1
+"""Of the index; another number is the index of another version of this file."""
+
+SLOWER = 60
+"""So many times slower is an interpreted run; measured with the captures of tests/bench."""
+
+BUILD = "python -m tcptrace_tw.kernels build"
+
+
+class Unfit(Exception):
+    """The library cannot be used: why, as a sentence without a full stop."""
+
+
+class Library:
+    """A library that fits."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load what lies in ``folder``; ``Unfit`` where it is not the library of these sources."""
+        index = _read_index(folder)
+        check_platform(index)
+        if index.get("sources") != digest_of(index.get("files", ())):
+            raise Unfit("the sources of the kernels were changed after the compiled kernels were built")
+        path = folder / LIBRARY
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise Unfit(f"{path.name} cannot be read ({error.strerror})") from None
+        if found != index.get("library"):
+            raise Unfit(f"{path.name} is damaged, or is that of another build")
+        try:
+            self._library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise Unfit(f"the system cannot load {path.name} ({error})") from None
+        self.kernels: dict[str, dict[str, Any]] = index["kernels"]
+
+    def kernel(self, name: str) -> CompiledKernel:
+        """A kernel by its name in ``marks.name_of``."""
+        about = self.kernels[name]
+        address = ctypes.cast(getattr(self._library, about["symbol"]), ctypes.c_void_p).value
+        assert address is not None
+        return CompiledKernel(name, address, about["kinds"], about["result"])
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    try:
+        index: Any = json.loads((folder / INDEX).read_bytes())
+    except FileNotFoundError:
+        raise Unfit("this installation has no compiled kernels") from None
+    except (OSError, ValueError) as error:
+        raise Unfit(f"{INDEX}, the index of the compiled kernels, cannot be read ({error})") from None
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise Unfit(f"{INDEX}, the index of the compiled kernels, is of another version")
+    return index
+
+
+def this_platform() -> str:
+    """System and processor, as in ``linux x86_64``."""
+    return f"{sys.platform} {platform.machine()}"
+
+
+def check_platform(index: dict[str, Any]) -> None:
+    """``Unfit`` where the library is one of another system or processor."""
+    if index.get("platform") != this_platform():
+        raise Unfit(f"the compiled kernels are for {index.get('platform')}, not for {this_platform()}")
+
+
+def digest_of(files: Any) -> str:
+    """Of the sources that decide what the machine code does; ``files`` are paths within the package."""
+    digest = hashlib.sha256()
+    package = FOLDER.parent
+    try:
+        for name in files:
+            source = (package / name).read_bytes()
+            digest.update(f"{name} {len(source)}\n".encode())
+            digest.update(source)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def mode() -> str:
+    """What ``TCPTRACE_TW_KERNELS`` asks for, or ``""``; ``UsageError`` for an unknown word."""
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted and wanted not in MODES:
+        raise UsageError(f"{VARIABLE}={wanted}: {hint(wanted, MODES)}")
+    return wanted
+
+
+def choose(notice: Callable[[str], None] | None = None) -> bool:
+    """Whether this run uses compiled kernels; ``notice`` is told, once in a process, where it has to do without."""
+    wanted = mode()
+    if wanted == "interpreted":
+        return False
+    try:
+        _library(wanted)
+    except Unfit as unfit:
+        if wanted == "library":
+            raise UsageError(f"{VARIABLE}=library: {unfit}; {_remedy()}") from None
+        _say_once(f"running interpreted, {SLOWER} times slower: {unfit}; {_remedy()}", notice)
+        return False
+    return True
+
+
+def compiled_kernel(name: str) -> CompiledKernel:
+    """A kernel by its name; ``Unfit`` where there is no library."""
+    return _kernel(mode(), name)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held by whoever loads the library: the rooms run in threads of their own."""
+
+
+def _library(wanted: str) -> Library:
+    with _ONE_AT_A_TIME:
+        return _loaded(wanted)
+
+
+@functools.cache
+def _loaded(wanted: str) -> Library:
+    if wanted in ("compiled", "checked"):
+        return _compiled_now(is_checked=wanted == "checked")
+    return Library(FOLDER)
+
+
+@functools.cache
+def _kernel(wanted: str, name: str) -> CompiledKernel:
+    return _library(wanted).kernel(name)
+
+
+def _compiled_now(*, is_checked: bool) -> Library:
+    """A library for this process alone; its file is gone when it has been loaded."""
+    from tempfile import TemporaryDirectory
+
+    from tcptrace_tw.kernels.build import build
+
+    with TemporaryDirectory(prefix="tcptrace-tw-") as folder:
+        build(Path(folder), is_checked=is_checked)
+        return Library(Path(folder))
+
+
+def _remedy() -> str:
+    if importlib.util.find_spec("numba") is not None:
+        return f"build them: {BUILD}"
+    return f"install tcptrace-tw again, or build them: pip install numba && {BUILD}"
+
+
+_said: set[str] = set()
+
+
+def _say_once(words: str, notice: Callable[[str], None] | None) -> None:
+    """Once in a process: an API may be called a thousand times."""
+    if words not in _said and notice is not None:
+        _said.add(words)
+        notice(words)

@@ -1,0 +1,223 @@
+"""The library of compiled kernels: it fits the sources or is not loaded, and is as good as the sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tcptrace_tw as tw
+from tcptrace_tw.errors import UsageError
+from tcptrace_tw.kernels import build, compiler, library, marks
+from tests.compiled import needs_compiler
+from tests.scenario.play import why_unfit
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(tw.__file__).parent
+CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
+needs_library = pytest.mark.skipif(bool(why_unfit()), reason=why_unfit())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The library, where it can be damaged."""
+    for name in (library.LIBRARY, library.INDEX):
+        shutil.copy(library.FOLDER / name, tmp_path)
+    return tmp_path
+
+
+def edit(folder: Path, **values: Any) -> None:
+    index = json.loads((folder / library.INDEX).read_text())
+    (folder / library.INDEX).write_text(json.dumps({**index, **values}))
+
+
+def cut(folder: Path) -> None:
+    path = folder / library.LIBRARY
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(folder: Path) -> None:
+    path = folder / library.LIBRARY
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "no index": (lambda folder: (folder / library.INDEX).unlink(), "has no compiled kernels"),
+    "no library": (lambda folder: (folder / library.LIBRARY).unlink(), "cannot be read"),
+    "cut": (cut, "is damaged"),
+    "one bit": (flip, "is damaged"),
+    "index without sense": (lambda folder: (folder / library.INDEX).write_bytes(b"\xff{"), "cannot be read"),
+    "index of another kind": (lambda folder: (folder / library.INDEX).write_text("[]"), "of another version"),
+    "another version": (lambda folder: edit(folder, format=2), "of another version"),
+    "other sources": (lambda folder: edit(folder, sources="0" * 64), "were changed"),
+    "a source is gone": (lambda folder: edit(folder, files=["gone.py"]), "were changed"),
+    "another system": (lambda folder: edit(folder, platform="plan9 mips"), "are for plan9 mips, not for"),
+}
+
+
+@needs_library
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_does_not_fit_is_not_loaded(damage: str, copy: Path) -> None:
+    library.Library(copy)
+    spoil, words = DAMAGES[damage]
+    spoil(copy)
+
+    with pytest.raises(library.Unfit, match=words):
+        library.Library(copy)
+
+
+@needs_library
+def test_the_index_and_the_sources_agree() -> None:
+    index = json.loads((library.FOLDER / library.INDEX).read_text())
+
+    assert sorted(index["kernels"]) == sorted(build.entries())
+    for function, kinds in marks.ENTRIES.items():
+        about = index["kernels"][marks.name_of(function)]
+        assert about["kinds"] == [text for kind in kinds for text in kind.spelling()]
+    for function in marks.KERNELS.keys() & set(marks.ENTRIES):
+        path = Path(function.__code__.co_filename).relative_to(library.FOLDER.parent)
+        assert path.as_posix() in index["files"]
+
+
+def test_every_entry_kernel_is_in_a_room_that_is_built() -> None:
+    marked = {path for path in PACKAGE.rglob("*.py") if "\n@entry(" in path.read_text()}
+    rooms = {PACKAGE / f"{room.replace('.', '/')}.py" for room in build.ROOMS}
+
+    assert marked == rooms
+
+
+@needs_library
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+def test_the_library_needs_nothing_but_libc() -> None:
+    done = subprocess.run(
+        ["nm", "-D", "--undefined-only", library.FOLDER / library.LIBRARY], capture_output=True, text=True, check=True
+    )
+    wanted = {line.split()[-1].partition("@")[0] for line in done.stdout.splitlines()}
+
+    assert wanted <= compiler.FROM_LIBC
+
+
+@needs_library
+def test_the_library_is_loaded_without_numba() -> None:
+    """Neither the compiler nor anything of it is wanted where kernels run."""
+    script = f"""
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None
+import tcptrace_tw as tw
+from tcptrace_tw import pipeline
+capture = {str(CAPTURE)!r}
+print(len(tw.analyze(capture).connections), pipeline.analyze([capture], pipeline.Settings(), []).engine)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert (done.stdout, done.stderr) == ("2 compiled\n", "")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package, in which a kernel can be changed."""
+    shutil.copytree(PACKAGE, tmp_path / "tcptrace_tw", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def command(package: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(package), "COLUMNS": "80", **variables}
+    words = [sys.executable, "-m", "tcptrace_tw", *map(str, arguments)]
+    return subprocess.run(words, env=environment, cwd=package, capture_output=True, text=True, check=False)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "arguments", [("report",), ("analyze", "-o", "out"), ("check",), ("show", "--connection", "1")]
+)
+def test_a_stale_library_falls_back_and_says_so_once(arguments: tuple[str, ...], package: Path) -> None:
+    """The same is printed, and one line says what is the matter and what to do."""
+    environment = {library.VARIABLE: ""}
+    right = command(package, arguments[0], CAPTURE, *arguments[1:], **environment)
+    with (package / "tcptrace_tw" / "flow.py").open("a") as file:
+        file.write("# changed\n")
+    done = command(package, arguments[0], CAPTURE, *arguments[1:], **environment)
+
+    assert (done.returncode, done.stdout) == (right.returncode, right.stdout)
+    new = [line for line in done.stderr.splitlines() if line not in right.stderr.splitlines()]
+    assert len(new) == 1
+    assert "running interpreted" in new[0]
+    assert "the sources of the kernels were changed" in new[0]
+    assert library.BUILD in new[0]
+
+
+def test_an_installation_without_library_works(package: Path) -> None:
+    for name in (library.LIBRARY, library.INDEX):
+        (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
+    done = command(package, "report", CAPTURE, **{library.VARIABLE: ""})
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("2 connections")
+    assert "this installation has no compiled kernels" in done.stderr
+
+
+def test_a_run_that_has_to_be_compiled_says_why_it_cannot_be(package: Path) -> None:
+    for name in (library.LIBRARY, library.INDEX):
+        (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
+    done = command(package, "report", CAPTURE, **{library.VARIABLE: "library"})
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "TCPTRACE_TW_KERNELS=library: this installation has no compiled kernels; " in done.stderr
+
+
+def test_an_unknown_word_for_the_kernels_is_refused() -> None:
+    done = command(PACKAGE.parent, "report", CAPTURE, **{library.VARIABLE: "libary"})
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "TCPTRACE_TW_KERNELS=libary: did you mean library?" in done.stderr
+
+
+def test_python_is_warned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unfit(wanted: str) -> library.Library:
+        raise library.Unfit("there is nothing")
+
+    monkeypatch.setenv(library.VARIABLE, "")
+    monkeypatch.setattr(library, "_library", unfit)
+    monkeypatch.setattr(library, "_said", set())
+    with pytest.warns(RuntimeWarning, match="running interpreted"):
+        tw.analyze(CAPTURE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tw.analyze(CAPTURE)
+    monkeypatch.setenv(library.VARIABLE, "library")
+    with pytest.raises(UsageError, match="there is nothing"):
+        tw.analyze(CAPTURE)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_kernels_are_built_by_one_command(package: Path) -> None:
+    """What is built is loaded, whatever the environment of the build was, and a second time nothing is to do."""
+    for name in (library.LIBRARY, library.INDEX):
+        (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
+    with (package / "tcptrace_tw" / "flow.py").open("a") as file:
+        file.write("# changed\n")
+    words = [sys.executable, "-m", "tcptrace_tw.kernels"]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    options: dict[str, Any] = {"env": environment, "cwd": package, "capture_output": True, "text": True, "check": False}
+    before = subprocess.run(words, **options)
+    built = subprocess.run([*words, "build"], **options)
+    after = subprocess.run([*words, "build", "--unless-fit"], **options)
+    done = command(package, "report", CAPTURE, **{library.VARIABLE: "library"})
+
+    assert (before.returncode, after.returncode) == (1, 0)
+    assert "built 23 kernels" in built.stderr
+    assert after.stderr == ""
+    assert done.stdout.startswith("2 connections")
+    left = {path.name for path in (package / "tcptrace_tw" / "kernels").iterdir() if path.suffix != ".py"}
+    assert left - {"__pycache__"} == {library.LIBRARY, library.INDEX}
