@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
-    from tcptrace_tw.report.ladder import Step
-    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.report.notebook.trace import Trace
+    from tcptrace_tw.report.pages.ladder import Step
     from tcptrace_tw.rules import RULES
     from tcptrace_tw.version import __version__
 
@@ -65,10 +65,10 @@ def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture import ring
     from tcptrace_tw.errors import warn
-    from tcptrace_tw.report.manifest import metadata
-    from tcptrace_tw.report.summary import SummarySink
-    from tcptrace_tw.report.tables import ArrowSink
-    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.report.notebook.trace import Trace
+    from tcptrace_tw.report.summary.sink import SummarySink
+    from tcptrace_tw.report.tables.manifest import metadata
+    from tcptrace_tw.report.tables.sinks import ArrowSink
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
@@ -92,8 +92,8 @@ def load(folder: str | os.PathLike[str]) -> Trace:
     from pathlib import Path
 
     from tcptrace_tw import pipeline
-    from tcptrace_tw.report.stored import captures_of
-    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.report.notebook.trace import Trace
+    from tcptrace_tw.report.tables.stored import captures_of
 
     captures, settings = captures_of(Path(folder))
     is_at_hand = bool(captures) and all(os.path.exists(capture) for capture in captures)
@@ -114,7 +114,7 @@ _MODULES = {
     "TcptraceError": "errors",
     "UsageError": "errors",
     "RULES": "rules",
-    "Trace": "report.trace",
+    "Trace": "report.notebook.trace",
     "__version__": "version",
 }
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import Pool, zeros
 from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
 from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
-from tcptrace_tw.memory import Pool, zeros
-from tcptrace_tw.spec.segments import BATCH_KIND, MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
+from tcptrace_tw.schema.segments import BATCH_KIND, MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
 
 USED, FREE, FREE_HEAD, BATCH = range(4)
 
@@ -79,8 +79,8 @@ def fingerprint(seed: Any, seg: Any, total: Any, direction: Any) -> Any:
     timestamp, IP identification.
 
     The upper bits come from the seed, so that a sender cannot forge a segment of another tuple that passes for a copy.
-    The lower ones are the place where ``tcp.duplicate`` looks for copies, and do not: segments that share a place
-    replace each other, and the same ones must do so in every run.
+    The lower ones are the place where ``tcp.machine.duplicate_frames`` looks for copies, and do not: segments that
+    share a place replace each other, and the same ones must do so in every run.
     """
     kind = np.int64(seg.ip_id) | (np.int64(seg.flags) & 0x1FF) << 16 | direction << 25
     check = np.int64(seg.checksum) | (np.int64(seg.payload_len) & 0x3FFF) << 16

@@ -15,31 +15,31 @@ from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
-from tcptrace_tw.capture.moment import parse_span
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.source import open_stream
-from tcptrace_tw.capture.whole import WholeConnections
+from tcptrace_tw.capture.time_spec import parse_span
+from tcptrace_tw.capture.time_window import WholeConnections
 from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.kernels import library
 from tcptrace_tw.keyed_hash import Seed, new_seed
-from tcptrace_tw.lanes import BUFFERS, read_ahead
-from tcptrace_tw.measure.overview import Overview
+from tcptrace_tw.measure.measurements import Overview
 from tcptrace_tw.memory_limit import for_connections
 from tcptrace_tw.position import Position, Progress
+from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules.caveats import Caveats, caveats
-from tcptrace_tw.rules.desk import RuleDesk
 from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.runner import RuleDesk
+from tcptrace_tw.schema.columns import Table
+from tcptrace_tw.schema.segments import Segments, segment_at
 from tcptrace_tw.settings import Settings as Settings
-from tcptrace_tw.spec.columns import Table
-from tcptrace_tw.spec.profiles import profile
-from tcptrace_tw.spec.segments import Segments, segment_at
+from tcptrace_tw.stages import BUFFERS, read_ahead
 from tcptrace_tw.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
     from tcptrace_tw.atomic import AtomicFile
-    from tcptrace_tw.capture.select import Filter
-    from tcptrace_tw.report.ladder import Step
+    from tcptrace_tw.capture.pcap_filter import Filter
+    from tcptrace_tw.report.pages.ladder import Step
 
 
 class Sink(Protocol):
@@ -144,7 +144,7 @@ def ladders(
 
     ``connections`` is called with every chunk of rows of that table.
     """
-    from tcptrace_tw.report.ladder import step_of
+    from tcptrace_tw.report.pages.ladder import step_of
 
     run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
@@ -381,7 +381,7 @@ class _Run:
 
 
 def _filter(words: str) -> Filter:
-    from tcptrace_tw.capture.select import Filter
+    from tcptrace_tw.capture.pcap_filter import Filter
 
     return Filter(words)
 

@@ -13,7 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tcptrace_tw.checking.plan import Wishes
-    from tcptrace_tw.report.checked import Checked
+    from tcptrace_tw.report.checks.checked import Checked
 
 Capture = str | os.PathLike[str]
 
@@ -96,7 +96,7 @@ def _checked(captures: Capture | Sequence[Capture], wishes: "Wishes", root: Path
 
 def _told(checked: "Checked") -> str:
     """What failed, as ``check`` prints it, and how to see more."""
-    from tcptrace_tw.report.formats.text import line, look, total
+    from tcptrace_tw.report.checks.formats.text import line, look, total
 
     failing = [entry for entry in checked.entries if entry.fails]
     worst = max(failing, key=lambda entry: entry.rank)

@@ -11,12 +11,12 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-from tcptrace_tw.capture.moment import parse_moment
+from tcptrace_tw.capture.time_spec import parse_moment
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.memory_limit import LEAST, parse_size
+from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.spec.columns import BY_NAME, Column
-from tcptrace_tw.spec.profiles import profile
+from tcptrace_tw.schema.columns import BY_NAME, Column
 
 TWO_MSL_MAX_S = 3600
 
@@ -40,7 +40,7 @@ class Settings:
     """Which connections to look at, in pcap-filter words; empty: all."""
     since: str = ""
     until: str = ""
-    """Only connections with a segment in this span, whole; as ``capture.moment`` reads it. Empty: open."""
+    """Only connections with a segment in this span, whole; as ``capture.time_spec`` reads it. Empty: open."""
     ignore_vlan: bool = False
     """Leave VLAN ids and ids of tunnels out of the tuple."""
     thresholds: tuple[Threshold, ...] = ()
@@ -131,7 +131,7 @@ def _filter(words: Any) -> str:
     """One line of words that the parser understands."""
     text = " ".join(_text(words).split())
     if text:
-        from tcptrace_tw.capture.select import Filter
+        from tcptrace_tw.capture.pcap_filter import Filter
 
         Filter(text)
     return text

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.window import Stream
-from tcptrace_tw.spec.segments import SEGMENT
+from tcptrace_tw.schema.segments import SEGMENT
 
 LATER = ("print", "slot", "direction", "sender_state", "receiver_state", "side", "connection_id", "room")
 """Fields of a segment that are filled in behind the reader."""

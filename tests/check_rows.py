@@ -6,8 +6,8 @@ import numpy as np
 
 from tcptrace_tw.checking.check import Judge, Judged
 from tcptrace_tw.checking.plan import Plan
-from tcptrace_tw.report.checked import Checked
-from tcptrace_tw.spec import words as w
+from tcptrace_tw.report.checks.checked import Checked
+from tcptrace_tw.schema import words as w
 from tests.report_rows import findings, put_ip, reuses
 
 TODAY = date(2026, 11, 21)

@@ -5,9 +5,9 @@ import numpy as np
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.pipeline import Summary
-from tcptrace_tw.report.ladder import Step
-from tcptrace_tw.spec import columns as c
-from tcptrace_tw.spec import words as w
+from tcptrace_tw.report.pages.ladder import Step
+from tcptrace_tw.schema import columns as c
+from tcptrace_tw.schema import words as w
 from tests.report_rows import SECOND, START, blank, connections, findings, put_ip, reuses, time_wait
 
 DAMAGE = "byte 81932: record claims 70000 bytes, snap length is 65535; the 24 frames before it were kept"

@@ -5,9 +5,9 @@ import ipaddress
 import numpy as np
 
 from tcptrace_tw.rules.rule import Findings, Grade, Rule
-from tcptrace_tw.spec import columns as c
-from tcptrace_tw.spec import words as w
-from tcptrace_tw.spec import zeek
+from tcptrace_tw.schema import columns as c
+from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema import zeek
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tcptrace_tw.spec.columns import ACK, CWR, ECE, FIN, RST, SYN
-from tcptrace_tw.tcp import attempt_record, tracker
-from tcptrace_tw.tcp import state as s
+from tcptrace_tw.schema.columns import ACK, CWR, ECE, FIN, RST, SYN
+from tcptrace_tw.tcp import tracker
+from tcptrace_tw.tcp.store import attempt_record
+from tcptrace_tw.tcp.store import records as s
 from tests import capture_bytes as cb
 from tests.scenario import play_pcap
 from tests.test_tombstones import buried, said, tracked

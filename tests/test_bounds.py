@@ -12,8 +12,8 @@ import pytest
 
 from tcptrace_tw.kernels import compiler
 from tcptrace_tw.kernels.bounds import OutOfRoom
-from tcptrace_tw.spec.segments import allocate, segment_at
-from tcptrace_tw.tcp import places
+from tcptrace_tw.schema.segments import allocate, segment_at
+from tcptrace_tw.tcp.store import access
 from tests.compiled import needs_compiler
 
 ROOM = 6
@@ -25,12 +25,12 @@ class Arrays(NamedTuple):
     heads: Any = np.zeros(ROOM, np.int32)
     released: Any = np.zeros(ROOM, np.int32)
     graves: Any = np.zeros(ROOM, np.uint16)
-    conns: Any = np.zeros(ROOM, places.CONNECTION).view(np.recarray)
-    out_stale: Any = np.zeros(ROOM, places.POOLS["out_stale"]).view(np.recarray)
+    conns: Any = np.zeros(ROOM, access.CONNECTION).view(np.recarray)
+    out_stale: Any = np.zeros(ROOM, access.POOLS["out_stale"]).view(np.recarray)
 
 
-READ = {"heads": places.head_of, "graves": places.word_at, "conns": places.conn_at, "out_stale": places.out_stale_at}
-WRITTEN = {"heads": places.set_head, "released": places.set_released, "graves": places.set_word}
+READ = {"heads": access.head_of, "graves": access.word_at, "conns": access.conn_at, "out_stale": access.out_stale_at}
+WRITTEN = {"heads": access.set_head, "released": access.set_released, "graves": access.set_word}
 LAST = {"graves": ROOM - 4}
 """The last place of each: a word of the graves has four units."""
 
@@ -59,9 +59,9 @@ def test_interpreted_kernels_stay_in_their_room(accessor: str) -> None:
 
 def test_a_unit_of_the_graves_has_its_place() -> None:
     """It needs no more room than itself."""
-    places.set_unit(Arrays(), ROOM - 1, 1)
+    access.set_unit(Arrays(), ROOM - 1, 1)
     with pytest.raises(OutOfRoom):
-        places.set_unit(Arrays(), ROOM, 1)
+        access.set_unit(Arrays(), ROOM, 1)
 
 
 @pytest.mark.parametrize("index", [-1, 3])
@@ -74,11 +74,11 @@ CHECKED = """
 import numpy as np
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.memory import address_of
-from tcptrace_tw.spec.segments import BATCH_KIND, allocate, segment_at
+from tcptrace_tw.kernels.arrays import address_of
+from tcptrace_tw.schema.segments import BATCH_KIND, allocate, segment_at
 from tcptrace_tw.tcp import places
 from tests.compiled import compiled
-from tcptrace_tw.tcp.places import conn_at, head_of, set_head, set_released, set_word, word_at
+from tcptrace_tw.tcp.store.access import conn_at, head_of, set_head, set_released, set_word, word_at
 
 @kernel
 def conn(st, i): return np.int64(conn_at(st, i).id)
@@ -149,5 +149,5 @@ def test_checked_machine_code_stays_in_its_room() -> None:
 
 def test_ordinary_machine_code_knows_no_rooms() -> None:
     """The desk has no word more, and numba checks nothing: it costs nothing."""
-    assert not any(name.endswith("_room") for name in places.STATE.names or ())
+    assert not any(name.endswith("_room") for name in access.STATE.names or ())
     assert compiler._options()["boundscheck"] is False

@@ -234,7 +234,7 @@ def test_only_the_first_fragment_has_ports() -> None:
 
 
 def test_vlans_and_tunnel_ids_keep_equal_addresses_apart() -> None:
-    from tcptrace_tw.spec import scope
+    from tcptrace_tw.schema import scope
 
     ip = build.ipv4(build.tcp())
     qinq = build.ethernet(build.vlan(build.vlan(ip, 20), 10 | 0xE000, 0x8100), 0x88A8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tcptrace_tw.capture.foreign import describe
+from tcptrace_tw.capture.unsupported_formats import describe
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tcptrace_tw.checking.check import learn
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.pipeline import Settings
-from tcptrace_tw.spec import words as w
+from tcptrace_tw.schema import words as w
 from tests.check_rows import ERROR, checked, judged, spread
 from tests.report_rows import findings, reuses
 

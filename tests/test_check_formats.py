@@ -16,12 +16,12 @@ from junitparser import JUnitXml
 
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.checked import Bar
-from tcptrace_tw.report.formats import FORMATS, sarif, writer
-from tcptrace_tw.report.formats.paths import relative, uri
+from tcptrace_tw.report.checks.checked import Bar
+from tcptrace_tw.report.checks.formats import FORMATS, sarif, writer
+from tcptrace_tw.report.checks.formats.paths import relative, uri
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.spec import words as w
-from tcptrace_tw.spec.columns import REUSES
+from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.columns import REUSES
 from tests.check_rows import ERROR, checked, spread
 from tests.report_rows import blank, findings, put_ip, reuses
 

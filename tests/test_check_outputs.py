@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.formats import FORMATS
-from tcptrace_tw.report.outputs import Output, Outputs, parse
+from tcptrace_tw.report.checks.formats import FORMATS
+from tcptrace_tw.report.checks.outputs import Output, Outputs, parse
 from tests.check_rows import checked
 
 ROOT = Path(__file__).parent.parent

@@ -21,14 +21,14 @@ from tcptrace_tw.checking.waivers import Network
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.pipeline import Settings
-from tcptrace_tw.report.json_schema import schema
-from tcptrace_tw.report.text import ip_halves, ip_text
+from tcptrace_tw.protocol.profiles import profile
+from tcptrace_tw.report.checks.json_schema import schema
+from tcptrace_tw.report.words.text import ip_halves, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.desk import RuleDesk
+from tcptrace_tw.rules.runner import RuleDesk
+from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.columns import REUSES
 from tcptrace_tw.settings import numbers_of
-from tcptrace_tw.spec import words as w
-from tcptrace_tw.spec.columns import REUSES
-from tcptrace_tw.spec.profiles import profile
 from tests.check_rows import ERROR, checked, judged
 from tests.report_rows import findings, put_ip, reuses
 

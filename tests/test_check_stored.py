@@ -13,7 +13,7 @@ from tcptrace_tw.checking.check import check_captures, check_folder
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.pipeline import Settings
-from tcptrace_tw.report.formats import writer
+from tcptrace_tw.report.checks.formats import writer
 from tests.report_pipeline import analyze as synthetic
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

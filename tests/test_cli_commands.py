@@ -11,7 +11,7 @@ from tcptrace_tw import load, pipeline
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.cli.run import shorthand
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.spec.columns import TABLES
+from tcptrace_tw.schema.columns import TABLES
 from tests import report_pipeline
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw.report.community_id import community_ids, ids_by_kernel, tuples_of
+from tcptrace_tw.report.tables.community_ids import community_ids, ids_by_kernel, tuples_of
 
 # The TCP lines of the baselines in github.com/corelight/community-id-spec, seed 0.
 VECTORS = (

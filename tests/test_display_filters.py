@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tcptrace_tw import pipeline
-from tcptrace_tw.report.findings import finding
+from tcptrace_tw.report.words.findings import finding
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.rule import Findings
 from tests.scenario import parse, render

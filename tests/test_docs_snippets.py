@@ -14,7 +14,7 @@ import typer
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.cli.examples import EXAMPLES
 from tests.docs import pages
-from tests.habits import HABITS
+from tests.tasks import TASKS
 
 TOP = [pages.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -154,7 +154,7 @@ def test_a_command_within_a_sentence_has_options_that_exist(path):
         words = line.replace("...", " ").split("\\|")[0].split()
         if words[0] == "python":
             exists(words)
-            assert words[2] != "tests.habits" or len(words) < 4 or words[3] in HABITS, line
+            assert words[2] != "tests.tasks" or len(words) < 4 or words[3] in TASKS, line
         elif len(words) > 1 and not words[1].startswith("-"):
             known = options_of(words[1])
             unknown = [word for word in words[2:] if word.startswith("-") and word != "-" and word not in known]
@@ -169,18 +169,18 @@ def options_of(command):
 
 def test_contributing_has_every_habit():
     text = (pages.ROOT / "CONTRIBUTING.md").read_text()
-    rows = re.findall(r"^\| (.+) \| `python -m tests\.habits (\w+)` \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (.+) \| `python -m tests\.tasks (\w+)` \|$", text, re.MULTILINE)
 
-    assert {name: purpose for purpose, name in rows} == {name: habit.purpose for name, habit in HABITS.items()}
+    assert {name: purpose for purpose, name in rows} == {name: task.purpose for name, task in TASKS.items()}
 
 
 def test_a_habit_runs_its_commands_and_passes_on_what_follows():
-    done = run(f"{shlex.quote(sys.executable)} -m tests.habits fuzz --help", pages.ROOT)
+    done = run(f"{shlex.quote(sys.executable)} -m tests.tasks fuzz --help", pages.ROOT)
 
     assert done.returncode == 0, done.stderr
     assert "--count" in done.stdout
-    assert run(f"{shlex.quote(sys.executable)} -m tests.habits", pages.ROOT).stdout.count("\n") == len(HABITS)
-    assert run(f"{shlex.quote(sys.executable)} -m tests.habits knitting", pages.ROOT).returncode == 2
+    assert run(f"{shlex.quote(sys.executable)} -m tests.tasks", pages.ROOT).stdout.count("\n") == len(TASKS)
+    assert run(f"{shlex.quote(sys.executable)} -m tests.tasks knitting", pages.ROOT).returncode == 2
 
 
 def test_no_fence_has_a_language_that_nobody_runs():

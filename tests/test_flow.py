@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tcptrace_tw.flow import BATCH, FREE, FREE_HEAD, USED, FlowState, FlowTable, assign_slots, rehash, release_slots
 from tcptrace_tw.keyed_hash import FACTORS, TABLE, new_seed
-from tcptrace_tw.spec import segments
+from tcptrace_tw.schema import segments
 
 
 def batch(*ports: int) -> Any:

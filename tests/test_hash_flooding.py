@@ -19,13 +19,13 @@ from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.keyed_hash import FACTORS, LOW, TABLE, Seed, new_seed
 from tcptrace_tw.measure import buckets
-from tcptrace_tw.measure.halves import Halves
 from tcptrace_tw.measure.keys import NUMBER_MASK, WORDS, Keys, hash_of
 from tcptrace_tw.measure.series import Series, add
-from tcptrace_tw.report.grouping import Groups
-from tcptrace_tw.report.summary import SummarySink
-from tcptrace_tw.spec import columns as c
-from tcptrace_tw.spec import segments
+from tcptrace_tw.measure.vlan_splits import Halves
+from tcptrace_tw.report.summary.grouping import Groups
+from tcptrace_tw.report.summary.sink import SummarySink
+from tcptrace_tw.schema import columns as c
+from tcptrace_tw.schema import segments
 from tests.compiled import compiled as compiled_step
 from tests.compiled import why_not
 from tests.report_rows import blank

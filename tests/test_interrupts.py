@@ -361,9 +361,11 @@ def test_what_a_pipe_has_delivered_is_counted_while_it_pauses(tmp_path, monkeypa
 
 
 UNFINISHED = {
-    "folder": "from tcptrace_tw.report.folder import Folder\nkept = Folder('out')\n(kept.path / 'x').touch()",
-    "deep folder": "from tcptrace_tw.report.folder import Folder\nkept = Folder('a/b/out')\n(kept.path / 'x').touch()",
-    "output": "from tcptrace_tw.report.outputs import Output, Outputs\nkept = Outputs([Output('json', 'x.json')])",
+    "folder": "from tcptrace_tw.report.tables.folder import Folder\nkept = Folder('out')\n(kept.path / 'x').touch()",
+    "deep folder": "from tcptrace_tw.report.tables.folder import Folder\nkept = Folder('a/b/out')\n"
+    "(kept.path / 'x').touch()",
+    "output": "from tcptrace_tw.report.checks.outputs import Output, Outputs\n"
+    "kept = Outputs([Output('json', 'x.json')])",
     "export": "from tcptrace_tw.atomic import AtomicFile\nkept = AtomicFile('x.pcap')\nkept.write(b'x')",
 }
 
@@ -388,7 +390,8 @@ def test_nothing_unfinished_is_left(tmp_path, what, number):
 def test_a_folder_that_is_being_replaced_is_not_lost(tmp_path):
     """While its files are moved some are in neither place: the end of the process waits for the last of them."""
     code = (
-        "import os, signal, time\nfrom tcptrace_tw.cli import interrupts\nfrom tcptrace_tw.report import folder\n"
+        "import os, signal, time\nfrom tcptrace_tw.cli import interrupts\n"
+        "from tcptrace_tw.report.tables import folder\n"
         "interrupts.install()\nreplace = os.replace\n"
         "def slow(old, new):\n    replace(old, new)\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(0.1)\n"
         "kept = folder.Folder('out')\n(kept.path / 'manifest.json').touch()\nos.replace = slow\nkept.commit()\n"

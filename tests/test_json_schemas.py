@@ -14,7 +14,7 @@ from tcptrace_tw import analyze
 from tcptrace_tw.checking.check import check_captures
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.pipeline import analyze as run_pipeline
-from tcptrace_tw.report.formats import writer
+from tcptrace_tw.report.checks.formats import writer
 from tests.check_rows import checked
 from tests.docs.pages import DOCS
 from tests.docs.schemas import SCHEMAS

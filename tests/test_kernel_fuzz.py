@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tcptrace_tw.memory import Allocator
-from tcptrace_tw.tcp import pools, rows
+from tcptrace_tw.kernels.arrays import Allocator
+from tcptrace_tw.tcp.facts import rows
+from tcptrace_tw.tcp.store import freelists
 from tests.fuzz import engines, kernels
 from tests.fuzz.cases import Case, case
 from tests.fuzz.ground import Exact, Guarded
@@ -82,7 +83,7 @@ def test_an_overrun_is_found_interpreted(tmp_path: Path, monkeypatch: pytest.Mon
         regs[used] = place + 2
         return int(place) + 1
 
-    monkeypatch.setattr(pools, "take", take)
+    monkeypatch.setattr(freelists, "take", take)
     told = [engines.interpreted(case(number), tmp_path, Exact()) for number in range(5)]
 
     assert any("OutOfRoom" in each for each in told if isinstance(each, str)), told

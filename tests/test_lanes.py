@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tcptrace_tw.lanes import BUFFERS, read_ahead
+from tcptrace_tw.stages import BUFFERS, read_ahead
 
 
 def test_items_come_in_order() -> None:

@@ -15,14 +15,14 @@ from tcptrace_tw.measure import clocks as measured
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, entry_of
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.measure.keys import Keys
-from tcptrace_tw.measure.overview import Overview
+from tcptrace_tw.measure.measurements import Overview
 from tcptrace_tw.measure.series import Series, add
 from tcptrace_tw.measure.syns import NARROWEST, add_syns, by_pair_and_time, judge, syn_table, take_syn
-from tcptrace_tw.report.behind import Behind
-from tcptrace_tw.report.grouping import Groups
-from tcptrace_tw.spec import columns as c
-from tcptrace_tw.spec import words as w
-from tcptrace_tw.spec.states import CLOSED
+from tcptrace_tw.protocol.states import CLOSED
+from tcptrace_tw.report.summary.grouping import Groups
+from tcptrace_tw.report.tables.background_writer import Behind
+from tcptrace_tw.schema import columns as c
+from tcptrace_tw.schema import words as w
 from tests.naive.census import NS, Life, Span, Syn, clocks, most_used, overtaken, paces
 from tests.report_rows import blank
 

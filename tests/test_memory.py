@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tcptrace_tw import memory
-from tcptrace_tw.memory import LARGE, Allocator, Buffers, Pool, address_of, allocated_by, zeros
+from tcptrace_tw.kernels import arrays
+from tcptrace_tw.kernels.arrays import LARGE, Allocator, Buffers, Pool, address_of, allocated_by, zeros
 from tests import capture_bytes as cb
 from tests.fuzz.ground import Exact, Guarded
 from tests.scenario import play_pcap
@@ -124,7 +124,7 @@ def test_an_exact_pool_has_what_was_asked_for() -> None:
             capacities.append(pool.capacity)
 
     assert capacities == [1, 3, 4, 1000]
-    assert not isinstance(memory._allocator, Exact)
+    assert not isinstance(arrays._allocator, Exact)
 
 
 def test_a_pool_grows_although_its_records_are_held() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from tcptrace_tw import memory_limit, pipeline, settings
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.tcp import state as s
 from tcptrace_tw.tcp import tracker
+from tcptrace_tw.tcp.store import records as s
 from tests import capture_bytes as cb
 from tests.generate import healthy_traffic
 from tests.scenario import Result, play_pcap, render

@@ -13,7 +13,7 @@ import pytest
 import tcptrace_tw as tw
 from tcptrace_tw import pipeline
 from tcptrace_tw.errors import CaptureError
-from tcptrace_tw.lanes import read_ahead
+from tcptrace_tw.stages import read_ahead
 from tests.scenario.play import engine
 
 CAPTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("kernel-*/capture.pcap"))

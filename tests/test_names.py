@@ -28,9 +28,9 @@ from tcptrace_tw.capture.name import Name, octets, raw
 from tcptrace_tw.checking.baseline import Known
 from tcptrace_tw.cli import app
 from tcptrace_tw.errors import CaptureError, UsageError, at_line_start, printable
-from tcptrace_tw.report.formats import FORMATS, writer
-from tcptrace_tw.report.formats.paths import uri
-from tcptrace_tw.report.phrases import command
+from tcptrace_tw.report.checks.formats import FORMATS, writer
+from tcptrace_tw.report.checks.formats.paths import uri
+from tcptrace_tw.report.words.phrases import command
 from tests.check_rows import checked
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 import tcptrace_tw as tw
-from tcptrace_tw.spec.columns import BY_NAME
+from tcptrace_tw.schema.columns import BY_NAME
 
 ROOT = Path(__file__).parent.parent
 DETOUR = "fixtures/kernel-syn-into-last-ack/capture.pcap"

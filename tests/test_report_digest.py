@@ -12,19 +12,19 @@ from rich.console import Console
 
 from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.pipeline import Settings, Summary
-from tcptrace_tw.report import curve
-from tcptrace_tw.report.codec import parse_time
-from tcptrace_tw.report.digest import Digest
-from tcptrace_tw.report.grouping import group
-from tcptrace_tw.report.occupancy import Occupancy, Pool
-from tcptrace_tw.report.phrases import counted, size, span
-from tcptrace_tw.report.pressure import uses
-from tcptrace_tw.report.sentences import cost_text, port_use_text
-from tcptrace_tw.report.summary import SummarySink
-from tcptrace_tw.report.terminal import draw
-from tcptrace_tw.report.text import time_text
-from tcptrace_tw.spec import words as w
-from tcptrace_tw.spec.columns import PORTS
+from tcptrace_tw.report.pages import curve
+from tcptrace_tw.report.pages.sentences import cost_text, port_use_text
+from tcptrace_tw.report.pages.terminal import draw
+from tcptrace_tw.report.summary.digest import Digest
+from tcptrace_tw.report.summary.grouping import group
+from tcptrace_tw.report.summary.occupancy import Occupancy, Pool
+from tcptrace_tw.report.summary.port_usage import uses
+from tcptrace_tw.report.summary.sink import SummarySink
+from tcptrace_tw.report.words.codec import parse_time
+from tcptrace_tw.report.words.phrases import counted, size, span
+from tcptrace_tw.report.words.text import time_text
+from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.columns import PORTS
 from tests.report_pipeline import DAMAGE, facts
 from tests.report_rows import SECOND, START, blank, connections, findings, put_ip, reuses, time_wait
 
@@ -213,7 +213,7 @@ def spans(pairs, holder=w.RESP):
 
 
 def blank_spans(size, holder):
-    from tcptrace_tw.spec.columns import TIME_WAIT
+    from tcptrace_tw.schema.columns import TIME_WAIT
 
     rows = blank(TIME_WAIT, size)
     put_ip(rows, "ip", "198.51.100.7")
@@ -239,7 +239,7 @@ def test_the_peak_is_the_most_spans_open_at_once(pairs, cut):
 
 
 def test_bins_grow_when_there_are_too_many(monkeypatch):
-    monkeypatch.setattr("tcptrace_tw.report.occupancy._LIMIT", 50)
+    monkeypatch.setattr("tcptrace_tw.report.summary.occupancy._LIMIT", 50)
     occupancy = Occupancy()
     for i in range(40):
         occupancy.add(spans([(i * 10 + k, 60) for k in range(10)]))

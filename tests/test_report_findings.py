@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcptrace_tw.report.arrow_text import durations
-from tcptrace_tw.report.findings import finding, rule_number
-from tcptrace_tw.report.findings_arrow import findings_batch
-from tcptrace_tw.report.messages import message
-from tcptrace_tw.report.text import duration_text, ip_text
-from tcptrace_tw.spec import columns as c
-from tcptrace_tw.spec import words as w
+from tcptrace_tw.report.tables.arrow_text import durations
+from tcptrace_tw.report.tables.findings_arrow import findings_batch
+from tcptrace_tw.report.words.findings import finding, rule_number
+from tcptrace_tw.report.words.messages import message
+from tcptrace_tw.report.words.text import duration_text, ip_text
+from tcptrace_tw.schema import columns as c
+from tcptrace_tw.schema import words as w
 from tests.report_rows import blank, findings, halves, put_ip, reuses
 
 

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from tcptrace_tw import analyze
 from tcptrace_tw.cli.app import app, run
-from tcptrace_tw.report import html_report, svg
-from tcptrace_tw.report.html_ladder import ladder_html
-from tcptrace_tw.report.ladder import Head, Ladder, Note
-from tcptrace_tw.report.occupancy import Curve
-from tcptrace_tw.spec.words import STATE
+from tcptrace_tw.report.pages import html_report, svg
+from tcptrace_tw.report.pages.html_ladder import ladder_html
+from tcptrace_tw.report.pages.ladder import Head, Ladder, Note
+from tcptrace_tw.report.summary.occupancy import Curve
+from tcptrace_tw.schema.words import STATE
 from tests.report_pipeline import ladder
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

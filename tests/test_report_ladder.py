@@ -6,10 +6,21 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from tcptrace_tw.report.ladder import Head, Ladder, Note, Step, Style, Turn, flags_text, rungs_of, segment_text, stamp
-from tcptrace_tw.report.ladder_page import draw
-from tcptrace_tw.spec import columns as c
-from tcptrace_tw.spec.words import STATE
+from tcptrace_tw.report.pages.ladder import (
+    Head,
+    Ladder,
+    Note,
+    Step,
+    Style,
+    Turn,
+    flags_text,
+    rungs_of,
+    segment_text,
+    stamp,
+)
+from tcptrace_tw.report.pages.ladder_page import draw
+from tcptrace_tw.schema import columns as c
+from tcptrace_tw.schema.words import STATE
 from tests.report_pipeline import ladder
 
 HEAD = Head(1, "192.0.2.1:40000", "198.51.100.7:80", "normal", "resp", "ShADFaf")

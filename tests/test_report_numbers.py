@@ -5,15 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from tcptrace_tw.report import phrases
-from tcptrace_tw.report.arrow_text import durations, times
-from tcptrace_tw.report.codec import parse_time
-from tcptrace_tw.report.ladder import TIME_FORMATS, stamp
-from tcptrace_tw.report.occupancy import Occupancy
-from tcptrace_tw.report.svg import curve_svg
-from tcptrace_tw.report.text import duration_text, time_text
-from tcptrace_tw.spec.columns import TIME_WAIT
-from tcptrace_tw.spec.words import ORIG
+from tcptrace_tw.report.pages.ladder import TIME_FORMATS, stamp
+from tcptrace_tw.report.pages.svg import curve_svg
+from tcptrace_tw.report.summary.occupancy import Occupancy
+from tcptrace_tw.report.tables.arrow_text import durations, times
+from tcptrace_tw.report.words import phrases
+from tcptrace_tw.report.words.codec import parse_time
+from tcptrace_tw.report.words.text import duration_text, time_text
+from tcptrace_tw.schema.columns import TIME_WAIT
+from tcptrace_tw.schema.words import ORIG
 
 EXTREMES = [-(2**63), -(2**63) + 1, -(10**18), -(10**9), -2, -1, 0, 1, 46 * 10**17, 2**62, 2**63 - 2, 2**63 - 1]
 

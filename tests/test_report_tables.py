@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report import buffers, tables
-from tcptrace_tw.report.arrow import distinct, record_batch
-from tcptrace_tw.report.folder import Folder, read_manifest
-from tcptrace_tw.report.tables import ArrowSink, ParquetSink
-from tcptrace_tw.spec import columns as c
+from tcptrace_tw.report.tables.arrow import distinct, record_batch
+from tcptrace_tw.report.tables.folder import Folder, read_manifest
+from tcptrace_tw.report.tables.sinks import ArrowSink, ParquetSink, buffers, sinks
+from tcptrace_tw.schema import columns as c
 from tests.report_rows import blank, connections, findings, put_ip, reuses, time_wait
 
 
@@ -84,7 +83,7 @@ def test_memory_of_row_groups_is_used_again_only_when_they_are_written(tmp_path,
     rows = connections(50)
     whole = ArrowSink()
     whole.rows("connections", rows)
-    monkeypatch.setattr(tables, "ROW_GROUP_BYTES", 4 * rows.itemsize)
+    monkeypatch.setattr(sinks, "ROW_GROUP_BYTES", 4 * rows.itemsize)
     kept = ArrowSink()
     kept.rows("connections", rows)
     write(tmp_path / "out", {"connections": rows})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw.spec import zeek
+from tcptrace_tw.schema import zeek
 from tests.generate import healthy_conversation
 from tests.naive.history import history as naive_history
 from tests.naive.tracker import track

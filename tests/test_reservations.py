@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tcptrace_tw import pipeline
-from tcptrace_tw.memory import allocated_by
-from tcptrace_tw.spec.columns import ACK, FIN, SYN
-from tcptrace_tw.tcp import state as s
+from tcptrace_tw.kernels.arrays import allocated_by
+from tcptrace_tw.schema.columns import ACK, FIN, SYN
 from tcptrace_tw.tcp import tracker
-from tcptrace_tw.tcp.reservations import RESERVATIONS, Reservation, segments_with_room
+from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.store.reservations import RESERVATIONS, Reservation, segments_with_room
 from tests import capture_bytes as cb
 from tests.fuzz.ground import ALLOCATORS
 from tests.fuzz.maxima import END, REGISTERS, SEGMENT, TAKEN, Maxima, measured

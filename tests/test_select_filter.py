@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcptrace_tw.capture.select import Filter
+from tcptrace_tw.capture.pcap_filter import Filter
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.spec import segments
+from tcptrace_tw.schema import segments
 
 A, B, C, SIX, SIX2 = "10.1.2.3", "192.168.0.9", "10.200.0.1", "2001:db8::1", "fe80::1"
 VLAN7, VLAN7_9 = 7 | 1 << 12, (7 | 1 << 12) | (9 | 1 << 12) << 13

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tcptrace_tw.capture.moment import Moment, parse_moment, parse_span
+from tcptrace_tw.capture.time_spec import Moment, parse_moment, parse_span
 from tcptrace_tw.errors import UsageError
 
 S = 1_000_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tcptrace_tw import pipeline
-from tcptrace_tw.capture import whole
+from tcptrace_tw.capture import time_window
 from tests.generate import healthy_traffic
 from tests.scenario import play, play_pcap, render
 from tests.scenario.play import Result
@@ -42,7 +42,7 @@ def test_a_span_chooses_connections_and_changes_none(monkeypatch, batch_size, si
     wanted = {row.connection_id for row in every.connections if row.last_time >= since and row.first_time <= until}
 
     monkeypatch.setattr(pipeline, "BATCH_SIZE", batch_size)
-    monkeypatch.setattr(whole, "WAITING_ROWS", 10)
+    monkeypatch.setattr(time_window, "WAITING_ROWS", 10)
     relative = {"since": since_s, "until": until_s}
     some = play_pcap(capture, **{name: f"+{s}s" for name, s in relative.items() if s is not None})
 

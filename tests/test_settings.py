@@ -23,7 +23,7 @@ from tcptrace_tw.errors import UsageError, hint, nearest
 from tcptrace_tw.pipeline import Settings
 from tcptrace_tw.pytest_plugin import assert_no_findings
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.desk import chosen
+from tcptrace_tw.rules.runner import chosen
 
 ROOT = Path(__file__).parent.parent
 CAPTURE = str(ROOT / "fixtures" / "kernel-half-close" / "capture.pcap")
@@ -231,9 +231,9 @@ def test_the_parser_of_filters_is_imported_for_a_filter_only():
 import sys
 from tcptrace_tw.pipeline import Settings
 Settings(select="RU", since="+1s", two_msl_s=30, profile="rfc")
-print("tcptrace_tw.capture.select" in sys.modules, "difflib" in sys.modules)
+print("tcptrace_tw.capture.pcap_filter" in sys.modules, "difflib" in sys.modules)
 Settings(filter="port 80")
-print("tcptrace_tw.capture.select" in sys.modules, "difflib" in sys.modules)
+print("tcptrace_tw.capture.pcap_filter" in sys.modules, "difflib" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
 

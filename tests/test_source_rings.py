@@ -19,7 +19,7 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.errors import CaptureError, UsageError
-from tcptrace_tw.spec import segments
+from tcptrace_tw.schema import segments
 
 S = 1_000_000_000
 

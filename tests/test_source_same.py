@@ -21,7 +21,7 @@ from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
-from tcptrace_tw.spec.columns import FRAME_BITS
+from tcptrace_tw.schema.columns import FRAME_BITS
 from tests import capture_bytes as cb
 from tests.fuzz.seeds import conversation
 

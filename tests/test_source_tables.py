@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tcptrace_tw import pipeline
 from tcptrace_tw.capture import reader
-from tcptrace_tw.spec.columns import TABLES
+from tcptrace_tw.schema.columns import TABLES
 from tests import capture_bytes as cb
 from tests.scenario import play_pcap
 from tests.scenario.play import Result

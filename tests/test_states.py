@@ -1,4 +1,4 @@
-"""The state diagram of ``spec/states.py``: every arrow is walked by a fixture, and no fixture walks beside them."""
+"""The state diagram of ``protocol/states.py``: every arrow is walked by a fixture, and no fixture walks beside them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tcptrace_tw.spec.states import TRANSITIONS, T, state_name
-from tcptrace_tw.spec.words import EVENT
+from tcptrace_tw.protocol.states import TRANSITIONS, T, state_name
+from tcptrace_tw.schema.words import EVENT
 from tests.scenario import Result, parse, play_frames, play_pcap, render
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -12,7 +12,7 @@ from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.spec.profiles import profile
+from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.tcp import tracker
 from tests.generate import healthy_traffic
 from tests.scenario.render import render

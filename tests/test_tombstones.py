@@ -13,9 +13,10 @@ from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.spec.profiles import profile
-from tcptrace_tw.tcp import packing, tracker
-from tcptrace_tw.tcp import state as s
+from tcptrace_tw.protocol.profiles import profile
+from tcptrace_tw.tcp import tracker
+from tcptrace_tw.tcp.store import delta_codec
+from tcptrace_tw.tcp.store import records as s
 from tests.bench.workloads import generate
 from tests.generate import conversations_on_one_tuple, healthy_traffic, merged
 from tests.scenario import Result, play_frames, play_pcap
@@ -76,10 +77,10 @@ def test_burial_does_not_matter_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_field_is_packed(name: str) -> None:
     """A new field is kept without anybody thinking of it; what is not kept is named."""
-    kept = {field.place.split(".")[1].split("[")[0] for field in packing.fields(name, RECORDS[name])}
+    kept = {field.place.split(".")[1].split("[")[0] for field in delta_codec.fields(name, RECORDS[name])}
 
-    assert kept | set(packing.NOT_KEPT[name]) == set(RECORDS[name].names or ())
-    assert not kept & set(packing.NOT_KEPT[name])
+    assert kept | set(delta_codec.NOT_KEPT[name]) == set(RECORDS[name].names or ())
+    assert not kept & set(delta_codec.NOT_KEPT[name])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -94,16 +95,16 @@ def test_packing_turns_back(seed: int) -> None:
             records[name] = _values(rng, records.dtype[name], records.size)
     conn.first_time, conn.first_frame = 10**18, 5000
     ends.pending = 3
-    at = packing.pack_connection(state, conn[0], conn[0], conn[0], 0, 0, 0)
+    at = delta_codec.pack_connection(state, conn[0], conn[0], conn[0], 0, 0, 0)
     for side in range(2):
-        at = packing.pack_tcb(state, ends[side], ends[1 - side], conn[0], side, 3, at)
-    back = packing.unpack_connection(state, twin[0], twin[0], twin[0], 0, 0, 0)
+        at = delta_codec.pack_tcb(state, ends[side], ends[1 - side], conn[0], side, 3, at)
+    back = delta_codec.unpack_connection(state, twin[0], twin[0], twin[0], 0, 0, 0)
     for side in range(2):
-        back = packing.unpack_tcb(state, twins[side], twins[1 - side], twin[0], side, 3, back)
+        back = delta_codec.unpack_tcb(state, twins[side], twins[1 - side], twin[0], side, 3, back)
 
-    assert back == at <= packing.MOST_UNITS
+    assert back == at <= delta_codec.MOST_UNITS
     for name, records, others in (("CONNECTION", conn, twin), ("TCB", ends, twins)):
-        for field in set(records.dtype.names) - set(packing.NOT_KEPT[name]):
+        for field in set(records.dtype.names) - set(delta_codec.NOT_KEPT[name]):
             assert records[field].tolist() == others[field].tolist(), field
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from tcptrace_tw.capture.byte_reader import INDEX, OCTETS_KIND, Octets, i64, u8, u16, u32
 from tcptrace_tw.capture.frames import FRAMES_KIND, TOTALS_KIND, survey
 from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer, peel_tags
-from tcptrace_tw.capture.octets import INDEX, OCTETS_KIND, Octets, i64, u8, u16, u32
 from tcptrace_tw.capture.options import decode_options
-from tcptrace_tw.capture.skips import (
+from tcptrace_tw.capture.skip_reasons import (
     BROKEN_IPV4,
     BROKEN_IPV6,
     BROKEN_TCP,
@@ -22,8 +22,8 @@ from tcptrace_tw.capture.skips import (
 from tcptrace_tw.capture.tunnels import NOT_A_TUNNEL, enter_tunnel
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, inlined, kernel
-from tcptrace_tw.spec.columns import TRUNCATED
-from tcptrace_tw.spec.segments import BATCH_KIND
+from tcptrace_tw.schema.columns import TRUNCATED
+from tcptrace_tw.schema.segments import BATCH_KIND
 
 SEGMENT = -1
 """Instead of a skip code: row ``n`` has been filled."""

@@ -21,7 +21,7 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError, UsageError
-from tcptrace_tw.spec.columns import FRAME_BITS
+from tcptrace_tw.schema.columns import FRAME_BITS
 
 ROOM = 16384
 _NAMES, _SECRETS = 4, 10

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import inlined, kernel
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.segments import MOST
+from tcptrace_tw.schema.segments import MOST
 
 _COLUMNS = (("time", "i8"), ("at", "i4"), ("caplen", "i4"), ("wirelen", "i4"), ("link", "i4"))
 _RECORD = np.dtype([(name, kind, MOST) for name, kind in _COLUMNS])

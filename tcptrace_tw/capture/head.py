@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from tcptrace_tw.capture import compression, pcap, pcapng, rare
+from tcptrace_tw.capture import compression, other_formats, pcap, pcapng
 from tcptrace_tw.capture.compression import Broken
 from tcptrace_tw.capture.frames import is_fit
 from tcptrace_tw.capture.interfaces import (
@@ -75,9 +75,9 @@ def read_head(uri: str) -> Head | None:
             return Head("pcap", _pcap_time(start))
         if pcapng.is_pcapng(magic) and (order := _byte_order(start, 0)):
             return Head("pcapng", _pcapng_time(start, order))
-        look = start.at(0, rare.LOOK_BYTES)
-        if rare.is_snoop(look) or rare.is_erf(look):
-            return Head("snoop" if rare.is_snoop(look) else "ERF", rare.first_time(look))
+        look = start.at(0, other_formats.LOOK_BYTES)
+        if other_formats.is_snoop(look) or other_formats.is_erf(look):
+            return Head("snoop" if other_formats.is_snoop(look) else "ERF", other_formats.first_time(look))
     return None
 
 

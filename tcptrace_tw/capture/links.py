@@ -1,11 +1,11 @@
 """From the first byte of a frame to the network layer: link headers, VLAN tags, MPLS labels, PPPoE, LLC."""
 
-from tcptrace_tw.capture.octets import Octets, u8, u16, u32
-from tcptrace_tw.capture.skips import CUT_LINK, UNKNOWN_INSIDE, UNKNOWN_LINK
+from tcptrace_tw.capture.byte_reader import Octets, u8, u16, u32
+from tcptrace_tw.capture.skip_reasons import CUT_LINK, UNKNOWN_INSIDE, UNKNOWN_LINK
 from tcptrace_tw.kernels.marks import inlined, kernel
-from tcptrace_tw.spec.scope import SERVICE_ID, VLAN_MASK, add_vlan, in_tunnel
-from tcptrace_tw.spec.scope import vlan_of as vlan_of
-from tcptrace_tw.spec.scope import vlans_of as vlans_of
+from tcptrace_tw.schema.scope import SERVICE_ID, VLAN_MASK, add_vlan, in_tunnel
+from tcptrace_tw.schema.scope import vlan_of as vlan_of
+from tcptrace_tw.schema.scope import vlans_of as vlans_of
 
 HANDOVER = -2
 """Instead of an EtherType: only ``slow`` knows this link type."""

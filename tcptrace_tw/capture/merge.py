@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.spec.segments import Segments
+from tcptrace_tw.schema.segments import Segments
 
 SMALL = 4096
 """A batch of at most this many segments is copied, and the next one is read at once: mostly there is none, and the file

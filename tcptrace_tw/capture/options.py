@@ -1,8 +1,8 @@
 """TCP options: timestamps, MSS, window scale, SACK permitted and the first SACK block."""
 
-from tcptrace_tw.capture.octets import Octets, u8, u16, u32
+from tcptrace_tw.capture.byte_reader import Octets, u8, u16, u32
 from tcptrace_tw.kernels.marks import inlined, kernel
-from tcptrace_tw.spec.columns import HAS_MSS, HAS_SACK, HAS_TS, HAS_WSCALE, MALFORMED, SACK_PERMITTED, TRUNCATED
+from tcptrace_tw.schema.columns import HAS_MSS, HAS_SACK, HAS_TS, HAS_WSCALE, MALFORMED, SACK_PERMITTED, TRUNCATED
 
 # RFC 9293 3.2, RFC 7323, RFC 2018
 END, NOP, MSS, WSCALE, SACK_OK, SACK, TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.capture import slow
+from tcptrace_tw.capture import link_types_slow
+from tcptrace_tw.capture.byte_reader import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.frames import DAMAGED, DRY, FRAMES_KIND, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.octets import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.kernels import marks
@@ -96,7 +96,7 @@ class PcapFile:
             raise CaptureError(f"{facts.name}: byte {window.end}: the file ends inside the pcap header; capture again")
         self.header = parse_header(window.take(HEADER_LEN))
         h = self.header
-        layout = (h.is_big, h.unit_ns, h.record_len, h.is_swapped, h.snaplen, h.limit, slow.known(h.link))
+        layout = (h.is_big, h.unit_ns, h.record_len, h.is_swapped, h.snaplen, h.limit, link_types_slow.known(h.link))
         self._layout = np.array([layout], _LAYOUT).view(np.recarray)
         self._scan = marks.load(scan_pcap, compiled=compiled)
         facts.format = self.header.format

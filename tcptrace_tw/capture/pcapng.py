@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.capture import slow
+from tcptrace_tw.capture import link_types_slow
+from tcptrace_tw.capture.byte_reader import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FRAMES_KIND, FULL, WIRELEN_MAX, Frames
 from tcptrace_tw.capture.interfaces import (
@@ -34,12 +35,11 @@ from tcptrace_tw.capture.interfaces import (
     time_of,
 )
 from tcptrace_tw.capture.links import link_name
-from tcptrace_tw.capture.octets import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.kernels import marks
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER, Array
 from tcptrace_tw.kernels.marks import entry
-from tcptrace_tw.memory import zeros
 
 BLOCK_MIN, INTERFACE_MIN = 12, 20
 NOT_COUNTED = 0xFFFF
@@ -331,7 +331,7 @@ class PcapngFile:
             return
         if not self._links:
             facts.format = f"pcapng, {clock.unit}, {'big' if self._is_big else 'little'}-endian"
-        self._links[link] = slow.known(link)
+        self._links[link] = link_types_slow.known(link)
         if len(self._links) <= LINKS_NAMED:
             facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
 

@@ -7,17 +7,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tcptrace_tw.capture import foreign, pcap, pcapng, rare, skips, slow
 from tcptrace_tw.capture import frames as fr
+from tcptrace_tw.capture import link_types_slow, other_formats, pcap, pcapng, skip_reasons, unsupported_formats
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.links import link_number
 from tcptrace_tw.capture.window import WINDOW_SIZE, Stream, Window
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.kernels import marks
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec import segments
-from tcptrace_tw.spec.columns import FRAME_BITS, TRUNCATED
+from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.schema import segments
+from tcptrace_tw.schema.columns import FRAME_BITS, TRUNCATED
 
 BATCH_SIZE = 16384
 
@@ -68,7 +68,7 @@ class Reader:
         self._frames = fr.Frames(batch_size, compiled=compiled)
         self._spare = [segments.allocate(batch_size) for _ in range(buffers)]
         self._handed = zeros((batch_size, 2), np.int64)
-        self._skipped = zeros(skips.CODES, np.int64)
+        self._skipped = zeros(skip_reasons.CODES, np.int64)
         self._totals = zeros(1, fr.TOTALS).view(np.recarray)
         self._totals.first_time = _NO_TIME
         self._decode_frames = marks.load(decode_frames, compiled=compiled)
@@ -103,13 +103,13 @@ class Reader:
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
         if pcapng.is_pcapng(magic):
             return pcapng.PcapngFile(window, self.facts, compiled=self._compiled)
-        window.need(rare.LOOK_BYTES)
-        start = window.peek(rare.LOOK_BYTES)
-        if rare.is_snoop(start):
-            return rare.SnoopFile(window, self.facts)
-        if rare.is_erf(start):
-            return rare.ErfFile(window, self.facts)
-        raise CaptureError(f"{name}: byte 0: {foreign.describe(start)}")
+        window.need(other_formats.LOOK_BYTES)
+        start = window.peek(other_formats.LOOK_BYTES)
+        if other_formats.is_snoop(start):
+            return other_formats.SnoopFile(window, self.facts)
+        if other_formats.is_erf(start):
+            return other_formats.ErfFile(window, self.facts)
+        raise CaptureError(f"{name}: byte 0: {unsupported_formats.describe(start)}")
 
     def _decode(self, count: int, n: int) -> int:
         """Decode the frames of the last scan into the batch from row ``n`` on; return the next free row."""
@@ -148,7 +148,7 @@ class Reader:
         """One frame in Python: to compile the kernel once more for what is rare would take longer."""
         frames, data = self._frames, self._window.view
         at, end = int(frames.at[i]), int(frames.at[i] + frames.caplen[i])
-        kind, inside = slow.peel(int(frames.link[i]), bytes(data[at:end]))
+        kind, inside = link_types_slow.peel(int(frames.link[i]), bytes(data[at:end]))
         wire_end = at + int(frames.wirelen[i])
         return int(decode_one(data, at + inside, end, wire_end, kind, 0, self._spare[0][row]))
 
@@ -172,7 +172,7 @@ class Reader:
             facts.first_time, facts.last_time = totals.first_time, totals.last_time
 
     def _unknown_links(self) -> str:
-        unknown = [link for link in self._format.links if not slow.is_known(link)]
+        unknown = [link for link in self._format.links if not link_types_slow.is_known(link)]
         more = f" and {len(unknown) - pcapng.LINKS_NAMED} more" if len(unknown) > pcapng.LINKS_NAMED else ""
         return ", ".join(map(link_number, unknown[: pcapng.LINKS_NAMED])) + more
 
@@ -180,7 +180,7 @@ class Reader:
         """Complete the facts, and say what is damaged."""
         self._update_facts()
         facts, window = self.facts, self._window
-        facts.skipped = skips.count_by_name(self._skipped, self._unknown_links())
+        facts.skipped = skip_reasons.count_by_name(self._skipped, self._unknown_links())
         damage = self._format.damage(window)
         if self._stream.damage is not None:
             what = self._stream.damage.partition("; ")[0]

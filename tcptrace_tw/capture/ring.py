@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.foreign import LOOK_BYTES, describe
 from tcptrace_tw.capture.head import Head, read_head
 from tcptrace_tw.capture.source import STDIN, open_raw
+from tcptrace_tw.capture.unsupported_formats import LOOK_BYTES, describe
 from tcptrace_tw.errors import CaptureError, UsageError
 
 SECOND_NS = 1_000_000_000

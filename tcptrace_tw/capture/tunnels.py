@@ -4,11 +4,11 @@ Inside a tunnel the scope begins anew. A VNI, a GRE key or a service id becomes 
 because it differs between the two directions of a connection.
 """
 
+from tcptrace_tw.capture.byte_reader import Octets, u8, u16, u32
 from tcptrace_tw.capture.links import BRIDGED, IPV4, IPV6, ip_version, peel_tags, ppp
-from tcptrace_tw.capture.octets import Octets, u8, u16, u32
-from tcptrace_tw.capture.skips import UNKNOWN_INSIDE
+from tcptrace_tw.capture.skip_reasons import UNKNOWN_INSIDE
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.spec.scope import GENEVE_VNI, GRE_KEY, VXLAN_VNI, in_tunnel
+from tcptrace_tw.schema.scope import GENEVE_VNI, GRE_KEY, VXLAN_VNI, in_tunnel
 
 NOT_A_TUNNEL = -3
 """Instead of an EtherType."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tcptrace_tw.memory import zeros
+from tcptrace_tw.kernels.arrays import zeros
 
 
 class Stream(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.errors import UsageError, printable
-from tcptrace_tw.report.checked import Entry, Group
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+from tcptrace_tw.report.checks.checked import Entry, Group
+from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 
 VERSION = 1
 

@@ -16,15 +16,15 @@ from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.checking.waivers import Waiver
 from tcptrace_tw.errors import printable
 from tcptrace_tw.pipeline import Settings, Sink, Summary
-from tcptrace_tw.report.batches import fresh, stored
-from tcptrace_tw.report.checked import Batch, Checked, Entry, Group, arranged, worst_first
-from tcptrace_tw.report.codec import to_json
-from tcptrace_tw.report.findings import kept
-from tcptrace_tw.report.phrases import counted
-from tcptrace_tw.report.stored import manifest_of, names_of, stored_findings
-from tcptrace_tw.rules.desk import chosen
+from tcptrace_tw.report.checks.batches import fresh, stored
+from tcptrace_tw.report.checks.checked import Batch, Checked, Entry, Group, arranged, worst_first
+from tcptrace_tw.report.tables.stored import manifest_of, names_of, stored_findings
+from tcptrace_tw.report.words.codec import to_json
+from tcptrace_tw.report.words.findings import kept
+from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.rules.rule import Findings
-from tcptrace_tw.spec.words import SEVERITY
+from tcptrace_tw.rules.runner import chosen
+from tcptrace_tw.schema.words import SEVERITY
 
 Analyze = Callable[[Sequence[str], Settings, Sequence[Sink]], Summary]
 """``pipeline.analyze``, with whatever progress the caller shows."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from tcptrace_tw.checking.waivers import Waiver
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.pipeline import Settings
-from tcptrace_tw.report.checked import Bar
-from tcptrace_tw.spec.words import SEVERITY
+from tcptrace_tw.report.checks.checked import Bar
+from tcptrace_tw.schema.words import SEVERITY
 
 DEFAULT_FAIL_ON, DEFAULT_SHOW = "error:likely", "notice"
 

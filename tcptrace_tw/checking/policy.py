@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tcptrace_tw.checking.waivers import Network, Waiver
 from tcptrace_tw.errors import hint
-from tcptrace_tw.report.checked import Bar
+from tcptrace_tw.protocol.profiles import PROFILES
+from tcptrace_tw.report.checks.checked import Bar
 from tcptrace_tw.rules import RULES
+from tcptrace_tw.schema.columns import Column
+from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 from tcptrace_tw.settings import known_profile, number_of, numbers_of, rule_words, two_msl
-from tcptrace_tw.spec.columns import Column
-from tcptrace_tw.spec.profiles import PROFILES
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|ms|s|min)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.pipeline import Settings
-from tcptrace_tw.spec.words import SEVERITY
+from tcptrace_tw.schema.words import SEVERITY
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.checked import Batch
+from tcptrace_tw.report.checks.checked import Batch
 
 Mask = NDArray[np.bool_]
 Halves = tuple[int, int]

@@ -33,11 +33,11 @@ def analyze(
 ) -> None:
     """Write connections, transitions, TIME-WAIT spans, reuses, findings and more as Parquet."""
     from tcptrace_tw.cli import targets
-    from tcptrace_tw.report.folder import Folder
-    from tcptrace_tw.report.headline import headline
-    from tcptrace_tw.report.manifest import metadata, write_manifest
-    from tcptrace_tw.report.summary import SummarySink
-    from tcptrace_tw.report.tables import ParquetSink
+    from tcptrace_tw.report.summary.headline import headline
+    from tcptrace_tw.report.summary.sink import SummarySink
+    from tcptrace_tw.report.tables.folder import Folder
+    from tcptrace_tw.report.tables.manifest import metadata, write_manifest
+    from tcptrace_tw.report.tables.sinks import ParquetSink
 
     captures = run.sources(captures, files_from)
     targets.keep_apart(targets.folder(output), captures, [files_from])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.checking.plan import Plan, Wishes
     from tcptrace_tw.pipeline import Settings, Sink, Summary
-    from tcptrace_tw.report.checked import Checked
-    from tcptrace_tw.report.formats.text import Paint
+    from tcptrace_tw.report.checks.checked import Checked
+    from tcptrace_tw.report.checks.formats.text import Paint
 
 VERDICT, POLICY = "Verdict", "Policy"
 
@@ -130,7 +130,7 @@ def check(
     """
     from tcptrace_tw.checking.plan import Wishes, planned
     from tcptrace_tw.cli import targets
-    from tcptrace_tw.report import outputs
+    from tcptrace_tw.report.checks import outputs
 
     others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan, "max_memory": max_memory}
     wishes = Wishes(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
@@ -166,7 +166,7 @@ def _opened(baseline: Path) -> "AtomicFile":
 
 def _paint(color: o.Color) -> "Paint":
     """Colours for a terminal that wants them; rich says how once, since a check may print many lines."""
-    from tcptrace_tw.report.formats.text import plain
+    from tcptrace_tw.report.checks.formats.text import plain
 
     if color is not o.Color.ALWAYS and not sys.stdout.isatty() and not os.environ.get("FORCE_COLOR"):
         return plain
@@ -227,7 +227,7 @@ def _print_policy(plan: "Plan", wishes: "Wishes") -> None:
 
 
 def _say_end(checked: "Checked") -> None:
-    from tcptrace_tw.report.formats.text import total
+    from tcptrace_tw.report.checks.formats.text import total
 
     for text in checked.stale:
         run.complain(f"{checked.baseline}: did not come again: {text}")

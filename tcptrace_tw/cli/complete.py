@@ -16,21 +16,21 @@ def rules(typed: str) -> list[tuple[str, str]]:
 
 def profiles(typed: str) -> list[tuple[str, str]]:
     """Names of profiles, with their 2MSL."""
-    from tcptrace_tw.spec.profiles import PROFILES
+    from tcptrace_tw.protocol.profiles import PROFILES
 
     return [(p.name, f"2MSL is {p.two_msl_ns / 1e9:g} s") for p in PROFILES if p.name.startswith(typed)]
 
 
 def severities(typed: str) -> list[tuple[str, str]]:
     """Severities, from ordinary to bad."""
-    from tcptrace_tw.spec.words import SEVERITY
+    from tcptrace_tw.schema.words import SEVERITY
 
     return [(word, "") for word in SEVERITY.words if word.startswith(typed)]
 
 
 def bars(typed: str) -> list[tuple[str, str]]:
     """What ``--fail-on`` takes: a severity, or with a colon a confidence too."""
-    from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+    from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 
     severity, colon, _ = typed.partition(":")
     ends = [f":{word}" for word in CONFIDENCE.words] if colon else [""]
@@ -40,7 +40,7 @@ def bars(typed: str) -> list[tuple[str, str]]:
 
 def formats(typed: str) -> list[tuple[str, str]]:
     """Formats of a check."""
-    from tcptrace_tw.report.formats import FORMATS
+    from tcptrace_tw.report.checks.formats import FORMATS
 
     return [(name, meaning) for name, meaning in FORMATS.items() if name.startswith(typed)]
 

@@ -52,7 +52,7 @@ def export(
     from tcptrace_tw import pipeline
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.cli import targets
-    from tcptrace_tw.report.phrases import counted
+    from tcptrace_tw.report.words.phrases import counted
 
     if not connection and not finding:
         raise UsageError("export: give --connection N or --finding N")
@@ -77,7 +77,7 @@ def export(
 def _connections_of(
     numbers: list[int], captures: list[str], settings: "Settings", quiet: bool, no_progress: bool
 ) -> set[int]:
-    from tcptrace_tw.report.findings import Involved
+    from tcptrace_tw.report.words.findings import Involved
 
     sink = Involved(numbers)
     run.analyze(captures, settings, [sink], quiet, no_progress)

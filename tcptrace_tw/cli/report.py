@@ -16,9 +16,9 @@ from tcptrace_tw.errors import UsageError
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.pipeline import Settings
-    from tcptrace_tw.report.digest import Digest
-    from tcptrace_tw.report.html_report import Stories
-    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.report.notebook.trace import Trace
+    from tcptrace_tw.report.pages.html_report import Stories
+    from tcptrace_tw.report.summary.digest import Digest
 
 _MOST_LADDERS = 40
 """A page with more of them is slow to open."""
@@ -82,7 +82,7 @@ def report(
         elif as_json:
             print(json.dumps(digest.to_json(), indent=1))
         else:
-            from tcptrace_tw.report.terminal import draw
+            from tcptrace_tw.report.pages.terminal import draw
 
             draw(digest, run.console(color), run.shorthand(captures))
 
@@ -96,19 +96,19 @@ def _opened(html: str) -> "AtomicFile":
 def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
     folder = run.written_folder(captures)
     if folder is not None:
-        from tcptrace_tw.report.stored import stored_digest
+        from tcptrace_tw.report.tables.stored import stored_digest
 
         return stored_digest(folder, settings.select, settings.ignore)
-    from tcptrace_tw.report.summary import SummarySink
+    from tcptrace_tw.report.summary.sink import SummarySink
 
     sink = SummarySink(run.has_several_files(captures))
-    return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.terminal"))
+    return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.pages.terminal"))
 
 
 def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:
     from tcptrace_tw.atomic import STDOUT
-    from tcptrace_tw.report.headline import headline
-    from tcptrace_tw.report.html_report import document
+    from tcptrace_tw.report.pages.html_report import document
+    from tcptrace_tw.report.summary.headline import headline
 
     text = document(digest, run.shorthand(captures), _stories(digest, captures, settings))
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
@@ -124,9 +124,9 @@ def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], setti
 def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":
     """The connections that the examples are about: one pass for their rows, and one for their segments."""
     from tcptrace_tw import load, pipeline
-    from tcptrace_tw.report.html_report import wanted
-    from tcptrace_tw.report.tables import ConnectionSink
-    from tcptrace_tw.report.trace import Trace
+    from tcptrace_tw.report.notebook.trace import Trace
+    from tcptrace_tw.report.pages.html_report import wanted
+    from tcptrace_tw.report.tables.sinks import ConnectionSink
 
     numbers = wanted(digest, _MOST_LADDERS)
     folder = run.written_folder(captures)

@@ -18,7 +18,7 @@ def rules(
     debug: o.Debug = False,
 ) -> None:
     """All rules; or one rule: meaning, set when, not set when, remedy, RFC."""
-    from tcptrace_tw.report import catalogue
+    from tcptrace_tw.report.pages import catalogue
     from tcptrace_tw.rules import RULES
 
     if rule is None:

@@ -182,7 +182,7 @@ def has_several_files(captures: Sequence[str]) -> bool:
 
 def written_folder(captures: Sequence[str]) -> Path | None:
     """The folder that ``analyze`` wrote, if that is what was given."""
-    from tcptrace_tw.report.folder import read_manifest
+    from tcptrace_tw.report.tables.folder import read_manifest
 
     folders = [Path(capture) for capture in captures if Path(capture).is_dir() and read_manifest(capture) is not None]
     if folders and len(captures) > 1:

@@ -11,8 +11,8 @@ from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
     from tcptrace_tw.pipeline import Settings
-    from tcptrace_tw.report.ladder import Ladder
-    from tcptrace_tw.report.story import Story
+    from tcptrace_tw.report.pages.connection_report import Story
+    from tcptrace_tw.report.pages.ladder import Ladder
 
 
 @run.command
@@ -53,8 +53,8 @@ def show(
 ) -> None:
     """The ladder of one connection: both endpoints' states beside the segments."""
     from tcptrace_tw.cli import targets
-    from tcptrace_tw.report.ladder import TIME_FORMATS, Style
-    from tcptrace_tw.report.story import tell
+    from tcptrace_tw.report.pages.connection_report import tell
+    from tcptrace_tw.report.pages.ladder import TIME_FORMATS, Style
 
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
@@ -73,7 +73,7 @@ def show(
 
 
 def _number(connection: int | None, finding: int | None) -> int:
-    from tcptrace_tw.report.findings import connection_of
+    from tcptrace_tw.report.words.findings import connection_of
 
     if (connection is None) == (finding is None):
         raise UsageError("show: give either --connection N or --finding N")
@@ -101,8 +101,8 @@ def _read(
 ) -> "tuple[Story, Ladder]":
     """By a pass over the capture for the rows, and another one for the segments."""
     from tcptrace_tw import pipeline
-    from tcptrace_tw.report.connection import Connection
-    from tcptrace_tw.report.tables import ConnectionSink
+    from tcptrace_tw.report.notebook.connection import Connection
+    from tcptrace_tw.report.tables.sinks import ConnectionSink
 
     if "-" in captures:
         raise UsageError("show: stdin cannot be read twice; save the capture to a file")

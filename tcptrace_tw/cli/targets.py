@@ -23,7 +23,7 @@ class Target(NamedTuple):
 
 def folder(path: str, option: str = "-o") -> list[Target]:
     """The files that ``analyze`` writes into a folder, and the folder itself."""
-    from tcptrace_tw.report.folder import OURS
+    from tcptrace_tw.report.tables.folder import OURS
 
     return [
         Target(path, f"{option} {path}"),
@@ -94,7 +94,7 @@ def _captures(captures: Sequence[str]) -> Iterator[tuple[str, bool]]:
 
 def _stored(captures: Sequence[str]) -> tuple[list[str], list[str]]:
     """Of folders that ``analyze`` wrote: their files, and the captures that ladders are read from."""
-    from tcptrace_tw.report.folder import OURS, read_manifest
+    from tcptrace_tw.report.tables.folder import OURS, read_manifest
 
     files: list[str] = []
     behind: list[str] = []

@@ -26,9 +26,10 @@ from tcptrace_tw.kernels import library, marks
 from tcptrace_tw.kernels.compiler import compile_entry, processor
 
 ROOMS = (
-    "capture.decode", "capture.pcap", "capture.pcapng", "flow", "measure.census", "measure.clocks", "measure.endings",
-    "measure.keys", "measure.levels", "measure.overview", "measure.services", "measure.syns", "spec.community_id",
-    "tcp.attempt_index", "tcp.ending", "tcp.forgetting", "tcp.retirement", "tcp.segment_arrives", "tcp.waiting",
+    "capture.decode", "capture.pcap", "capture.pcapng", "flow", "measure.census", "measure.clocks",
+    "measure.community_id", "measure.endings", "measure.keys", "measure.measurements", "measure.ramp_up",
+    "measure.services", "measure.syns", "tcp.machine.early_forgetting", "tcp.machine.end_of_capture",
+    "tcp.machine.retirement", "tcp.machine.segment_arrives", "tcp.machine.time_wait_count", "tcp.store.attempt_index",
 )  # fmt: skip
 """The modules that have entry kernels."""
 

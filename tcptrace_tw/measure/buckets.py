@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array, Bundle, bundle
 from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.measure.keys import NUMBER_BITS, NUMBER_MASK
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.segments import prefetch
+from tcptrace_tw.schema.segments import prefetch
 
 KEY_BITS = 20
 KEY_MASK = (1 << KEY_BITS) - 1

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
@@ -31,14 +32,13 @@ from tcptrace_tw.measure.keys import (
     want,
     wanted,
 )
-from tcptrace_tw.measure.levels import Levels
+from tcptrace_tw.measure.ramp_up import Levels
 from tcptrace_tw.measure.series import NS, SERIES_KIND, STEP, Series, put_step, take_steps
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import HOLDERS, PORTS, REUSES, Table
-from tcptrace_tw.spec.columns import TIME_WAIT as TIME_WAIT_SPANS
-from tcptrace_tw.spec.segments import prefetch
-from tcptrace_tw.spec.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.spec.words import BOTH, ORIG, RESP
+from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from tcptrace_tw.schema.columns import HOLDERS, PORTS, REUSES, Table
+from tcptrace_tw.schema.columns import TIME_WAIT as TIME_WAIT_SPANS
+from tcptrace_tw.schema.segments import prefetch
+from tcptrace_tw.schema.words import BOTH, ORIG, RESP
 
 MOST_SOURCES = 1 << 17
 

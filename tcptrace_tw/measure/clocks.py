@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
 from tcptrace_tw.keyed_hash import Seed
@@ -39,10 +40,9 @@ from tcptrace_tw.measure.syns import (
     syn_table,
     take_syn,
 )
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import CLOCKS, Table
-from tcptrace_tw.spec.segments import prefetch
-from tcptrace_tw.spec.words import CLOSE_UNANSWERED
+from tcptrace_tw.schema.columns import CLOCKS, Table
+from tcptrace_tw.schema.segments import prefetch
+from tcptrace_tw.schema.words import CLOSE_UNANSWERED
 
 MOST_PAIRS = 1 << 12
 MOST_SAMPLES = 48

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import KEYS_KIND, NEAR, Keys, number_of
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import CONNECTIONS
-from tcptrace_tw.spec.segments import prefetch
-from tcptrace_tw.spec.words import ORIG, RESP
+from tcptrace_tw.schema.columns import CONNECTIONS
+from tcptrace_tw.schema.segments import prefetch
+from tcptrace_tw.schema.words import ORIG, RESP
 
 MOST_ENDPOINTS = 1 << 17
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, load
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.segments import prefetch
+from tcptrace_tw.schema.segments import prefetch
 
 WORDS = 5
 

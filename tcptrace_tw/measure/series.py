@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import (
@@ -18,7 +19,6 @@ from tcptrace_tw.measure.buckets import (
     entry_of,
 )
 from tcptrace_tw.measure.keys import BLOCK, NEAR
-from tcptrace_tw.memory import zeros
 
 NS = 1_000_000_000
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import KEYS_KIND, Keys, KeyTable, number_of
-from tcptrace_tw.memory import zeros
-from tcptrace_tw.spec.columns import ODDITIES, SERVICES, Table
-from tcptrace_tw.spec.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
+from tcptrace_tw.schema.columns import ODDITIES, SERVICES, Table
+from tcptrace_tw.schema.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
 
 MOST_SERVICES = 1 << 16
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table, buckets_kind
-from tcptrace_tw.memory import zeros
 
 NS = 1_000_000_000
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from tcptrace_tw.rules.caveats import SWAPS, is_clock_stepped, is_control_only, is_one_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, WARNING
+from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, WARNING
 
 
 def duplicate_frames(r: Rows) -> Mask:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcptrace_tw.rules.rule import Findings
-from tcptrace_tw.spec.words import LIKELY, PREDICTED
+from tcptrace_tw.schema.words import LIKELY, PREDICTED
 
 CERTAIN = ("CP", "PE")
 """Families about the capture or about many connections: no single segment decides them."""

@@ -1,7 +1,7 @@
 """HS: the opening of a connection, and the ACKs that challenge a SYN or a RST (RFC 9293 3.5, RFC 5961)."""
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, OPENED_SIMULTANEOUS
+from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, OPENED_SIMULTANEOUS
 
 FIRST_RTO_NS = 1_000_000_000
 """The first retransmission timeout of a SYN (RFC 6298 2.1)."""

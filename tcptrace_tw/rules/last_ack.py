@@ -1,10 +1,10 @@
 """LA: what happens in LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
 
+from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, LAST_ACK
 from tcptrace_tw.rules.reuse import is_ignored_at_first, went_whole_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.columns import FIN
-from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSING, LAST_ACK
-from tcptrace_tw.spec.words import (
+from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.words import (
     ANSWER_CHALLENGE,
     ANSWER_RST,
     BOTH,

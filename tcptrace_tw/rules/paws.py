@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.rules.reuse import stalls
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
-from tcptrace_tw.spec.columns import FIN
-from tcptrace_tw.spec.states import LAST_ACK, TIME_WAIT
-from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
+from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
 
 (
     DROPPED,

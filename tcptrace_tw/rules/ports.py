@@ -3,7 +3,7 @@
 from typing import Any
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, WARNING
+from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, WARNING
 
 PINNED_REUSES = 20
 """So many reuses at the earliest moment are no coincidence."""

@@ -7,12 +7,12 @@ linger from unread data, an unread buffer from a window that had shrunk) stays `
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
-from tcptrace_tw.spec.columns import SYN
-from tcptrace_tw.spec.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.spec.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, PREDICTED, WARNING
+from tcptrace_tw.schema.columns import SYN
+from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, PREDICTED, WARNING
 
 (
     PORT_CLOSED,

@@ -17,9 +17,9 @@ either             not ended        old numbers, RST, or nothing    RU011
 =================  ===============  ==============================  =======
 """
 
+from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
-from tcptrace_tw.spec.words import (
+from tcptrace_tw.schema.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
     ANSWER_NONE,

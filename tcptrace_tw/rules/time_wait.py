@@ -1,10 +1,10 @@
 """TW: the life of TIME-WAIT (RFC 9293 3.6, 3.10.7.4)."""
 
+from tcptrace_tw.protocol.states import FIN_WAIT_2
+from tcptrace_tw.protocol.states import TIME_WAIT as TIME_WAIT_STATE
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.spec.columns import FIN
-from tcptrace_tw.spec.states import FIN_WAIT_2
-from tcptrace_tw.spec.states import TIME_WAIT as TIME_WAIT_STATE
-from tcptrace_tw.spec.words import (
+from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.words import (
     BOTH,
     CONFIRMED,
     END_ASSASSINATED,

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import Buffers, Pool, address_of, full, zeros
 from tcptrace_tw.kernels.bounds import IS_CHECKED
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.memory import Buffers, Pool, address_of, full, zeros
-from tcptrace_tw.spec.columns import (
+from tcptrace_tw.protocol.profiles import Profile, syn_acceptance_table
+from tcptrace_tw.protocol.states import next_state_table
+from tcptrace_tw.schema.columns import (
     CONNECTIONS,
     ODDITIES,
     RESETS,
@@ -22,19 +24,17 @@ from tcptrace_tw.spec.columns import (
     TRANSITIONS,
     Table,
 )
-from tcptrace_tw.spec.profiles import Profile, syn_acceptance_table
-from tcptrace_tw.spec.segments import TUPLE, Segments
-from tcptrace_tw.spec.states import next_state_table
-from tcptrace_tw.tcp import places
-from tcptrace_tw.tcp import state as s
-from tcptrace_tw.tcp.attempt_index import FULL_EIGHTHS, index_attempts
-from tcptrace_tw.tcp.ending import finish
-from tcptrace_tw.tcp.forgetting import forget_early
-from tcptrace_tw.tcp.reservations import RESERVATIONS
-from tcptrace_tw.tcp.retirement import settle_released
-from tcptrace_tw.tcp.segment_arrives import segments_arrive
-from tcptrace_tw.tcp.tombstone import BLOCK
-from tcptrace_tw.tcp.waiting import count_waiting
+from tcptrace_tw.schema.segments import TUPLE, Segments
+from tcptrace_tw.tcp.machine.early_forgetting import forget_early
+from tcptrace_tw.tcp.machine.end_of_capture import finish
+from tcptrace_tw.tcp.machine.retirement import settle_released
+from tcptrace_tw.tcp.machine.segment_arrives import segments_arrive
+from tcptrace_tw.tcp.machine.time_wait_count import count_waiting
+from tcptrace_tw.tcp.store import access
+from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.store.archive import BLOCK
+from tcptrace_tw.tcp.store.attempt_index import FULL_EIGHTHS, index_attempts
+from tcptrace_tw.tcp.store.reservations import RESERVATIONS
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -128,7 +128,7 @@ class Tracker:
         self.heads: NDArray[np.int32] = full(1 << 12, -1, np.int32)
         self._compiled = compiled
         next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
-        self._desk = zeros(1, places.STATE).view(np.recarray)
+        self._desk = zeros(1, access.STATE).view(np.recarray)
         desk = self._desk[0]
         self.regs: NDArray[np.int64] = desk["regs"]
         self.regs[:] = _registers(transitions)
@@ -143,11 +143,11 @@ class Tracker:
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
         self._key = zeros(1, TUPLE).view(np.recarray)
-        self._kept = {"seen": self._seen, "key": self._key, **dict(zip(places.OUT, self._out, strict=True))}
+        self._kept = {"seen": self._seen, "key": self._key, **dict(zip(access.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
         self._kept.update(place_words=zeros(0, np.int32), place_marks=zeros(0, np.uint8))
         self._fixed.update(place_words=0, place_marks=0)
-        self._addresses = np.frombuffer(self._desk, np.int64, len(places.ADDRESSES))
+        self._addresses = np.frombuffer(self._desk, np.int64, len(access.ADDRESSES))
         self._heads_at = address_of(self.heads)
         for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
             self.regs[_ROOM_OF[register]] = room
@@ -261,7 +261,7 @@ class Tracker:
             del rows
 
     def _replace(self, n: int) -> None:
-        name, room = places.OUT[n], self._buffers[n].take()
+        name, room = access.OUT[n], self._buffers[n].take()
         self._out[n] = self._kept[name] = room
         self._fixed[name] = address_of(room)
 
@@ -335,9 +335,9 @@ class Tracker:
             own = {**self._fixed, **{name: pool.address for name, pool in self._pools.items()}}
             own["heads"] = self._heads_at
             own["tuples"] = address_of(tuples)
-            self._addresses[:] = [own[name] for name in places.ADDRESSES]
+            self._addresses[:] = [own[name] for name in access.ADDRESSES]
             if IS_CHECKED:
-                places.note_rooms(self._desk[0], self._arrays(tuples))
+                access.note_rooms(self._desk[0], self._arrays(tuples))
             return self._desk[0]
         desk = self._desk[0]
         small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seed")}

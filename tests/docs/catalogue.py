@@ -2,7 +2,7 @@
 
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.rule import Rule
-from tcptrace_tw.spec.words import CONFIDENCE, SEVERITY
+from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 from tests.docs import conditions
 from tests.docs.markdown import bullets, code, table
 

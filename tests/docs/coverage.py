@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tcptrace_tw.protocol.states import TRANSITIONS, state_name
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.spec.columns import TABLES
-from tcptrace_tw.spec.states import TRANSITIONS, state_name
+from tcptrace_tw.schema.columns import TABLES
 from tests.docs.diagram import examples
 from tests.docs.markdown import table
 
@@ -71,7 +71,7 @@ def honoured() -> dict[Clause, list[str]]:
             found[clause][f"`{module}` {name}".strip()] = None
     for t in TRANSITIONS:
         for clause in _clauses(f"RFC 9293 {t.source}") if t.source[0].isdigit() or t.source.startswith("fig") else ():
-            found[clause]["`spec/states.py` TRANSITIONS"] = None
+            found[clause]["`protocol/states.py` TRANSITIONS"] = None
     for each in TABLES:
         for column in each.columns:
             for clause in _clauses(column.rfc):

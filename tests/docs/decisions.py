@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import tcptrace_tw.rules
+from tcptrace_tw.protocol.profiles import NS, PROFILES, Profile, Restart, syn_acceptance_table
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.rule import Case
-from tcptrace_tw.spec.columns import BY_NAME
-from tcptrace_tw.spec.profiles import NS, PROFILES, Profile, Restart, syn_acceptance_table
-from tcptrace_tw.spec.words import ACCEPTANCE
-from tcptrace_tw.spec.zeek import CONN_STATES
+from tcptrace_tw.schema.columns import BY_NAME
+from tcptrace_tw.schema.words import ACCEPTANCE
+from tcptrace_tw.schema.zeek import CONN_STATES
 from tests.docs import conditions
 from tests.docs.markdown import bullets, code, table, yes
 

@@ -1,12 +1,12 @@
-"""The state diagram and the table of transitions, from ``spec/states.py``."""
+"""The state diagram and the table of transitions, from ``protocol/states.py``."""
 
 import tomllib
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from tcptrace_tw.spec.states import TRANSITIONS, Event, State, T, state_name
-from tcptrace_tw.spec.words import BASIS, EVENT
+from tcptrace_tw.protocol.states import TRANSITIONS, Event, State, T, state_name
+from tcptrace_tw.schema.words import BASIS, EVENT
 from tests.docs.markdown import table
 from tests.docs.picture import EVERYWHERE
 

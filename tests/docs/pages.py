@@ -23,11 +23,11 @@ def all_pages() -> dict[str, Build]:
     """Path below docs/ and what writes it; the families of rules are those that the catalogue has."""
     pages = {
         "rules/index.md": _page("`tcptrace_tw/rules`", catalogue.index),
-        "reference/tables.md": _page("`tcptrace_tw/spec/columns.py`", tables.page),
+        "reference/tables.md": _page("`tcptrace_tw/schema/columns.py`", tables.page),
         "reference/states.svg": picture.svg,
-        "reference/states.md": _page("`tcptrace_tw/spec/states.py`", diagram.page),
-        "reference/decision-tables.md": _page("`tcptrace_tw/spec` and `tcptrace_tw/rules`", decisions.page),
-        "reference/profiles.md": _page("`tcptrace_tw/spec/profiles.py`", decisions.profiles_page),
+        "reference/states.md": _page("`tcptrace_tw/protocol/states.py`", diagram.page),
+        "reference/decision-tables.md": _page("`tcptrace_tw/protocol` and `tcptrace_tw/rules`", decisions.page),
+        "reference/profiles.md": _page("`tcptrace_tw/protocol/profiles.py`", decisions.profiles_page),
         "reference/rfc-coverage.md": _page("the comments that cite a clause", coverage.page),
     }
     pages["kernel-record.md"] = _page("`tests/test_kernel_truth.py`", kernel.page)

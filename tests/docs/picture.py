@@ -4,8 +4,8 @@ from collections import defaultdict
 from html import escape
 from math import hypot
 
-from tcptrace_tw.spec.states import TRANSITIONS, Event, State, state_name
-from tcptrace_tw.spec.words import EVENT
+from tcptrace_tw.protocol.states import TRANSITIONS, Event, State, state_name
+from tcptrace_tw.schema.words import EVENT
 
 EVERYWHERE = frozenset({Event.SND_RST, Event.RCV_RST, Event.SUPERSEDED})
 """Events that lead from nearly every state to CLOSED: not drawn."""

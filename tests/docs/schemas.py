@@ -3,9 +3,9 @@
 import json
 
 from tcptrace_tw.checking.policy import Policy
-from tcptrace_tw.report.digest import Digest
-from tcptrace_tw.report.formats.json import CheckDigest, CheckedFinding
-from tcptrace_tw.report.json_schema import schema
+from tcptrace_tw.report.checks.formats.json import CheckDigest, CheckedFinding
+from tcptrace_tw.report.checks.json_schema import schema
+from tcptrace_tw.report.summary.digest import Digest
 from tests.docs.markdown import code, table
 
 SCHEMAS = {

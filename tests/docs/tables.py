@@ -1,6 +1,6 @@
-"""The tables and their columns, from ``spec/columns.py``."""
+"""The tables and their columns, from ``schema/columns.py``."""
 
-from tcptrace_tw.spec.columns import SCHEMA_VERSION, TABLES, Column, Table
+from tcptrace_tw.schema.columns import SCHEMA_VERSION, TABLES, Column, Table
 from tests.docs.markdown import code, table, yes
 
 _HIDDEN = frozenset({"history_lo", "history_hi", "scope"})

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tcptrace_tw.spec.profiles import PROFILES, profile
+from tcptrace_tw.protocol.profiles import PROFILES, profile
 from tests import capture_bytes as cb
 from tests.fuzz.talks import Capture, habits
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from tcptrace_tw import pipeline
 from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.kernels.arrays import Allocator, allocated_by
 from tcptrace_tw.kernels.bounds import IS_CHECKED
-from tcptrace_tw.memory import Allocator, allocated_by
-from tcptrace_tw.spec.columns import TABLES
+from tcptrace_tw.schema.columns import TABLES
 from tcptrace_tw.tcp import tracker
 from tests.fuzz.cases import Case
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.memory import Allocator
+from tcptrace_tw.kernels.arrays import Allocator
 
 
 class Exact(Allocator):

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tcptrace_tw.memory import Allocator
-from tcptrace_tw.tcp import ending, pools, tracker
-from tcptrace_tw.tcp import state as s
+from tcptrace_tw.kernels.arrays import Allocator
+from tcptrace_tw.tcp import tracker
+from tcptrace_tw.tcp.machine import end_of_capture
+from tcptrace_tw.tcp.store import freelists
+from tcptrace_tw.tcp.store import records as s
 from tests.fuzz import engines
 from tests.fuzz.cases import case
 
@@ -83,9 +85,9 @@ class Maxima:
     def _watching(self) -> Iterator[None]:
         with (
             patch.object(tracker, "segments_arrive", self._one_by_one(tracker.segments_arrive)),
-            patch.object(ending, "retire", self._each(ending.retire, END)),
-            patch.object(ending, "unpack", self._each(ending.unpack, END)),
-            patch.object(pools, "take", self._counted(pools.take)),
+            patch.object(end_of_capture, "retire", self._each(end_of_capture.retire, END)),
+            patch.object(end_of_capture, "unpack", self._each(end_of_capture.unpack, END)),
+            patch.object(freelists, "take", self._counted(freelists.take)),
         ):
             yield
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tcptrace_tw.capture import skips
+from tcptrace_tw.capture import skip_reasons
 
 TIME_MAX = 4_600_000_000_000_000_000
 """Times from 1970 to this, in the year 2115, are believed."""
@@ -240,7 +240,7 @@ def network(kind: int, data: bytes, beyond: int, scope: Scope) -> dict[str, Any]
         return ipv4(data, beyond, scope)
     if kind == 0x86DD:
         return ipv6(data, beyond, scope)
-    raise Skip(skips.name_of(kind))
+    raise Skip(skip_reasons.name_of(kind))
 
 
 def mpls(data: bytes, beyond: int, scope: Scope) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def extensions(protocol: int, data: bytes) -> tuple[int, int]:
 
 
 def protocol_name(protocol: int) -> str:
-    return skips.name_of(skips.PROTOCOL + protocol)
+    return skip_reasons.name_of(skip_reasons.PROTOCOL + protocol)
 
 
 def inside(protocol: int, data: bytes, beyond: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tcptrace_tw.kernels import library
-from tcptrace_tw.spec import columns
+from tcptrace_tw.schema import columns
 from tests.scenario.notation import Frame, parse
 from tests.scenario.render import render
 

@@ -1,0 +1,103 @@
+"""Everything that is kept beside protocol state: the accumulators, and the row about the capture itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import entry, kernel, load
+from tcptrace_tw.keyed_hash import Seed
+from tcptrace_tw.measure.census import CENSUS_KIND, Census, count_connections
+from tcptrace_tw.measure.clocks import CLOCKS_KIND, Clocks, take_syns
+from tcptrace_tw.measure.keys import BLOCK
+from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
+from tcptrace_tw.measure.vlan_splits import Halves
+from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
+from tcptrace_tw.schema.words import END_CAPTURE, OPENED_MIDSTREAM
+
+MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, TALLIES = range(5)
+"""What is counted in a chunk: connections from mid-stream and the first segment of the first of them, connections with
+one direction only, and those of them in a VLAN or tunnel."""
+
+
+class Overview:
+    """Sees finished rows pass, keeps bounded sums, and gives rows of its own at the end."""
+
+    def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed) -> None:
+        """``wants_seconds``: whether anybody wants the ``census`` table."""
+        self._halves = Halves()
+        self._census = Census(compiled=compiled, wants_seconds=wants_seconds, seed=seed)
+        self._services = Services(compiled=compiled, seed=seed)
+        self._clocks = Clocks(compiled=compiled, seed=seed)
+        self._see_connections = load(see_connections, compiled=compiled)
+        self._tables = self._census.tables, self._services.tables, self._clocks.tables, zeros(TALLIES, np.int64)
+        self._capture = np.zeros(1, CAPTURE.dtype)
+        for column in CAPTURE.columns:
+            if column.kind in ("id", "frame", "ns"):
+                self._capture[column.name] = -1
+
+    def see(self, table: str, rows: NDArray[Any]) -> None:
+        """Take finished rows of one table."""
+        records = rows.view(np.recarray)
+        if table == "connections":
+            self._see_connections(records, *self._tables)
+            self._look_at_tally(records)
+        else:
+            self._census.see(table, records)
+            self._services.see(table, records)
+        if table == "time_wait":
+            censored = records.start_frame[records.end_reason == END_CAPTURE]
+            self._count("censored_spans", "censored_frame", censored.size, *censored[:1])
+
+    def _look_at_tally(self, connections: Any) -> None:
+        tally = self._tables[-1]
+        if tally[MIDSTREAM]:
+            self._count("midstream_connections", "midstream_frame", tally[MIDSTREAM], tally[MIDSTREAM_FRAME])
+        if tally[ONE_WAY] and self._halves.wants(is_scoped=bool(tally[ONE_WAY_SCOPED])):
+            self._halves.see(connections[(connections.orig_segments == 0) | (connections.resp_segments == 0)])
+
+    def _count(self, name: str, frame_name: str, count: int, first_frame: int = -1) -> None:
+        row = self._capture[0]
+        if count and row[frame_name] < 0:
+            row[frame_name] = first_frame
+        row[name] += count
+
+    def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
+        for part in (self._census, self._services, self._clocks):
+            yield from part.close()
+        halves = {"split_connections": self._halves.count, "split_frame": self._halves.frame}
+        for name, value in {**figures, **halves}.items():
+            self._capture[name] = value
+        yield CAPTURE, self._capture
+
+
+@entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.int64))
+def see_connections(rows, census, services, clocks, tally):  # type: ignore[no-untyped-def]
+    """Take rows of ``connections``: block by block, so that they come into the cache once for all who look at them."""
+    tally[:] = 0
+    for begin in range(0, rows.size, BLOCK):
+        block = rows[begin : begin + BLOCK]
+        count_connections(block, census)
+        count_closes(block, services)
+        take_syns(block, clocks)
+        count_odd_ones(block, tally)
+
+
+@kernel
+def count_odd_ones(rows, tally):  # type: ignore[no-untyped-def]
+    """Count the connections from mid-stream, and those of which only one direction was captured."""
+    for i in range(rows.size):
+        r = rows[i]
+        if np.int64(r.opened) == OPENED_MIDSTREAM:
+            if tally[MIDSTREAM] == 0:
+                tally[MIDSTREAM_FRAME] = r.first_frame
+            tally[MIDSTREAM] += 1
+        if np.int64(r.orig_segments) == 0 or np.int64(r.resp_segments) == 0:
+            tally[ONE_WAY] += 1
+            tally[ONE_WAY_SCOPED] += 1 if r.scope != 0 else 0

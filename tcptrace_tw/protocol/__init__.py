@@ -1,0 +1,1 @@
+"""The protocol on paper: states and transitions, sequence numbers, profiles of stacks."""

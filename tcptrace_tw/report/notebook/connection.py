@@ -1,0 +1,175 @@
+"""One connection in Python: its rows as DataFrames, its ladder, and how it shows itself."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from tcptrace_tw.report.pages.connection_report import Row, Story, tell
+from tcptrace_tw.report.pages.ladder import Ladder, Step, Style
+from tcptrace_tw.report.pages.ladder_page import draw
+from tcptrace_tw.report.pages.renderable import Shown
+from tcptrace_tw.report.tables.dataframes import to_pandas
+from tcptrace_tw.report.words.codec import shown
+from tcptrace_tw.report.words.findings import RULES_PER_CONNECTION
+from tcptrace_tw.report.words.text import endpoint_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Segments = Callable[[Iterable[int]], dict[int, list[Step]]]
+"""Reads the segments of some incarnations out of the capture."""
+
+TableOf = Callable[[str], "pa.Table"]
+
+_SAME_TUPLE = ("orig_ip", "orig_port", "resp_ip", "resp_port", "scope")
+
+
+class LadderView(Shown):
+    """The ladder of a connection: ``print`` it, give it to rich, or let a notebook show it.
+
+    ``with_style`` draws it with raw numbers, or with times in one of ``rel``, ``delta``, ``utc``, ``local``, ``epoch``.
+    """
+
+    def __init__(self, ladder: Ladder, style: Style | None = None) -> None:
+        self.ladder = ladder
+        self.style = style or Style()
+
+    def with_style(self, *, raw: bool = False, time_format: str = "rel", most: int | None = 200) -> "LadderView":
+        """The same ladder, drawn otherwise; ``most`` is about how many lines are drawn, None for all."""
+        return LadderView(self.ladder, Style(not raw, time_format, most))
+
+    def draw(self, console: Console) -> None:
+        """Print it."""
+        draw(console, self.ladder, self.style)
+
+    def __repr__(self) -> str:
+        return f"<Ladder of connection {self.ladder.head.connection_id}: {len(self.ladder.steps)} segments>"
+
+    def _repr_html_(self) -> str:
+        from tcptrace_tw.report.pages.html_ladder import ladder_html
+        from tcptrace_tw.report.pages.html_style import cell
+
+        return cell(ladder_html(self.ladder, self.style))
+
+
+class Connection(Shown):
+    """Everything about one incarnation: DataFrames of its rows, ``row`` with its facts, and its ``ladder``."""
+
+    def __init__(self, connection_id: int, table: TableOf, segments: Segments | None = None) -> None:
+        self.connection_id = connection_id
+        self._table = table
+        self._segments = segments
+        found = _plain_rows(self._own("connections"))
+        if not found:
+            raise KeyError(f"no connection {connection_id}; there are 1 to {table('connections').num_rows}")
+        self.row: Row = found[0]
+        """Its row of ``connections`` as a dictionary; times are ns since 1970."""
+        self.orig = endpoint_text(self.row["orig_ip"], self.row["orig_port"])
+        self.resp = endpoint_text(self.row["resp_ip"], self.row["resp_port"])
+
+    @cached_property
+    def transitions(self) -> "pd.DataFrame":
+        """State changes of both endpoints, in order of time."""
+        return to_pandas(self._own("transitions"))
+
+    @cached_property
+    def time_wait(self) -> "pd.DataFrame":
+        """Its TIME-WAIT spans: none, one, or one of each endpoint."""
+        return to_pandas(self._own("time_wait"))
+
+    @cached_property
+    def findings(self) -> "pd.DataFrame":
+        """Its findings, and those about a SYN that met it or would have opened it."""
+        return to_pandas(self._findings())
+
+    @cached_property
+    def resets(self) -> "pd.DataFrame":
+        """Its RSTs."""
+        return to_pandas(self._own("resets"))
+
+    @cached_property
+    def stale_segments(self) -> "pd.DataFrame":
+        """Its segments with TSval below TS.Recent."""
+        return to_pandas(self._own("stale_segments"))
+
+    @property
+    def earlier(self) -> list[int]:
+        """The numbers of the earlier incarnations of its tuple, in order."""
+        return [row["connection_id"] for row in self.story.earlier]
+
+    @property
+    def later(self) -> list[int]:
+        """The numbers of the later incarnations of its tuple, in order."""
+        return [row["connection_id"] for row in self.story.later]
+
+    @cached_property
+    def story(self) -> Story:
+        """Its rows as dictionaries, for the pages."""
+        transitions, time_wait = (_plain_rows(self._own(name)) for name in ("transitions", "time_wait"))
+        return Story(self.row, transitions, time_wait, _plain_rows(self._findings()), self._neighbours())
+
+    @cached_property
+    def ladder(self) -> LadderView:
+        """Its segments with the states of both endpoints; the state changes alone where the capture is not at hand."""
+        steps: dict[int, list[Step]] = {}
+        if self._segments is not None:
+            steps = self._segments([self.connection_id, *self.story.met])
+        own = steps.pop(self.connection_id, [])
+        return LadderView(self.story.ladder(own, steps))
+
+    def draw(self, console: Console) -> None:
+        """Print it as ``tcptrace-tw show`` does."""
+        tell(console, self.story, self.ladder.ladder, Style())
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.connection_id}: {self.orig} to {self.resp}, {self.row['close']}>"
+
+    def _repr_html_(self) -> str:
+        from tcptrace_tw.report.pages.html_ladder import story_html
+        from tcptrace_tw.report.pages.html_style import cell
+
+        return cell(story_html(self.story, self.ladder.ladder))
+
+    def _own(self, name: str) -> "pa.Table":
+        import pyarrow.compute as pc
+
+        table = self._table(name)
+        return table.filter(pc.fill_null(pc.equal(table["connection_id"], self.connection_id), False))
+
+    def _findings(self) -> "pa.Table":
+        import pyarrow.compute as pc
+
+        table = self._table("findings")
+        own = pc.equal(pc.divide(table["finding_id"], RULES_PER_CONNECTION), self.connection_id)
+        later = pc.fill_null(pc.equal(table["previous_connection_id"], self.connection_id), False)
+        return table.filter(pc.or_(own, later))
+
+    def _neighbours(self) -> list[Row]:
+        """The other incarnations of its tuple, whoever opened them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self._table("connections")
+        swapped = ("resp_ip", "resp_port", "orig_ip", "orig_port", "scope")
+        same = None
+        for names in (_SAME_TUPLE, swapped):
+            equal = None
+            for name, of in zip(_SAME_TUPLE, names, strict=True):
+                column = table[name].cast(pa.string()) if name.endswith("ip") else table[name]
+                each = pc.equal(column, self.row[of])
+                equal = each if equal is None else pc.and_(equal, each)
+            same = equal if same is None else pc.or_(same, equal)
+        other = pc.not_equal(table["connection_id"], self.connection_id)
+        return sorted(_plain_rows(table.filter(pc.and_(same, other))), key=lambda row: row["connection_id"])
+
+
+def _plain_rows(table: "pa.Table") -> list[Row]:
+    """Rows as dictionaries, with times in ns."""
+    import pyarrow as pa
+
+    plain = pa.schema([pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in table.schema])
+    found: list[Row] = shown(table.cast(plain).to_pylist())
+    return found

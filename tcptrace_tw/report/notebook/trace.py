@@ -1,0 +1,150 @@
+"""The result of an analysis in Python: tables as Arrow and as pandas, in memory or in a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from tcptrace_tw.report.notebook.connection import Connection, Segments
+from tcptrace_tw.report.pages import terminal
+from tcptrace_tw.report.pages.renderable import Shown
+from tcptrace_tw.report.summary.digest import Digest
+from tcptrace_tw.report.summary.headline import headline
+from tcptrace_tw.report.tables.dataframes import to_pandas
+from tcptrace_tw.report.tables.stored import manifest_of
+from tcptrace_tw.schema.columns import BY_NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Trace(Shown):
+    """An analysed capture: ``trace.findings`` is a DataFrame, ``trace.table("findings")`` an Arrow table.
+
+    ``print(trace)`` prints the report, and a notebook shows it.
+
+        >>> import tcptrace_tw as tw
+        >>> trace = tw.analyze("fixtures/kernel-syn-into-last-ack/capture.pcap")
+        >>> trace
+        <Trace: 2 connections, at most 1 in TIME-WAIT at once; 1 warning, 1 notice, 6 info>
+        >>> trace.findings[trace.findings.severity == "warning"].rule.tolist()
+        ['LA001']
+        >>> trace.time_wait.dtypes[["start", "holder", "end_frame"]].astype(str).tolist()
+        ['datetime64[ns, UTC]', 'category', 'Int64']
+    """
+
+    def __init__(
+        self,
+        summary: Digest,
+        tables: "dict[str, pa.Table] | None" = None,
+        folder: Path | None = None,
+        segments: Segments | None = None,
+    ) -> None:
+        self.summary = summary
+        """The report as data, with ``to_json()``."""
+        self._segments = segments
+        self._tables = dict(tables or {})
+        self._frames: dict[str, pd.DataFrame] = {}
+        self._folder = folder
+
+    @staticmethod
+    def load(folder: str | Path, segments: Segments | None = None) -> "Trace":
+        """What ``tcptrace-tw analyze`` wrote; a table is read when it is asked for."""
+        manifest = manifest_of(Path(folder))
+        return Trace(Digest.from_json(manifest["report"]), folder=Path(folder), segments=segments)
+
+    def table(self, name: str) -> "pa.Table":
+        """One table of the contract; ``KeyError`` if there is none of that name."""
+        if name not in BY_NAME:
+            raise KeyError(f"{name}: no such table; there are {', '.join(BY_NAME)}")
+        if name not in self._tables:
+            import pyarrow.parquet as pq
+
+            assert self._folder is not None
+            self._tables[name] = pq.read_table(self._folder / f"{name}.parquet")
+        return self._tables[name]
+
+    def frame(self, name: str) -> "pd.DataFrame":
+        """One table as a DataFrame: UTC times in ns, words as categories, nullable integers as ``Int64``."""
+        if name not in self._frames:
+            self._frames[name] = to_pandas(self.table(name))
+        return self._frames[name]
+
+    @property
+    def connections(self) -> "pd.DataFrame":
+        """One row per incarnation of a tuple."""
+        return self.frame("connections")
+
+    @property
+    def transitions(self) -> "pd.DataFrame":
+        """One row per state change of one endpoint."""
+        return self.frame("transitions")
+
+    @property
+    def time_wait(self) -> "pd.DataFrame":
+        """One row per TIME-WAIT span."""
+        return self.frame("time_wait")
+
+    @property
+    def reuses(self) -> "pd.DataFrame":
+        """One row per SYN that met a remembered incarnation."""
+        return self.frame("reuses")
+
+    @property
+    def stale_segments(self) -> "pd.DataFrame":
+        """One row per segment with TSval below TS.Recent."""
+        return self.frame("stale_segments")
+
+    @property
+    def resets(self) -> "pd.DataFrame":
+        """One row per RST."""
+        return self.frame("resets")
+
+    @property
+    def oddities(self) -> "pd.DataFrame":
+        """One row per endpoint of which something rare is known."""
+        return self.frame("oddities")
+
+    @property
+    def census(self) -> "pd.DataFrame":
+        """One row per holder and second."""
+        return self.frame("census")
+
+    def __getattr__(self, name: str) -> "pd.DataFrame":
+        """Every other table by its name: ``trace.holders``, ``trace.ports``, ``trace.clocks`` ..."""
+        if name in BY_NAME:
+            return self.frame(name)
+        raise AttributeError(f"a trace has no {name!r}; its tables are {', '.join(BY_NAME)}")
+
+    @property
+    def findings(self) -> "pd.DataFrame":
+        """One row per finding."""
+        return self.frame("findings")
+
+    def connection(self, connection_id: int) -> Connection:
+        """Everything about one incarnation; ``KeyError`` if there is none of that number.
+
+        >>> import tcptrace_tw as tw
+        >>> connection = tw.analyze("fixtures/kernel-active-close-client/capture.pcap").connection(2)
+        >>> connection
+        <Connection 2: 198.18.1.10:40000 to 198.19.1.20:5000, normal>
+        >>> connection.transitions[connection.transitions.endpoint == "orig"].to_state.tolist()
+        ['SYN-SENT', 'ESTABLISHED', 'FIN-WAIT-1', 'FIN-WAIT-2', 'TIME-WAIT', 'CLOSED']
+        >>> connection.ladder
+        <Ladder of connection 2: 11 segments>
+        """
+        return Connection(connection_id, self.table, self._segments)
+
+    def draw(self, console: Console) -> None:
+        """Print the report."""
+        terminal.draw(self.summary, console, [file.name for file in self.summary.capture.files])
+
+    def __repr__(self) -> str:
+        return f"<Trace: {headline(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        from tcptrace_tw.report.pages.html_report import digest_html
+        from tcptrace_tw.report.pages.html_style import cell
+
+        return cell(digest_html(self.summary))

@@ -1,0 +1,153 @@
+"""What the pages for people say alike, on a terminal and in HTML."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tcptrace_tw.protocol.profiles import profile
+from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, FileDigest, RuleDigest
+from tcptrace_tw.report.summary.port_usage import PortUse
+from tcptrace_tw.report.words.findings import Finding
+from tcptrace_tw.report.words.phrases import counted, moment, size, span, tally
+from tcptrace_tw.report.words.text import duration_text
+from tcptrace_tw.schema import words as w
+
+_MOST_FILES = 8
+_MOST_REMARKS = 4
+_MOST_PORT_USES = 3
+_WORTH_A_LINE = 0.01
+
+Facts = list[tuple[str, str]]
+"""Labels and what they say, in order."""
+
+
+def capture_facts(digest: Digest) -> tuple[str, Facts]:
+    """What to call the capture, and what it is."""
+    capture = digest.capture
+    files, facts = capture.files, Facts()
+    if len(files) == 1:
+        facts.append(("format", _file_text(files[0])))
+    elif files:
+        facts += _files(files)
+    frames, segments = counted(capture.frames, "frame"), counted(capture.tcp_segments, "TCP segment")
+    facts.append(("frames", f"{frames}, {segments}, {size(sum(f.wire_bytes for f in files))} on the wire"))
+    if capture.first_time is not None:
+        facts.append(("time", f"{moment(capture.first_time)}, {span(capture.duration_ns)}"))
+    if capture.skipped:
+        facts.append(("left out", tally(capture.skipped)))
+    facts.append(("profile", _profile_text(digest.settings)))
+    if chosen := _choice_text(digest.settings):
+        facts.append(("only", chosen))
+    damaged = [file for file in files if file.damage]
+    facts += [("damaged", f.damage or "" if len(files) == 1 else f"{f.name}: {f.damage}") for f in damaged]
+    facts += _capped("remark", list(capture.remarks), _MOST_REMARKS)
+    return files[0].name if len(files) == 1 else counted(len(files), "file"), facts
+
+
+def connection_facts(digest: ConnectionsDigest) -> Facts:
+    """How connections began and ended, and what they carried."""
+    if not digest.total:
+        return []
+    again = f", {counted(digest.retransmits, 'retransmission')}" if digest.retransmits else ""
+    return [
+        ("began", tally(digest.opened, w.OPENED.words)),
+        ("ended", tally(digest.close, w.CLOSE.words)),
+        ("closed first", tally(digest.active_closer, w.ACTIVE_CLOSER.words)),
+        ("carried", f"{counted(digest.segments, 'segment')}, {size(digest.payload_bytes)} of payload{again}"),
+    ]
+
+
+def frames_text(example: Finding, files: list[str]) -> str:
+    """The evidence: frames, the file where there are several, and the connection."""
+    frames = ", ".join(str(frame) for frame in example.frames) or "none"
+    of_file = f" of {files[example.file]}" if files and example.frames else ""
+    return frames + of_file + (f" (connection {example.connection_id})" if example.connection_id is not None else "")
+
+
+def grades_text(rule: RuleDigest) -> str:
+    """``7 times: error 5, warning 2; confirmed 6, likely 1``, or just ``confirmed``."""
+    if rule.count == 1:
+        return rule.confidence
+    severities = f": {tally(rule.severities, reversed(w.SEVERITY.words))}" if len(rule.severities) > 1 else ""
+    mixed = len(rule.confidences) > 1
+    sure = tally(rule.confidences, reversed(w.CONFIDENCE.words)) if mixed else rule.confidence
+    return f"{rule.count:,} times{severities}{';' if severities else ','} {sure}"
+
+
+def cost_text(rule: RuleDigest) -> str:
+    """``2.081 s together, 1.028 s at most, known of 5 of 7``."""
+    together, most = duration_text(rule.cost_ns or 0), duration_text(rule.cost_most_ns or 0)
+    part = f", known of {rule.cost_known:,} of {rule.count:,}" if rule.cost_known < rule.count else ""
+    return f"{together} together, {most} at most{part}"
+
+
+def port_uses(uses: Sequence[PortUse]) -> Facts:
+    """The fullest range, and those of which a hundredth and more was in use."""
+    shown = [use for i, use in enumerate(uses) if i == 0 or use.used >= use.size * _WORTH_A_LINE]
+    return [("ports", port_use_text(use)) for use in shown[:_MOST_PORT_USES]]
+
+
+def port_use_text(use: PortUse) -> str:
+    """How many ports were in use, how many are left, and whether they will do at this pace."""
+    seen = f"from {use.lowest} to {use.highest}"
+    if use.is_every_port_seen:
+        used = f"its one port {use.lowest} in use" if use.used == 1 else f"all {use.used:,} ports {seen} in use at once"
+    else:
+        used = f"at most {counted(use.used, 'port')} {seen} in use at once"
+    text = f"{use.ip} to {use.service}: {used}"
+    text += f"; {use.left:,} of {use.size:,} left if its range is {use.range_first} to {use.range_last}"
+    if use.per_second is None:
+        return text
+    pace = f"{use.per_second:{',.0f' if use.per_second >= 10 else '.2g'}} closes a second"
+    if use.full_after_s is not None:
+        return f"{text}, and {pace} use it up in {span(round(use.full_after_s * 1e9))}"
+    return f"{text}; {pace} keep {use.levels_off_at:,} busy"
+
+
+def _files(files: Sequence[FileDigest]) -> Facts:
+    """The format once where all files have the same, and a line for each of the first files."""
+    formats = {_format_text(file) for file in files}
+    one = len(formats) == 1
+    lines = [f"{f.name}: {counted(f.frames, 'frame')}, {_size_text(f) if one else _file_text(f)}" for f in files]
+    return [("format", f) for f in formats if one] + _capped("file", lines, _MOST_FILES)
+
+
+def _capped(label: str, lines: list[str], most: int) -> Facts:
+    """The first lines, and how many more there are."""
+    more = [("", f"and {len(lines) - most:,} more")] if len(lines) > most else []
+    return [(label, line) for line in lines[:most]] + more
+
+
+def _file_text(file: FileDigest) -> str:
+    return ", ".join(part for part in (_format_text(file), _size_text(file)) if part)
+
+
+def _format_text(file: FileDigest) -> str:
+    snaplen = f"snap length {file.snaplen:,}" if file.snaplen else ""
+    return ", ".join(part for part in (file.format, file.compression, " + ".join(file.links), snaplen) if part)
+
+
+def _size_text(file: FileDigest) -> str:
+    return "" if file.size is None else size(file.size)
+
+
+def _profile_text(settings: dict[str, Any]) -> str:
+    assumed = profile(settings["profile"], settings.get("two_msl_s"))
+    return f"{assumed.name}, 2MSL is {assumed.two_msl_ns / 1e9:g} s"
+
+
+def _choice_text(settings: dict[str, Any]) -> str:
+    """Which connections were looked at, if not all."""
+    words = {"filter": "{}", "since": "since {}", "until": "until {}"}
+    return ", ".join(text.format(settings[name]) for name, text in words.items() if settings.get(name))
+
+
+def options(settings: dict[str, Any]) -> list[str]:
+    """What another command needs to number the connections and findings as this report does."""
+    found = []
+    if settings.get("profile", "linux") != "linux":
+        found += ["--profile", settings["profile"]]
+    if settings.get("two_msl_s") is not None:
+        found += ["--two-msl", f"{settings['two_msl_s']:g}"]
+    if settings.get("filter"):
+        found += ["--filter", settings["filter"]]
+    return [*found, "--ignore-vlan"] if settings.get("ignore_vlan") else found

@@ -1,0 +1,138 @@
+"""What a report says, as data: the object that ``--json`` prints, the manifest keeps and the terminal draws.
+
+Schema version 1: these classes field by field. Times are ISO 8601 in UTC, spans are ns where the name says so,
+counts by word leave out the words that did not occur.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tcptrace_tw.report.summary.occupancy import Curve, Pool
+from tcptrace_tw.report.summary.port_usage import PortUse
+from tcptrace_tw.report.words.codec import Time, from_json, to_json
+from tcptrace_tw.report.words.findings import Finding
+from tcptrace_tw.schema.columns import SCHEMA_VERSION
+
+Counts = dict[str, int]
+
+
+@dataclass
+class FileDigest:
+    """One file of the capture; the fields are those of ``capture.facts.FileFacts``."""
+
+    name: str
+    format: str = ""
+    compression: str = ""
+    links: tuple[str, ...] = ()
+    snaplen: int = 0
+    size: int | None = None
+    frames: int = 0
+    captured_bytes: int = 0
+    wire_bytes: int = 0
+    tcp_segments: int = 0
+    first_time: Time | None = None
+    last_time: Time | None = None
+    backward_steps: int = 0
+    truncated_options: int = 0
+    lost_frames: int = 0
+    skipped: Counts = field(default_factory=dict)
+    damage: str | None = None
+
+
+@dataclass
+class CaptureDigest:
+    """All files together."""
+
+    frames: int = 0
+    tcp_segments: int = 0
+    first_time: Time | None = None
+    last_time: Time | None = None
+    skipped: Counts = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    files: tuple[FileDigest, ...] = ()
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first frame to the last."""
+        return 0 if self.first_time is None or self.last_time is None else self.last_time - self.first_time
+
+
+@dataclass
+class ConnectionsDigest:
+    """How many connections there were, and how they began and ended."""
+
+    total: int = 0
+    opened: Counts = field(default_factory=dict)
+    close: Counts = field(default_factory=dict)
+    active_closer: Counts = field(default_factory=dict)
+    segments: int = 0
+    payload_bytes: int = 0
+    retransmits: int = 0
+
+
+@dataclass
+class TimeWaitDigest:
+    """How many TIME-WAIT spans there were, how they ended, and who held how many at once."""
+
+    spans: int = 0
+    restarts: int = 0
+    end_reason: Counts = field(default_factory=dict)
+    curve: Curve = field(default_factory=Curve)
+    pool_count: int = 0
+    pools: tuple[Pool, ...] = ()
+    ports: tuple[PortUse, ...] = ()
+
+
+@dataclass
+class RuleDigest:
+    """All findings of one rule; ``severity`` and ``confidence`` are the worst and, within it, the surest."""
+
+    rule: str
+    name: str
+    summary: str
+    remedy: str
+    severity: str
+    confidence: str
+    count: int
+    severities: Counts
+    confidences: Counts
+    first_time: Time | None
+    last_time: Time | None
+    examples: tuple[Finding, ...]
+    cost_ns: int | None = None
+    """What all of them cost together; null where nothing is known."""
+    cost_most_ns: int | None = None
+    """What the dearest one cost."""
+    cost_known: int = 0
+    """Of how many of them the cost is known."""
+
+
+@dataclass
+class Digest:
+    """A whole report."""
+
+    tool: str = "tcptrace-tw"
+    tool_version: str = ""
+    schema_version: int = SCHEMA_VERSION
+    settings: dict[str, Any] = field(default_factory=dict)
+    engine: str = ""
+    capture: CaptureDigest = field(default_factory=CaptureDigest)
+    connections: ConnectionsDigest = field(default_factory=ConnectionsDigest)
+    time_wait: TimeWaitDigest = field(default_factory=TimeWaitDigest)
+    findings: tuple[RuleDigest, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``--json`` prints."""
+        data: dict[str, Any] = to_json(self)
+        return data
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Digest":
+        """The digest that such an object was made of."""
+        return from_json(Digest, data)
+
+    @property
+    def several_files(self) -> bool:
+        """Whether a frame number needs the name of its file."""
+        return len(self.capture.files) > 1

@@ -1,0 +1,24 @@
+"""A whole report in one line."""
+
+from tcptrace_tw.report.summary.digest import Digest
+from tcptrace_tw.report.words.phrases import counted
+from tcptrace_tw.schema.words import SEVERITY
+
+
+def severities(digest: Digest, least: str = "info") -> str:
+    """``1 error, 3 warnings``: all findings of ``least`` severity and worse, the worst first."""
+    totals = dict.fromkeys(reversed(SEVERITY.words[SEVERITY.code(least) :]), 0)
+    for rule in digest.findings:
+        for name, count in rule.severities.items():
+            if name in totals:
+                totals[name] += count
+    return ", ".join(counted(n, name, "info" if name == "info" else "") for name, n in totals.items() if n)
+
+
+def headline(digest: Digest, least: str = "info") -> str:
+    """``100,000 connections, at most 84,703 in TIME-WAIT at once; 1 error, 3 warnings``."""
+    connections = counted(digest.connections.total, "connection")
+    peak = digest.time_wait.curve.peak
+    held = f", at most {peak:,} in TIME-WAIT at once" if peak else ", none in TIME-WAIT"
+    nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
+    return f"{connections}{held if digest.connections.total else ''}; {severities(digest, least) or nothing}"

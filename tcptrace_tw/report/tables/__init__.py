@@ -1,0 +1,1 @@
+"""Rows to Arrow and Parquet, and back."""

@@ -1,0 +1,237 @@
+"""Rows to tables: ``ParquetSink`` writes the folder of the contract, ``ArrowSink`` keeps tables in memory."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tcptrace_tw.kernels.arrays import Buffers
+from tcptrace_tw.report.tables.arrow import Gathered, batch_of, most_padding
+from tcptrace_tw.report.tables.arrow_schema import TIME, compressions, dictionary_columns, encodings, schema
+from tcptrace_tw.report.tables.background_writer import Behind
+from tcptrace_tw.report.tables.fields import Fields
+from tcptrace_tw.report.tables.findings_arrow import findings_batch
+from tcptrace_tw.report.words.findings import is_about, kept
+from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, TABLES, Table
+
+ROW_GROUP_BYTES = 1 << 24
+"""So large are rows, as the kernels write them, that become one row group."""
+
+FINDINGS_GROUP = 1 << 16
+"""So many findings of a rule become one."""
+
+WAITING_GROUPS = 1
+"""Row groups that wait for the writer, beside the one that it writes."""
+
+METADATA_KEY = "tcptrace_tw"
+
+Make = Callable[[], pa.RecordBatch]
+
+
+class TableSink:
+    """Gathers rows until a row group is full, makes Arrow of them and hands them to ``write``.
+
+    ``several_files`` says whether frames need the index of their file beside them.
+    """
+
+    tables = frozenset(table.name for table in TABLES)
+
+    def __init__(self, several_files: bool = False) -> None:
+        self.several_files = several_files
+        self.counts = dict.fromkeys(BY_NAME, 0)
+        self._gathered: dict[str, Gathered] = {}
+        self._blocks = Buffers(np.dtype(np.uint8), ROW_GROUP_BYTES + most_padding())
+        self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
+
+    def write(self, table: Table, make: Make) -> None:
+        """Take one batch of a table: what ``make()`` gives."""
+        raise NotImplementedError
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """Take finished rows of one table."""
+        rows = np.asarray(rows)
+        self.counts[table] += rows.size
+        while rows.size:
+            if table not in self._gathered:
+                self._gathered[table] = self._room_for(BY_NAME[table].dtype)
+            rows = self._gathered[table].take(rows)
+            if self._gathered[table].is_full:
+                self._flush_rows(table)
+
+    def _room_for(self, dtype: np.dtype[Any]) -> Gathered:
+        """Room for a row group, in memory that an earlier one has left, if there is any."""
+        return Gathered(dtype, ROW_GROUP_BYTES // dtype.itemsize, np.asarray(self._blocks.take()))
+
+    def findings(self, findings: Findings) -> None:
+        """Take what one rule says; findings of one rule are written together."""
+        waiting = self._findings.setdefault((findings.rule.id, findings.caveats), [])
+        waiting.append(findings)
+        self.counts[FINDINGS.name] += findings.rows.size
+        if sum(f.rows.size for f in waiting) >= FINDINGS_GROUP:
+            self._flush_findings((findings.rule.id, findings.caveats))
+
+    def flush(self) -> None:
+        """Write what is still waiting."""
+        for name in BY_NAME:
+            if name in self._gathered:
+                self._flush_rows(name)
+        for key in sorted(self._findings):
+            self._flush_findings(key)
+
+    def _flush_rows(self, name: str) -> None:
+        columns = self._gathered.pop(name).columns
+        self.write(BY_NAME[name], partial(batch_of, BY_NAME[name], columns, self.several_files))
+
+    def _flush_findings(self, key: tuple[str, tuple[str, ...]]) -> None:
+        waiting = self._findings.pop(key)
+        together = waiting[0] if len(waiting) == 1 else _concatenated(waiting)
+        if together.rows.size:
+            self.write(FINDINGS, partial(findings_batch, together, self.several_files))
+
+
+class ArrowSink(TableSink):
+    """Keeps every table in memory."""
+
+    def __init__(self, several_files: bool = False) -> None:
+        super().__init__(several_files)
+        self._batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in BY_NAME}
+
+    def write(self, table: Table, make: Make) -> None:
+        """Keep one batch."""
+        self._batches[table.name].append(make())
+
+    def finish(self, metadata: dict[str, Any]) -> dict[str, pa.Table]:
+        """All tables, with ``metadata`` in their schemas."""
+        self.flush()
+        return {
+            name: pa.Table.from_batches(batches, schema(BY_NAME[name], self.several_files))
+            .unify_dictionaries()
+            .replace_schema_metadata({METADATA_KEY: json.dumps(metadata)})
+            for name, batches in self._batches.items()
+        }
+
+
+class ConnectionSink(ArrowSink):
+    """Keeps only the rows and findings of some incarnations, and of connections on the same tuples when told to."""
+
+    tables = frozenset({"connections", "transitions", "time_wait"})
+
+    def __init__(self, connection_ids: Iterable[int], several_files: bool = False) -> None:
+        super().__init__(several_files)
+        self.connection_ids = np.array(sorted(connection_ids), np.int64)
+        self._own: list[NDArray[Any]] = []
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """Take what belongs to the incarnations."""
+        mine = np.isin(rows["connection_id"], self.connection_ids)
+        if mine.any():
+            super().rows(table, rows[mine])
+            if table == "connections":
+                self._own.append(rows[mine])
+
+    def findings(self, findings: Findings) -> None:
+        """Take what is about the incarnations."""
+        mine = np.zeros(findings.rows.size, np.bool_)
+        for connection_id in self.connection_ids.tolist():
+            mine |= is_about(findings, connection_id)
+        if mine.any():
+            super().findings(kept(findings, mine))
+
+    def neighbours(self, rows: NDArray[Any]) -> None:
+        """Of rows of ``connections`` take the other incarnations of the same tuples."""
+        found = np.zeros(rows.size, np.bool_)
+        for own in (row for chunk in self._own for row in chunk):
+            found |= is_same_tuple(rows, own)
+        found &= ~np.isin(rows["connection_id"], self.connection_ids)
+        if found.any():
+            super().rows("connections", rows[found])
+
+
+def is_same_tuple(rows: NDArray[Any], own: Any) -> NDArray[np.bool_]:
+    """Which rows of ``connections`` have the endpoints of ``own``, whoever opened them."""
+    same = np.zeros(rows.size, np.bool_)
+    for here, there in (("orig", "resp"), ("resp", "orig")):
+        match = rows["scope"] == own["scope"]
+        for name in ("ip_hi", "ip_lo", "port"):
+            match &= rows[f"{here}_{name}"] == own[f"orig_{name}"]
+            match &= rows[f"{there}_{name}"] == own[f"resp_{name}"]
+        same |= match
+    return same
+
+
+class ParquetSink(TableSink):
+    """Streams every table into ``folder/<name>.parquet``; tables without rows are written too."""
+
+    def __init__(self, folder: Path, several_files: bool = False) -> None:
+        super().__init__(several_files)
+        self._writers = {
+            table.name: _writer(folder / f"{table.name}.parquet", schema(table, several_files)) for table in TABLES
+        }
+        self._behind = Behind(WAITING_GROUPS)
+
+    def write(self, table: Table, make: Make) -> None:
+        """Write one batch as a row group, while the pass goes on."""
+        self._behind.do(partial(self._write, table.name, make))
+
+    def _write(self, name: str, make: Make) -> None:
+        batch = make()
+        self._writers[name].write_batch(batch, row_group_size=max(1, batch.num_rows))
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Write the rest and close the files; ``metadata`` goes into each of them."""
+        self.flush()
+        self._behind.finish()
+        text = json.dumps(metadata)
+        for writer in self._writers.values():
+            writer.add_key_value_metadata({METADATA_KEY: text})
+        self.close()
+
+    def close(self) -> None:
+        """Close the files as they are."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def abandon(self) -> None:
+        """Let go of files that could not be written to their end: what is wrong has been said already."""
+        self._behind.stop()
+        for writer in self._writers.values():
+            with contextlib.suppress(OSError):
+                writer.close()
+            writer.is_open = False  # or it would try once more when it is collected, and complain
+
+
+def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
+    """Deltas, dictionaries, and level 1 of zstd where it gains something: half as large as by the defaults, and faster.
+
+    Statistics of dictionary columns cost as much as all the rest, and no reader prunes by them.
+    """
+    ordered = [f.name for f in arrow if pa.types.is_integer(f.type) or f.type == TIME]
+    compression = compressions(arrow)
+    return pq.ParquetWriter(
+        path,
+        arrow,
+        compression=compression,
+        compression_level={name: 1 for name, codec in compression.items() if codec == "zstd"},
+        use_dictionary=dictionary_columns(arrow),
+        column_encoding=encodings(arrow),
+        write_statistics=ordered,
+    )
+
+
+def _concatenated(chunks: list[Findings]) -> Findings:
+    return Findings(
+        chunks[0].rule,
+        Fields.of(*(np.asarray(f.rows) for f in chunks)),
+        np.concatenate([f.severity for f in chunks]),
+        np.concatenate([f.confidence for f in chunks]),
+        np.concatenate([f.count for f in chunks]),
+        chunks[0].caveats,
+    )

@@ -1,0 +1,86 @@
+"""Dataclasses to JSON and back; fields of type ``Time`` are ISO 8601 there and int64 ns here."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Hashable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NewType, TypeVar
+
+from tcptrace_tw.errors import printable
+from tcptrace_tw.report.words.text import time_text
+
+Time = NewType("Time", int)
+Data = TypeVar("Data")
+
+
+def to_json(value: Any) -> Any:
+    """What ``json.dumps`` takes, for a dataclass and all it holds; strings are as they are shown (``printable``)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = _hints(type(value))
+        return {name: _encode(getattr(value, name), hint) for name, hint in hints.items()}
+    return shown(value)
+
+
+def shown(value: Any) -> Any:
+    """Plain data whose strings are as they are shown, at any depth: what JSON from outside becomes, too."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {shown(key): shown(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shown(item) for item in value]
+    return value
+
+
+def from_json(kind: type[Data], data: dict[str, Any]) -> Data:
+    """The dataclass that ``to_json`` made ``data`` of; names that ``kind`` does not know are left out."""
+    hints = _hints(typing.cast("Hashable", kind))
+    return kind(**{name: _decode(data[name], hint) for name, hint in hints.items() if name in data})
+
+
+def parse_time(text: str) -> Time:
+    """The ns since 1970 of what ``time_text`` wrote."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+    return Time(seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9]))
+
+
+@lru_cache
+def _hints(kind: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _encode(value: Any, hint: Any) -> Any:
+    hint = _some(hint)
+    if value is None:
+        return None
+    if hint is Time:
+        return time_text(value)
+    if isinstance(value, (list, tuple)):
+        inner = (typing.get_args(hint) or (Any,))[0]
+        return [_encode(item, inner) for item in value]
+    return to_json(value)
+
+
+def _decode(value: Any, hint: Any) -> Any:
+    hint = _some(hint)
+    if value is None:
+        return None
+    if hint is Time:
+        return parse_time(value)
+    if isinstance(value, list):
+        items = [_decode(item, (typing.get_args(hint) or (Any,))[0]) for item in value]
+        return tuple(items) if typing.get_origin(hint) is tuple else items
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast("type[Any]", hint), value)
+    return value
+
+
+def _some(hint: Any) -> Any:
+    """``X`` of ``X | None``."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
+    return hint

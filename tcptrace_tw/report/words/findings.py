@@ -1,0 +1,271 @@
+"""What a finding is about: its number, its connection, its endpoints and its evidence, from the rows of its rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.report.words.codec import Time
+from tcptrace_tw.report.words.messages import COUNT, message
+from tcptrace_tw.report.words.text import FRAME_MASK, endpoint_text, ip_text, raw_text, row_of
+from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS
+from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
+
+FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP")
+"""The first digit of a rule's number: TW is 1."""
+
+RULES_PER_CONNECTION = 1000
+
+Ints = NDArray[np.int64]
+
+
+def rule_number(rule_id: str) -> int:
+    """``RU002`` is 202: the three digits at the end of a finding's number."""
+    family, number = rule_id[:2], int(rule_id[2:])
+    return (FAMILIES.index(family) + 1 if family in FAMILIES else 9) * 100 + number
+
+
+def connection_of(finding_id: Any) -> Any:
+    """The incarnations that findings are about, from their numbers; 0 for the capture."""
+    return finding_id // RULES_PER_CONNECTION
+
+
+def finding_ids(findings: Findings) -> Ints:
+    """The same whatever chunks the rows came in: the incarnation, then three digits for the rule."""
+    subject = connection_ids(findings)
+    if "attempt_id" in _names(findings):
+        subject = np.where(subject == -1, findings.rows["attempt_id"], subject)
+    return np.maximum(subject, 0) * RULES_PER_CONNECTION + rule_number(findings.rule.id)
+
+
+def is_about(findings: Findings, connection_id: int) -> NDArray[np.bool_]:
+    """Whether a finding is about this incarnation, or about the SYN that met it."""
+    own = connection_of(finding_ids(findings)) == connection_id
+    met: NDArray[np.bool_] = previous_connection_ids(findings) == connection_id
+    either: NDArray[np.bool_] = own | met
+    return either
+
+
+def connection_ids(findings: Findings) -> Ints:
+    """The incarnations; -1 where there is none."""
+    return _column(findings, "connection_id")
+
+
+def previous_connection_ids(findings: Findings) -> Ints:
+    """The incarnations that a SYN met; -1 where there are none."""
+    return _column(findings, "previous_connection_id")
+
+
+class Involved:
+    """A sink that looks findings up by their numbers. ``connections``: the incarnations that each is about."""
+
+    tables: frozenset[str] = frozenset()
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+        self.connections: dict[int, set[int]] = {}
+
+    def rows(self, table: str, rows: NDArray[Any]) -> None:
+        """No table is asked for."""
+
+    def findings(self, findings: Findings) -> None:
+        """Note what one rule says, if it is asked for."""
+        ids = finding_ids(findings)
+        for place in np.flatnonzero(np.isin(ids, self._numbers)).tolist():
+            own, met = connection_ids(findings)[place], previous_connection_ids(findings)[place]
+            self.connections[int(ids[place])] = {int(number) for number in (own, met) if number > 0}
+
+
+def times(findings: Findings) -> Ints:
+    """When each finding began."""
+    return _column(findings, findings.rule.time)
+
+
+def end_times(findings: Findings) -> Ints:
+    """When each finding ended; -1 where it is a moment."""
+    return _column(findings, findings.rule.end_time)
+
+
+def peer_fields(findings: Findings) -> tuple[str, str, str, str]:
+    """The columns that hold ip, port, peer ip and peer port; "" where the rows have none."""
+    columns = {column.name for column in BY_NAME[findings.rule.table].columns}
+    names = ("ip", "port", "peer_ip", "peer_port")
+    if "orig_ip" in columns:
+        names = ("orig_ip", "orig_port", "resp_ip", "resp_port")
+    one, two, three, four = (name if name in columns else "" for name in names)
+    return one, two, three, four
+
+
+_SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "services": RESP}
+"""Which side ``ip`` of ``peer_fields`` is, in tables in which it is always the same."""
+
+
+def endpoints(findings: Findings) -> NDArray[np.uint8]:
+    """Which side of its connection ``ip`` is: a code of ``ENDPOINT``; 255 where it is none."""
+    table = findings.rule.table
+    own = {"time_wait": "holder"}.get(table, "endpoint")
+    if table not in _SIDES and own in _names(findings):
+        column: NDArray[np.uint8] = np.ascontiguousarray(findings.rows[own])
+        return column
+    return np.full(findings.rows.size, _SIDES.get(table, NULL_WORD), np.uint8)
+
+
+def frame_lists(findings: Findings) -> tuple[Ints, NDArray[np.int32]]:
+    """All evidence frames one finding after the other, and the offset at which each finding's begin.
+
+    A finding's frames rise; each is named once; nulls are left out.
+    """
+    size, names = findings.rows.size, findings.rule.frames
+    if not names:
+        return np.zeros(0, np.int64), np.zeros(size + 1, np.int32)
+    matrix = np.stack(_rising([findings.rows[name] for name in names]), axis=1)
+    keep = matrix != -1
+    keep[:, 1:] &= matrix[:, 1:] != matrix[:, :-1]
+    offsets = np.zeros(size + 1, np.int32)
+    np.cumsum(keep.sum(axis=1), out=offsets[1:])
+    return matrix[keep], offsets
+
+
+def _rising(columns: list[Ints]) -> list[Ints]:
+    """Few columns sorted row by row: neighbours change places until all rows rise."""
+    columns = [column for column in columns if (column != -1).any()] or columns[:1]
+    for end in range(len(columns) - 1, 0, -1):
+        for i in range(end):
+            low, high = columns[i], columns[i + 1]
+            columns[i], columns[i + 1] = np.minimum(low, high), np.maximum(low, high)
+    return columns
+
+
+def kept(findings: Findings, keep: NDArray[np.bool_]) -> Findings:
+    """Only the findings that ``keep`` marks."""
+    if keep.all():
+        return findings
+    return findings._replace(
+        rows=findings.rows[keep],
+        severity=findings.severity[keep],
+        confidence=findings.confidence[keep],
+        count=findings.count[keep],
+    )
+
+
+def main_frames(findings: Findings) -> Ints:
+    """The frame to look at first: the event's own, or the first of the evidence; -1 where there is none."""
+    for name in ("syn_frame", "frame", "start_frame"):
+        if name in findings.rule.frames:
+            return _column(findings, name)
+    frames, offsets = frame_lists(findings)
+    first = np.full(findings.rows.size, -1, np.int64)
+    has = np.diff(offsets) > 0
+    first[has] = frames[offsets[:-1][has]]
+    return first
+
+
+def tuple_filter(ip: str, port: int, peer_ip: str, peer_port: int) -> str:
+    """A Wireshark display filter for everything between two endpoints."""
+    return side_filter([(ip, port), (peer_ip, peer_port)])
+
+
+def side_filter(sides: Sequence[tuple[str, int | None]]) -> str:
+    """The same for one or two endpoints, of which a port may not be known."""
+    version = "ipv6" if sides and ":" in sides[0][0] else "ip"
+    parts = [f"{version}.addr == {ip}" for ip, _ in sides]
+    parts += [f"tcp.port == {port}" for _, port in sides if port is not None]
+    return " && ".join(parts) or "tcp"
+
+
+def frame_filter(frames: list[int]) -> str:
+    """A Wireshark display filter for some frames of one file."""
+    return f"frame.number in {{{', '.join(str(frame & FRAME_MASK) for frame in frames)}}}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding in full, as the terminal and ``check`` print it; ``frame`` is the one to look at first."""
+
+    finding_id: int = field(metadata={"doc": "The connection, then three digits for the rule: the same in every run."})
+    rule: str = field(metadata={"doc": "Rule id, as in RU002."})
+    name: str = field(metadata={"doc": "Rule name, as in reuse-inside-2msl."})
+    severity: str = field(metadata={"doc": "How bad."})
+    confidence: str = field(metadata={"doc": "How sure."})
+    connection_id: int | None = field(metadata={"doc": "What `show --connection` draws; null for the whole capture."})
+    endpoints: str = field(metadata={"doc": "Whom it is about: ADDRESS:PORT > ADDRESS:PORT, or less."})
+    time: Time = field(metadata={"doc": "When it began, UTC."})
+    file: int = field(metadata={"doc": "Index of the file that the frames are in."})
+    frame: int | None = field(metadata={"doc": "The frame to look at first, as Wireshark numbers it."})
+    frames: tuple[int, ...] = field(metadata={"doc": "All frames of the evidence."})
+    message: str = field(metadata={"doc": "One sentence."})
+    values: dict[str, str] = field(metadata={"doc": "The numbers behind it; those that end in _ns are nanoseconds."})
+    rival: str = field(metadata={"doc": "What else could explain it; empty where nothing could."})
+    caveats: tuple[str, ...] = field(metadata={"doc": "Properties of the capture that lower the confidence."})
+    display_filter: str = field(metadata={"doc": "To paste into Wireshark."})
+
+
+def finding(findings: Findings, index: int, several_files: bool = False) -> Finding:
+    """Finding ``index`` of a chunk."""
+    one = Findings(
+        findings.rule, findings.rows[index : index + 1], findings.severity[index : index + 1],
+        findings.confidence[index : index + 1], findings.count[index : index + 1], findings.caveats,
+    )  # fmt: skip
+    connection = int(connection_ids(one)[0])
+    frames, main = frame_lists(one)[0].tolist(), int(main_frames(one)[0])
+    sides = _endpoints(one)
+    return Finding(
+        int(finding_ids(one)[0]),
+        one.rule.id,
+        one.rule.name,
+        SEVERITY.words[one.severity[0]],
+        CONFIDENCE.words[one.confidence[0]],
+        None if connection == -1 else connection,
+        " > ".join(ip if port is None else endpoint_text(ip, port) for ip, port in sides),
+        Time(int(times(one)[0])),
+        0 if main == -1 else main >> FRAME_BITS,
+        None if main == -1 else main & FRAME_MASK,
+        tuple(frame & FRAME_MASK for frame in frames),
+        message(one, 0, several_files),
+        values(one, 0),
+        one.rule.rival,
+        one.caveats,
+        _display_filter(frames, sides, several_files),
+    )
+
+
+def values(findings: Findings, index: int) -> dict[str, str]:
+    """The numbers behind the sentence; nulls are left out."""
+    table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
+    found: dict[str, str] = {}
+    for name in findings.rule.values:
+        text = str(int(findings.count[index])) if name == COUNT else raw_text(table, name, row)
+        if text is not None:
+            found[name] = text
+    return found
+
+
+def _display_filter(frames: list[int], sides: list[tuple[str, int | None]], several_files: bool) -> str:
+    if frames and not several_files:
+        return frame_filter(frames)
+    return side_filter(sides)
+
+
+def _endpoints(findings: Findings) -> list[tuple[str, int | None]]:
+    row, (ip, port, peer_ip, peer_port) = row_of(findings.rows, 0), peer_fields(findings)
+    return [
+        (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), row[number] if number else None)
+        for address, number in ((ip, port), (peer_ip, peer_port))
+        if address
+    ]
+
+
+def _names(findings: Findings) -> tuple[str, ...]:
+    names: Any = findings.rows.dtype.names
+    return tuple(names)
+
+
+def _column(findings: Findings, name: str) -> Ints:
+    """A column of ids or times; -1 in all rows where the table does not have it."""
+    if name not in _names(findings):
+        return np.full(findings.rows.size, -1, np.int64)
+    column: Ints = findings.rows[name]
+    return column

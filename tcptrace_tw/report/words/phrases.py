@@ -1,0 +1,68 @@
+"""Small pieces of prose: counts, sizes, spans and commands as a person writes them."""
+
+import shlex
+import string
+from collections.abc import Iterable, Mapping, Sequence
+
+from tcptrace_tw.capture.name import octets, raw
+from tcptrace_tw.report.words.text import duration_text, long_text, time_text
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation + " ") - {"'", "\\"}
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+_TIMES = {0: "never", 1: "once", 2: "twice"}
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 frame``, ``1,204 frames``, ``no frames``; times are ``once``, ``twice``, ``3 times``, ``never``."""
+    if noun == "time" and number in _TIMES:
+        return _TIMES[number]
+    return f"{number:,} {noun}" if number == 1 else f"{f'{number:,}' if number else 'no'} {plural or noun + 's'}"
+
+
+def tally(counts: Mapping[str, int], order: Iterable[str] = ()) -> str:
+    """``normal 10, abort 1``: in the order given, else the most frequent first."""
+    names = [name for name in order if name in counts] or sorted(counts, key=lambda name: -counts[name])
+    return ", ".join(f"{name} {counts[name]:,}" for name in names)
+
+
+def size(count: int) -> str:
+    """``110 MB``."""
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}"
+
+
+def span(ns: int) -> str:
+    """A long time: ``45.2 s``, ``12 min 5 s``, ``3 h 2 min``, ``2 d 4 h``."""
+    seconds = ns // 1_000_000_000
+    if ns < 1_000_000_000:
+        return duration_text(ns)
+    if seconds < 120:
+        return f"{seconds}.{ns // 100_000_000 % 10} s"
+    return long_text(seconds)
+
+
+def moment(ns: int) -> str:
+    """``2026-11-21 04:16:27.123 UTC``."""
+    return time_text(ns)[:23].replace("T", " ") + " UTC"
+
+
+def clock(ns: int) -> str:
+    """``04:16:27``."""
+    return time_text(ns)[11:19]
+
+
+def command(verb: str, captures: Sequence[str], *options: str) -> str:
+    """A command line to paste into a shell, in one printable line whatever the captures are called."""
+    return " ".join(["tcptrace-tw", verb, *map(_quoted, (*captures, *options))])
+
+
+def _quoted(word: str) -> str:
+    r"""As ``shlex.quote``; what cannot be printed becomes ``$'bad\xff.pcap'``, which bash, zsh and ksh read."""
+    if raw(word).isprintable():
+        return shlex.quote(raw(word))
+    return "$'" + "".join(chr(c) if chr(c) in _PLAIN else f"\\x{c:02x}" for c in octets(word)) + "'"

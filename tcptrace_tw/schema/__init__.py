@@ -1,0 +1,1 @@
+"""What tables, columns and words there are; the passing batch."""

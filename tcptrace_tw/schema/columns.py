@@ -1,0 +1,620 @@
+"""Every table and every column, declared once: numpy dtype, Arrow field, docs row and check come from here.
+
+A kernel writes rows as numpy records (``Table.dtype``). An address takes two int64 fields, ``<name>_hi`` and
+``<name>_lo`` (IPv4 as ``::ffff:a.b.c.d``). A column of words is the code of the word. ``null`` is the value
+that stands for null in a record: -1 for ids, frames, times and ``_ns``; 255 for words.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.words import Vocabulary
+
+SCHEMA_VERSION = 1
+
+
+class Column(NamedTuple):
+    """One column.
+
+    ``kind`` is one of ``id frame time ns i8 i4 u4 u2 u1 bool ip word text list map``; the last three exist
+    only in written tables, never in kernel rows.
+    """
+
+    name: str
+    kind: str
+    doc: str
+    rfc: str = ""
+    words: Vocabulary | None = None
+    is_nullable: bool = False
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The numpy fields that hold this column in a kernel row."""
+        if self.kind == "ip":
+            return [(f"{self.name}_hi", "i8"), (f"{self.name}_lo", "i8")]
+        return [(self.name, _NUMPY[self.kind])] if self.kind in _NUMPY else []
+
+
+_NUMPY = {
+    "id": "i8", "frame": "i8", "time": "i8", "ns": "i8", "i8": "i8", "i4": "i4",
+    "u4": "u4", "u2": "u2", "u1": "u1", "bool": "u1", "word": "u1",
+}  # fmt: skip
+
+
+class Table(NamedTuple):
+    """One table: a name, what a row stands for, and its columns in the order they are written."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The record of one kernel row, packed with the widest fields first so that all are aligned."""
+        return _record(self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column called ``name``; ``KeyError`` if there is none."""
+        for c in self.columns:
+            if c.name == name:
+                return c
+        raise KeyError(name)
+
+
+@cache
+def _record(columns: tuple[Column, ...]) -> np.dtype:
+    fields = [f for c in columns for f in c.fields]
+    fields.sort(key=lambda f: -int(f[1][1]))
+    return np.dtype(fields, align=True)
+
+
+def _id(name: str, doc: str, null: bool = False) -> Column:
+    return Column(name, "id", doc, is_nullable=null)
+
+
+def _frame(name: str, doc: str, null: bool = True) -> Column:
+    return Column(name, "frame", doc, is_nullable=null)
+
+
+def _time(name: str, doc: str, null: bool = False) -> Column:
+    return Column(name, "time", doc, is_nullable=null)
+
+
+def _ns(name: str, doc: str) -> Column:
+    return Column(name, "ns", doc, is_nullable=True)
+
+
+def _word(name: str, words: Vocabulary, doc: str, null: bool = False, rfc: str = "") -> Column:
+    return Column(name, "word", doc, rfc, words, null)
+
+
+def _bool(name: str, doc: str) -> Column:
+    return Column(name, "bool", doc)
+
+
+_PEERS = (
+    Column("ip", "ip", "Address of the endpoint that the row is about."),
+    Column("port", "u2", "Port of the endpoint that the row is about."),
+    Column("peer_ip", "ip", "Address of its peer."),
+    Column("peer_port", "u2", "Port of its peer."),
+)
+
+SEGMENTS = Table(
+    "segments",
+    "TCP segment of the passing batch (never written)",
+    (
+        Column("time", "i8", "Capture time in ns since 1970 UTC, as it stands in the file."),
+        Column("frame", "i8", "Frame number in its file (1-based) plus ``file << 40``."),
+        Column("print", "i8", "What copies of the segment have in common (see flow)."),
+        Column("seq", "u4", "SEG.SEQ"),
+        Column("ack", "u4", "SEG.ACK"),
+        Column("tsval", "u4", "TSval, where options has HAS_TS."),
+        Column("tsecr", "u4", "TSecr, where options has HAS_TS."),
+        Column("payload_len", "i4", "Payload bytes, from the IP length fields, never from the captured bytes."),
+        Column("slot", "i4", "Place of its tuple (see flow)."),
+        Column("flags", "u2", "The TCP flags, FIN = 1 ... CWR = 128, AE = 256."),
+        Column("window", "u2", "The window field, not scaled."),
+        Column("ip_id", "u2", "IPv4 identification; 0 for IPv6."),
+        Column("options", "u2", "Bits HAS_TS, HAS_MSS, HAS_WSCALE, SACK_PERMITTED, HAS_SACK, TRUNCATED, MALFORMED."),
+        Column("mss", "u2", "The MSS option, where options has HAS_MSS."),
+        Column("wscale", "u1", "The window scale option, where options has HAS_WSCALE."),
+        Column("ttl", "u1", "TTL or hop limit."),
+        Column("direction", "u1", "0: sent by endpoint a of the tuple, 1: by b (see flow)."),
+        Column("sender_state", "u1", "State of its sender after it (see tcp)."),
+        Column("receiver_state", "u1", "State of its receiver after it."),
+        Column("side", "u1", "Who sent it: 0 orig, 1 resp."),
+        Column("connection_id", "i8", "The incarnation that it belongs to."),
+        Column("src", "ip", "Source address."),
+        Column("dst", "ip", "Destination address."),
+        Column("scope", "i8", "0, or what keeps equal addresses apart: VLAN ids and tunnel ids (see capture)."),
+        Column("sack_start", "u4", "Left edge of the first SACK block, where options has HAS_SACK."),
+        Column("sack_end", "u4", "Right edge of the first SACK block."),
+        Column("sport", "u2", "Source port."),
+        Column("dport", "u2", "Destination port."),
+        Column("checksum", "u2", "The TCP checksum field."),
+    ),
+)
+
+# Bits of SEGMENTS.options.
+HAS_TS, HAS_MSS, HAS_WSCALE, SACK_PERMITTED, HAS_SACK, TRUNCATED, MALFORMED = (1 << i for i in range(7))
+
+# TCP flags (RFC 9293 3.1).
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = (1 << i for i in range(9))
+
+FRAME_BITS = 40
+"""A frame number is ``file << FRAME_BITS | number``; with one file it is the number that Wireshark shows."""
+
+CONNECTIONS = Table(
+    "connections",
+    "incarnation of a tuple",
+    (
+        _id("connection_id", "Number of the incarnation, from 1, in the order of the first segments."),
+        _id("tuple_id", "Number of the tuple, from 1; a tuple that was forgotten gets a new one."),
+        Column("incarnation", "i4", "Which life of the tuple this is, from 1."),
+        Column("orig_ip", "ip", "Address of the endpoint that sent the first SYN (mid-stream: best guess)."),
+        Column("orig_port", "u2", "Its port."),
+        Column("resp_ip", "ip", "Address of the other endpoint."),
+        Column("resp_port", "u2", "Its port."),
+        Column("scope", "i8", "VLAN and tunnel ids that belong to the tuple; 0 where there are none."),
+        _word("opened", w.OPENED, "How the incarnation began."),
+        _time("first_time", "Time of its first segment."),
+        _time("last_time", "Time of its last segment."),
+        _frame("first_frame", "Frame of its first segment.", null=False),
+        _frame("last_frame", "Frame of its last segment.", null=False),
+        Column("orig_segments", "u4", "Segments sent by orig."),
+        Column("resp_segments", "u4", "Segments sent by resp."),
+        Column("orig_payload_bytes", "i8", "Payload bytes sent by orig, repeats included."),
+        Column("resp_payload_bytes", "i8", "Payload bytes sent by resp, repeats included."),
+        Column("orig_retransmits", "u4", "Segments of orig with text that end where it had been before."),
+        Column("resp_retransmits", "u4", "Segments of resp with text that end where it had been before."),
+        _word("orig_state", w.STATE, "State of orig at the end of the incarnation or the capture."),
+        _word("resp_state", w.STATE, "State of resp at the end of the incarnation or the capture."),
+        _word("active_closer", w.ACTIVE_CLOSER, "Who entered FIN-WAIT-1.", rfc="RFC 9293 3.6"),
+        _word("close", w.CLOSE, "How the incarnation ended."),
+        _frame("orig_syn_frame", "First SYN of orig."),
+        _frame("resp_syn_frame", "First SYN or SYN+ACK of resp."),
+        _frame("orig_fin_frame", "First FIN of orig."),
+        _frame("resp_fin_frame", "First FIN of resp."),
+        _frame("rst_frame", "First RST."),
+        _time("established_time", "When both ends were ESTABLISHED for the first time.", null=True),
+        _frame("fin_repeat_frame", "The passive closer's FIN repeated after an ACK of it had crossed the tap."),
+        _frame("fin_acked_frame", "That ACK, or the first ACK of the passive closer's FIN."),
+        Column("fin_repeats", "u4", "How often the passive closer sent its FIN again."),
+        Column("syn_retries", "u4", "How often the first SYN was sent again."),
+        Column("synack_retries", "u4", "How often the SYN+ACK was sent again."),
+        _frame("old_syn_frame", "The SYN of this incarnation seen again after the handshake."),
+        Column("completeness", "u1", "Wireshark's tcp.completeness: SYN 1, SYN+ACK 2, ACK 4, data 8, FIN 16, RST 32."),
+        Column("history_lo", "i8", "Zeek's history, first 12 letters, 5 bits each (see report)."),
+        Column("history_hi", "i8", "Zeek's history, the next 12 letters."),
+        Column("ts_ok", "bool", "Whether timestamps are in use.", "RFC 7323 3.2"),
+        Column("orig_stale_segments", "u4", "Segments of orig with TSval below the receiver's TS.Recent."),
+        Column("resp_stale_segments", "u4", "Segments of resp with TSval below the receiver's TS.Recent."),
+        Column("duplicate_frames", "u4", "Frames of the incarnation that were the same segment captured again."),
+        _bool("orig_syn_has_ts", "Whether the first SYN of orig was captured and carried timestamps."),
+        Column("orig_syn_tsval", "u4", "Its TSval."),
+        Column("conn_state", "text", "Zeek's conn_state."),
+        Column(
+            "history",
+            "text",
+            "Zeek's history, at most 24 letters: S SYN, H SYN+ACK, A ACK, D text, F FIN, R RST, I FIN and RST, Q SYN with "
+            "FIN or RST, T text again and W zero window (both the 1st, 10th, 100th ... time), ^ the first segment came "
+            "from resp; upper case is orig, lower case resp.",
+        ),
+        Column("vlan", "i4", "The outer VLAN id.", is_nullable=True),
+        Column("community_id", "text", "Community ID v1, the same for every incarnation of a tuple."),
+    ),
+)
+
+TRANSITIONS = Table(
+    "transitions",
+    "state change of one endpoint",
+    (
+        _id("transition_id", "Number of the transition, from 1."),
+        _id("connection_id", "The incarnation."),
+        _word("endpoint", w.ENDPOINT, "Whose state it is."),
+        *_PEERS[:2],
+        _time("time", "When the segment crossed the tap, or when the timer ran out."),
+        _frame("frame", "The segment; null for timers."),
+        _word("from_state", w.STATE, "State before; null where it is not known.", null=True),
+        _word("to_state", w.STATE, "State after."),
+        _word("event", w.EVENT, "What caused it."),
+        _word("basis", w.BASIS, "How we know."),
+        _id("retracts", "The transition that this row takes back.", null=True),
+    ),
+)
+
+TIME_WAIT = Table(
+    "time_wait",
+    "TIME-WAIT span of one endpoint",
+    (
+        _id("connection_id", "The incarnation."),
+        _word("holder", w.ENDPOINT, "Who was in TIME-WAIT."),
+        *_PEERS,
+        _time("start", "First ACK of the peer's FIN, or that FIN where no ACK was captured.", null=False),
+        _frame("start_frame", "The frame of ``start``."),
+        _word("start_basis", w.START_BASIS, "What ``start`` rests on."),
+        _frame("fin_frame", "The peer's FIN that completed the close."),
+        _time("end", "When it ended; null if it was open at the end of the capture.", null=True),
+        _frame("end_frame", "The segment that ended it."),
+        _word("end_reason", w.END_REASON, "Why it ended."),
+        Column("restarts", "u4", "How often 2MSL began anew.", "RFC 9293 3.10.7.4"),
+        _time("restart", "The last restart.", null=True),
+        _frame("restart_frame", "The segment of the last restart."),
+        Column("fin_repeats", "u4", "How many of the restarts were repeated FINs."),
+        Column("stale_syns", "u4", "How many of the restarts were SYNs refused for their timestamp."),
+        _frame("first_stale_syn_frame", "The first of those SYNs."),
+        _ns("two_msl_ns", "2MSL of the profile, in ns."),
+        _bool("is_detour", "Whether the RST that ended it was a step of a SYN's detour (see reuses)."),
+        _frame("answered_frame", "After an assassination: a later segment answered as by a CLOSED or LISTEN endpoint."),
+    ),
+)
+
+REUSES = Table(
+    "reuses",
+    "SYN that met a remembered incarnation of its tuple",
+    (
+        _id("connection_id", "The incarnation that came of it.", null=True),
+        _id("attempt_id", "The incarnation that the SYN would have opened."),
+        _id("previous_connection_id", "The incarnation that it met."),
+        *_PEERS,
+        _time("time", "When the SYN crossed the tap."),
+        _frame("syn_frame", "The SYN.", null=False),
+        _ns("gap_ns", "From the last restart of TIME-WAIT, or from the end of the incarnation, to the SYN."),
+        _ns("two_msl_ns", "2MSL of the profile."),
+        _word("previous_orig_state", w.STATE, "State of the earlier incarnation's orig when the SYN came."),
+        _word("previous_resp_state", w.STATE, "State of the earlier incarnation's resp when the SYN came."),
+        _word("sender_state", w.STATE, "State of the SYN's sender in the earlier incarnation."),
+        _word("receiver_state", w.STATE, "State of the SYN's receiver in the earlier incarnation."),
+        _word("holder", w.ACTIVE_CLOSER, "Who had been in TIME-WAIT in the earlier incarnation."),
+        _bool("is_by_holder", "Whether the SYN came from a holder of TIME-WAIT."),
+        _bool("is_previous_reset", "Whether the earlier incarnation had ended by RST or refusal."),
+        _bool("is_last_ack_lost", "Whether the receiver had repeated its FIN although an ACK of it had crossed the tap."),
+        _bool("is_receiver_fin_acked", "Whether an ACK of the receiver's FIN had crossed the tap."),
+        Column("isn_delta", "i8", "SYN's ISN minus the sender's old SND.NXT (the receiver's RCV.NXT), modulo, signed."),
+        Column("tsval_delta", "i8", "SYN's TSval minus the last TSval of its sender; 0 without timestamps."),
+        _bool("has_ts", "Whether the SYN carries timestamps."),
+        _bool("previous_ts_ok", "Whether the earlier incarnation used timestamps."),
+        Column("tsecr", "u4", "TSecr of the SYN; an ordinary SYN has 0.", "RFC 7323 3.2"),
+        _bool("is_linux_tw_reuse", "ISN = old SND.NXT + 65537, or TSecr = last TSval accepted: proof of Linux reuse."),
+        _word("acceptance", w.ACCEPTANCE, "What the profile's stack does with such a SYN in TIME-WAIT."),
+        _word("answer", w.ANSWER, "The first answer."),
+        _frame("answer_frame", "Its frame."),
+        _time("answer_time", "Its time.", null=True),
+        Column("answer_isn_delta", "i8", "SYN+ACK's ISN minus the answerer's old SND.NXT; 65537 is Linux leaving TIME-WAIT."),
+        _bool("is_linux_tw_accept", "Whether the SYN+ACK proves that Linux left TIME-WAIT for it."),
+        _frame("reset_frame", "The SYN sender's RST against the old numbers."),
+        _time("reset_time", "Its time.", null=True),
+        Column("syn_retries", "u4", "How often the SYN was sent again."),
+        _frame("retry_frame", "The last of them."),
+        _frame("opened_frame", "The SYN+ACK that opened the new incarnation."),
+        _time("opened_time", "Its time.", null=True),
+        _ns("cost_ns", "From the first SYN to the SYN+ACK; null if none came."),
+        _frame("fin_frame", "Evidence: the last FIN or RST of the earlier incarnation."),
+        _frame("time_wait_frame", "Evidence: start or last restart of TIME-WAIT."),
+        _frame("old_duplicate_frame", "A later segment with the numbers of the earlier incarnation."),
+        _bool("is_old_duplicate_in_window", "Whether that segment also lies in the new receive window."),
+        _bool("is_old_duplicate_rejected", "Whether timestamps reject that segment."),
+        Column("old_duplicates", "u4", "How many such segments there were."),
+        _frame("old_duplicate_refused_frame", "The receiver's ACK or D-SACK that shows that it did not take that segment."),
+        _frame("old_duplicate_taken_frame", "The receiver's ACK or SACK of its bytes, which this incarnation never sent."),
+        _bool("is_old_duplicate_disowned", "Whether its numbers fit both, and its sender went on from before it."),
+        _bool("is_old_alive", "Whether the earlier incarnation went on after the SYN."),
+    ),
+)  # fmt: skip
+
+STALE_SEGMENTS = Table(
+    "stale_segments",
+    "segment with TSval below the receiver's TS.Recent",
+    (
+        _id("connection_id", "The incarnation."),
+        _word("endpoint", w.ENDPOINT, "The sender."),
+        *_PEERS,
+        _time("time", "When it crossed the tap."),
+        _frame("frame", "The segment.", null=False),
+        Column("seq", "u4", "Its SEG.SEQ."),
+        Column("payload_len", "i4", "Its payload bytes."),
+        Column("tcp_flags", "u2", "Its flags."),
+        Column("tsval", "u4", "Its TSval."),
+        Column("ts_recent", "u4", "The lower bound of the receiver's TS.Recent.", "RFC 7323 4.3"),
+        _frame("ts_recent_frame", "The segment that set TS.Recent."),
+        _frame("echo_frame", "The receiver's segment whose TSecr proves it."),
+        Column("seq_delta", "i8", "SEG.SEQ minus the receiver's RCV.NXT, signed."),
+        _bool("is_copy", "Whether the same bytes had crossed the tap before."),
+        _frame("answer_frame", "The receiver's next segment."),
+        _time("answer_time", "Its time.", null=True),
+        Column("answer_ack_delta", "i8", "ACK of that answer minus SEG.SEQ, signed; 0 if there was none."),
+        _bool("is_answer_newer", "Whether that answer echoes a TSval newer than the segment's."),
+        _frame("dsack_frame", "A D-SACK of the receiver that names the segment's bytes.", ),
+        _frame("sack_frame", "A SACK of the receiver that covers the segment's bytes above a hole."),
+        _frame("retransmit_frame", "The same bytes again with a TSval that is not stale."),
+        _frame("acked_frame", "The receiver's ACK that covers the segment."),
+        _time("acked_time", "Its time.", null=True),
+        _bool("is_before_syn", "Whether TSval is below that of the SYN, and the tuple had an earlier incarnation."),
+        _bool("is_in_order", "Whether SEG.SEQ was RCV.NXT and the bytes were new."),
+        _bool("is_clock_broken", "Whether the sender's clock had gone back in its own new data, and stayed there."),
+        _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
+            "old-duplicate", "stale-ack", "tolerated", "unsure"), "What the decision table says (rules/paws).", null=True),
+    ),
+)  # fmt: skip
+
+RESETS = Table(
+    "resets",
+    "RST",
+    (
+        _id("connection_id", "The incarnation."),
+        _word("endpoint", w.ENDPOINT, "The sender."),
+        *_PEERS,
+        _time("time", "When it crossed the tap."),
+        _frame("frame", "The RST.", null=False),
+        _word("sender_state", w.STATE, "State of the sender before it."),
+        _word("receiver_state", w.STATE, "State of the receiver before it."),
+        Column("seq_delta", "i8", "SEG.SEQ minus the receiver's RCV.NXT, signed."),
+        Column("ack_delta", "i8", "SEG.ACK minus the sender's RCV.NXT, signed; 0 for a bare RST."),
+        _bool("is_bare", "RST without ACK."),
+        _bool("is_accepted", "Whether it moved the receiver to CLOSED."),
+        _bool("has_ts", "Whether it carries timestamps."),
+        Column("window", "u2", "Its window field."),
+        _bool("was_window_closed", "Whether the window of the sender's last segment was 0."),
+        Column("window_missing", "i8", "Bytes by which its window, scaled, is below the largest of the sender."),
+        Column("window_unit", "i4", "Bytes for one unit of the window field."),
+        Column("receive_window", "i8", "The largest window of the receiver, scaled."),
+        _bool("is_repeat", "Whether the sender had sent a RST before."),
+        Column("ttl_delta", "i4", "Its TTL minus the TTL of the sender's earlier segments; 0 if none are known."),
+        Column("ip_id_delta", "i4", "Its IP identification minus that of the sender's last segment, signed."),
+        _bool("is_ip_id_counter", "Whether the sender's identifications had risen by a little, and the RST's is not 0."),
+        _frame("ladder_frame", "A RST of the same name above all that the sender sent, though nothing else came in between."),
+        _frame("trigger_frame", "The last segment of the other side before it."),
+        _ns("trigger_gap_ns", "Time since that segment."),
+        _ns("rtt_ns", "Least time in which the sender had answered before, seen at the tap; null if it never had."),
+        Column("sender_seq_delta", "i8", "SEG.SEQ minus the sender's SND.NXT, signed; 0 where that is not known."),
+        Column("sender_segments", "u4", "Segments that the sender had sent before it."),
+        _ns("fin_acked_gap_ns", "Time since the sender's own FIN was acknowledged; null if it was not."),
+        _ns("time_wait_gap_ns", "Time since the sender's TIME-WAIT began or began anew; null if it had none."),
+        _bool("is_time_wait_proved", "Whether the sender had acknowledged the FIN that led it into TIME-WAIT."),
+        _ns("two_msl_ns", "2MSL of the profile."),
+        Column("trigger_len", "i4", "Payload bytes of that segment."),
+        Column("trigger_flags", "u2", "Flags of that segment."),
+        _bool("is_echo", "Bare, SEG.SEQ is the ACK field of that segment, and the sender had not acknowledged its text: "
+            "the form of a host without a socket."),
+        _bool("is_syn_answer", "RST+ACK with ack = ISN + 1 of the SYN that it answers."),
+        _word("earlier_state", w.STATE, "Where it is the first answer to a SYN: its sender's state in the earlier incarnation "
+              "of the tuple, if there was one.", null=True),
+        _bool("is_stale_ack_answer", "The sender was in SYN-SENT and reset an acceptable-looking ACK of older numbers."),
+        _bool("is_detour", "Whether it is a step of a SYN's detour (see reuses)."),
+        _frame("fin_frame", "The sender's own FIN, if it had sent one."),
+        _frame("peer_fin_frame", "The FIN of the other side, if it had sent one."),
+        Column("bytes_in_flight", "i8", "The sender's bytes that had not been acknowledged."),
+        Column("unacked_bytes", "i8", "Bytes of the other side that the sender had never acknowledged."),
+        Column("received_bytes", "i8", "Payload bytes that the sender had received."),
+        _ns("received_gap_ns", "Time since the last payload towards the sender."),
+        Column("sent_bytes", "i8", "Payload bytes that the sender had sent."),
+        Column("retransmits", "u4", "Unanswered retransmissions of the sender before the RST."),
+        _frame("continued_frame", "A later in-sequence segment of the same endpoint: it never sent this RST."),
+        _frame("continued_data_frame", "Its later data beyond the RST's SEG.SEQ."),
+        _frame("challenge_frame", "The receiver's challenge ACK."),
+        Column("repeats", "u4", "How many more RSTs the sender sent."),
+        _word("verdict", Vocabulary("reset_verdict", "port-closed", "stale-ack-answer", "no-socket", "injected",
+            "after-fin", "unread-data", "linger-0", "timeout", "health-check", "not-exact", "unclassified",
+            "last-ack-refused"), "What the decision table says (rules/resets).", null=True),
+    ),
+)  # fmt: skip
+
+ODDITIES = Table(
+    "oddities",
+    "endpoint of an incarnation of which something rare is known",
+    (
+        _id("connection_id", "The incarnation."),
+        _word("endpoint", w.ENDPOINT, "The endpoint."),
+        *_PEERS,
+        _time("time", "Time of the first segment of the incarnation."),
+        _time("end_time", "Time of its last segment."),
+        _frame("syn_frame", "Its first SYN or SYN+ACK."),
+        _frame("syn_retry_frame", "The last copy of its SYN before the SYN+ACK came; null if the first was enough."),
+        _frame("synack_frame", "That SYN+ACK."),
+        Column("syn_retries", "u4", "How often its SYN was sent again."),
+        _ns("handshake_ns", "From the first SYN to the end of the handshake; null if it never ended.", ),
+        _frame("synack_repeat_frame", "Its SYN+ACK again, although the peer's ACK had crossed the tap."),
+        Column("synack_repeats", "u4", "How often that happened."),
+        _frame("challenge_trigger_frame", "The SYN or RST that it answered with a challenge ACK."),
+        _frame("challenge_frame", "That challenge ACK.", ),
+        Column("challenges", "u4", "How many challenge ACKs it sent."),
+        _frame("ts_missing_frame", "Its first segment without timestamps after both SYNs had carried them."),
+        Column("ts_missing", "u4", "How many such segments there were."),
+        Column("probes_without_ts", "u4", "Its keep-alive probes without timestamps; they do not count among those."),
+        _frame("ts_back_frame", "Its first new data with a TSval a second and more below the one before."),
+        Column("ts_back_ticks", "i8", "By how many ticks it went back."),
+        Column("ts_back_segments", "u4", "Its segments from then on, as long as all of them were below."),
+        _frame("ts_step_frame", "Its first segment whose TSval leapt ahead of its own clock."),
+        Column("ts_step_ms", "i8", "By how many milliseconds of that clock."),
+        _frame("idle_frame", "Its segment after so long a silence that TS.Recent has no meaning (RFC 7323 5.5)."),
+        _ns("idle_ns", "How long it was silent."),
+        _ns("half_closed_ns", "From its FIN to the peer's FIN, or as long as was captured; null below a minute."),
+        _frame("fin_frame", "Its FIN."),
+        _frame("peer_fin_frame", "The peer's FIN."),
+        _frame("last_frame", "Its last segment."),
+        _bool("is_left_open", "Whether the peer was still in CLOSE-WAIT and had sent nothing since the FIN."),
+        _bool("is_stuck", "Whether it repeated its FIN in LAST-ACK four times and more, and nothing ever came back."),
+        Column("fin_repeats", "u4", "How often it sent its FIN again."),
+        Column("unseen_bytes", "i8", "Bytes that it sent and the peer acknowledged, but the capture does not hold."),
+        _frame("unseen_frame", "The ACK that shows the first of them."),
+        Column("swaps", "u4", "How often the capture shows the ACK of its data before the data."),
+    ),
+)  # fmt: skip
+
+CENSUS = Table(
+    "census",
+    "holder, and second in which something changed",
+    (
+        _time("time", "Start of the second; in a long capture of many holders steps are 2, 4, ... s wide."),
+        Column("ip", "ip", "The holder's address."),
+        Column("peer_ip", "ip", "The peer's address."),
+        Column("peer_port", "u2", "The peer's port, where the holder opened the connections; else 0."),
+        Column("time_wait", "u4", "TIME-WAIT spans of the holder open at the end of this second."),
+        Column("active", "u4", "Connections of the holder open at the end of this second, not in TIME-WAIT."),
+        Column("new", "u4", "Connections that began in this second."),
+    ),
+)
+
+HOLDERS = Table(
+    "holders",
+    "address that held TIME-WAIT",
+    (
+        _id("connection_id", "The first incarnation that it held TIME-WAIT in."),
+        Column("ip", "ip", "The address."),
+        _time("time", "The second of its peak."),
+        Column("most_time_wait", "u4", "Most TIME-WAIT spans open at once, looked at second by second."),
+        Column("spans", "u4", "TIME-WAIT spans in all."),
+    ),
+)
+
+PORTS = Table(
+    "ports",
+    "source of connections: an address towards one service",
+    (
+        _id("connection_id", "Its first incarnation."),
+        Column("ip", "ip", "The source's address."),
+        Column("peer_ip", "ip", "The address that it connects to."),
+        Column("peer_port", "u2", "The port that it connects to."),
+        _time("time", "The second in which most of its ports were in use."),
+        Column("most_used", "u4", "Most ports in use at once: open connections and TIME-WAIT of its own."),
+        Column("range_size", "u4", "Ports of the first known ephemeral range that holds all ports seen."),
+        Column("lowest_port", "u4", "Lowest source port seen."),
+        Column("highest_port", "u4", "Highest source port seen."),
+        Column("connections", "u4", "Connections begun."),
+        _ns("fastest_reuse_ns", "Shortest time from its TIME-WAIT to the SYN over it; null if there was none."),
+        Column("reuses_at_floor", "u4", "Reuses by Linux after 1.0 to 1.2 s: the least that tcp_tw_reuse allows."),
+        Column("reuses_at_expiry", "u4", "Reuses between 2MSL and 1.2 times 2MSL: as soon as the port was free."),
+        Column(
+            "opened_filling", "u4", "Connections begun before 95 % of ``most_used`` were in use, and in that second."
+        ),
+        _ns("filling_ns", "From the first connection to the end of that second."),
+        Column("opened_full", "u4", "Connections begun from then on, to the last second with as many in use."),
+        _ns("full_ns", "How long that was; 0 if it was one second only."),
+        Column("even_before_odd", "u4", "Connections from even ports before the first odd one; 0 if no odd one came."),
+    ),
+)
+
+SERVICES = Table(
+    "services",
+    "server and port",
+    (
+        _id(
+            "connection_id", "An incarnation to look at: one that the server closed, or left in CLOSE-WAIT.", null=True
+        ),
+        Column("ip", "ip", "The server's address."),
+        Column("port", "u2", "The server's port."),
+        _time("time", "First connection."),
+        _time("end_time", "Last segment."),
+        Column("connections", "u4", "Connections whose handshake was captured whole."),
+        Column("closed", "u4", "How many of them were closed by FIN."),
+        Column("closed_by_server", "u4", "How many the server closed first."),
+        Column(
+            "left_in_close_wait", "u4", "How many the client closed a minute ago and more, and the server never did."
+        ),
+        _frame("fin_frame", "The client's FIN of one of those."),
+    ),
+)
+
+CLOCKS = Table(
+    "clocks",
+    "client address towards a server address, whose timestamps tell something",
+    (
+        _id("connection_id", "An incarnation to look at."),
+        Column("ip", "ip", "The client's address."),
+        Column("peer_ip", "ip", "The server's address."),
+        _time("time", "First SYN."),
+        _time("end_time", "Last SYN."),
+        _frame("syn_frame", "First SYN."),
+        Column("syns", "u4", "SYNs with timestamps whose clocks were compared."),
+        Column("clocks", "u4", "How many clocks they come from; 0 where every connection has an offset of its own."),
+        Column("rate_hz", "u4", "Ticks of the clocks in a second."),
+        Column("offset_ms", "i8", "Between the lowest and the highest clock."),
+        Column("answered", "u4", "How many were answered."),
+        Column("ignored", "u4", "How many were sent again in vain."),
+        Column("ignored_stale", "u4", "Ignored ones below a timestamp that had been answered in the minute before."),
+        Column(
+            "answered_stale",
+            "u4",
+            "Answered ones below such a timestamp, at least; looked for where some were ignored.",
+        ),
+        _frame("first_ignored_frame", "The first of the ignored SYNs."),
+        _frame("last_ignored_frame", "The last of them."),
+    ),
+)
+
+CAPTURE = Table(
+    "capture",
+    "capture: what lowers or limits what can be concluded from it",
+    (
+        _id("connection_id", "Null.", null=True),
+        _time("time", "First frame."),
+        _time("end_time", "Last frame."),
+        Column("segments", "i8", "TCP segments."),
+        Column("connections", "i8", "Incarnations."),
+        Column("plain_connections", "i8", "Incarnations with a segment that is neither SYN, FIN nor RST."),
+        Column(
+            "vain_connections", "i8", "Those without one that were refused, reset before any FIN, or never answered."
+        ),
+        Column("long_connections", "i8", "Incarnations with more than ten segments."),
+        Column("one_way_connections", "i8", "Those of which one direction was captured."),
+        Column("split_connections", "i8", "Pairs of one-way incarnations that differ in VLAN or tunnel only."),
+        _frame("split_frame", "The first segment of one of them."),
+        Column("midstream_connections", "i8", "Incarnations whose opening was not captured."),
+        _frame("midstream_frame", "The first segment of one of them."),
+        Column("duplicates", "i8", "Frames that were the same segment captured again."),
+        _frame("duplicate_frame", "The first of them."),
+        Column("swaps", "i8", "Data that stands after its own ACK."),
+        _frame("swap_frame", "The first of them."),
+        _ns("swap_lag_ns", "The longest lag."),
+        Column("truncated_options", "i8", "Segments whose options the snap length cut."),
+        Column("merged", "i8", "Segments larger than the peer's MSS."),
+        _frame("merged_frame", "The first of them."),
+        Column("unseen_bytes", "i8", "Bytes that were acknowledged and never captured."),
+        _frame("unseen_frame", "The first ACK of such bytes."),
+        Column("lost_frames", "i8", "Frames that the capturing host reports as dropped."),
+        Column("unfit_times", "i8", "Frames with a time before 1970 or after 2115, which was replaced."),
+        Column("damaged_files", "i8", "Files that end or break off in the middle."),
+        Column("forgotten_attempts", "i8", "Unanswered SYNs that were forgotten early to stay within --max-memory."),
+        Column("forgotten_connections", "i8", "Other incarnations that were forgotten early for that."),
+        _ns("backward_ns", "The farthest step back of the clock."),
+        _frame("backward_frame", "Where that was."),
+        _ns("forward_ns", "The farthest step ahead: an hour and more in which a sender's clock did not move."),
+        _frame("forward_frame", "Where that was."),
+        Column("censored_spans", "i8", "TIME-WAIT spans that were open at the end."),
+        _frame("censored_frame", "The start of one of them."),
+    ),
+)
+
+FINDINGS = Table(
+    "findings",
+    "rule statement about one connection",
+    (
+        _id("finding_id", "The incarnation, then three digits for the rule: 17202 is RU002 on connection 17."),
+        Column("rule", "text", "Rule id, as in RU002."),
+        Column("name", "text", "Rule name, as in reuse-inside-2msl."),
+        _word("severity", w.SEVERITY, "How bad."),
+        _word("confidence", w.CONFIDENCE, "How sure."),
+        _id("connection_id", "The incarnation; null for findings about the capture.", null=True),
+        _id("previous_connection_id", "The incarnation that the SYN met.", null=True),
+        _word("endpoint", w.ENDPOINT, "Which side of the connection ``ip`` is; null where it is none.", null=True),
+        *(c._replace(is_nullable=True) for c in _PEERS),
+        _time("time", "When it began."),
+        _time("end_time", "When it ended.", null=True),
+        _frame("frame", "The frame to look at first: the SYN, the RST, the stale segment."),
+        Column("frames", "list", "Evidence: frame numbers."),
+        Column("message", "text", "One sentence."),
+        Column("values", "map", "The numbers behind the sentence."),
+        Column("rival", "text", "What else could explain it.", is_nullable=True),
+        Column("caveats", "list", "Properties of the capture that lower the confidence."),
+        Column("display_filter", "text", "To paste into Wireshark."),
+    ),
+)
+
+TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ODDITIES, CENSUS, HOLDERS, PORTS, SERVICES,
+          CLOCKS, CAPTURE, FINDINGS)  # fmt: skip
+"""The tables of the contract, in the order of the docs."""
+
+BY_NAME = {table.name: table for table in TABLES}

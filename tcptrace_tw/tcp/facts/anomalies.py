@@ -1,0 +1,366 @@
+"""What is rare about an endpoint: a record is only made where there is something to say (rules HS, PA006-011, CP).
+
+A connection without oddities pays for two comparisons a segment. The record waits in a pool until the incarnation
+is let go, as those of stale segments and resets do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
+from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.tcp.facts.rows import set_peers
+from tcptrace_tw.tcp.store.access import conn_at, oddity_at, out_oddity_at, tcb_at
+from tcptrace_tw.tcp.store.freelists import copy_oddity, new_oddity
+from tcptrace_tw.tcp.store.records import (
+    FIN_ACKED,
+    FIN_SENT,
+    MERGED,
+    MERGED_FRAME,
+    NOW,
+    ODDITIES_FREE,
+    OUT_ODDITIES,
+    START,
+    SWAP_FRAME,
+    SWAP_LAG,
+    SWAPS,
+    UNSEEN_BYTES,
+    UNSEEN_FRAME,
+)
+
+NS = 1_000_000_000
+
+CALM_TICKS = 60_000
+"""A TSval may rise so much from segment to segment before anybody looks closer."""
+
+CALM_NS = 60 * NS
+"""An endpoint may be silent so long before anybody looks closer."""
+
+STEP_MS = 60_000
+"""A clock that leaps by less than this is not reported."""
+
+BACK_MS = 1000
+"""A clock that goes back by less than this may be a segment that was overtaken."""
+
+HOUR_MS = 3_600_000
+
+LONGEST_MS = (1 << 31) - 1
+"""A clock of 1 kHz goes round in twice that time: over a longer one its ticks tell nothing, and products overflow."""
+
+LONG_HALF_CLOSED_NS = 60 * NS
+"""How long one end may keep its side open (semantics: TW011)."""
+
+STUCK_FINS = 4
+"""A FIN repeated so often, and nothing came back (semantics: 6.3)."""
+
+SWAP_NS = NS
+"""Data that comes so soon after its ACK was swapped by the tap; later it is a copy of what the capture lost."""
+
+
+@kernel
+def oddity_of(st, c, side):  # type: ignore[no-untyped-def]
+    """The record of an endpoint; a new one where there is none."""
+    conn = conn_at(st, c)
+    s = np.int64(conn.oddity)
+    while s >= 0:
+        row = oddity_at(st, s)
+        if np.int64(row.endpoint) == side:
+            return s
+        s = np.int64(row.next)
+    s = new_oddity(st)
+    row = oddity_at(st, s)
+    row.next = conn.oddity
+    conn.oddity = s
+    make_blank(row)
+    row.endpoint = side
+    row.challenge_time = -1
+    row.unseen_time = -1
+    row.unseen_start = 0
+    row.unseen_end = 0
+    row.ts_top = 0
+    row.ts_back_time = -1
+    row.is_unseen_open = 0
+    row.is_ts_back = 0
+    return s
+
+
+@kernel
+def make_blank(row):  # type: ignore[no-untyped-def]
+    """Nothing is odd yet."""
+    row.syn_frame = -1
+    row.syn_retry_frame = -1
+    row.synack_frame = -1
+    row.syn_retries = 0
+    row.handshake_ns = -1
+    row.synack_repeat_frame = -1
+    row.synack_repeats = 0
+    row.challenge_trigger_frame = -1
+    row.challenge_frame = -1
+    row.challenges = 0
+    row.ts_missing_frame = -1
+    row.ts_missing = 0
+    row.probes_without_ts = 0
+    row.ts_back_frame = -1
+    row.ts_back_ticks = 0
+    row.ts_back_segments = 0
+    row.ts_step_frame = -1
+    row.ts_step_ms = 0
+    row.idle_frame = -1
+    row.idle_ns = -1
+    row.half_closed_ns = -1
+    row.fin_frame = -1
+    row.peer_fin_frame = -1
+    row.last_frame = -1
+    row.is_left_open = 0
+    row.is_stuck = 0
+    row.fin_repeats = 0
+    row.unseen_bytes = 0
+    row.unseen_frame = -1
+    row.swaps = 0
+
+
+@kernel
+def note_syn_retry(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """A SYN+ACK came, but not for the first SYN of endpoint ``side``."""
+    row = oddity_at(st, oddity_of(st, c, side))
+    t = tcb_at(st, 2 * c + side)
+    if np.int64(row.syn_retry_frame) < 0:
+        row.syn_retry_frame = t.last_frame
+        row.synack_frame = seg.frame
+
+
+@kernel
+def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """The SYN+ACK again, although the peer's ACK has crossed the tap long enough ago."""
+    row = oddity_at(st, oddity_of(st, c, side))
+    if np.int64(row.synack_repeat_frame) < 0:
+        row.synack_repeat_frame = seg.frame
+    row.synack_repeats += 1
+
+
+@kernel
+def expect_challenge(st, c, side, frame):  # type: ignore[no-untyped-def]
+    """Endpoint ``side`` is synchronised and got a SYN or a RST that it must not take: it owes a challenge ACK."""
+    if np.int64(tcb_at(st, 2 * c + side).state) < ESTABLISHED:
+        return
+    row = oddity_at(st, oddity_of(st, c, side))
+    row.challenge_time = st.regs[NOW]
+    if np.int64(row.challenges) == 0:
+        row.challenge_trigger_frame = frame
+
+
+@kernel
+def note_challenge(row, t, now, frame):  # type: ignore[no-untyped-def]
+    """A bare ACK of the endpoint that owes a challenge ACK, soon enough to be it."""
+    since = np.int64(row.challenge_time)
+    row.challenge_time = -1
+    if now - since > 4000 * np.int64(t.rtt_us) + 50_000_000:
+        return
+    row.challenges += 1
+    if np.int64(row.challenge_frame) < 0:
+        row.challenge_frame = frame
+
+
+@kernel
+def note_challenged_syn(st, c, side, trigger, frame):  # type: ignore[no-untyped-def]
+    """Endpoint ``side`` of the earlier incarnation answers a new SYN with an ACK of its own numbers."""
+    row = oddity_at(st, oddity_of(st, c, side))
+    row.challenge_time = -1
+    row.challenges += 1
+    if np.int64(row.challenge_frame) < 0:
+        row.challenge_trigger_frame = trigger
+        row.challenge_frame = frame
+
+
+@kernel
+def follow_oddity(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """A later segment of an incarnation with oddities, before it moves anybody."""
+    s = np.int64(conn_at(st, c).oddity)
+    now = st.regs[NOW]
+    while s >= 0:
+        row = oddity_at(st, s)
+        s = np.int64(row.next)
+        if np.int64(row.endpoint) != side:
+            continue
+        flags = np.int64(seg.flags)
+        length = np.int64(seg.payload_len)
+        if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
+            note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame)
+        if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
+            end = (np.int64(seg.seq) + length + (1 if flags & FIN else 0)) & MASK
+            fill_unseen(st, row, np.int64(seg.seq), end, seg.frame)
+        if np.int64(row.is_ts_back) and np.int64(seg.options) & HAS_TS:
+            if seq_ge(np.int64(seg.tsval), np.int64(row.ts_top)):
+                clock_is_above(st, c, side, row)
+            else:
+                row.ts_back_segments += 1
+
+
+@kernel
+def note_unseen(st, c, side, start, end, frame):  # type: ignore[no-untyped-def]
+    """The peer acknowledges bytes of endpoint ``side`` that have not been captured, or not yet."""
+    row = oddity_at(st, oddity_of(st, c, side))
+    if np.int64(row.is_unseen_open):
+        lose_unseen(st, row)
+    if np.int64(row.unseen_frame) < 0:
+        row.unseen_frame = frame
+    row.is_unseen_open = 1
+    row.unseen_start = start
+    row.unseen_end = end
+    row.unseen_time = st.regs[NOW]
+
+
+@kernel
+def fill_unseen(st, row, start, end, frame):  # type: ignore[no-untyped-def]
+    """Data at last that had been acknowledged before: the tap has swapped the two, or it was lost and comes again."""
+    if seq_diff(start, np.int64(row.unseen_start)) > 0 or seq_diff(end, np.int64(row.unseen_start)) <= 0:
+        return
+    regs = st.regs
+    lag = regs[NOW] - np.int64(row.unseen_time)
+    if lag > SWAP_NS:
+        return
+    if seq_ge(end, np.int64(row.unseen_end)):
+        row.is_unseen_open = 0
+    else:
+        row.unseen_start = end
+    row.swaps += 1
+    if regs[SWAPS] == 0:
+        regs[SWAP_FRAME] = frame
+    regs[SWAPS] += 1
+    regs[SWAP_LAG] = max(regs[SWAP_LAG], lag)
+
+
+@kernel
+def lose_unseen(st, row):  # type: ignore[no-untyped-def]
+    """The bytes never came: the capture lost them."""
+    row.is_unseen_open = 0
+    lost = seq_diff(np.int64(row.unseen_end), np.int64(row.unseen_start))
+    row.unseen_bytes += lost
+    if st.regs[UNSEEN_BYTES] == 0:
+        st.regs[UNSEEN_FRAME] = row.unseen_frame
+    st.regs[UNSEEN_BYTES] += lost
+
+
+@kernel
+def note_merged(regs, frame):  # type: ignore[no-untyped-def]
+    """A segment larger than the peer's MSS: the capturing host had merged it, or had not cut it yet."""
+    if regs[MERGED] == 0:
+        regs[MERGED_FRAME] = frame
+    regs[MERGED] += 1
+
+
+@kernel
+def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
+    """The TSval is above the old ones again: in its own time, or because the others were strays."""
+    conn = conn_at(st, c)
+    t = tcb_at(st, 2 * c + side)
+    base_ns = np.int64(row.ts_back_time) - np.int64(conn.first_time)
+    base_ticks = seq_diff(np.int64(row.ts_top), np.int64(t.first_tsval))
+    since_ms = min((st.regs[NOW] - np.int64(row.ts_back_time)) // 1_000_000, LONGEST_MS)
+    if base_ticks <= 0 or since_ms * base_ticks < np.int64(row.ts_back_ticks) * (base_ns // 1_000_000) // 10 * 9:
+        row.ts_back_frame = -1
+        row.ts_back_ticks = 0
+        row.ts_back_segments = 0
+    row.is_ts_back = 0
+
+
+@kernel
+def note_half_close(st, c, k):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` sends its FIN: the first of the two, or the one that ends a half-close."""
+    conn = conn_at(st, c)
+    now_ms = (st.regs[NOW] - st.regs[START]) // 1_000_000 + 1
+    first = np.int64(conn.fin_ms)
+    if first == 0:
+        conn.fin_ms = min(now_ms, MASK)
+    elif (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:
+        oddity_at(st, oddity_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
+
+
+@kernel
+def write_oddities(st, c):  # type: ignore[no-untyped-def]
+    """Write what is odd about the endpoints of incarnation ``c`` and give the records back."""
+    conn = conn_at(st, c)
+    for side in range(2):
+        k = 2 * c + side
+        if is_left_open(st, c, k) or is_stuck(st, k):
+            oddity_of_the_end(st, c, k)
+    s = np.int64(conn.oddity)
+    while s >= 0:
+        row = oddity_at(st, s)
+        finish_oddity(st, c, row)
+        n = st.regs[OUT_ODDITIES]
+        st.regs[OUT_ODDITIES] = n + 1
+        copy_oddity(out_oddity_at(st, n), row)
+        following = np.int64(row.next)
+        row.next = st.regs[ODDITIES_FREE]
+        st.regs[ODDITIES_FREE] = s
+        s = following
+    conn.oddity = -1
+
+
+@kernel
+def half_closed_ns(st, c):  # type: ignore[no-untyped-def]
+    """How long ago the first FIN was sent."""
+    first = np.int64(conn_at(st, c).fin_ms)
+    if first == 0:
+        return 0
+    return st.regs[NOW] - st.regs[START] - (first - 1) * 1_000_000
+
+
+@kernel
+def is_left_open(st, c, k):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` has closed a minute ago and more, and its peer is still in CLOSE-WAIT."""
+    if np.int64(tcb_at(st, k ^ 1).state) != CLOSE_WAIT or np.int64(tcb_at(st, k).bits) & FIN_SENT == 0:
+        return False
+    return half_closed_ns(st, c) >= LONG_HALF_CLOSED_NS
+
+
+@kernel
+def is_stuck(st, k):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` repeats its FIN in LAST-ACK, and nothing comes back."""
+    t = tcb_at(st, k)
+    if np.int64(t.fin_repeats) < STUCK_FINS or np.int64(t.bits) & FIN_ACKED:
+        return False
+    if np.int64(t.state) != LAST_ACK and np.int64(t.state) != CLOSING:
+        return False
+    peer = tcb_at(st, k ^ 1)
+    return np.int64(peer.last_frame) < np.int64(t.fin_frame) and np.int64(peer.segments) > 0
+
+
+@kernel
+def oddity_of_the_end(st, c, k):  # type: ignore[no-untyped-def]
+    """Write down a half-close or a LAST-ACK that never ended."""
+    row = oddity_at(st, oddity_of(st, c, k & 1))
+    if is_stuck(st, k):
+        row.is_stuck = 1
+    if is_left_open(st, c, k):
+        row.half_closed_ns = half_closed_ns(st, c)
+        peer = tcb_at(st, k ^ 1)
+        sent = np.int64(peer.payload_time) - st.regs[START] if np.int64(peer.payload_time) >= 0 else np.int64(-1)
+        row.is_left_open = 1 if sent // 1_000_000 < np.int64(conn_at(st, c).fin_ms) else 0
+
+
+@kernel
+def finish_oddity(st, c, row):  # type: ignore[no-untyped-def]
+    """What every row of the table has."""
+    conn = conn_at(st, c)
+    side = np.int64(row.endpoint)
+    t = tcb_at(st, 2 * c + side)
+    peer = tcb_at(st, 2 * c + 1 - side)
+    if np.int64(row.is_unseen_open):
+        lose_unseen(st, row)
+    row.connection_id = conn.id
+    set_peers(st, row, 2 * c + side)
+    row.time = conn.first_time
+    row.end_time = max(np.int64(t.last_time), np.int64(peer.last_time))
+    row.syn_frame = t.syn_frame
+    row.syn_retries = t.syn_repeats
+    if np.int64(conn.established_time) >= 0:
+        row.handshake_ns = np.int64(conn.established_time) - np.int64(conn.first_time)
+    row.fin_frame = t.fin_frame
+    row.peer_fin_frame = peer.fin_frame
+    row.last_frame = t.last_frame
+    row.fin_repeats = t.fin_repeats

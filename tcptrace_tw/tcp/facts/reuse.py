@@ -1,0 +1,256 @@
+"""The facts of a reuse: a SYN met a remembered incarnation of its tuple, and what followed.
+
+The row stays open in the pool while the new incarnation lives; rules grade it when it is written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.seq import MASK, seq_diff
+from tcptrace_tw.protocol.states import TIME_WAIT
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.words import (
+    ACCEPT_NOT_TIME_WAIT,
+    ANSWER_CHALLENGE,
+    ANSWER_NONE,
+    ANSWER_RST,
+    ANSWER_SYN_ACK,
+    BOTH,
+    NONE,
+    ORIG,
+    RESP,
+)
+from tcptrace_tw.tcp.facts.anomalies import note_challenged_syn
+from tcptrace_tw.tcp.facts.rows import set_peers
+from tcptrace_tw.tcp.store.access import conn_at, reuse_at, span_at, tcb_at
+from tcptrace_tw.tcp.store.freelists import new_reuse
+from tcptrace_tw.tcp.store.records import (
+    ABORTED,
+    FIN_ACKED,
+    LAST_ACK_LOST,
+    NOW,
+    REFUSED,
+    TS_OK,
+    TS_VALID,
+    TWO_MSL,
+)
+
+LINUX_ISN_STEP = 65537
+"""Linux tcp_twsk_unique and tcp_timewait_state_process: new ISN = old SND.NXT + 65535 + 2 (0 becomes 1)."""
+
+
+@kernel
+def is_linux_step(isn, old_nxt):  # type: ignore[no-untyped-def]
+    """Whether an ISN is the one that Linux gives to a connection that takes over from TIME-WAIT."""
+    step = (np.int64(old_nxt) + LINUX_ISN_STEP) & MASK
+    return isn == step or (step == 0 and isn == 1)
+
+
+@kernel
+def open_reuse(st, c, new, seg):  # type: ignore[no-untyped-def]
+    """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came."""
+    r = new_reuse(st)
+    row = reuse_at(st, r)
+    conn = conn_at(st, c)
+    attempt = conn_at(st, new)
+    attempt.reuse = r
+    # The new incarnation's orig is the sender; which side of the earlier incarnation was that?
+    side = np.int64(attempt.orig_is_b) ^ np.int64(conn.orig_is_b)
+    s = tcb_at(st, 2 * c + side)
+    p = tcb_at(st, 2 * c + 1 - side)
+    row.connection_id = -1
+    row.attempt_id = attempt.id
+    row.sender_is_b = attempt.orig_is_b
+    set_peers(st, row, 2 * new)
+    row.time = st.regs[NOW]
+    row.last_syn_time = st.regs[NOW]
+    row.two_msl_ns = st.params[TWO_MSL]
+    row.previous_orig_state = tcb_at(st, 2 * c).state
+    row.previous_resp_state = tcb_at(st, 2 * c + 1).state
+    note_previous(row, conn, s, p)
+    note_syn_met(row, s, p, seg)
+    nothing_followed(row)
+    note_holder(st, c, side, row)
+    note_linux_step(row, s)
+    row.acceptance = ACCEPT_NOT_TIME_WAIT
+
+
+@kernel
+def note_previous(row, conn, s, p):  # type: ignore[no-untyped-def]
+    """The earlier incarnation, in which ``s`` is the SYN's sender and ``p`` its peer."""
+    row.previous_connection_id = conn.id
+    row.sender_state = s.state
+    row.receiver_state = p.state
+    row.is_previous_reset = 1 if np.int64(conn.bits) & (REFUSED | ABORTED) else 0
+    row.is_receiver_fin_acked = 1 if np.int64(p.bits) & FIN_ACKED else 0
+    row.is_last_ack_lost = 1 if np.int64(p.bits) & LAST_ACK_LOST else 0
+    row.previous_ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
+    row.old_sender_nxt = s.snd_nxt
+    row.old_sender_iss = s.iss
+    row.old_responder_nxt = p.snd_nxt
+    row.old_responder_iss = p.iss
+    row.responder_tsval = p.last_tsval
+    last_fin = max(np.int64(s.fin_frame), np.int64(p.fin_frame))
+    row.fin_frame = last_fin if last_fin >= 0 else conn.rst_frame
+
+
+@kernel
+def note_syn_met(row, s, p, seg):  # type: ignore[no-untyped-def]
+    """The SYN; of one that was not captured its SYN+ACK tells the number, and nothing else."""
+    is_syn = np.int64(seg.flags) & ACK == 0
+    seq = np.int64(seg.seq) if is_syn else (np.int64(seg.ack) - 1) & MASK
+    has_ts = is_syn and np.int64(seg.options) & HAS_TS != 0
+    row.syn_frame = seg.frame
+    row.last_syn_frame = seg.frame
+    row.isn = seq
+    row.isn_delta = seq_diff(seq, np.int64(s.snd_nxt))
+    row.has_ts = 1 if has_ts else 0
+    row.tsecr = seg.tsecr if has_ts else 0
+    row.tsval = seg.tsval if has_ts else 0
+    row.tsval_delta = 0
+    if has_ts and np.int64(p.bits) & TS_VALID:
+        row.tsval_delta = seq_diff(np.int64(seg.tsval), np.int64(p.ts_recent))
+
+
+@kernel
+def nothing_followed(row):  # type: ignore[no-untyped-def]
+    """What becomes of the SYN is not known yet."""
+    row.answer = ANSWER_NONE
+    row.answer_frame = -1
+    row.answer_time = -1
+    row.answer_isn_delta = 0
+    row.is_linux_tw_accept = 0
+    row.reset_frame = -1
+    row.reset_time = -1
+    row.syn_retries = 0
+    row.retry_frame = -1
+    row.opened_frame = -1
+    row.opened_time = -1
+    row.cost_ns = -1
+    row.is_old_alive = 0
+    row.old_duplicate_frame = -1
+    row.is_old_duplicate_in_window = 0
+    row.is_old_duplicate_rejected = 0
+    row.old_duplicates = 0
+    row.old_duplicate_refused_frame = -1
+    row.old_duplicate_taken_frame = -1
+    row.is_old_duplicate_disowned = 0
+    row.suspect_frame = -1
+    row.suspect_taken_frame = -1
+
+
+@kernel
+def note_linux_step(row, s):  # type: ignore[no-untyped-def]
+    """Whether the SYN shows that Linux took its own TIME-WAIT for it (tcp_twsk_unique)."""
+    tsecr = np.int64(row.tsecr)
+    by_echo = tsecr != 0 and np.int64(s.bits) & TS_VALID != 0 and tsecr == np.int64(s.ts_recent)
+    by_isn = np.int64(s.segments) > 0 and is_linux_step(np.int64(row.isn), np.int64(s.snd_nxt))
+    if by_isn and np.int64(row.is_previous_reset) == 0:
+        row.is_by_holder = 1  # no other state gives that number, whether the FINs were captured or not
+    row.is_linux_tw_reuse = 1 if row.is_by_holder and (by_isn or by_echo) else 0
+
+
+@kernel
+def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
+    """Who had been in TIME-WAIT, and how long ago that began anew."""
+    now = st.regs[NOW]
+    holders = 0
+    latest = np.int64(-1)
+    frame = np.int64(-1)
+    for e in range(2):
+        s = np.int64(tcb_at(st, 2 * c + e).span)
+        if s >= 0:
+            span = span_at(st, s)
+            holders += e + 1
+            begun = max(np.int64(span.start), np.int64(span.restart))
+            if begun > latest:
+                latest = begun
+                frame = np.int64(span.restart_frame) if np.int64(span.restart) >= 0 else np.int64(span.start_frame)
+    row.holder = NONE if holders == 0 else (ORIG if holders == 1 else (RESP if holders == 2 else BOTH))
+    own = np.int64(tcb_at(st, 2 * c + side).span)
+    row.is_by_holder = 1 if own >= 0 else 0
+    row.time_wait_frame = frame
+    if latest < 0:
+        latest = max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
+    row.gap_ns = now - latest
+
+
+@kernel
+def note_retry(st, c, seg):  # type: ignore[no-untyped-def]
+    """The SYN of incarnation ``c`` again; whether it still waits for an earlier one to let it in."""
+    r = np.int64(conn_at(st, c).reuse)
+    if r < 0:
+        return False
+    row = reuse_at(st, r)
+    if np.int64(row.opened_frame) >= 0:
+        return False
+    row.syn_retries += 1
+    row.retry_frame = seg.frame
+    row.last_syn_time = st.regs[NOW]
+    row.last_syn_frame = seg.frame
+    return True
+
+
+@kernel
+def is_sent_by_opener(st, c, row, side):  # type: ignore[no-untyped-def]
+    """Whether endpoint ``side`` of the earlier incarnation ``c`` is the sender of the SYN."""
+    return (side ^ np.int64(conn_at(st, c).orig_is_b)) == np.int64(row.sender_is_b)
+
+
+@kernel
+def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
+    """The earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
+    row = reuse_at(st, np.int64(conn_at(st, new).reuse))
+    flags = np.int64(seg.flags)
+    if is_sent_by_opener(st, c, row, side):
+        if flags & RST:
+            if np.int64(row.reset_frame) < 0:
+                row.reset_frame = seg.frame
+                row.reset_time = st.regs[NOW]
+        else:
+            row.is_old_alive = 1
+        return
+    if flags & RST:
+        answer(row, ANSWER_RST, seg, st.regs[NOW])
+    elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
+        if np.int64(row.answer) == ANSWER_NONE:
+            note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
+        answer(row, ANSWER_CHALLENGE, seg, st.regs[NOW])
+    elif flags & FIN == 0:
+        row.is_old_alive = 1
+
+
+@kernel
+def answer(row, kind, seg, now):  # type: ignore[no-untyped-def]
+    """Note the first answer to the SYN."""
+    if np.int64(row.answer) == ANSWER_NONE:
+        row.answer = kind
+        row.answer_frame = seg.frame
+        row.answer_time = now
+
+
+@kernel
+def note_refused(st, c, seg):  # type: ignore[no-untyped-def]
+    """RST+ACK of the new SYN."""
+    r = np.int64(conn_at(st, c).reuse)
+    if r >= 0:
+        answer(reuse_at(st, r), ANSWER_RST, seg, st.regs[NOW])
+
+
+@kernel
+def note_opened(st, c, previous, seg):  # type: ignore[no-untyped-def]
+    """The new incarnation was accepted."""
+    row = reuse_at(st, np.int64(conn_at(st, c).reuse))
+    now = st.regs[NOW]
+    answer(row, ANSWER_SYN_ACK, seg, now)
+    row.connection_id = conn_at(st, c).id
+    row.opened_frame = seg.frame
+    row.opened_time = now
+    row.cost_ns = now - np.int64(row.time)
+    if np.int64(seg.flags) & SYN:
+        row.answer_isn_delta = seq_diff(np.int64(seg.seq), np.int64(row.old_responder_nxt))
+        was_waiting = np.int64(row.receiver_state) == TIME_WAIT
+        if was_waiting and is_linux_step(np.int64(seg.seq), np.int64(row.old_responder_nxt)):
+            row.is_linux_tw_accept = 1

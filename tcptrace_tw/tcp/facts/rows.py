@@ -1,0 +1,280 @@
+"""What is left of an incarnation when it is let go: its row, and the rows that waited for what followed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT
+from tcptrace_tw.schema.words import (
+    BOTH,
+    CLOSE_ABORT,
+    CLOSE_HALF_CLOSED,
+    CLOSE_NORMAL,
+    CLOSE_OPEN,
+    CLOSE_REFUSED,
+    CLOSE_SIMULTANEOUS,
+    CLOSE_UNANSWERED,
+    NONE,
+    OPENED_MIDSTREAM,
+    ORIG,
+    RESP,
+)
+from tcptrace_tw.tcp.store.access import (
+    conn_at,
+    out_connection_at,
+    out_reset_at,
+    out_reuse_at,
+    out_stale_at,
+    out_time_wait_at,
+    reset_at,
+    reuse_at,
+    span_at,
+    stale_at,
+    tcb_at,
+    tuple_at,
+)
+from tcptrace_tw.tcp.store.freelists import copy_reset, copy_reuse, copy_stale
+from tcptrace_tw.tcp.store.records import (
+    ABORTED,
+    ENTERED_FIN_WAIT_1,
+    FIN_SENT,
+    HAS_RST,
+    OUT_CONNECTIONS,
+    OUT_RESETS,
+    OUT_REUSES,
+    OUT_STALE,
+    OUT_TIME_WAIT,
+    REFUSED,
+    RESETS_FREE,
+    REUSES_FREE,
+    SPANS_FREE,
+    STALES_FREE,
+    TS_OK,
+    TS_ON_SYN,
+    TWO_MSL,
+)
+
+
+@kernel
+def set_peers(st, row, k):  # type: ignore[no-untyped-def]
+    """Write the addresses of endpoint ``k`` and its peer into a row."""
+    conn = conn_at(st, k >> 1)
+    key = tuple_at(st, np.int64(conn.slot))
+    if (k & 1) == np.int64(conn.orig_is_b):
+        row.ip_hi = key.a_hi
+        row.ip_lo = key.a_lo
+        row.port = key.a_port
+        row.peer_ip_hi = key.b_hi
+        row.peer_ip_lo = key.b_lo
+        row.peer_port = key.b_port
+    else:
+        row.ip_hi = key.b_hi
+        row.ip_lo = key.b_lo
+        row.port = key.b_port
+        row.peer_ip_hi = key.a_hi
+        row.peer_ip_lo = key.a_lo
+        row.peer_port = key.a_port
+
+
+@kernel
+def active_closer(o, r):  # type: ignore[no-untyped-def]
+    """Who entered FIN-WAIT-1 (RFC 9293 3.6)."""
+    first = np.int64(o.bits) & ENTERED_FIN_WAIT_1
+    second = np.int64(r.bits) & ENTERED_FIN_WAIT_1
+    if first and second:
+        return BOTH
+    if first:
+        return ORIG
+    return RESP if second else NONE
+
+
+@kernel
+def how_it_closed(conn, o, r):  # type: ignore[no-untyped-def]
+    """The word for the end of an incarnation."""
+    flags = np.int64(conn.bits)
+    fins = (1 if np.int64(o.bits) & FIN_SENT else 0) + (1 if np.int64(r.bits) & FIN_SENT else 0)
+    if flags & REFUSED:
+        return CLOSE_REFUSED
+    if fins == 2:
+        if active_closer(o, r) == BOTH:
+            return CLOSE_SIMULTANEOUS
+        if flags & ABORTED and np.int64(conn.rst_frame) >= 0:
+            return CLOSE_ABORT
+        return CLOSE_NORMAL
+    if flags & ABORTED or (flags & HAS_RST and np.int64(o.state) == CLOSED and np.int64(r.state) == CLOSED):
+        return CLOSE_ABORT
+    if fins == 1:
+        return CLOSE_HALF_CLOSED
+    if (
+        np.int64(r.segments) == 0
+        and np.int64(conn.opened) != OPENED_MIDSTREAM
+        and np.int64(o.state) in (SYN_SENT, CLOSED)
+    ):
+        return CLOSE_UNANSWERED
+    return CLOSE_OPEN
+
+
+@kernel
+def write_connection(st, c, key):  # type: ignore[no-untyped-def]
+    """Write the row of incarnation ``c``, whose 4-tuple is ``key``."""
+    n = st.regs[OUT_CONNECTIONS]
+    st.regs[OUT_CONNECTIONS] = n + 1
+    row = out_connection_at(st, n)
+    conn = conn_at(st, c)
+    o = tcb_at(st, 2 * c)
+    r = tcb_at(st, 2 * c + 1)
+    set_ends(row, conn, key)
+    row.connection_id = conn.id
+    row.tuple_id = conn.tuple_id
+    row.incarnation = conn.incarnation
+    row.opened = conn.opened
+    row.first_time = conn.first_time
+    row.first_frame = conn.first_frame
+    row.established_time = conn.established_time
+    row.old_syn_frame = conn.old_syn_frame
+    row.rst_frame = conn.rst_frame
+    row.completeness = conn.completeness
+    row.history_lo = conn.history_lo
+    row.history_hi = conn.history_hi
+    row.ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
+    row.duplicate_frames = conn.duplicates
+    last = o if np.int64(o.last_time) > np.int64(r.last_time) else r
+    if np.int64(o.last_time) == np.int64(r.last_time) and np.int64(o.last_frame) > np.int64(r.last_frame):
+        last = o
+    row.last_time = last.last_time
+    row.last_frame = last.last_frame
+    set_sides(row, o, r)
+    set_close(row, conn, o, r)
+
+
+@kernel
+def set_ends(row, conn, key):  # type: ignore[no-untyped-def]
+    """Write the addresses of orig and resp."""
+    row.scope = key.scope
+    if np.int64(conn.orig_is_b) == 0:
+        row.orig_ip_hi = key.a_hi
+        row.orig_ip_lo = key.a_lo
+        row.orig_port = key.a_port
+        row.resp_ip_hi = key.b_hi
+        row.resp_ip_lo = key.b_lo
+        row.resp_port = key.b_port
+    else:
+        row.orig_ip_hi = key.b_hi
+        row.orig_ip_lo = key.b_lo
+        row.orig_port = key.b_port
+        row.resp_ip_hi = key.a_hi
+        row.resp_ip_lo = key.a_lo
+        row.resp_port = key.a_port
+
+
+@kernel
+def set_sides(row, o, r):  # type: ignore[no-untyped-def]
+    """Write what was counted and noted of each side."""
+    row.orig_segments = o.segments
+    row.resp_segments = r.segments
+    row.orig_payload_bytes = o.payload_bytes
+    row.resp_payload_bytes = r.payload_bytes
+    row.orig_retransmits = o.retransmits
+    row.resp_retransmits = r.retransmits
+    row.orig_stale_segments = o.stale_segments
+    row.resp_stale_segments = r.stale_segments
+    row.orig_state = o.state
+    row.resp_state = r.state
+    row.orig_syn_frame = o.syn_frame
+    row.resp_syn_frame = r.syn_frame
+    row.orig_fin_frame = o.fin_frame
+    row.resp_fin_frame = r.fin_frame
+    row.syn_retries = o.syn_repeats
+    row.synack_retries = r.syn_repeats
+    seen = np.int64(o.syn_frame) >= 0 and np.int64(o.bits) & TS_ON_SYN != 0
+    row.orig_syn_has_ts = 1 if seen else 0
+    row.orig_syn_tsval = o.first_tsval
+
+
+@kernel
+def set_close(row, conn, o, r):  # type: ignore[no-untyped-def]
+    """Write who closed, how it ended, and what became of the passive closer's FIN."""
+    row.active_closer = active_closer(o, r)
+    row.close = how_it_closed(conn, o, r)
+    passive = o if np.int64(row.active_closer) == RESP else r
+    row.fin_repeat_frame = passive.fin_repeat_frame
+    row.fin_acked_frame = passive.fin_acked_frame
+    row.fin_repeats = passive.fin_repeats
+
+
+@kernel
+def write_span(st, k):  # type: ignore[no-untyped-def]
+    """Write the TIME-WAIT span of endpoint ``k`` and give its record back."""
+    t = tcb_at(st, k)
+    s = np.int64(t.span)
+    if s < 0:
+        return
+    n = st.regs[OUT_TIME_WAIT]
+    st.regs[OUT_TIME_WAIT] = n + 1
+    row = out_time_wait_at(st, n)
+    span = span_at(st, s)
+    row.connection_id = conn_at(st, k >> 1).id
+    row.holder = k & 1
+    set_peers(st, row, k)
+    row.start = span.start
+    row.start_frame = span.start_frame
+    row.start_basis = span.start_basis
+    row.fin_frame = span.fin_frame
+    row.end = span.end
+    row.end_frame = span.end_frame
+    row.end_reason = span.end_reason
+    row.restarts = span.restarts
+    row.restart = span.restart
+    row.restart_frame = span.restart_frame
+    row.fin_repeats = span.fin_repeats
+    row.stale_syns = span.stale_syns
+    row.first_stale_syn_frame = span.first_stale_syn_frame
+    row.two_msl_ns = st.params[TWO_MSL]
+    row.is_detour = span.is_detour
+    row.answered_frame = span.answered_frame
+    span_at(st, s).next = st.regs[SPANS_FREE]
+    st.regs[SPANS_FREE] = s
+    t.span = -1
+
+
+@kernel
+def write_facts(st, c):  # type: ignore[no-untyped-def]
+    """Write the reuse, the stale segments and the resets of incarnation ``c`` and give their records back."""
+    conn = conn_at(st, c)
+    regs = st.regs
+    r = np.int64(conn.reuse)
+    if r >= 0:
+        copy_reuse(out_reuse_at(st, regs[OUT_REUSES]), reuse_at(st, r))
+        regs[OUT_REUSES] += 1
+        reuse_at(st, r).next = regs[REUSES_FREE]
+        regs[REUSES_FREE] = r
+        conn.reuse = -1
+    s = np.int64(conn.stale)
+    while s >= 0:
+        copy_stale(out_stale_at(st, regs[OUT_STALE]), stale_at(st, s))
+        regs[OUT_STALE] += 1
+        following = np.int64(stale_at(st, s).next)
+        stale_at(st, s).next = regs[STALES_FREE]
+        regs[STALES_FREE] = s
+        s = following
+    conn.stale = -1
+    s = np.int64(conn.reset)
+    while s >= 0:
+        copy_reset(out_reset_at(st, regs[OUT_RESETS]), reset_at(st, s))
+        regs[OUT_RESETS] += 1
+        following = np.int64(reset_at(st, s).next)
+        reset_at(st, s).next = regs[RESETS_FREE]
+        regs[RESETS_FREE] = s
+        s = following
+    conn.reset = -1
+
+
+@kernel
+def note_established(conn, o, r, time):  # type: ignore[no-untyped-def]
+    """Remember when both ends were ESTABLISHED, or beyond, for the first time."""
+    if np.int64(conn.established_time) < 0:
+        if (np.int64(o.state) >= ESTABLISHED and np.int64(r.state) >= ESTABLISHED) or (
+            np.int64(o.state) == FIN_WAIT_1 and np.int64(r.state) == SYN_RECEIVED
+        ):
+            conn.established_time = time

@@ -1,0 +1,200 @@
+"""Timestamps: TS.Recent of each receiver as an interval, and segments that lie below it (RFC 7323 4.3 and 5.3).
+
+The upper end, ``ts_recent``, is the newest TSval that the receiver may have stored; the lower end, ``ts_echoed``,
+is the newest that it has certainly stored, because it sent it back as TSecr. Only what lies below the lower end
+is called stale.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge, seq_gt
+from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_SACK, HAS_TS, TRUNCATED
+from tcptrace_tw.tcp.facts.rows import set_peers
+from tcptrace_tw.tcp.store.access import conn_at, stale_at, tcb_at
+from tcptrace_tw.tcp.store.freelists import new_stale
+from tcptrace_tw.tcp.store.records import (
+    ECHO_VALID,
+    NOW,
+    PAWS_IDLE_S,
+    PAWS_TOLERANCE,
+    START,
+    TS_OK,
+    TS_ON_SYN,
+    TS_VALID,
+)
+from tcptrace_tw.tcp.store.reservations import MOST_STALE_ROWS
+
+STEADY_TS = 8
+"""Mid-stream: this many segments in a row with timestamps on each side mean that they are in use."""
+
+
+@kernel
+def is_ts_in_use(conn, snd, rcv):  # type: ignore[no-untyped-def]
+    """Whether both ends negotiated timestamps, or have used them without a break since a mid-stream start."""
+    if np.int64(conn.bits) & TS_OK:
+        return True
+    return np.int64(snd.ts_run) >= STEADY_TS and np.int64(rcv.ts_run) >= STEADY_TS
+
+
+@kernel
+def is_stale(st, conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """PAWS test R1: TSval below TS.Recent, for certain (RFC 7323 5.3; Linux tcp_paws_check)."""
+    options = np.int64(seg.options)
+    if options & HAS_TS == 0 or options & TRUNCATED or np.int64(rcv.bits) & ECHO_VALID == 0:
+        return False
+    behind = seq_diff(np.int64(rcv.ts_echoed), np.int64(seg.tsval))
+    tolerance = np.int64(0) if np.int64(rcv.state) == TIME_WAIT else st.params[PAWS_TOLERANCE]
+    if behind <= tolerance or not is_ts_in_use(conn, snd, rcv):
+        return False
+    seconds = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
+    return seconds - np.int64(rcv.ts_echoed_s) < st.params[PAWS_IDLE_S] and np.int64(rcv.ts_echoed) != 0
+
+
+@kernel
+def store_ts_recent(st, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """The receiver may store TSval; the sender proves with TSecr what it has stored (RFC 7323 4.3)."""
+    tsval = np.int64(seg.tsval)
+    snd.last_tsval = tsval
+    in_reach = seq_diff(np.int64(seg.seq), np.int64(rcv.rcv_nxt)) <= 0
+    if np.int64(rcv.bits) & TS_VALID == 0 or (in_reach and seq_gt(tsval, np.int64(rcv.ts_recent))):
+        rcv.ts_recent = tsval
+        rcv.ts_recent_frame = seg.frame
+        rcv.bits |= TS_VALID
+    if np.int64(seg.flags) & ACK:
+        tsecr = np.int64(seg.tsecr)
+        if np.int64(snd.bits) & TS_VALID and seq_gt(tsecr, np.int64(snd.ts_recent)):
+            return  # not what it was sent: broken, or the segment was not captured
+        known = np.int64(snd.bits) & ECHO_VALID != 0
+        if not known or seq_gt(tsecr, np.int64(snd.ts_echoed)):
+            snd.ts_echoed = tsecr
+            snd.echo_frame = seg.frame
+            snd.bits |= ECHO_VALID
+            snd.ts_echoed_s = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
+
+
+@kernel
+def is_keep_alive(rcv, seq, length):  # type: ignore[no-untyped-def]
+    """A probe of the byte before RCV.NXT (RFC 9293 3.8.4)."""
+    return length <= 1 and seq == (np.int64(rcv.rcv_nxt) - 1) & MASK
+
+
+@kernel
+def open_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """Write down a stale segment; what follows is filled in while its row waits."""
+    conn = conn_at(st, c)
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, 2 * c + 1 - side)
+    if np.int64(rcv.state) == CLOSED:
+        return  # a host without a socket tests nothing: it answers with RST
+    snd.stale_segments += 1
+    if np.int64(conn.stale_rows) >= MOST_STALE_ROWS:
+        return
+    conn.stale_rows += 1
+    s = new_stale(st)
+    row = stale_at(st, s)
+    row.next = -1
+    append_stale(st, conn, s)
+    flags = np.int64(seg.flags)
+    seq = np.int64(seg.seq)
+    length = np.int64(seg.payload_len)
+    row.connection_id = conn.id
+    row.endpoint = side
+    set_peers(st, row, 2 * c + side)
+    row.time = st.regs[NOW]
+    row.frame = seg.frame
+    row.seq = seq
+    row.end = (seq + length + (1 if flags & FIN else 0)) & MASK
+    row.payload_len = length
+    row.tcp_flags = flags
+    row.tsval = seg.tsval
+    row.ts_recent = rcv.ts_echoed
+    row.ts_recent_frame = rcv.ts_recent_frame
+    row.echo_frame = rcv.echo_frame
+    row.seq_delta = seq_diff(seq, np.int64(rcv.rcv_nxt))
+    row.is_copy = 1 if seq_ge(np.int64(snd.snd_nxt), np.int64(row.end)) and np.int64(row.end) != seq else 0
+    before = np.int64(conn.reuse) >= 0 and np.int64(snd.bits) & TS_ON_SYN != 0
+    row.is_before_syn = 1 if before and seq_diff(np.int64(seg.tsval), np.int64(snd.first_tsval)) < 0 else 0
+    row.is_in_order = 1 if np.int64(row.seq_delta) == 0 and np.int64(row.end) != seq else 0
+    row.answer_frame = -1
+    row.answer_time = -1
+    row.answer_ack_delta = 0
+    row.is_answer_newer = 0
+    row.dsack_frame = -1
+    row.sack_frame = -1
+    row.retransmit_frame = -1
+    row.acked_frame = -1
+    row.acked_time = -1
+    row.is_clock_broken = 0
+    row.verdict = 255
+
+
+@kernel
+def append_stale(st, conn, s):  # type: ignore[no-untyped-def]
+    """Chain a record to its incarnation, in the order of the frames."""
+    at = np.int64(conn.stale)
+    if at < 0:
+        conn.stale = s
+        return
+    while np.int64(stale_at(st, at).next) >= 0:
+        at = np.int64(stale_at(st, at).next)
+    stale_at(st, at).next = s
+
+
+@kernel
+def follow_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """A later segment of an incarnation with stale segments: is it their answer, their repeat, their ACK?"""
+    s = np.int64(conn_at(st, c).stale)
+    while s >= 0:
+        row = stale_at(st, s)
+        s = np.int64(row.next)
+        if np.int64(row.acked_frame) >= 0 or np.int64(row.end) == np.int64(row.seq):
+            continue
+        if side == np.int64(row.endpoint):
+            note_repeat(row, seg)
+        else:
+            note_answer(row, seg, st.regs[NOW])
+
+
+@kernel
+def note_repeat(row, seg):  # type: ignore[no-untyped-def]
+    """The same bytes again, with a TSval that is not stale."""
+    seq = np.int64(seg.seq)
+    flags = np.int64(seg.flags)
+    end = (seq + np.int64(seg.payload_len) + (1 if flags & FIN else 0)) & MASK
+    if np.int64(row.retransmit_frame) >= 0 or end == seq:
+        return
+    covers = seq_diff(seq, np.int64(row.seq)) <= 0 and seq_diff(end, np.int64(row.seq)) > 0
+    fresh = np.int64(seg.options) & HAS_TS == 0 or seq_ge(np.int64(seg.tsval), np.int64(row.ts_recent))
+    if covers and fresh:
+        row.retransmit_frame = seg.frame
+
+
+@kernel
+def note_answer(row, seg, now):  # type: ignore[no-untyped-def]
+    """What the receiver sent after the stale segment."""
+    if np.int64(seg.flags) & ACK == 0:
+        return
+    ack = np.int64(seg.ack)
+    options = np.int64(seg.options)
+    if np.int64(row.answer_frame) < 0:
+        row.answer_frame = seg.frame
+        row.answer_time = now
+        row.answer_ack_delta = seq_diff(ack, np.int64(row.seq))
+        newer = options & HAS_TS != 0 and seq_gt(np.int64(seg.tsecr), np.int64(row.tsval))
+        row.is_answer_newer = 1 if newer else 0
+    if options & HAS_SACK:
+        start = np.int64(seg.sack_start)
+        end = np.int64(seg.sack_end)
+        holds = seq_diff(start, np.int64(row.seq)) <= 0 and seq_diff(end, np.int64(row.seq)) > 0
+        if holds and seq_diff(end, ack) <= 0:
+            if np.int64(row.dsack_frame) < 0:
+                row.dsack_frame = seg.frame
+        elif holds and np.int64(row.sack_frame) < 0:
+            row.sack_frame = seg.frame
+    if seq_ge(ack, np.int64(row.end)) and np.int64(row.acked_frame) < 0:
+        row.acked_frame = seg.frame
+        row.acked_time = now

@@ -1,0 +1,1 @@
+"""What moves a state: RFC 9293, section by section."""

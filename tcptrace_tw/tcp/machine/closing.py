@@ -1,0 +1,211 @@
+"""FIN and its ACK: how a connection ends (RFC 9293 3.6, 3.10.7.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
+from tcptrace_tw.protocol.states import (
+    CLOSED,
+    CLOSING,
+    FIN_WAIT_1,
+    LAST_ACK,
+    LISTEN,
+    RCV_ACK_OF_FIN,
+    RCV_FIN,
+    RCV_FIN_AND_ACK,
+    SND_FIN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS
+from tcptrace_tw.schema.words import BASIS_SENT, START_ACK, START_FIN
+from tcptrace_tw.tcp.facts.history import rtt_ns
+from tcptrace_tw.tcp.machine.crossing_fins import (
+    close_after_all,
+    is_before_own_answer,
+    is_before_peers_fin,
+    note_unseen_ack,
+    receive_answering_fin,
+    receive_crossed_fin,
+    receive_reset_again,
+    without_peers_fin,
+    without_reset,
+)
+from tcptrace_tw.tcp.machine.fin import fin_not_received
+from tcptrace_tw.tcp.machine.time_wait import enter_time_wait, restart
+from tcptrace_tw.tcp.machine.transitions import move, receive, take_back
+from tcptrace_tw.tcp.store.access import conn_at, span_at, tcb_at
+from tcptrace_tw.tcp.store.records import (
+    ACKED,
+    ENTERED_FIN_WAIT_1,
+    FIN_ACKED,
+    FIN_RECEIVED,
+    LAST_ACK_LOST,
+    NOW,
+    PASSES_FIN_WAIT_2,
+    RESTART_EXACT_ACK,
+    RESTART_FIN,
+    RESTART_OTHER_ACK,
+    SAW_PLAIN,
+)
+
+
+@kernel
+def close_sent(st, c, side, seg, ahead):  # type: ignore[no-untyped-def]
+    """The sender's first FIN. Its ACK field says what the sender knew; the order of the tap does not (see crossing)."""
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame)
+    note_unseen_ack(tcb_at(st, k), tcb_at(st, p), seg)
+    was_reset = without_reset(st, k, now, frame)
+    is_answered = is_before_own_answer(st, p, ahead)
+    crosses = is_before_peers_fin(st, k, p, seg, ahead)
+    is_proved = crosses and without_peers_fin(st, k, now, frame) and not was_reset
+    move(st, k, SND_FIN, BASIS_SENT, now, frame)
+    if is_answered:
+        close_after_all(st, p, frame)
+    elif crosses:
+        receive_crossed_fin(st, k, p, is_proved)
+    acked_before(st, k, p, seg)
+    if is_answered:
+        receive_answering_fin(st, k, p)
+    if was_reset:
+        receive_reset_again(st, k, p)
+
+
+@kernel
+def acked_before(st, k, p, seg):  # type: ignore[no-untyped-def]
+    """The tap shows the ACK of a FIN before the FIN."""
+    snd = tcb_at(st, k)
+    peer = tcb_at(st, p)
+    now = st.regs[NOW]
+    if np.int64(peer.bits) & ACKED == 0 or not seq_gt(np.int64(peer.rcv_nxt), np.int64(snd.fin_seq)):
+        return
+    snd.bits |= FIN_ACKED
+    snd.fin_acked_frame = peer.last_frame
+    snd.fin_acked_time = now
+    if receive(st, k, RCV_ACK_OF_FIN, now, np.int64(seg.frame), -1) and np.int64(snd.state) == TIME_WAIT:
+        enter_time_wait(st, k, now, np.int64(seg.frame), START_ACK, np.int64(peer.fin_frame))
+
+
+@kernel
+def fin_again(st, k, seg):  # type: ignore[no-untyped-def]
+    """The sender repeats its FIN: it has not got an ACK of it that had time to arrive."""
+    t = tcb_at(st, k)
+    t.fin_repeats = min(np.int64(t.fin_repeats) + 1, 65535)
+    if np.int64(tcb_at(st, k ^ 1).bits) & ENTERED_FIN_WAIT_1 and np.int64(t.bits) & ENTERED_FIN_WAIT_1:
+        # Simultaneous close: the peer would have acknowledged the FIN by now.
+        fin_not_received(st, k ^ 1)
+    acked = np.int64(t.fin_acked_time)
+    if acked < 0:
+        return
+    if st.regs[NOW] - acked <= rtt_ns(t):
+        return  # they crossed
+    if np.int64(seg.options) & HAS_TS and np.int64(seg.tsval) == np.int64(t.last_tsval):
+        return  # a clock that stands still for so long: the network's copy of the FIN, no repetition
+    if np.int64(t.fin_repeat_frame) < 0:
+        t.fin_repeat_frame = seg.frame
+    was_last = np.int64(t.state) == CLOSED
+    if take_back(st, k, RCV_ACK_OF_FIN) and was_last:
+        t.bits |= LAST_ACK_LOST
+    t.fin_acked_time = -1
+
+
+@kernel
+def time_wait_receives(st, c, side, seg, end):  # type: ignore[no-untyped-def]
+    """A segment that is no RST and no SYN arrives in TIME-WAIT."""
+    rcv = tcb_at(st, 2 * c + 1 - side)
+    seq = np.int64(seg.seq)
+    rcv_nxt = np.int64(rcv.rcv_nxt)
+    p = 2 * c + 1 - side
+    if np.int64(seg.flags) & FIN and end == rcv_nxt:
+        if into_time_wait(st, p, seg, RESTART_FIN):
+            span_at(st, np.int64(rcv.span)).fin_repeats += 1
+    elif end == seq and seq == rcv_nxt:
+        into_time_wait(st, p, seg, RESTART_EXACT_ACK)
+    else:
+        into_time_wait(st, p, seg, RESTART_OTHER_ACK)
+
+
+@kernel
+def into_time_wait(st, p, seg, kind):  # type: ignore[no-untyped-def]
+    """2MSL begins anew, where the profile's stack does so for this kind of segment."""
+    if st.params[kind] and np.int64(tcb_at(st, p).span) >= 0:
+        restart(st, p, st.regs[NOW], seg.frame)
+        return True
+    return False
+
+
+@kernel
+def fin_acked(st, c, side, seg, tsval):  # type: ignore[no-untyped-def]
+    """Our FIN is acknowledged: FIN-WAIT-1 to FIN-WAIT-2, CLOSING to TIME-WAIT, LAST-ACK to CLOSED."""
+    p = 2 * c + 1 - side
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, p)
+    now = st.regs[NOW]
+    frame = np.int64(seg.frame)
+    rcv.bits |= FIN_ACKED
+    if np.int64(rcv.fin_acked_frame) < 0:
+        rcv.fin_acked_frame = frame
+    if np.int64(rcv.fin_acked_time) < 0:
+        rcv.fin_acked_time = now
+    state = np.int64(rcv.state)
+    if state == FIN_WAIT_1:
+        if not st.params[PASSES_FIN_WAIT_2] and is_fin_in_order(snd, rcv, seg):
+            return  # both at once, in eighth_check_the_fin
+        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
+    elif state == CLOSING:
+        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
+        enter_time_wait(st, p, now, frame, START_ACK, snd.fin_frame)
+    elif state == LAST_ACK:
+        receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
+
+
+@kernel
+def is_fin_in_order(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether the segment's FIN is the next thing that the receiver expects."""
+    return np.int64(seg.flags) & FIN != 0 and seq_le(np.int64(seg.seq), np.int64(rcv.rcv_nxt))
+
+
+@kernel
+def eighth_check_the_fin(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """The FIN is taken in when everything before it has been received."""
+    conn = conn_at(st, c)
+    k = 2 * c + side
+    p = 2 * c + 1 - side
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, p)
+    missing = seq_diff(np.int64(snd.fin_seq), np.int64(rcv.rcv_nxt))
+    # A capture without data never shows what is before the FIN.
+    unseen = np.int64(conn.bits) & SAW_PLAIN == 0
+    if missing > 0 and not unseen:
+        return
+    fin_received(st, p, k, np.int64(seg.frame), st.regs[NOW], True, seg)
+
+
+@kernel
+def fin_received(st, p, k, frame, time, is_now, seg):  # type: ignore[no-untyped-def]
+    """Endpoint ``p`` takes in the FIN of ``k``: with this very segment, or earlier, as its own ACK shows."""
+    rcv = tcb_at(st, p)
+    snd = tcb_at(st, k)
+    state = np.int64(rcv.state)
+    if state in (CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED):
+        return
+    rcv.bits |= FIN_RECEIVED
+    fin_end = (np.int64(snd.fin_seq) + 1) & MASK
+    if seq_gt(fin_end, np.int64(rcv.rcv_nxt)):
+        rcv.rcv_nxt = fin_end
+    event = RCV_FIN
+    if is_now and state == FIN_WAIT_1 and not st.params[PASSES_FIN_WAIT_2]:
+        if np.int64(seg.flags) & ACK and seq_gt(np.int64(seg.ack), np.int64(rcv.fin_seq)):
+            event = RCV_FIN_AND_ACK
+    tsval = np.int64(seg.tsval) if is_now and np.int64(seg.options) & HAS_TS else -1
+    if receive(st, p, event, time, frame, tsval) and np.int64(rcv.state) == TIME_WAIT:
+        if is_now:
+            enter_time_wait(st, p, time, frame, START_FIN, snd.fin_frame)
+        else:
+            enter_time_wait(st, p, time, np.int64(seg.frame), START_ACK, snd.fin_frame)

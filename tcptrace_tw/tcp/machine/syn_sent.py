@@ -1,0 +1,32 @@
+"""What the sender of a SYN does not take: ACKs of other numbers, and echoes of another time (RFC 9293 3.10.7.3).
+
+Its answer is a RST without ACK, and it stays in SYN-SENT; that RST is no end of a connection.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.seq import seq_gt
+from tcptrace_tw.schema.columns import ACK, SYN
+from tcptrace_tw.tcp.store.records import ECHO_VALID, TS_ON_SYN
+
+
+@kernel
+def answers_unfit(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
+    known = np.int64(rcv.segments) > 0
+    return known and np.int64(seg.seq) == np.int64(rcv.last_ack) and np.int64(seg.seq) != np.int64(snd.snd_nxt)
+
+
+@kernel
+def refuses_echo(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a RST answers a SYN+ACK whose TSecr is older than the SYN: Linux stays in SYN-SENT (PAWSActive)."""
+    if np.int64(snd.bits) & TS_ON_SYN == 0 or np.int64(rcv.bits) & ECHO_VALID == 0:
+        return False
+    if np.int64(snd.last_flags) & (SYN | ACK) != SYN or np.int64(rcv.last_flags) & (SYN | ACK) != SYN | ACK:
+        return False
+    echoed = np.int64(rcv.ts_echoed)
+    is_older = seq_gt(np.int64(snd.first_tsval), echoed)
+    return np.int64(seg.seq) == np.int64(rcv.last_ack) and echoed != 0 and is_older

@@ -1,0 +1,108 @@
+"""TIME-WAIT spans: start, restarts and end (RFC 9293 3.6.1 and 3.10.7.4; Linux tcp_timewait_state_process)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.states import TIME_WAIT, TIMEOUT
+from tcptrace_tw.schema.words import BASIS_TIMER, END_CAPTURE, END_EXPIRED, START_FIN
+from tcptrace_tw.tcp.machine.transitions import move
+from tcptrace_tw.tcp.store.access import span_at, tcb_at
+from tcptrace_tw.tcp.store.freelists import new_span
+from tcptrace_tw.tcp.store.records import NOW, SPANS_FREE, TWO_MSL
+
+
+@kernel
+def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-untyped-def]
+    """Open the span of endpoint ``k``."""
+    t = tcb_at(st, k)
+    s = np.int64(t.span)
+    if s < 0:
+        s = new_span(st)
+        t.span = s
+    span = span_at(st, s)
+    span.start = time
+    span.start_frame = frame
+    span.start_basis = basis
+    span.fin_frame = fin_frame
+    span.restart = -1
+    span.restart_frame = -1
+    span.restarts = 0
+    span.fin_repeats = 0
+    span.stale_syns = 0
+    span.first_stale_syn_frame = -1
+    span.end = -1
+    span.end_frame = -1
+    span.end_reason = END_CAPTURE
+    span.answered_frame = -1
+    span.is_detour = 0
+
+
+@kernel
+def drop_span(st, k):  # type: ignore[no-untyped-def]
+    """The endpoint was never in TIME-WAIT after all."""
+    t = tcb_at(st, k)
+    s = np.int64(t.span)
+    if s >= 0:
+        span_at(st, s).next = st.regs[SPANS_FREE]
+        st.regs[SPANS_FREE] = s
+        t.span = -1
+
+
+@kernel
+def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-untyped-def]
+    """The holder's first ACK of the peer's FIN: it left after the entry, so the span starts here at the latest.
+
+    ``is_first_copy``: the FIN had been repeated, and the ACK shows that only the last copy arrived.
+    """
+    span = span_at(st, np.int64(tcb_at(st, k).span))
+    if np.int64(span.start_basis) != START_FIN:
+        return
+    if np.int64(span.restart) < 0 or (is_first_copy and np.int64(span.fin_repeats) > 0):
+        span.start = time
+        span.start_frame = frame
+        span.restarts = 0
+        span.restart = -1
+        span.restart_frame = -1
+        span.fin_repeats = 0
+    span.start_basis = basis
+
+
+@kernel
+def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """2MSL begins anew."""
+    span = span_at(st, np.int64(tcb_at(st, k).span))
+    span.restarts += 1
+    span.restart = time
+    span.restart_frame = frame
+
+
+@kernel
+def since(st, k):  # type: ignore[no-untyped-def]
+    """When 2MSL of endpoint ``k``'s span began last."""
+    span = span_at(st, np.int64(tcb_at(st, k).span))
+    return max(np.int64(span.start), np.int64(span.restart))
+
+
+@kernel
+def end_span(st, k, time, frame, reason):  # type: ignore[no-untyped-def]
+    """Close the span of endpoint ``k``, if it is open."""
+    s = np.int64(tcb_at(st, k).span)
+    if s >= 0 and np.int64(span_at(st, s).end) < 0:
+        span = span_at(st, s)
+        span.end = time
+        span.end_frame = frame
+        span.end_reason = reason
+
+
+@kernel
+def expire(st, k):  # type: ignore[no-untyped-def]
+    """Let the 2MSL timer of endpoint ``k`` run out, if its time has come."""
+    t = tcb_at(st, k)
+    if np.int64(t.state) != TIME_WAIT or np.int64(t.span) < 0:
+        return
+    due = since(st, k) + st.params[TWO_MSL]
+    if st.regs[NOW] >= due:
+        move(st, k, TIMEOUT, BASIS_TIMER, due, -1)
+        end_span(st, k, due, -1, END_EXPIRED)

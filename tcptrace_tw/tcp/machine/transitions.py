@@ -1,0 +1,236 @@
+"""State changes of one endpoint, and how long a receipt waits for its proof.
+
+What an endpoint sends is certain at the tap. What it receives is only assumed: the segment may be lost behind the
+tap. So a receipt (an ACK of a SYN or FIN, a SYN+ACK, a FIN) moves the endpoint's state at once, but its row waits:
+- it is written as ``confirmed`` when the endpoint answers in a way that only the receipt explains;
+- it is taken back without a trace when the endpoint shows that it never got the segment;
+- it is written as ``assumed`` when neither has happened by the end of the incarnation or by its next own step.
+Only conclusions that had been certain, and prove wrong later, need a row that retracts them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.states import (
+    CLOSE_WAIT,
+    FIN_WAIT_1,
+    RCV_ACK_OF_FIN,
+    RCV_FIN,
+    RCV_FIN_AND_ACK,
+    RCV_RST,
+    RCV_SYN,
+    RCV_SYN_ACK,
+    SND_RST,
+    TIME_WAIT,
+    UNKNOWN_STATE,
+)
+from tcptrace_tw.schema.words import (
+    BASIS_ASSUMED,
+    BASIS_CONFIRMED,
+    BASIS_INFERRED,
+    BASIS_MIDSTREAM,
+    EVENT_FIRST_SEEN,
+    EVENT_RETRACTION,
+)
+from tcptrace_tw.tcp.store.access import cause_at, conn_at, out_transition_at, tcb_at, tuple_at
+from tcptrace_tw.tcp.store.records import (
+    ENTERED_FIN_WAIT_1,
+    FIN_RECEIVED,
+    NEXT_TRANSITION,
+    OUT_TRANSITIONS,
+    PENDING,
+    WANT_TRANSITIONS,
+)
+
+RETRACT_RESET, RETRACT_TIME_WAIT, RETRACT_CLOSE = range(3)
+
+
+@kernel
+def move(st, k, event, basis, time, frame):  # type: ignore[no-untyped-def]
+    """Apply an event that is certain to endpoint ``k``; receipts that still wait are written first."""
+    t = tcb_at(st, k)
+    old = np.int64(t.state)
+    new = np.int64(st.next_state[old, event])
+    if new == old:
+        return
+    commit(st, k, PENDING, BASIS_ASSUMED)
+    t.state = new
+    if new == FIN_WAIT_1:
+        t.bits |= ENTERED_FIN_WAIT_1
+    if st.regs[WANT_TRANSITIONS]:
+        write_transition(st, k, old, new, event, basis, time, frame, -1)
+
+
+@kernel
+def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
+    """Apply an assumed receipt to endpoint ``k``; its row waits. Returns whether the state changed."""
+    t = tcb_at(st, k)
+    old = np.int64(t.state)
+    new = np.int64(st.next_state[old, event])
+    if new == old:
+        return False
+    if np.int64(t.pending) == PENDING:
+        commit(st, k, 1, BASIS_ASSUMED)
+    n = np.int64(t.pending)
+    t.pending_event[n] = event
+    t.pending_from[n] = old
+    if st.regs[WANT_TRANSITIONS]:
+        cause = cause_at(st, k)
+        cause.time[n] = time
+        cause.frame[n] = frame
+        cause.tsval[n] = tsval
+    t.pending = n + 1
+    t.state = new
+    return True
+
+
+@kernel
+def commit(st, k, count, basis):  # type: ignore[no-untyped-def]
+    """Write the first ``count`` waiting receipts of endpoint ``k`` with the basis given."""
+    t = tcb_at(st, k)
+    n = np.int64(t.pending)
+    if n == 0:
+        return
+    count = min(count, n)
+    for j in range(count):
+        event = np.int64(t.pending_event[j])
+        old = np.int64(t.pending_from[j])
+        if st.regs[WANT_TRANSITIONS]:
+            cause = cause_at(st, k)
+            new = np.int64(st.next_state[old, event])
+            write_transition(st, k, old, new, event, basis, np.int64(cause.time[j]), np.int64(cause.frame[j]), -1)
+    for j in range(count, n):
+        t.pending_event[j - count] = t.pending_event[j]
+        t.pending_from[j - count] = t.pending_from[j]
+        if st.regs[WANT_TRANSITIONS]:
+            cause = cause_at(st, k)
+            cause.time[j - count] = cause.time[j]
+            cause.frame[j - count] = cause.frame[j]
+            cause.tsval[j - count] = cause.tsval[j]
+    t.pending = n - count
+
+
+@kernel
+def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` has sent a segment: write the receipts that it proves, and those before them.
+
+    ``acks_syn``, ``acks_fin``: whether its ACK field covers the peer's SYN, FIN. ``echo``: its TSecr, or -1.
+    """
+    t = tcb_at(st, k)
+    proven = 0
+    for j in range(np.int64(t.pending)):
+        event = np.int64(t.pending_event[j])
+        if event == RCV_SYN_ACK or event == RCV_SYN:
+            if acks_syn:
+                proven = j + 1
+        elif event == RCV_FIN or event == RCV_FIN_AND_ACK:
+            if acks_fin:
+                proven = j + 1
+        elif echo >= 0 and st.regs[WANT_TRANSITIONS]:
+            tsval = np.int64(cause_at(st, k).tsval[j])
+            if tsval >= 0 and ((echo - tsval) & 0xFFFFFFFF) < 0x80000000:
+                proven = j + 1
+    if proven:
+        commit(st, k, proven, BASIS_CONFIRMED)
+
+
+@kernel
+def take_back(st, k, event):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` never got a segment: drop that receipt and those after it. Returns whether one fell."""
+    t = tcb_at(st, k)
+    for j in range(np.int64(t.pending)):
+        if np.int64(t.pending_event[j]) == event or (
+            event == RCV_ACK_OF_FIN and np.int64(t.pending_event[j]) == RCV_FIN_AND_ACK
+        ):
+            for later in range(j, np.int64(t.pending)):
+                gone = np.int64(t.pending_event[later])
+                if gone == RCV_FIN or gone == RCV_FIN_AND_ACK:
+                    t.bits &= ~FIN_RECEIVED & 0xFFFFFFFF
+            t.state = t.pending_from[j]
+            t.pending = j
+            return True
+    return False
+
+
+@kernel
+def is_pending(st, k, event):  # type: ignore[no-untyped-def]
+    """Whether a receipt of this kind of endpoint ``k`` still waits for its proof."""
+    t = tcb_at(st, k)
+    for j in range(np.int64(t.pending)):
+        if np.int64(t.pending_event[j]) == event:
+            return True
+    return False
+
+
+@kernel
+def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
+    """Give endpoint ``k`` its first state, because its opening was not captured."""
+    tcb_at(st, k).state = state
+    if st.regs[WANT_TRANSITIONS]:
+        write_transition(st, k, UNKNOWN_STATE, state, EVENT_FIRST_SEEN, BASIS_MIDSTREAM, time, frame, -1)
+
+
+@kernel
+def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` never went from ``right`` to ``wrong``: a row takes the earlier one back.
+
+    ``which`` says what is taken back: its last RST, its entry into TIME-WAIT, or that into FIN-WAIT-1 or CLOSE-WAIT.
+    """
+    t = tcb_at(st, k)
+    if np.int64(t.state) != wrong or wrong == right:
+        return False
+    commit(st, k, PENDING, BASIS_ASSUMED)
+    t.state = right
+    if st.regs[WANT_TRANSITIONS]:
+        cause = cause_at(st, k)
+        row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
+        if which == RETRACT_CLOSE:
+            row = np.int64(cause.close_id)
+        write_transition(st, k, wrong, right, EVENT_RETRACTION, BASIS_INFERRED, time, frame, row)
+    return True
+
+
+@kernel
+def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # type: ignore[no-untyped-def]
+    """Write one row of the transitions table."""
+    regs = st.regs
+    n = regs[OUT_TRANSITIONS]
+    regs[OUT_TRANSITIONS] = n + 1
+    row = out_transition_at(st, n)
+    c = k >> 1
+    conn = conn_at(st, c)
+    row.transition_id = regs[NEXT_TRANSITION]
+    row.connection_id = conn.id
+    row.time = time
+    row.frame = frame
+    row.retracts = retracts
+    row.endpoint = k & 1
+    row.from_state = old
+    row.to_state = new
+    row.event = event
+    row.basis = basis
+    key = tuple_at(st, np.int64(conn.slot))
+    if (k & 1) == np.int64(conn.orig_is_b):
+        row.ip_hi = key.a_hi
+        row.ip_lo = key.a_lo
+        row.port = key.a_port
+    else:
+        row.ip_hi = key.b_hi
+        row.ip_lo = key.b_lo
+        row.port = key.b_port
+    if retracts < 0:
+        remember_cause(cause_at(st, k), event, new, regs[NEXT_TRANSITION])
+    regs[NEXT_TRANSITION] += 1
+
+
+@kernel
+def remember_cause(cause, event, new, transition_id):  # type: ignore[no-untyped-def]
+    """Keep the ids of the rows that may be taken back: a RST, TIME-WAIT, and the step from ESTABLISHED to a close."""
+    if event == SND_RST or event == RCV_RST:
+        cause.reset_id = transition_id
+    if new == TIME_WAIT:
+        cause.time_wait_id = transition_id
+    if new == FIN_WAIT_1 or new == CLOSE_WAIT:
+        cause.close_id = transition_id

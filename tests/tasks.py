@@ -1,0 +1,74 @@
+"""Common tasks of this project: ``python -m tests.tasks lint``; without a word it lists them.
+
+What follows the word goes to the last command of the task: ``python -m tests.tasks tests -k last_ack``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Task(NamedTuple):
+    """What it is for, and the commands that it runs one after the other."""
+
+    purpose: str
+    commands: tuple[str, ...]
+    environment: dict[str, str] = {}  # noqa: RUF012 (a constant)
+
+
+TASKS = {
+    "lint": Task("style, format, and who imports whom", ("ruff check .", "ruff format --check .", "lint-imports")),
+    "types": Task("mypy, strict", ("mypy",)),
+    "tests": Task("all tests; kernels that were changed are built first", ("pytest",)),
+    "interpreted": Task("all tests without compiled kernels", ("pytest",), {"TCPTRACE_TW_KERNELS": "interpreted"}),
+    "build": Task("compile the kernels, half a minute", ("python -m tcptrace_tw.kernels build",)),
+    "docs": Task(
+        "write the generated pages anew, and build the site into site/",
+        ("python -m tests.docs", "python -m tests.readme", "zensical build"),
+    ),
+    "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),
+    "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
+    "maxima": Task("the most that one segment brings about, measured", ("python -m tests.fuzz maxima",)),
+    "bench": Task("the tool timed beside tcpdump and tcptrace", ("python -m tests.bench.run",)),
+    "lab": Task("record the fixtures of the kernel anew (root, Linux)", ("python -m tests.lab.record",)),
+}
+
+
+def run(name: str, more: list[str]) -> int:
+    """Run a task; the first command that fails ends it."""
+    task = TASKS[name]
+    for number, command in enumerate(task.commands):
+        words = shlex.split(command) + (more if number == len(task.commands) - 1 else [])
+        print("+", shlex.join(words), flush=True)
+        code = subprocess.run(_found(words), cwd=ROOT, env={**os.environ, **task.environment}, check=False).returncode
+        if code:
+            return code
+    return 0
+
+
+def _found(words: list[str]) -> list[str]:
+    """The tool beside this Python, if there is one."""
+    if words[0] == "python":
+        return [sys.executable, *words[1:]]
+    beside = Path(sys.executable).parent / words[0]
+    return [str(beside), *words[1:]] if beside.exists() else words
+
+
+def main() -> int:
+    """List the tasks, or run one."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TASKS:
+        for name, task in TASKS.items():
+            print(f"{name:12} {task.purpose}")
+        return 0 if len(sys.argv) < 2 else 2
+    return run(sys.argv[1], sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
