@@ -55,11 +55,11 @@ def analyze(
     from tcptrace_tw.errors import without_frames
 
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    wishes = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
-    return without_frames(_analyze)(paths, wishes)
+    overrides = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
+    return without_frames(_analyze)(paths, overrides)
 
 
-def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
+def _analyze(paths: list[str], overrides: tuple[Any, ...]) -> Trace:
     from functools import partial
 
     from tcptrace_tw import pipeline
@@ -72,7 +72,7 @@ def _analyze(paths: list[str], wishes: tuple[Any, ...]) -> Trace:
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(*wishes)
+    settings = pipeline.Settings(*overrides)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals], notice=warn))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)

@@ -37,16 +37,16 @@ FAR, NEAR = 24, 12
 
 
 class FlowState(NamedTuple):
-    """``index``: open addressing, entries ``hash << 32 | slot + 1``, or 0. ``regs``: counters by the names above."""
+    """``index``: open addressing, entries ``hash << 32 | slot + 1``, or 0. ``counters``: by the names above."""
 
     tuples: Any
     index: NDArray[np.int64]  # type: ignore[assignment]
-    regs: NDArray[np.int64]
+    counters: NDArray[np.int64]
     seed: Seed
 
 
 FLOW_KIND = bundle(
-    FlowState, tuples=Array(TUPLE), index=Array(np.int64), regs=Array(np.int64), seed=Array(np.int64)
+    FlowState, tuples=Array(TUPLE), index=Array(np.int64), counters=Array(np.int64), seed=Array(np.int64)
 )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
 
     The caller has made room for as many new tuples as there are segments.
     """
-    tuples, index, regs = state.tuples, state.index, state.regs
+    tuples, index, counters = state.tuples, state.index, state.counters
     mask = index.size - 1
     hash_keys(batch, size, state.seed, hashes)
     for i in range(size):
@@ -167,7 +167,7 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
             entry = np.int64(index[place])
             slot = slot_of(entry)
             if slot < 0:
-                slot = _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope)
+                slot = _add(tuples, counters, a_hi, a_lo, b_hi, b_lo, ports, scope)
                 index[place] = h << 32 | (slot + 1)
                 break
             if entry >> 32 == h:
@@ -176,19 +176,19 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
                     if t.a_hi == a_hi and t.b_hi == b_hi and t.scope == scope:
                         break
             place = (place + 1) & mask
-        tuples[slot].batch = regs[BATCH]
+        tuples[slot].batch = counters[BATCH]
         batch[i].slot = slot
 
 
 @kernel
-def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no-untyped-def]
-    slot = regs[FREE_HEAD]
+def _add(tuples, counters, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no-untyped-def]
+    slot = counters[FREE_HEAD]
     if slot >= 0:
-        regs[FREE_HEAD] = np.int64(tuples[slot].a_hi)
-        regs[FREE] -= 1
+        counters[FREE_HEAD] = np.int64(tuples[slot].a_hi)
+        counters[FREE] -= 1
     else:
-        slot = regs[USED]
-        regs[USED] += 1
+        slot = counters[USED]
+        counters[USED] += 1
     t = tuples[slot]
     t.a_hi = a_hi
     t.a_lo = a_lo
@@ -203,7 +203,7 @@ def _add(tuples, regs, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no
 @entry(Array(np.int32), INTEGER, FLOW_KIND)
 def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
     """Give back the slots of ``released``, each named once, that have not been met after batch number ``batch``."""
-    tuples, index, regs = state.tuples, state.index, state.regs
+    tuples, index, counters = state.tuples, state.index, state.counters
     mask = index.size - 1
     for i in range(released.size):
         slot = np.int64(released[i])
@@ -212,9 +212,9 @@ def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
             prefetch(index, hash_of_slot(tuples, np.int64(released[i + NEAR]), state.seed) & mask)
         if np.int64(tuples[slot].batch) <= batch:
             _remove(index, slot, hash_of_slot(tuples, slot, state.seed))
-            tuples[slot].a_hi = regs[FREE_HEAD]
-            regs[FREE_HEAD] = slot
-            regs[FREE] += 1
+            tuples[slot].a_hi = counters[FREE_HEAD]
+            counters[FREE_HEAD] = slot
+            counters[FREE] += 1
 
 
 @kernel
@@ -262,8 +262,8 @@ class FlowTable:
         self._hashes = zeros(MOST, np.int64)
         self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
         self.still = threading.Lock()
-        """Held by whoever looks at ``tuples``, so that they keep their places."""
-        self.regs = np.array([0, 0, -1, 0], np.int64)
+        """DeferredFindings by whoever looks at ``tuples``, so that they keep their places."""
+        self.counters = np.array([0, 0, -1, 0], np.int64)
         self._seed = seed
 
     @property
@@ -279,29 +279,29 @@ class FlowTable:
     @property
     def live(self) -> int:
         """How many tuples are remembered."""
-        return int(self.regs[USED] - self.regs[FREE])
+        return int(self.counters[USED] - self.counters[FREE])
 
     def assign(self, batch: Segments) -> int:
         """Give every segment of the batch its slot, direction and fingerprint; returns the number of the batch."""
         while self._given_back:
             slots, number = self._given_back.popleft()
             self._release(slots, number, self._state())
-        self.regs[BATCH] += 1
+        self.counters[BATCH] += 1
         self._reserve(batch.size)
         self._assign(batch, batch.size, self._state(), self._hashes)
-        return int(self.regs[BATCH])
+        return int(self.counters[BATCH])
 
     def give_back(self, slots: NDArray[np.int32], number: int) -> None:
         """After batch ``number`` nothing of these tuples is remembered any more; the array is the table's to keep."""
         self._given_back.append((slots, number))
 
     def _state(self) -> FlowState:
-        return FlowState(self._pool.records, self._index, self.regs, self._seed)
+        return FlowState(self._pool.records, self._index, self.counters, self._seed)
 
     def _reserve(self, new: int) -> None:
-        if int(self.regs[USED]) + new > self._pool.capacity:
+        if int(self.counters[USED]) + new > self._pool.capacity:
             with self.still:
-                self._pool.reserve(int(self.regs[USED]) + new)
+                self._pool.reserve(int(self.counters[USED]) + new)
         wanted = (self.live + new) * 3 // 2
         if self._index.size < wanted:
             size = self._index.size

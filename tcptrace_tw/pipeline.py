@@ -23,13 +23,13 @@ from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.kernels import library
 from tcptrace_tw.keyed_hash import Seed, new_seed
-from tcptrace_tw.measure.measurements import Overview
+from tcptrace_tw.measure.measurements import Measurements
 from tcptrace_tw.memory_limit import for_connections
 from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules.caveats import Caveats, caveats
-from tcptrace_tw.rules.rule import Findings
-from tcptrace_tw.rules.runner import RuleDesk
+from tcptrace_tw.rules.rule import RuleHits
+from tcptrace_tw.rules.runner import RuleRunner
 from tcptrace_tw.schema.columns import Table
 from tcptrace_tw.schema.segments import Segments, segment_at
 from tcptrace_tw.settings import Settings as Settings
@@ -50,7 +50,7 @@ class Sink(Protocol):
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """Take finished rows of one table (records of ``Table.dtype``); the array is the sink's to keep."""
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Take what one rule says about a chunk."""
 
 
@@ -90,18 +90,18 @@ def analyze(
     wanted = frozenset().union(*(sink.tables for sink in sinks)) if sinks else frozenset()
     seed = new_seed() if seed is None else seed
     run = _Run(captures, settings, notice, transitions="transitions" in wanted, seed=seed)
-    desk = RuleDesk(
+    runner = RuleRunner(
         settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled, seed=seed
     )
-    overview = Overview(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed)
+    overview = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed)
 
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
-        rows = desk.classify(table, rows)
+        rows = runner.classify(table, rows)
         for sink in sinks:
             if table.name in sink.tables:
                 sink.rows(table.name, rows)
-        desk.caveats = known
-        _hand_out(desk.state(table, rows), sinks)
+        runner.caveats = known
+        _hand_out(runner.evaluate(table, rows), sinks)
 
     def measured() -> Generator[Chunk]:
         for chunk in run.chunks():
@@ -116,7 +116,7 @@ def analyze(
     if run.facts.last_time is not None:
         for table, rows in overview.close(run.figures()):
             pass_on(table, rows, run.caveats())
-    _hand_out(desk.close(), sinks)
+    _hand_out(runner.close(), sinks)
     return run.summary()
 
 
@@ -386,7 +386,7 @@ def _filter(words: str) -> Filter:
     return Filter(words)
 
 
-def _hand_out(findings: Iterable[Findings], sinks: Sequence[Sink]) -> None:
+def _hand_out(findings: Iterable[RuleHits], sinks: Sequence[Sink]) -> None:
     for each in findings:
         for sink in sinks:
             sink.findings(each)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from tcptrace_tw.checking.plan import Wishes
+    from tcptrace_tw.checking.plan import CliOverrides
     from tcptrace_tw.report.checks.checked import Checked
 
 Capture = str | os.PathLike[str]
@@ -57,9 +57,9 @@ def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
         config: Capture | None = None,
     ) -> "Checked":
         __tracebackhide__ = True
-        from tcptrace_tw.checking.plan import Wishes
+        from tcptrace_tw.checking.plan import CliOverrides
 
-        wishes = Wishes(
+        overrides = CliOverrides(
             fail_on=fail_on,
             profile=profile,
             two_msl_s=two_msl,
@@ -67,7 +67,7 @@ def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
             ignore=ignore,
             baseline=None if baseline is None else Path(baseline),
         )
-        checked = _checked(captures, wishes, pytestconfig.rootpath, config)
+        checked = _checked(captures, overrides, pytestconfig.rootpath, config)
         if checked.failing:
             pytest.fail(_told(checked))
         return checked
@@ -75,7 +75,9 @@ def assert_no_findings(pytestconfig: pytest.Config) -> AssertNoFindings:
     return check
 
 
-def _checked(captures: Capture | Sequence[Capture], wishes: "Wishes", root: Path, config: Capture | None) -> "Checked":
+def _checked(
+    captures: Capture | Sequence[Capture], overrides: "CliOverrides", root: Path, config: Capture | None
+) -> "Checked":
     from datetime import date
     from functools import partial
 
@@ -89,7 +91,7 @@ def _checked(captures: Capture | Sequence[Capture], wishes: "Wishes", root: Path
     paths = [captures] if isinstance(captures, (str, os.PathLike)) else list(captures)
     names = [os.fspath(path) for path in paths]
     found = policy_file.find(root) if config is None else policy_file.read(Path(config))
-    plan = planned(wishes, None if found is None else policy_file.plan_of(found))
+    plan = planned(overrides, None if found is None else policy_file.plan_of(found))
     several = len(names) > 1 or any(is_search(name) for name in names)
     return check_captures(names, plan, partial(pipeline.analyze, notice=warn), date.today(), several).verdict(plan)
 

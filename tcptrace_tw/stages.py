@@ -21,11 +21,11 @@ PATIENCE_S = 1.0
 
 def read_ahead(items: Generator[Item]) -> Generator[Item]:
     """The same items, made by another thread; what is raised there is raised here, in its turn."""
-    with closing(_Lane(items)) as lane:
+    with closing(_Stage(items)) as lane:
         yield from lane
 
 
-class _Lane(Generic[Item]):
+class _Stage(Generic[Item]):
     """What passes between the two threads."""
 
     def __init__(self, items: Generator[Item]) -> None:

@@ -12,7 +12,7 @@ Answer = bytes | Callable[[socket.socket], None]
 
 
 class Server:
-    """Answers a path with bytes, or hands the connection to a function; ``requests`` are the heads that came."""
+    """Answers a path with bytes, or hands the connection to a function; ``requests`` are the newest that came."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.answers: dict[str, Answer] = {}

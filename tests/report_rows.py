@@ -4,7 +4,7 @@ import ipaddress
 
 import numpy as np
 
-from tcptrace_tw.rules.rule import Findings, Grade, Rule
+from tcptrace_tw.rules.rule import Grade, Rule, RuleHits
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema import zeek
@@ -115,11 +115,11 @@ def rule(**changes) -> Rule:
     return Rule(**{**fields, **changes})
 
 
-def findings(rows=None, caveats=(), severity=w.NOTICE, confidence=w.CONFIRMED, **changes) -> Findings:
+def findings(rows=None, caveats=(), severity=w.NOTICE, confidence=w.CONFIRMED, **changes) -> RuleHits:
     """What ``rule`` says about ``rows``, all of one grade."""
     rows = reuses() if rows is None else rows
     size = rows.size
-    return Findings(
+    return RuleHits(
         rule(**changes),
         rows,
         np.full(size, severity, np.uint8),

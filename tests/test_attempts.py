@@ -100,18 +100,18 @@ def test_archived_attempts_lose_nothing_compiled(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(("is_ipv6", "most"), [(False, 64), (True, 112)])
 def test_an_attempt_takes_few_bytes(is_ipv6: bool, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood: each SYN takes at most 64 bytes (IPv6: 112), its place in the index included, and no slot."""
-    monkeypatch.setattr(tracker, "BURY_FROM", 50)
-    monkeypatch.setattr(tracker, "COOLS_NS", MS)
+    monkeypatch.setattr(tracker, "ARCHIVE_FROM", 50)
+    monkeypatch.setattr(tracker, "LINGER_NS", MS)
     rng = random.Random(1)
     sources = [n for n in range(28_000) if (n % 5 == 0) == is_ipv6 and (n % 7 or is_ipv6)][:1500]
     flood = [cb.Record(syn(rng, source), T0 + n * MS // 10) for n, source in enumerate(sources)]
     path = tmp_path / "flood.pcap"
     path.write_bytes(cb.pcap(flood, nano=True))
     hands = tracked(str(path))
-    attempts = int(hands.regs[s.ATTEMPTS])
+    attempts = int(hands.counters[s.ATTEMPTS])
 
-    assert attempts + int(hands.regs[s.CONNS_LIVE]) == hands.live == len(sources)
+    assert attempts + int(hands.counters[s.CONNS_LIVE]) == hands.live == len(sources)
     assert attempts > len(sources) * 9 // 10
     units = attempt_record.OTHER_UNITS if is_ipv6 else attempt_record.IPV4_UNITS
-    assert 2 * int(hands.regs[s.GRAVES_USED]) <= 2 * units * attempts + (1 << 16)
+    assert 2 * int(hands.counters[s.ARCHIVE_USED]) <= 2 * units * attempts + (1 << 16)
     assert 2 * units + 5 * 8 / tracker.FULL_EIGHTHS * 2 <= most

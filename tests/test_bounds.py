@@ -22,17 +22,22 @@ ROOM = 6
 class Arrays(NamedTuple):
     """What the accessors of ``places`` look into."""
 
-    heads: Any = np.zeros(ROOM, np.int32)
+    newest: Any = np.zeros(ROOM, np.int32)
     released: Any = np.zeros(ROOM, np.int32)
-    graves: Any = np.zeros(ROOM, np.uint16)
+    archive: Any = np.zeros(ROOM, np.uint16)
     conns: Any = np.zeros(ROOM, access.CONNECTION).view(np.recarray)
     out_stale: Any = np.zeros(ROOM, access.POOLS["out_stale"]).view(np.recarray)
 
 
-READ = {"heads": access.head_of, "graves": access.word_at, "conns": access.conn_at, "out_stale": access.out_stale_at}
-WRITTEN = {"heads": access.set_head, "released": access.set_released, "graves": access.set_word}
-LAST = {"graves": ROOM - 4}
-"""The last place of each: a word of the graves has four units."""
+READ = {
+    "newest": access.newest_incarnation,
+    "archive": access.word_at,
+    "conns": access.conn_at,
+    "out_stale": access.out_stale_at,
+}
+WRITTEN = {"newest": access.set_newest_incarnation, "released": access.set_released, "archive": access.set_word}
+LAST = {"archive": ROOM - 4}
+"""The last place of each: a word of the archive has four units."""
 
 ACCESSORS = [*(f"read {name}" for name in READ), *(f"write {name}" for name in WRITTEN)]
 
@@ -78,16 +83,18 @@ from tcptrace_tw.kernels.arrays import address_of
 from tcptrace_tw.schema.segments import BATCH_KIND, allocate, segment_at
 from tcptrace_tw.tcp import places
 from tests.compiled import compiled
-from tcptrace_tw.tcp.store.access import conn_at, head_of, set_head, set_released, set_word, word_at
+from tcptrace_tw.tcp.store.access import (
+    conn_at, newest_incarnation, set_newest_incarnation, set_released, set_word, word_at,
+)
 
 @kernel
 def conn(st, i): return np.int64(conn_at(st, i).id)
 @kernel
-def head(st, i): return head_of(st, i)
+def head(st, i): return newest_incarnation(st, i)
 @kernel
 def word(st, i): return word_at(st, i)
 @kernel
-def put_head(st, i): set_head(st, i, 7)
+def put_head(st, i): set_newest_incarnation(st, i, 7)
 @kernel
 def put_released(st, i): set_released(st, i, 7)
 @kernel
@@ -100,12 +107,12 @@ def table(values, i): return values[i, 1]
 def segment(batch, i): return np.int64(segment_at(batch, i).seq)
 
 arrays = {name: np.zeros(6, places.POOLS.get(name, "i4")) for name in places.ADDRESSES}
-arrays["graves"] = np.zeros(6, "u2")
-desk = np.zeros(1, places.STATE).view(np.recarray)
+arrays["archive"] = np.zeros(6, "u2")
+kernel_state = np.zeros(1, places.STATE).view(np.recarray)
 for name, array in arrays.items():
-    desk[f"{name}_at"] = address_of(array)
+    kernel_state[f"{name}_at"] = address_of(array)
 if places.IS_CHECKED:
-    places.note_rooms(desk[0], arrays)
+    places.note_rooms(kernel_state[0], arrays)
 others = {plain: np.zeros(6, np.int64), table: np.zeros((6, 2)), segment: allocate(6)}
 kinds = {plain: Array(np.int64), table: Array(np.float64, ndim=2), segment: BATCH_KIND}
 for function in (conn, head, word, put_head, put_released, put_word, plain, table, segment):
@@ -113,7 +120,7 @@ for function in (conn, head, word, put_head, put_released, put_word, plain, tabl
     told = []
     for index in (-1, 0, 2, 5, 6):
         try:
-            call(others.get(function, desk[0]), index)
+            call(others.get(function, kernel_state[0]), index)
             told.append("fine")
         except RuntimeError as error:
             told.append("left")
@@ -142,12 +149,12 @@ def test_checked_machine_code_stays_in_its_room() -> None:
     )  # fmt: skip
 
     assert done.stdout == RIGHT
-    for line in ("conns[-1] is out of its room of 6, in ", "released[6] is out", "graves[5] is out"):
+    for line in ("conns[-1] is out of its room of 6, in ", "released[6] is out", "archive[5] is out"):
         assert line in done.stderr
     assert "axis 0 of an array[6] is out of its room of 6" in done.stderr
 
 
 def test_ordinary_machine_code_knows_no_rooms() -> None:
-    """The desk has no word more, and numba checks nothing: it costs nothing."""
+    """The kernel_state has no word more, and numba checks nothing: it costs nothing."""
     assert not any(name.endswith("_room") for name in access.STATE.names or ())
     assert compiler._options()["boundscheck"] is False

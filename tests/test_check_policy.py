@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tcptrace_tw.checking import policy_file
 from tcptrace_tw.checking.effective import told
-from tcptrace_tw.checking.plan import Plan, Wishes, planned
+from tcptrace_tw.checking.plan import CliOverrides, Plan, planned
 from tcptrace_tw.checking.policy import Policy
 from tcptrace_tw.checking.waivers import Network
 from tcptrace_tw.errors import UsageError, hint
@@ -25,7 +25,7 @@ from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.report.checks.json_schema import schema
 from tcptrace_tw.report.words.text import ip_halves, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.runner import RuleDesk
+from tcptrace_tw.rules.runner import RuleRunner
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import REUSES
 from tcptrace_tw.settings import numbers_of
@@ -142,11 +142,11 @@ def test_all_mistakes_are_told_at_once():
 
 
 def test_the_command_line_wins_over_the_policy():
-    found = planned(Wishes(fail_on="never", select=("TW",), profile="rfc"), plan(WHOLE))
+    found = planned(CliOverrides(fail_on="never", select=("TW",), profile="rfc"), plan(WHOLE))
 
     assert (found.fail_on, found.settings.select, found.settings.profile) == ("never", ("TW",), "rfc")
     assert (found.show, found.settings.ignore, found.settings.two_msl_s) == ("info", ("RU010",), 30.0)
-    assert planned(Wishes()) == Plan()
+    assert planned(CliOverrides()) == Plan()
 
 
 def test_whatever_can_fail_is_shown():
@@ -234,8 +234,8 @@ def test_a_threshold_keeps_rows_within_and_those_whose_number_is_not_known():
     rows.gap_ns = [5, 50, 5, -1]
     found = {}
     for bounds in ((), (("RU002", "gap_ns", 10, None),), (("RU002", "gap_ns", None, 10),)):
-        desk = RuleDesk(["RU002"], [], profile("linux"), bounds, compiled=False, seed=new_seed())
-        found[bounds] = [n for f in desk.state(REUSES, rows.copy()) for n in f.rows.connection_id.tolist()]
+        runner = RuleRunner(["RU002"], [], profile("linux"), bounds, compiled=False, seed=new_seed())
+        found[bounds] = [n for f in runner.evaluate(REUSES, rows.copy()) for n in f.rows.connection_id.tolist()]
 
     assert list(found.values()) == [[7, 8, 9], [7, 9], [7, 8, 9]]
 
@@ -266,15 +266,15 @@ def test_what_is_no_toml_is_told_with_its_place(tmp_path):
 
 
 def test_show_policy_tells_what_holds_and_where_it_comes_from():
-    policy, wishes = plan(WHOLE), Wishes(show="error")
-    text = "\n".join(told(planned(wishes, policy), wishes))
+    policy, overrides = plan(WHOLE), CliOverrides(show="error")
+    text = "\n".join(told(planned(overrides, policy), overrides))
 
     assert tomllib.loads(text) == {**tomllib.loads(WHOLE), "show": "error"}
     assert [line.split("# ")[1] for line in text.splitlines()[1:8]] == [
         "tcptrace-tw.toml", "tcptrace-tw.toml", "tcptrace-tw.toml", "command line", "tcptrace-tw.toml",
         "tcptrace-tw.toml", "tcptrace-tw.toml",
     ]  # fmt: skip
-    assert "default" in "\n".join(told(Plan(), Wishes()))
+    assert "default" in "\n".join(told(Plan(), CliOverrides()))
 
 
 @pytest.mark.parametrize(

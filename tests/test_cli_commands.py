@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tcptrace_tw import load, pipeline
 from tcptrace_tw.cli.app import app
-from tcptrace_tw.cli.run import shorthand
+from tcptrace_tw.cli.run import glob_for
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.schema.columns import TABLES
 from tests import report_pipeline
@@ -38,7 +38,7 @@ def test_report_prints_the_page():
 def test_report_prints_one_json_object():
     found = json.loads(run("report", "lab.pcap", "--json").stdout)
 
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert found["connections"]["total"] == 3
     assert found["capture"]["first_time"] == "2023-11-14T22:13:20.000000000Z"
 
@@ -91,7 +91,7 @@ def test_report_of_a_written_folder_says_the_same():
         said = said.replace(f"{verb} lab.pcap", f"{verb} out")
 
     assert run("report", "out").stdout == said
-    assert "Findings  none" in run("report", "out", "--ignore", "RU").stdout
+    assert "RuleHits  none" in run("report", "out", "--ignore", "RU").stdout
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_many_files_are_named_by_a_glob_that_means_just_them(tmp_path):
 
     assert "tcptrace-tw show 'ring-*.pcap' --finding" in run("report", *names).stdout
     assert "tcptrace-tw show ring-0.pcap ring-1.pcap ring-2.pcap --finding" in run("report", *names[:3]).stdout
-    assert shorthand(["a/x.pcap", "b/y.pcap", "c/z.pcap"]) == ["a/x.pcap", "b/y.pcap", "c/z.pcap"]
-    assert shorthand(names[:2]) == names[:2]
+    assert glob_for(["a/x.pcap", "b/y.pcap", "c/z.pcap"]) == ["a/x.pcap", "b/y.pcap", "c/z.pcap"]
+    assert glob_for(names[:2]) == names[:2]
 
 
 def test_a_written_folder_loads_into_pandas():

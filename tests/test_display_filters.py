@@ -12,7 +12,7 @@ import pytest
 from tcptrace_tw import pipeline
 from tcptrace_tw.report.words.findings import finding
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tests.scenario import parse, render
 from tests.scenario.play import engine
 from tests.test_fixtures import FIXTURES, expectation
@@ -27,12 +27,12 @@ class Chunks:
 
     def __init__(self, rule: str) -> None:
         self.rule = rule
-        self.chunks: list[Findings] = []
+        self.chunks: list[RuleHits] = []
 
     def rows(self, table: str, rows: Any) -> None:
         """Not wanted."""
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Keep them, if they are the rule's."""
         if findings.rule.id == self.rule:
             self.chunks.append(findings)

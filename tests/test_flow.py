@@ -72,9 +72,9 @@ class Model:
         numbers[:FACTORS] = np.random.default_rng(seed).integers(-(1 << 63), (1 << 63) - 1, FACTORS, np.int64)
         numbers[-TABLE:] = (np.arange(TABLE) % homes + 50) & 63
         tuples = np.zeros(MOST_TUPLES, segments.TUPLE).view(np.recarray)
-        regs = np.zeros(4, np.int64)
-        regs[FREE_HEAD] = -1
-        self.state = FlowState(tuples, np.zeros(64, np.int64), regs, numbers)
+        counters = np.zeros(4, np.int64)
+        counters[FREE_HEAD] = -1
+        self.state = FlowState(tuples, np.zeros(64, np.int64), counters, numbers)
         self.known: dict[int, int] = {}
 
     def meet(self, ports: list[int]) -> None:
@@ -83,7 +83,7 @@ class Model:
         left_out = set(new[MOST_TUPLES - len(self.known) :])
         ports = [port for port in ports if port not in left_out]
         part = batch(*ports)
-        self.state.regs[BATCH] += 1
+        self.state.counters[BATCH] += 1
         assign_slots(part, len(ports), self.state, np.zeros(len(ports), np.int64))
         for port, slot in zip(ports, part.slot.tolist(), strict=True):
             if port in self.known:
@@ -94,7 +94,7 @@ class Model:
 
     def forget(self, ports: list[int]) -> None:
         slots = [self.known.pop(port) for port in dict.fromkeys(ports) if port in self.known]
-        release_slots(np.array(slots, np.int32), int(self.state.regs[BATCH]), self.state)
+        release_slots(np.array(slots, np.int32), int(self.state.counters[BATCH]), self.state)
 
     def move(self) -> None:
         """Into another index, of as many places."""
@@ -105,8 +105,8 @@ class Model:
     def agrees(self) -> bool:
         """Every tuple has one entry, and there are no others."""
         slots = sorted((self.state.index[self.state.index != 0] & 0x7FFFFFFF) - 1)
-        regs = self.state.regs
-        return slots == sorted(self.known.values()) and regs[USED] - regs[FREE] == len(self.known)
+        counters = self.state.counters
+        return slots == sorted(self.known.values()) and counters[USED] - counters[FREE] == len(self.known)
 
 
 PORTS = st.lists(st.integers(1, 90), min_size=1, max_size=40)

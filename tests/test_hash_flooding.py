@@ -21,7 +21,7 @@ from tcptrace_tw.keyed_hash import FACTORS, LOW, TABLE, Seed, new_seed
 from tcptrace_tw.measure import buckets
 from tcptrace_tw.measure.keys import NUMBER_MASK, WORDS, Keys, hash_of
 from tcptrace_tw.measure.series import Series, add
-from tcptrace_tw.measure.vlan_splits import Halves
+from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.report.summary.grouping import Groups
 from tcptrace_tw.report.summary.sink import SummarySink
 from tcptrace_tw.schema import columns as c
@@ -345,7 +345,7 @@ def test_buckets_cost_the_same_however_keys_and_times_were_chosen(seed: Seed) ->
 
 def test_python_looks_for_addresses_by_a_hash_of_this_process() -> None:
     """The hash of a tuple of numbers is known, and a number has that of the number 2**61 - 1 above."""
-    halves, pools = Halves(), Groups(1 << 10)
+    halves, pools = VlanSplits(), Groups(1 << 10)
     rows = blank(c.CONNECTIONS, 256)
     same = np.arange(4) * ((1 << 61) - 1)
     names = ("orig_ip_hi", "orig_ip_lo", "resp_ip_hi", "resp_ip_lo")

@@ -78,9 +78,9 @@ def test_a_guarded_array_ends_at_a_page_that_kills(kind: str, code: int) -> None
 def test_an_overrun_is_found_interpreted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that takes records from a pool one place too far."""
 
-    def take(regs: Any, used: int, free: int, following: int) -> int:
-        place = regs[used]
-        regs[used] = place + 2
+    def take(counters: Any, used: int, free: int, following: int) -> int:
+        place = counters[used]
+        counters[used] = place + 2
         return int(place) + 1
 
     monkeypatch.setattr(freelists, "take", take)

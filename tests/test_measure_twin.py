@@ -15,7 +15,7 @@ from tcptrace_tw.measure import clocks as measured
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, entry_of
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.measure.keys import Keys
-from tcptrace_tw.measure.measurements import Overview
+from tcptrace_tw.measure.measurements import Measurements
 from tcptrace_tw.measure.series import Series, add
 from tcptrace_tw.measure.syns import NARROWEST, add_syns, by_pair_and_time, judge, syn_table, take_syn
 from tcptrace_tw.protocol.states import CLOSED
@@ -64,7 +64,7 @@ def span_rows(spans: list[Span]) -> Any:
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40), st.integers(1, 40))
 def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span], cut: int) -> None:
     """Ports in use second by second, in whatever chunks the rows come (semantics: 8)."""
-    census = Overview(compiled=False, wants_seconds=True, seed=new_seed())
+    census = Measurements(compiled=False, wants_seconds=True, seed=new_seed())
     for rows in (connection_rows(lives[:cut]), connection_rows(lives[cut:])):
         census.see("connections", rows)
     census.see("time_wait", span_rows(spans))
@@ -83,7 +83,7 @@ def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40))
 def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span]) -> None:
     """Connections begun until its ports were in use, and after that (semantics: 8)."""
-    census = Overview(compiled=False, wants_seconds=False, seed=new_seed())
+    census = Measurements(compiled=False, wants_seconds=False, seed=new_seed())
     census.see("connections", connection_rows(lives))
     census.see("time_wait", span_rows(spans))
     found = {}
@@ -109,7 +109,7 @@ def test_clocks_are_told_apart_as_by_a_plain_count(syns: list[Syn], hosts: int, 
     rows.first_time, rows.orig_syn_tsval = [s.time for s in syns], [s.tsval for s in syns]
     rows.orig_port, rows.orig_syn_frame = [s.port for s in syns], np.argsort(np.argsort([s[:2] for s in syns], 0)[:, 0])
     rows.orig_syn_has_ts, rows.resp_syn_frame, rows.connection_id = 1, 2, np.arange(1, len(syns) + 1)
-    tested = Overview(compiled=False, wants_seconds=False, seed=new_seed())
+    tested = Measurements(compiled=False, wants_seconds=False, seed=new_seed())
     tested.see("connections", rows)
     found = [
         (int(row["clocks"]), int(row["rate_hz"]))
@@ -136,7 +136,7 @@ def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, i
     rows, is_ignored = syn_rows(syns, [drawn[i][2] for i in range(len(syns))]), [ignored for _, _, ignored in drawn]
     answered = [syn for syn, ignored in zip(syns, is_ignored, strict=True) if not ignored]
     ignored = [syn for syn in syns if syn not in answered]
-    tested = Overview(compiled=False, wants_seconds=False, seed=new_seed())
+    tested = Measurements(compiled=False, wants_seconds=False, seed=new_seed())
     tested.see("connections", rows[order])
     found = clock_rows(tested)
 
@@ -149,7 +149,7 @@ def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, i
         assert row["last_ignored_frame"] == (ignored[-1].port if ignored else -1)
 
 
-def clock_rows(tested: Overview) -> list[Any]:
+def clock_rows(tested: Measurements) -> list[Any]:
     return [row for table, rows in tested.close({}) if table is c.CLOCKS for row in rows]
 
 
@@ -175,8 +175,8 @@ def test_few_buckets_for_many_syns_lose_no_drop() -> None:
         take_syn(pair, entry_of(few.table, 1, int(row.first_time) >> NARROWEST, add_syns), row, i >= count)
     judge(few, by_pair_and_time(few))
 
-    assert int(few.table.regs[USED]) <= 64
-    assert few.table.regs[SHIFT] > 0
+    assert int(few.table.counters[USED]) <= 64
+    assert few.table.counters[SHIFT] > 0
     assert (pair.answered, pair.ignored, pair.ignored_stale, pair.answered_stale) == (count, 3, 3, 0)
 
 
@@ -187,7 +187,7 @@ def test_a_series_never_holds_more_than_its_entries(most: int) -> None:
     for key, second in random.integers(0, (9, 3000), (4000, 2)).tolist():
         entry_of(series.table, key, START // NS + second, add).new += 1
         counts[key] += 1
-    used = series.table.entries[: int(series.table.regs[USED])]
+    used = series.table.entries[: int(series.table.counters[USED])]
     sums = Counter[int]()
     for entry in used:
         sums[int(entry.word) & KEY_MASK] += int(entry.new)

@@ -28,7 +28,7 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> list[tracker.Tracker]:
     """From now on connections may take 1 MB, and are looked at in batches of 50 segments; the trackers used."""
     monkeypatch.setattr(pipeline, "for_connections", lambda most: 1_000_000)
     monkeypatch.setattr(pipeline, "BATCH_SIZE", 50)
-    monkeypatch.setattr(tracker, "COOLS_NS", MS)
+    monkeypatch.setattr(tracker, "LINGER_NS", MS)
     used: list[tracker.Tracker] = []
     make = tracker.Tracker.__init__
 
@@ -56,9 +56,9 @@ def test_a_flood_is_forgotten_and_every_syn_is_counted(bounded: list[tracker.Tra
     got = play_pcap(capture, compiled=True)
     hands = bounded[0]
 
-    assert hands.regs[s.FORGOTTEN_ATTEMPTS] > 1000
-    assert hands.regs[s.FORGOTTEN_CONNECTIONS] == 0
-    assert 2 * int(hands.regs[s.GRAVES_USED]) <= 1_000_000
+    assert hands.counters[s.FORGOTTEN_ATTEMPTS] > 1000
+    assert hands.counters[s.FORGOTTEN_CONNECTIONS] == 0
+    assert 2 * int(hands.counters[s.ARCHIVE_USED]) <= 1_000_000
     assert len(got.tables["connections"]) == 8000
     assert {row.close for row in got.connections} == {"unanswered"}
     assert [f.rule for f in got.findings if f.rule == "CP013"]
@@ -71,7 +71,7 @@ def test_what_is_kept_stays_right(bounded: list[tracker.Tracker], monkeypatch: p
     scan = [cb.Record(frame, time - T0 + begin) for frame, time in records(flood(8000))]
     mixed = cb.pcap(sorted(talk + scan, key=lambda record: record.time_ns), nano=True)
     got = play_pcap(mixed, compiled=True)
-    assert bounded[0].regs[s.FORGOTTEN_ATTEMPTS] > 1000
+    assert bounded[0].counters[s.FORGOTTEN_ATTEMPTS] > 1000
     monkeypatch.setattr(pipeline, "for_connections", lambda most: None)
     whole = play_pcap(mixed, compiled=True)
 

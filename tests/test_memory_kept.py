@@ -120,7 +120,7 @@ def test_an_error_of_another_lane_holds_no_lane() -> None:
     try:
         with pytest.raises(OSError, match="gone"):
             next(read_ahead(source()))  # type: ignore[arg-type]
-        lanes = [each for each in gc.get_objects() if type(each).__name__ == "_Lane"]
+        lanes = [each for each in gc.get_objects() if type(each).__name__ == "_Stage"]
     finally:
         gc.enable()
 

@@ -1,4 +1,4 @@
-"""Findings as text: one at a time for the terminal, by the column for Parquet; both say the same."""
+"""RuleHits as text: one at a time for the terminal, by the column for Parquet; both say the same."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ TEMPLATES = {
     "reuses": "{ip}:{port}, {peer_ip}: {gap_ns}/{cost_ns} {holder} {answer} {syn_frame} {answer_frame} "
     "{is_by_holder} {time} {answer_time} {isn_delta} {connection_id} {count} {syn_retries:copy|copies}"
     "[; {reset_frame:?}RST][; {answer:=rst}refused][; again {syn_retries:time}][; after {cost_ns}] {isn_delta:#}",
-    "time_wait": "[{is_detour:?}detour ]{peer_ip}:{peer_port} {end_reason} {end} {restarts:restart} {two_msl_ns}",
+    "time_wait": "[{is_syn_pending:?}detour ]{peer_ip}:{peer_port} {end_reason} {end} {restarts:restart} {two_msl_ns}",
 }
 VALUES = {
     "reuses": ("gap_ns", "answer", "is_by_holder", "ip", "syn_frame", "answer_time", "tsecr", "count"),

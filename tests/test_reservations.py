@@ -84,7 +84,7 @@ def test_a_search_finds_nothing_above_the_table() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_crowd_that_is_due_at_once_stays_within_the_table(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Incarnations that idle, archived ones and attempts end with one segment: nearly as many as are reserved for."""
-    for name, value in (("BURY_FROM", 40), ("COOLS_NS", 100 * MS), ("SLEEPS_NS", 1000 * MS)):
+    for name, value in (("ARCHIVE_FROM", 40), ("LINGER_NS", 100 * MS), ("IDLE_AFTER_NS", 1000 * MS)):
         monkeypatch.setattr(tracker, name, value)
     found = Maxima()
     with found._watching():
@@ -97,7 +97,7 @@ def test_a_crowd_that_is_due_at_once_stays_within_the_table(seed: int, monkeypat
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_rooms_of_exactly_the_promised_size_are_enough(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every array ends where its reservation ends, and interpreted kernels check each index."""
-    monkeypatch.setattr(tracker, "BURY_FROM", 5)
+    monkeypatch.setattr(tracker, "ARCHIVE_FROM", 5)
     monkeypatch.setattr(pipeline, "BATCH_SIZE", batch)
     capture = crowd(9, 200)
     plain = play_pcap(capture)
@@ -112,19 +112,19 @@ def test_every_array_that_grows_is_in_the_table() -> None:
     used = {name: value for name, value in vars(s).items() if name.endswith("_USED") or name.startswith("OUT_")}
     counted = {value for name, value in used.items() if isinstance(value, int) and not name.endswith("_ROOM")}
 
-    assert {r.used for r in RESERVATIONS} == (counted | {s.RELEASED}) - {s.GRAVES_USED}
+    assert {r.used for r in RESERVATIONS} == (counted | {s.RELEASED}) - {s.ARCHIVE_USED}
     assert len({r.room for r in RESERVATIONS}) == len(RESERVATIONS)
 
 
 @pytest.mark.parametrize("reservation", RESERVATIONS, ids=lambda r: r.array)
 def test_the_scarcest_room_decides(reservation: Reservation) -> None:
     """How many segments there is room for follows from the array that has least."""
-    regs = np.zeros(s.REGISTERS, np.int64)
+    counters = np.zeros(s.REGISTERS, np.int64)
     for each in RESERVATIONS:
-        regs[each.room] = 100 * each.most
-    regs[reservation.used] = regs[reservation.room] - 3 * reservation.most + 1
+        counters[each.room] = 100 * each.most
+    counters[reservation.used] = counters[reservation.room] - 3 * reservation.most + 1
 
-    assert segments_with_room(regs) == 2
+    assert segments_with_room(counters) == 2
 
 
 def test_a_folder_of_tiny_captures_is_read_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import tcptrace_tw as tw
 from tcptrace_tw.checking import policy_file
-from tcptrace_tw.checking.plan import Wishes, planned
+from tcptrace_tw.checking.plan import CliOverrides, planned
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.errors import UsageError, hint, nearest
 from tcptrace_tw.pipeline import Settings
@@ -209,13 +209,13 @@ def test_a_policy_takes_no_other_2msl_than_python(text, tmp_path):
 
 def test_whoever_plans_a_check_goes_the_same_way():
     """The pytest plugin hands its arguments over as they are."""
-    assert planned(Wishes(select="RU", ignore="RU010,TW", two_msl_s=30)).settings == Settings(
+    assert planned(CliOverrides(select="RU", ignore="RU010,TW", two_msl_s=30)).settings == Settings(
         select=("RU",), ignore=("RU010", "TW"), two_msl_s=30.0
     )
     with pytest.raises(UsageError, match="--two-msl True"):
-        planned(Wishes(two_msl_s=True))
+        planned(CliOverrides(two_msl_s=True))
     with pytest.raises(UsageError, match="did you mean RU"):
-        planned(Wishes(select="RUX"))
+        planned(CliOverrides(select="RUX"))
 
 
 def test_the_plugin_takes_one_word(pytestconfig):

@@ -17,7 +17,7 @@ from tcptrace_tw.capture import web
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.public_address import is_public
 from tcptrace_tw.capture.source import Stream, open_stream
-from tcptrace_tw.cli.run import shorthand
+from tcptrace_tw.cli.run import glob_for
 from tcptrace_tw.errors import CaptureError
 from tests import capture_bytes as cb
 from tests.http_servers import Server, chunked, ok, redirect, reset, serving
@@ -270,7 +270,7 @@ def test_a_password_goes_to_the_first_host_only_and_is_not_shown(server: Server)
         assert [f"Authorization: Basic {coded}" in head for head in server.requests] == [True, True]
         assert "authorization" not in other.requests[0].lower()
         assert [file.name for file in summary.capture.files] == [f"{server.url}/x"]
-        assert shorthand([address]) == [f"{server.url}/x"]
+        assert glob_for([address]) == [f"{server.url}/x"]
 
     server.answers["/x"] = redirect("/x")
     for wrong in (address, "ftp://me:pass@host/x", "http://me:pass@127.0.0.1:1/", "http://me:pa/ss@127.0.0.1/x"):

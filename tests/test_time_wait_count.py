@@ -47,12 +47,12 @@ def expected(spans: Any, now: int) -> int:
     return int(np.count_nonzero((spans["start"] <= now) & (now < end)))
 
 
-@pytest.mark.parametrize(("bury_from", "compiled"), [(1 << 30, False), (0, False), (0, True)])
+@pytest.mark.parametrize(("archive_from", "compiled"), [(1 << 30, False), (0, False), (0, True)])
 def test_the_count_is_that_of_the_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bury_from: int, compiled: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive_from: int, compiled: bool
 ) -> None:
     """Whether an incarnation is at hand or buried does not matter."""
-    monkeypatch.setattr(tracker, "BURY_FROM", bury_from)
+    monkeypatch.setattr(tracker, "ARCHIVE_FROM", archive_from)
     (tmp_path / "x.pcap").write_bytes(render(healthy_traffic(11, 300)))
     counts, spans = counted(tmp_path / "x.pcap", compiled=compiled)
 

@@ -34,11 +34,11 @@ def said(result: Result) -> dict[str, Counter[str]]:
     return tables
 
 
-def buried(monkeypatch: pytest.MonkeyPatch, cools_ns: int = 0) -> None:
+def buried(monkeypatch: pytest.MonkeyPatch, linger_ns: int = 0) -> None:
     """From now on whoever is over or silent is buried."""
-    monkeypatch.setattr(tracker, "BURY_FROM", 0)
-    monkeypatch.setattr(tracker, "COOLS_NS", cools_ns)
-    monkeypatch.setattr(tracker, "SLEEPS_NS", cools_ns)
+    monkeypatch.setattr(tracker, "ARCHIVE_FROM", 0)
+    monkeypatch.setattr(tracker, "LINGER_NS", linger_ns)
+    monkeypatch.setattr(tracker, "IDLE_AFTER_NS", linger_ns)
 
 
 RECORDED = sorted(p.parent.name for p in FIXTURES.glob("kernel-*/capture.pcap") if p.stat().st_size < 40_000)
@@ -66,7 +66,7 @@ def test_burial_does_not_matter_under_loss(seed: int, monkeypatch: pytest.Monkey
 
 
 def test_burial_does_not_matter_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for machine code, which reads and writes the tombstones with other instructions."""
+    """The same for machine code, which reads and writes the archived records with other instructions."""
     frames = list(healthy_traffic(7, 200))
     plain = said(play_frames(frames))
     buried(monkeypatch, 1_000_000)
@@ -109,7 +109,7 @@ def test_packing_turns_back(seed: int) -> None:
 
 
 class _State:
-    graves = np.zeros(4096, np.uint16)
+    archive = np.zeros(4096, np.uint16)
 
 
 def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
@@ -133,22 +133,22 @@ def tracked(path: str) -> tracker.Tracker:
 
 def test_few_records_are_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 2000 remembered connections most take less than 300 bytes, and have no record any more."""
-    monkeypatch.setattr(tracker, "BURY_FROM", 100)
+    monkeypatch.setattr(tracker, "ARCHIVE_FROM", 100)
     written = generate("short-100k", tmp_path, 0.02, say=lambda text: None)
     hands = tracked(written.path)
 
     assert hands.live == written.connections
-    assert hands.regs[s.CONNS_USED] < 1500
-    assert 2 * int(hands.regs[s.GRAVES_USED]) < 300 * hands.regs[s.BURIED] + (1 << 16)
+    assert hands.counters[s.CONNS_USED] < 1500
+    assert 2 * int(hands.counters[s.ARCHIVE_USED]) < 300 * hands.counters[s.ARCHIVED] + (1 << 16)
 
 
 def test_a_sleeper_takes_less_than_400_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Established connections without a word: packed as well, and still there however long they sleep."""
-    monkeypatch.setattr(tracker, "BURY_FROM", 100)
-    monkeypatch.setattr(tracker, "SLEEPS_NS", 10_000_000)
+    monkeypatch.setattr(tracker, "ARCHIVE_FROM", 100)
+    monkeypatch.setattr(tracker, "IDLE_AFTER_NS", 10_000_000)
     written = generate("long-tail", tmp_path, 0.002, say=lambda text: None)
     hands = tracked(written.path)
 
     assert hands.live == written.connections
-    assert hands.regs[s.BURIED] > written.connections // 2
-    assert 2 * int(hands.regs[s.GRAVES_USED]) < 300 * hands.regs[s.BURIED] + (1 << 16)
+    assert hands.counters[s.ARCHIVED] > written.connections // 2
+    assert 2 * int(hands.counters[s.ARCHIVE_USED]) < 300 * hands.counters[s.ARCHIVED] + (1 << 16)

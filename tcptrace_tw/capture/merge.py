@@ -31,7 +31,7 @@ class Source(NamedTuple):
     open: Callable[[], Iterator[Segments]]
 
 
-class _Lane:
+class _Stage:
     """One file that is being read."""
 
     def __init__(self, index: int, source: Source) -> None:
@@ -85,11 +85,11 @@ def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
     so a rotated capture is read file by file. A batch is valid until the next one is asked for.
     """
     waiting = deque(enumerate(sources))
-    lanes: list[_Lane] = []
+    lanes: list[_Stage] = []
     while True:
         lanes = [lane for lane in lanes if lane.fill()]
         while waiting and _is_due(waiting[0][1], lanes):
-            lane = _Lane(*waiting.popleft())
+            lane = _Stage(*waiting.popleft())
             if lane.fill():
                 lanes.append(lane)
         if not lanes:
@@ -97,14 +97,14 @@ def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
         yield from _pieces(_in_order(_take_until(lanes, waiting[0][1] if waiting else None)), size)
 
 
-def _is_due(source: Source, lanes: Sequence[_Lane]) -> bool:
+def _is_due(source: Source, lanes: Sequence[_Stage]) -> bool:
     """Whether a file may hold a segment that comes before the end of what is at hand."""
     if not lanes:
         return True
     return source.first_time is not None and source.first_time <= min(lane.last for lane in lanes)
 
 
-def _take_until(lanes: Sequence[_Lane], following: Source | None) -> list[tuple[Segments, NDArray[np.int64]]]:
+def _take_until(lanes: Sequence[_Stage], following: Source | None) -> list[tuple[Segments, NDArray[np.int64]]]:
     """What no segment still to be read can come before: all up to the end of the lane that ends first and goes on.
 
     Lanes whose files have been read to their end hold nothing back; the file that ``following`` is comes behind them.

@@ -336,7 +336,7 @@ def _network(side: str, network: _Network) -> Test:
     if network.version == 4:
         base, bits = base | 0xFFFF << 32, bits + 96
     mask = ((1 << bits) - 1) << (128 - bits)
-    (base_hi, base_lo), (mask_hi, mask_lo) = _halves(base), _halves(mask)
+    (base_hi, base_lo), (mask_hi, mask_lo) = _vlan_splits(base), _vlan_splits(mask)
     return _sided(
         side,
         lambda ends: (ends.src_hi & mask_hi == base_hi) & (ends.src_lo & mask_lo == base_lo),
@@ -344,7 +344,7 @@ def _network(side: str, network: _Network) -> Test:
     )
 
 
-def _halves(number: int) -> tuple[np.int64, np.int64]:
+def _vlan_splits(number: int) -> tuple[np.int64, np.int64]:
     """128 bits as the two int64 of an address."""
     high, low = np.frombuffer(number.to_bytes(16, "big"), ">i8").astype(np.int64)
     return high, low

@@ -22,7 +22,7 @@ from tcptrace_tw.report.tables.stored import manifest_of, names_of, stored_findi
 from tcptrace_tw.report.words.codec import to_json
 from tcptrace_tw.report.words.findings import kept
 from tcptrace_tw.report.words.phrases import counted
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import chosen
 from tcptrace_tw.schema.words import SEVERITY
 
@@ -46,7 +46,7 @@ class Judge:
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """Rows are not wanted."""
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Take what one rule says about a chunk."""
         if self._waivers_of(findings.rule.id):
             self.take(fresh(findings, self._several_files))

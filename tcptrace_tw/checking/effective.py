@@ -5,12 +5,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tcptrace_tw.checking.plan import Plan, Wishes
+from tcptrace_tw.checking.plan import CliOverrides, Plan
 
 _WIDTH = 40
 
 
-def told(plan: Plan, wishes: Wishes) -> Iterator[str]:
+def told(plan: Plan, overrides: CliOverrides) -> Iterator[str]:
     """Lines of TOML; each key says where it comes from."""
     values = {
         "select": plan.settings.select,
@@ -21,7 +21,7 @@ def told(plan: Plan, wishes: Wishes) -> Iterator[str]:
         "two_msl": plan.settings.two_msl_s,
         "baseline": plan.baseline,
     }
-    wished = {**wishes._asdict(), "two_msl": wishes.two_msl_s}
+    wished = {**overrides._asdict(), "two_msl": overrides.two_msl_s}
     yield f"# policy: {plan.policy or 'none'}"
     for key, value in values.items():
         source = "command line" if wished[key] is not None else plan.policy if key in plan.said else "default"

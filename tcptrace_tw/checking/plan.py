@@ -61,7 +61,7 @@ class Plan:
         return max(found)[1] if found else None
 
 
-class Wishes(NamedTuple):
+class CliOverrides(NamedTuple):
     """What the command line says; None where it says nothing."""
 
     fail_on: str | None = None
@@ -75,12 +75,12 @@ class Wishes(NamedTuple):
     """Fields of ``Settings`` that no policy has, as the filter."""
 
 
-def planned(wishes: Wishes, policy: Plan | None = None) -> Plan:
+def planned(overrides: CliOverrides, policy: Plan | None = None) -> Plan:
     """The plan: what the command line says, else what the policy says, else the defaults."""
     base = policy or Plan()
-    of_plan = {name: getattr(wishes, name) for name in ("fail_on", "show", "baseline")}
-    of_settings = {name: getattr(wishes, name) for name in ("profile", "two_msl_s", "select", "ignore")}
-    settings = replace(base.settings, **wishes.others, **_given(of_settings))
+    of_plan = {name: getattr(overrides, name) for name in ("fail_on", "show", "baseline")}
+    of_settings = {name: getattr(overrides, name) for name in ("profile", "two_msl_s", "select", "ignore")}
+    settings = replace(base.settings, **overrides.others, **_given(of_settings))
     return replace(base, settings=settings, **_given(of_plan))
 
 

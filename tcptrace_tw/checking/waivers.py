@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.checks.checked import Batch
 
 Mask = NDArray[np.bool_]
-Halves = tuple[int, int]
+VlanSplits = tuple[int, int]
 
 _V4_BITS = 96
 """IPv4 stands in the rows as ``::ffff:a.b.c.d``."""
@@ -20,8 +20,8 @@ _V4_BITS = 96
 class Network:
     """Addresses that agree with ``base`` where ``mask`` has ones, each as two int64 halves."""
 
-    base: Halves
-    mask: Halves
+    base: VlanSplits
+    mask: VlanSplits
 
     @staticmethod
     def parse(text: str) -> "Network":
@@ -30,7 +30,7 @@ class Network:
         bits, base = found.prefixlen, int(found.network_address)
         if found.version == 4:
             bits, base = bits + _V4_BITS, base | 0xFFFF << 32
-        return Network(_halves(base), _halves((1 << 128) - (1 << 128 - bits)))
+        return Network(_vlan_splits(base), _vlan_splits((1 << 128) - (1 << 128 - bits)))
 
     def holds(self, hi: NDArray[np.int64], lo: NDArray[np.int64]) -> Mask:
         """Which addresses lie in it."""
@@ -76,6 +76,6 @@ class Waiver:
         return named
 
 
-def _halves(number: int) -> Halves:
+def _vlan_splits(number: int) -> VlanSplits:
     raw = number.to_bytes(16, "big")
     return int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:], "big", signed=True)

@@ -15,7 +15,7 @@ from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
-    from tcptrace_tw.checking.plan import Plan, Wishes
+    from tcptrace_tw.checking.plan import CliOverrides, Plan
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.checks.checked import Checked
     from tcptrace_tw.report.checks.formats.text import Paint
@@ -128,19 +128,19 @@ def check(
 
     The command line wins over the policy, the policy over the defaults.
     """
-    from tcptrace_tw.checking.plan import Wishes, planned
+    from tcptrace_tw.checking.plan import CliOverrides, planned
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.checks import outputs
 
     others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan, "max_memory": max_memory}
-    wishes = Wishes(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
+    overrides = CliOverrides(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
     wanted = outputs.parse(format_, output or ())
     policy = None if no_config else _policy(config)
-    plan = planned(wishes, policy)
+    plan = planned(overrides, policy)
     if update_baseline and plan.baseline is None:
         raise UsageError("--update-baseline: give --baseline FILE too")
     if show_policy:
-        _print_policy(plan, wishes)
+        _print_policy(plan, overrides)
         return
     captures = run.sources(captures, files_from)
     written = [targets.Target(each.target, f"--output {each.format}={each.target}") for each in wanted]
@@ -206,7 +206,7 @@ def _check(captures: list[str], plan: "Plan", learnt: "AtomicFile | None", quiet
     def analyze(captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]") -> "Summary":
         return run.analyze(captures, settings, sinks, quiet, no_progress)
 
-    say = (lambda text: None) if quiet else run.complain
+    say = (lambda text: None) if quiet else run.warn
     for remark in plan.remarks(date.today()):
         say(remark)
     folder = run.written_folder(captures)
@@ -219,10 +219,10 @@ def _check(captures: list[str], plan: "Plan", learnt: "AtomicFile | None", quiet
     return judged.verdict(plan)
 
 
-def _print_policy(plan: "Plan", wishes: "Wishes") -> None:
+def _print_policy(plan: "Plan", overrides: "CliOverrides") -> None:
     from tcptrace_tw.checking.effective import told
 
-    for line in told(plan, wishes):
+    for line in told(plan, overrides):
         print(printable(line))
 
 
@@ -230,5 +230,5 @@ def _say_end(checked: "Checked") -> None:
     from tcptrace_tw.report.checks.formats.text import total
 
     for text in checked.stale:
-        run.complain(f"{checked.baseline}: did not come again: {text}")
-    run.complain(total(checked))
+        run.warn(f"{checked.baseline}: did not come again: {text}")
+    run.warn(total(checked))

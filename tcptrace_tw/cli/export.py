@@ -66,12 +66,10 @@ def export(
     with AtomicFile(out) as file:
         found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
         numbers = sorted({*(connection or ()), *found})
-        count = pipeline.export(captures, settings, numbers, file, None if quiet else run.complain)
+        count = pipeline.export(captures, settings, numbers, file, None if quiet else run.warn)
     if not quiet:
         of = "connection" if len(numbers) == 1 else "connections"
-        run.complain(
-            f"{out if out != '-' else 'stdout'}: {counted(count, 'frame')} of {of} {', '.join(map(str, numbers))}"
-        )
+        run.warn(f"{out if out != '-' else 'stdout'}: {counted(count, 'frame')} of {of} {', '.join(map(str, numbers))}")
 
 
 def _connections_of(

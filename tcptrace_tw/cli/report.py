@@ -84,7 +84,7 @@ def report(
         else:
             from tcptrace_tw.report.pages.terminal import draw
 
-            draw(digest, run.console(color), run.shorthand(captures))
+            draw(digest, run.console(color), run.glob_for(captures))
 
 
 def _opened(html: str) -> "AtomicFile":
@@ -110,7 +110,7 @@ def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], setti
     from tcptrace_tw.report.pages.html_report import document
     from tcptrace_tw.report.summary.headline import headline
 
-    text = document(digest, run.shorthand(captures), _stories(digest, captures, settings))
+    text = document(digest, run.glob_for(captures), _stories(digest, captures, settings))
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)
@@ -118,7 +118,7 @@ def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], setti
         page.write(text.encode("ascii", "xmlcharrefreplace").decode().encode(encoding))
     page.commit()
     if page.target != STDOUT and not quiet:
-        run.complain(f"{page.target}: {headline(digest, 'notice')}")
+        run.warn(f"{page.target}: {headline(digest, 'notice')}")
 
 
 def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":

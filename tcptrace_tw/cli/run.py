@@ -59,22 +59,22 @@ def fail(error: Exception) -> NoReturn:
         _drop(sys.stdout)
         sys.exit(BROKEN_PIPE)
     if isinstance(error, TcptraceError):
-        complain(*error.args)
+        warn(*error.args)
         sys.exit(UNREADABLE if isinstance(error, CaptureError) else USAGE)
     if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # what print() has met
         from tcptrace_tw.atomic import unwritable
 
         _drop(sys.stdout)
-        complain(str(unwritable("stdout", error)))
+        warn(str(unwritable("stdout", error)))
         sys.exit(USAGE)
     if isinstance(error, OSError):
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        warn(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(USAGE)
-    complain(f"this is a bug: {type(error).__name__}: {error}; --debug shows where")
+    warn(f"this is a bug: {type(error).__name__}: {error}; --debug shows where")
     sys.exit(BUG)
 
 
-def complain(*lines: str) -> None:
+def warn(*lines: str) -> None:
     """Lines on stderr, each of which says whose it is; where stderr takes nothing, the exit code must do."""
     try:
         for line in lines:
@@ -84,7 +84,7 @@ def complain(*lines: str) -> None:
 
 
 def _drop(stream: TextIO) -> None:
-    """Let go what could not be written, or Python would try once more at its end and complain."""
+    """Let go what could not be written, or Python would try once more at its end and warn."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -137,10 +137,10 @@ def analyze(
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     is_shown = not (quiet or no_progress) and sys.stderr.isatty()
     with interrupts.reading(captures, quiet=quiet), Progress(enabled=is_shown) as progress:
-        summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else complain)
+        summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else warn)
     if not quiet:
         for remark in _remarks(summary):
-            complain(remark)
+            warn(remark)
     return summary
 
 
@@ -160,7 +160,7 @@ def _remarks(summary: "Summary") -> Iterator[str]:
     yield f"{where}: no TCP segment in {capture.frames} frames ({skipped}); is it the right capture, the right filter?"
 
 
-def shorthand(captures: Sequence[str]) -> list[str]:
+def glob_for(captures: Sequence[str]) -> list[str]:
     """What a command to paste calls the captures: one glob, where it names just these files; and no passwords."""
     from tcptrace_tw.capture.address import shown
 

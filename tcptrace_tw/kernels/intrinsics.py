@@ -1,7 +1,7 @@
 """How compiled kernels reach records by their addresses: what numba calls in the place of a Python function.
 
-The desk is a record with an int64 field ``<field>_at`` for every array that it knows the address of. Where indices are
-checked (see ``bounds``), it also has ``<field>_room``, how many elements there are.
+The kernel state is a record with an int64 field ``<field>_at`` for every array whose address it knows. Where indices
+are checked (see ``bounds``), it also has ``<field>_room``, how many elements there are.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from tcptrace_tw.kernels.bounds import compare
 from tcptrace_tw.kernels.marks import Lowering
 
 
-def _address(context: Any, builder: Any, desk: Any, desk_type: Any, field: str, index: Any, size: int) -> Any:
-    """Machine code for: the address in ``desk.<field>_at`` plus ``index`` times ``size``."""
+def _address(context: Any, builder: Any, kernel_state: Any, state_type: Any, field: str, index: Any, size: int) -> Any:
+    """Machine code for: the address in ``kernel_state.<field>_at`` plus ``index`` times ``size``."""
     from llvmlite import ir
 
-    base = _word_of(builder, desk, desk_type, f"{field}_at")
+    base = _word_of(builder, kernel_state, state_type, f"{field}_at")
     return builder.add(base, builder.mul(index, ir.IntType(64)(size)))
 
 
 def _checked_address(
-    context: Any, builder: Any, desk: Any, desk_type: Any, field: str, index: Any, size: int, count: int = 1
+    context: Any, builder: Any, kernel_state: Any, state_type: Any, field: str, index: Any, size: int, count: int = 1
 ) -> Any:
     """The same; where indices are checked, ``count`` elements from there on have to be in the room."""
-    compare(context, builder, field, index, lambda: _word_of(builder, desk, desk_type, f"{field}_room"), count)
-    return _address(context, builder, desk, desk_type, field, index, size)
+    compare(context, builder, field, index, lambda: _word_of(builder, kernel_state, state_type, f"{field}_room"), count)
+    return _address(context, builder, kernel_state, state_type, field, index, size)
 
 
-def _word_of(builder: Any, desk: Any, desk_type: Any, name: str) -> Any:
-    """Machine code for: an int64 field of the desk."""
+def _word_of(builder: Any, kernel_state: Any, state_type: Any, name: str) -> Any:
+    """Machine code for: an int64 field of the kernel_state."""
     from llvmlite import ir
 
     word = ir.IntType(64)
-    place = builder.add(builder.ptrtoint(desk, word), word(desk_type.offset(name)))
+    place = builder.add(builder.ptrtoint(kernel_state, word), word(state_type.offset(name)))
     return builder.load(builder.inttoptr(place, word.as_pointer()))
 
 
@@ -72,8 +72,8 @@ def number_at(field: str, bits: int, size: int) -> Callable[[], Lowering]:
             return numba_types.int64(st, numba_types.int64)
 
         def code(context: Any, builder: Any, types: Any, args: Any) -> Any:
-            desk_type, count = types.args[0], -(-bits // (8 * size))
-            address = _checked_address(context, builder, args[0], desk_type, field, args[1], size, count)
+            state_type, count = types.args[0], -(-bits // (8 * size))
+            address = _checked_address(context, builder, args[0], state_type, field, args[1], size, count)
             value = builder.load(builder.inttoptr(address, ir.IntType(bits).as_pointer()), align=size)
             return builder.sext(value, ir.IntType(64)) if bits < 64 else value
 
@@ -93,8 +93,8 @@ def set_number(field: str, bits: int, size: int) -> Callable[[], Lowering]:
             return numba_types.void(st, numba_types.int64, numba_types.int64)
 
         def code(context: Any, builder: Any, types: Any, args: Any) -> Any:
-            desk_type, count = types.args[0], -(-bits // (8 * size))
-            address = _checked_address(context, builder, args[0], desk_type, field, args[1], size, count)
+            state_type, count = types.args[0], -(-bits // (8 * size))
+            address = _checked_address(context, builder, args[0], state_type, field, args[1], size, count)
             small = builder.trunc(args[2], ir.IntType(bits)) if bits < 64 else args[2]
             builder.store(small, builder.inttoptr(address, ir.IntType(bits).as_pointer()), align=size)
             return context.get_dummy_value()

@@ -143,7 +143,7 @@ def compiled_kernel(name: str) -> CompiledKernel:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Held by whoever loads the library: the rooms run in threads of their own."""
+"""DeferredFindings by whoever loads the library: the rooms run in threads of their own."""
 
 
 def _library(wanted: str) -> Library:

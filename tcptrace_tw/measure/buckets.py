@@ -39,14 +39,14 @@ Ints = NDArray[np.int64]
 class BucketTable(NamedTuple):
     """``entries`` in the order in which they came; ``index``: open addressing, 0 or entry + 1 and a mark above it.
 
-    Each entry begins with ``word``, which is ``bucket << KEY_BITS | key``; a bucket is ``2 ** regs[SHIFT]`` ticks of
-    the owner's clock. ``blank``: one entry of zeros.
+    Each entry begins with ``word``, which is ``bucket << KEY_BITS | key``; a bucket is ``2 ** counters[SHIFT]`` ticks
+    of the owner's clock. ``blank``: one entry of zeros.
     """
 
     index: NDArray[np.int32]  # type: ignore[assignment]
     entries: Any
     blank: Any
-    regs: Ints
+    counters: Ints
     seed: Seed
 
 
@@ -54,7 +54,12 @@ def buckets_kind(entry: np.dtype[Any]) -> Bundle:
     """The kind of a table of such entries."""
     records = Array(entry)
     return bundle(
-        BucketTable, index=Array(np.int32), entries=records, blank=records, regs=Array(np.int64), seed=Array(np.int64)
+        BucketTable,
+        index=Array(np.int32),
+        entries=records,
+        blank=records,
+        counters=Array(np.int64),
+        seed=Array(np.int64),
     )
 
 
@@ -67,7 +72,7 @@ def bucket_table(entry: np.dtype[Any], most: int, seed: Seed) -> BucketTable:
 @inlined
 def word_of(table, key, tick):  # type: ignore[no-untyped-def]
     """What an entry is found by."""
-    return tick >> table.regs[SHIFT] << KEY_BITS | key
+    return tick >> table.counters[SHIFT] << KEY_BITS | key
 
 
 @inlined
@@ -140,15 +145,15 @@ def entry_of(table, key, tick, fold):  # type: ignore[no-untyped-def]
 def add_entry(table, key, tick, fold):  # type: ignore[no-untyped-def]
     """The number of an entry for a key at ``tick`` that has none, made where there is none in wider buckets either."""
     size = table.entries.size
-    if table.regs[USED] == size:
-        while table.regs[USED] * 4 > size * 3:
+    if table.counters[USED] == size:
+        while table.counters[USED] * 4 > size * 3:
             widen(table, fold)
     word = word_of(table, key, tick)
     place = place_of(table, word)
     number = number_in(table, place)
     if number < 0:
-        number = table.regs[USED]
-        table.regs[USED] = number + 1
+        number = table.counters[USED]
+        table.counters[USED] = number + 1
         set_place(table, place, word, number)
         table.entries[number].word = word
     return number
@@ -157,8 +162,8 @@ def add_entry(table, key, tick, fold):  # type: ignore[no-untyped-def]
 @kernel
 def widen(table, fold):  # type: ignore[no-untyped-def]
     """Make the buckets twice as wide: entries that fall together become one, at the place of the first of them."""
-    count, kept = table.regs[USED], np.int64(0)
-    table.regs[SHIFT] += 1
+    count, kept = table.counters[USED], np.int64(0)
+    table.counters[SHIFT] += 1
     for i in range(table.index.size):
         table.index[i] = 0
     for i in range(count):
@@ -175,4 +180,4 @@ def widen(table, fold):  # type: ignore[no-untyped-def]
         kept += 1
     for i in range(kept, count):
         table.entries[i] = table.blank[0]
-    table.regs[USED] = kept
+    table.counters[USED] = kept

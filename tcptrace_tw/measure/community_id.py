@@ -40,7 +40,7 @@ TUPLES_KIND = bundle(
 )  # fmt: skip
 
 
-class Desk(NamedTuple):
+class Scratch(NamedTuple):
     """Where ids are worked out: words and rounds of ``LANES`` blocks, and the letters of base64."""
 
     words: NDArray[np.uint32]
@@ -48,29 +48,29 @@ class Desk(NamedTuple):
     letters: NDArray[np.uint8]
 
 
-DESK_KIND = bundle(
-    Desk, words=Array(np.uint32, ndim=2), rounds=Array(np.uint32, ndim=2), letters=Array(np.uint8)
+SCRATCH_KIND = bundle(
+    Scratch, words=Array(np.uint32, ndim=2), rounds=Array(np.uint32, ndim=2), letters=Array(np.uint8)
 )  # fmt: skip
 
 
-def desk() -> Desk:
-    """A desk for one call after the other."""
+def scratch() -> Scratch:
+    """A scratch for one call after the other."""
     letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     words, rounds = np.zeros((80, LANES), np.uint32), np.zeros((85, LANES), np.uint32)
-    return Desk(words, rounds, np.frombuffer(letters, np.uint8).copy())
+    return Scratch(words, rounds, np.frombuffer(letters, np.uint8).copy())
 
 
-@entry(TUPLES_KIND, DESK_KIND, Array(np.uint8, ndim=2))
-def write_ids(tuples: Any, desk: Any, text: Any) -> None:
+@entry(TUPLES_KIND, SCRATCH_KIND, Array(np.uint8, ndim=2))
+def write_ids(tuples: Any, scratch: Any, text: Any) -> None:
     """Fill the rows of ``text`` with the ids of the tuples."""
     size = text.shape[0]
     for start in range(0, size, LANES):
         count = min(LANES, size - start)
         for lane in range(count):
-            put_tuple(tuples, start + lane, desk.words, lane)
-        hash_blocks(desk.words, desk.rounds)
+            put_tuple(tuples, start + lane, scratch.words, lane)
+        hash_blocks(scratch.words, scratch.rounds)
         for lane in range(count):
-            write_text(desk.rounds, lane, desk.letters, text, start + lane)
+            write_text(scratch.rounds, lane, scratch.letters, text, start + lane)
 
 
 @kernel

@@ -16,7 +16,7 @@ from tcptrace_tw.measure.census import CENSUS_KIND, Census, count_connections
 from tcptrace_tw.measure.clocks import CLOCKS_KIND, Clocks, take_syns
 from tcptrace_tw.measure.keys import BLOCK
 from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
-from tcptrace_tw.measure.vlan_splits import Halves
+from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
 from tcptrace_tw.schema.words import END_CAPTURE, OPENED_MIDSTREAM
 
@@ -25,12 +25,12 @@ MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, TALLIES = range(5)
 one direction only, and those of them in a VLAN or tunnel."""
 
 
-class Overview:
+class Measurements:
     """Sees finished rows pass, keeps bounded sums, and gives rows of its own at the end."""
 
     def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed) -> None:
         """``wants_seconds``: whether anybody wants the ``census`` table."""
-        self._halves = Halves()
+        self._vlan_splits = VlanSplits()
         self._census = Census(compiled=compiled, wants_seconds=wants_seconds, seed=seed)
         self._services = Services(compiled=compiled, seed=seed)
         self._clocks = Clocks(compiled=compiled, seed=seed)
@@ -58,8 +58,8 @@ class Overview:
         tally = self._tables[-1]
         if tally[MIDSTREAM]:
             self._count("midstream_connections", "midstream_frame", tally[MIDSTREAM], tally[MIDSTREAM_FRAME])
-        if tally[ONE_WAY] and self._halves.wants(is_scoped=bool(tally[ONE_WAY_SCOPED])):
-            self._halves.see(connections[(connections.orig_segments == 0) | (connections.resp_segments == 0)])
+        if tally[ONE_WAY] and self._vlan_splits.wants(is_scoped=bool(tally[ONE_WAY_SCOPED])):
+            self._vlan_splits.see(connections[(connections.orig_segments == 0) | (connections.resp_segments == 0)])
 
     def _count(self, name: str, frame_name: str, count: int, first_frame: int = -1) -> None:
         row = self._capture[0]
@@ -71,7 +71,7 @@ class Overview:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
         for part in (self._census, self._services, self._clocks):
             yield from part.close()
-        halves = {"split_connections": self._halves.count, "split_frame": self._halves.frame}
+        halves = {"split_connections": self._vlan_splits.count, "split_frame": self._vlan_splits.frame}
         for name, value in {**figures, **halves}.items():
             self._capture[name] = value
         yield CAPTURE, self._capture

@@ -110,7 +110,7 @@ def sweep(series, order, at, parts, spans, holder_of, of_source, of_holder, rows
                 of_holder[holder_of[key]].waiting += entry.waiting
                 if rows.size:
                     write_second(rows[count], parts, key, level, entry.new)
-                    rows[count].time = (bucket << series.regs[SHIFT]) * NS
+                    rows[count].time = (bucket << series.counters[SHIFT]) * NS
                     count += 1
             note_peak(level, ports_used(level), bucket)
             end += 1

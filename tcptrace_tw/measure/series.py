@@ -55,13 +55,13 @@ class Series:
 
     def in_order(self, rank: Ints) -> Ints:
         """The entries, ordered by bucket, then by the rank of their keys."""
-        words = self.table.entries["word"][: int(self.table.regs[USED])]
+        words = self.table.entries["word"][: int(self.table.counters[USED])]
         return np.argsort(words & ~KEY_MASK | rank[words & KEY_MASK])
 
     @property
     def bucket_s(self) -> int:
         """How wide a bucket is."""
-        return 1 << int(self.table.regs[SHIFT])
+        return 1 << int(self.table.counters[SHIFT])
 
 
 @inlined

@@ -13,7 +13,7 @@ from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import KEYS_KIND, Keys, KeyTable, number_of
-from tcptrace_tw.schema.columns import ODDITIES, SERVICES, Table
+from tcptrace_tw.schema.columns import ANOMALIES, SERVICES, Table
 from tcptrace_tw.schema.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
 
 MOST_SERVICES = 1 << 16
@@ -32,7 +32,7 @@ SERVICES_KIND = bundle(ServiceTables, keys=KEYS_KIND, rows=Array(SERVICES.dtype)
 
 
 class Services:
-    """Fed with rows of ``connections`` and ``oddities``; gives one row of ``services`` for each server and port."""
+    """Fed with rows of ``connections`` and ``anomalies``; gives one row of ``services`` for each server and port."""
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._keys = Keys(MOST_SERVICES, compiled=compiled, seed=seed)
@@ -42,7 +42,7 @@ class Services:
 
     def see(self, table: str, rows: Any) -> None:
         """Take finished rows of other tables than ``connections``."""
-        if table == "oddities":
+        if table == "anomalies":
             self._count_left_open(rows, self.tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
@@ -80,9 +80,9 @@ def count_closes(rows, services):  # type: ignore[no-untyped-def]
             service.connection_id = min(service.connection_id, r.connection_id)
 
 
-@entry(Array(ODDITIES.dtype), SERVICES_KIND)
+@entry(Array(ANOMALIES.dtype), SERVICES_KIND)
 def count_left_open(rows, services):  # type: ignore[no-untyped-def]
-    """Take rows of ``oddities``: clients whose FIN the server never answered with its own."""
+    """Take rows of ``anomalies``: clients whose FIN the server never answered with its own."""
     for i in range(rows.size):
         r = rows[i]
         if np.int64(r.is_left_open) == 0 or np.int64(r.endpoint) != ORIG:

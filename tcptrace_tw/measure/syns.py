@@ -67,7 +67,7 @@ def syn_table(most_pairs: int, seed: Seed, most: int = MOST_ENTRIES) -> SynTable
 
 def by_pair_and_time(syns: SynTable) -> NDArray[np.int64]:
     """The places of the entries in this order."""
-    words = syns.table.entries["word"][: int(syns.table.regs[USED])]
+    words = syns.table.entries["word"][: int(syns.table.counters[USED])]
     return np.argsort((words & KEY_MASK) << TICK_BITS | words >> KEY_BITS)
 
 
@@ -193,7 +193,7 @@ def was_later(syns, order, place, tsval, begin, end):  # type: ignore[no-untyped
     number = table.entries[order[place]].word & KEY_MASK
     while place >= 0:
         other = table.entries[order[place]]
-        bucket_end = ((other.word >> KEY_BITS) + 1) << (table.regs[SHIFT] + NARROWEST)
+        bucket_end = ((other.word >> KEY_BITS) + 1) << (table.counters[SHIFT] + NARROWEST)
         if other.word & KEY_MASK != number or bucket_end + MEMORY_NS < end:
             return False
         if other.answered > 0 and (

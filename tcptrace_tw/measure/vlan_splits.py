@@ -22,7 +22,7 @@ Half = bytes
 """Sender and receiver: addresses and ports."""
 
 
-class Halves:
+class VlanSplits:
     """Fed with one-way rows of ``connections``.
 
     ``count``: halves that found their other; ``frame``: the first of them.
@@ -41,7 +41,7 @@ class Halves:
     def see(self, lone: Any) -> None:
         """Take finished rows of connections with one direction."""
         self._seen += lone.size
-        for half, opposite, scope, frame in _halves(lone):
+        for half, opposite, scope, frame in _vlan_splits(lone):
             other = self._waiting.get(opposite)
             if other is not None and other != scope:
                 del self._waiting[opposite]
@@ -56,7 +56,7 @@ class Halves:
         self._waiting[half] = scope
 
 
-def _halves(rows: Any) -> Iterator[tuple[Half, Half, int, int]]:
+def _vlan_splits(rows: Any) -> Iterator[tuple[Half, Half, int, int]]:
     """Each one-way row: its half and the opposite one, its scope and first frame."""
     orig, resp = (
         np.stack([rows[f"{side}_{name}"].astype(np.int64) for name in ("ip_hi", "ip_lo", "port")], 1)

@@ -1,7 +1,7 @@
 """The catalogue: one module per family, every rule listed once, in the order of the docs."""
 
 from tcptrace_tw.rules import capture, handshake, last_ack, paws, ports, resets, reuse, time_wait
-from tcptrace_tw.rules.rule import Derived, Findings, Grade, Rule
+from tcptrace_tw.rules.rule import Derived, Grade, Rule, RuleHits
 
 RULES: tuple[Rule, ...] = (
     *time_wait.RULES,
@@ -16,4 +16,4 @@ RULES: tuple[Rule, ...] = (
 
 DERIVED: tuple[Derived, ...] = (*paws.DERIVED, *resets.DERIVED)
 
-__all__ = ["DERIVED", "RULES", "Derived", "Findings", "Grade", "Rule"]
+__all__ = ["DERIVED", "RULES", "Derived", "Grade", "Rule", "RuleHits"]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.words import LIKELY, PREDICTED
 
 CERTAIN = ("CP", "PE")
@@ -74,7 +74,7 @@ def caveats(figures: Mapping[str, int], *, keeps_duplicates: bool) -> Caveats:
     )
 
 
-def capped(findings: Findings, caveats: Caveats) -> Findings:
+def capped(findings: RuleHits, caveats: Caveats) -> RuleHits:
     """The findings with the confidence that the capture allows, and the reasons."""
     if caveats == NO_CAVEATS:
         return findings

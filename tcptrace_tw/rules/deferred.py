@@ -1,4 +1,4 @@
-"""Findings that wait for the end of the capture, because what an endpoint does elsewhere decides how sure they are.
+"""RuleHits that wait for the end of the capture, because what an endpoint does elsewhere decides how sure they are.
 
 An endpoint that aborts five connections of a service and never closes one with FIN has the habit of SO_LINGER 0.
 """
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.endings import Endings
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.words import CONFIRMED
 
 HABIT = 5
@@ -21,11 +21,11 @@ MOST_HELD = 1 << 16
 """So many findings wait at the most; with one more, all are told as they stand."""
 
 
-class Held:
-    """Findings that wait, and the closes that decide about them."""
+class DeferredFindings:
+    """RuleHits that wait, and the closes that decide about them."""
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
-        self._findings: list[Findings] = []
+        self._findings: list[RuleHits] = []
         self._size = 0
         self._endings = Endings(compiled=compiled, seed=seed)
 
@@ -34,13 +34,13 @@ class Held:
         if table == "connections":
             self._endings.see(rows)
 
-    def keep(self, findings: Findings) -> None:
+    def keep(self, findings: RuleHits) -> None:
         """Let findings wait."""
         self._endings.abort(findings.rows)
         self._findings.append(findings)
         self._size += findings.rows.size
 
-    def release(self) -> Iterator[Findings]:
+    def release(self) -> Iterator[RuleHits]:
         """All that waited, with the confidence that the habit gives them."""
         for findings in self._findings:
             is_habit = self._are_habits(findings.rows)

@@ -15,19 +15,19 @@ def simultaneous_open(connections: Rows) -> Mask:
     return connections.opened == OPENED_SIMULTANEOUS
 
 
-def syn_retry_cost(oddities: Rows) -> Mask:
+def syn_retry_cost(anomalies: Rows) -> Mask:
     """HS002."""
-    return (oddities.syn_retry_frame >= 0) & (oddities.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
+    return (anomalies.syn_retry_frame >= 0) & (anomalies.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
 
 
-def synack_repeated(oddities: Rows) -> Mask:
+def synack_repeated(anomalies: Rows) -> Mask:
     """HS003."""
-    return oddities.synack_repeat_frame >= 0
+    return anomalies.synack_repeat_frame >= 0
 
 
-def challenge_ack_seen(oddities: Rows) -> Mask:
+def challenge_ack_seen(anomalies: Rows) -> Mask:
     """HS004."""
-    return oddities.challenge_frame >= 0
+    return anomalies.challenge_frame >= 0
 
 
 SIMULTANEOUS_OPEN = Rule(
@@ -54,7 +54,7 @@ SYN_RETRY_COST = Rule(
     name="syn-retry-cost",
     severity=NOTICE,
     summary="The handshake took a second and more, because a SYN had to be sent again.",
-    table="oddities",
+    table="anomalies",
     predicate=syn_retry_cost,
     grades=(Grade(always, NOTICE, CONFIRMED),),
     message="{ip}:{port} repeated its SYN to {peer_ip}:{peer_port}[ {syn_retries:time}]; the handshake took {handshake_ns}",
@@ -74,7 +74,7 @@ SYNACK_REPEATED = Rule(
     name="synack-repeated",
     severity=NOTICE,
     summary="A SYN+ACK came again although the client's ACK had crossed the tap.",
-    table="oddities",
+    table="anomalies",
     predicate=synack_repeated,
     grades=(Grade(always, NOTICE, LIKELY),),
     message="{ip}:{port} repeated its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the ACK of it",
@@ -95,7 +95,7 @@ CHALLENGE_ACK_SEEN = Rule(
     name="challenge-ack-seen",
     severity=INFO,
     summary="A SYN or a RST that must not be taken drew a challenge ACK.",
-    table="oddities",
+    table="anomalies",
     predicate=challenge_ack_seen,
     grades=(Grade(always, INFO, CONFIRMED),),
     message="{ip}:{port} answered a SYN or RST in the name of {peer_ip}:{peer_port} with a challenge ACK",

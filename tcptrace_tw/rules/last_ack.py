@@ -61,7 +61,7 @@ def rst_on_last_ack(resets: Rows) -> Mask:
         & (resets.unacked_bytes == 0)
         & (resets.is_repeat == 0)
         & (resets.is_stale_ack_answer == 0)
-        & (resets.is_detour == 0)
+        & (resets.is_syn_pending == 0)
     )
 
 
@@ -79,13 +79,13 @@ def fin_then_rst_same_seq(resets: Rows) -> Mask:
 
 def rst_from_last_ack(resets: Rows) -> Mask:
     """LA006."""
-    step = (resets.is_detour != 0) | (resets.is_stale_ack_answer != 0)
+    step = (resets.is_syn_pending != 0) | (resets.is_stale_ack_answer != 0)
     return (resets.sender_state == LAST_ACK) & ~step & ~fin_then_rst_same_seq(resets)
 
 
-def last_ack_stuck(oddities: Rows) -> Mask:
+def last_ack_stuck(anomalies: Rows) -> Mask:
     """LA007."""
-    return oddities.is_stuck != 0
+    return anomalies.is_stuck != 0
 
 
 _EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
@@ -230,7 +230,7 @@ LAST_ACK_STUCK = Rule(
     name="last-ack-stuck",
     severity=WARNING,
     summary="The passive closer repeated its FIN again and again, and nothing came back.",
-    table="oddities",
+    table="anomalies",
     predicate=last_ack_stuck,
     grades=(Grade(always, WARNING, LIKELY),),
     message="{ip}:{port} repeated its FIN {fin_repeats:time}; nothing more came from {peer_ip}:{peer_port}",

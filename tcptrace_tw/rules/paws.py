@@ -88,24 +88,24 @@ def stale_ack(r: Rows) -> Mask:
     return r.verdict == STALE_ACK
 
 
-def ts_missing(oddities: Rows) -> Mask:
+def ts_missing(anomalies: Rows) -> Mask:
     """PA006."""
-    return oddities.ts_missing_frame >= 0
+    return anomalies.ts_missing_frame >= 0
 
 
-def sender_ts_broken(oddities: Rows) -> Mask:
+def sender_ts_broken(anomalies: Rows) -> Mask:
     """PA007: it went back, and stayed there."""
-    return oddities.ts_back_segments >= STAYS
+    return anomalies.ts_back_segments >= STAYS
 
 
-def ts_clock_step(oddities: Rows) -> Mask:
+def ts_clock_step(anomalies: Rows) -> Mask:
     """PA010."""
-    return oddities.ts_step_frame >= 0
+    return anomalies.ts_step_frame >= 0
 
 
-def ts_wrap_near(oddities: Rows) -> Mask:
+def ts_wrap_near(anomalies: Rows) -> Mask:
     """PA011."""
-    return oddities.idle_frame >= 0
+    return anomalies.idle_frame >= 0
 
 
 STAYS = 3
@@ -254,7 +254,7 @@ TS_MISSING = Rule(
     name="ts-missing-after-negotiation",
     severity=NOTICE,
     summary="A segment came without timestamps on a connection that had negotiated them.",
-    table="oddities",
+    table="anomalies",
     predicate=ts_missing,
     grades=(Grade(always, NOTICE, CONFIRMED),),
     message="{ip}:{port} sent {ts_missing:segment} to {peer_ip}:{peer_port} without the timestamps that both SYNs had carried",
@@ -272,7 +272,7 @@ SENDER_TS_BROKEN = Rule(
     name="sender-ts-broken",
     severity=WARNING,
     summary="The timestamp clock of a sender went back, and stayed there.",
-    table="oddities",
+    table="anomalies",
     predicate=sender_ts_broken,
     grades=(Grade(always, WARNING, LIKELY),),
     message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} went back by {ts_back_ticks:tick}, and stayed there",
@@ -294,7 +294,7 @@ TS_CLOCK_STEP = Rule(
     name="ts-clock-step",
     severity=NOTICE,
     summary="A timestamp clock leapt ahead within a connection.",
-    table="oddities",
+    table="anomalies",
     predicate=ts_clock_step,
     grades=(Grade(always, NOTICE, LIKELY),),
     message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} leapt ahead by {ts_step_ms:ms}",
@@ -313,7 +313,7 @@ TS_WRAP_NEAR = Rule(
     name="ts-wrap-near",
     severity=INFO,
     summary="A connection was silent for so long that TS.Recent had lost its meaning.",
-    table="oddities",
+    table="anomalies",
     predicate=ts_wrap_near,
     grades=(Grade(always, INFO, PREDICTED),),
     message="{ip}:{port} was silent towards {peer_ip}:{peer_port} for {idle_ns}: TS.Recent says nothing any more",

@@ -149,7 +149,7 @@ def is_abort(r: Rows) -> Mask:
 RESET: tuple[Case, ...] = (
     Case(lambda r: r.is_syn_answer != 0, PORT_CLOSED, "it answers a SYN: RST+ACK with ack = ISN + 1", "port-closed", "port-closed-nearly"),
     Case(
-        lambda r: (r.is_stale_ack_answer != 0) | (((r.is_detour != 0) | (r.sender_state == SYN_SENT)) & is_echo(r)), STALE_ACK_ANSWER,
+        lambda r: (r.is_stale_ack_answer != 0) | (((r.is_syn_pending != 0) | (r.sender_state == SYN_SENT)) & is_echo(r)), STALE_ACK_ANSWER,
         "a step of a SYN's detour: it answers an ACK of older numbers", "syn-hits-last-ack", "reset-in-syn-received",
     ),
     Case(goes_on, INJECTED, "the alleged sender goes on as if nothing had happened", "rst-injected", "rst-injected-nearly"),
@@ -219,7 +219,7 @@ def health_check_reset(r: Rows) -> Mask:
 
 def rst_not_exact(r: Rows) -> Mask:
     """RS009: whoever sent it, and whatever else is said about it."""
-    return is_challenged(r) & (r.is_detour == 0) & (r.is_stale_ack_answer == 0)
+    return is_challenged(r) & (r.is_syn_pending == 0) & (r.is_stale_ack_answer == 0)
 
 
 def rst_unclassified(r: Rows) -> Mask:

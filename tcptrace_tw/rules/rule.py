@@ -100,7 +100,7 @@ class Derived(NamedTuple):
     decide: Callable[[Rows], NDArray[np.uint8]]
 
 
-class Findings(NamedTuple):
+class RuleHits(NamedTuple):
     """What one rule says about one chunk of rows: at most one finding per connection.
 
     ``rows`` are the selected records, one per finding; ``severity`` and ``confidence`` are codes of

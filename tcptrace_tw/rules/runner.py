@@ -13,14 +13,14 @@ from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.protocol.profiles import Profile
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.caveats import NO_CAVEATS, capped
-from tcptrace_tw.rules.deferred import Held
-from tcptrace_tw.rules.rule import Findings, Rule
+from tcptrace_tw.rules.deferred import DeferredFindings
+from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema.columns import Table
 
 Threshold = tuple[str, str, int | None, int | None]
 
 
-class RuleDesk:
+class RuleRunner:
     """The selected rules, applied to rows as they come.
 
     ``select`` and ``ignore`` are rule ids or prefixes, as ``Settings`` has checked them.
@@ -39,7 +39,7 @@ class RuleDesk:
     ) -> None:
         self._rules = tuple(_bounded(rule, thresholds) for rule in chosen(select, ignore))
         self._profile = profile
-        self._held = Held(compiled=compiled, seed=seed)
+        self._deferred = DeferredFindings(compiled=compiled, seed=seed)
         self.caveats = NO_CAVEATS
         """What is known about the capture so far; the pipeline keeps it up to date."""
 
@@ -50,25 +50,25 @@ class RuleDesk:
                 rows[derived.column] = derived.decide(rows.view(np.recarray))
         return rows
 
-    def state(self, table: Table, rows: NDArray[Any]) -> Iterator[Findings]:
+    def evaluate(self, table: Table, rows: NDArray[Any]) -> Iterator[RuleHits]:
         """What the rules of this table say about these rows."""
         records = rows.view(np.recarray)
-        self._held.see(table.name, records)
+        self._deferred.see(table.name, records)
         for rule in self._rules:
             if rule.table == table.name and not (rule.needs_acks and self.caveats.is_control_only):
                 found = apply(rule, records)
                 if found is None:
                     continue
                 if rule.is_held:
-                    self._held.keep(found)
-                    if self._held.is_full:
-                        yield from (capped(each, self.caveats) for each in self._held.release())
+                    self._deferred.keep(found)
+                    if self._deferred.is_full:
+                        yield from (capped(each, self.caveats) for each in self._deferred.release())
                 else:
                     yield capped(found, self.caveats)
 
-    def close(self) -> Iterator[Findings]:
+    def close(self) -> Iterator[RuleHits]:
         """What only the whole capture shows."""
-        for found in self._held.release():
+        for found in self._deferred.release():
             yield capped(found, self.caveats)
 
 
@@ -102,7 +102,7 @@ def _bounded(rule: Rule, thresholds: Sequence[Threshold]) -> Rule:
     return replace(rule, predicate=predicate)
 
 
-def apply(rule: Rule, rows: Any) -> Findings | None:
+def apply(rule: Rule, rows: Any) -> RuleHits | None:
     """One rule on one chunk: the first row of each connection stands for all of them; None where nothing is found."""
     mask = rule.predicate(rows)
     if not mask.any():
@@ -113,7 +113,7 @@ def apply(rule: Rule, rows: Any) -> Findings | None:
     # The rows of a connection leave together, so equal keys are neighbours.
     is_new = key[1:] != key[:-1]
     if is_new.all():
-        return Findings(rule, hits, severity, confidence, np.ones(key.size, np.int64))
+        return RuleHits(rule, hits, severity, confidence, np.ones(key.size, np.int64))
     first = np.flatnonzero(np.concatenate(([True], is_new)))
     count = np.diff(np.append(first, key.size))
     # Of equals the earliest stands for all.
@@ -127,7 +127,7 @@ def apply(rule: Rule, rows: Any) -> Findings | None:
         )
     )
     lead = worst[first]
-    return Findings(rule, hits[lead], severity[lead], confidence[lead], count)
+    return RuleHits(rule, hits[lead], severity[lead], confidence[lead], count)
 
 
 def grade(rule: Rule, rows: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

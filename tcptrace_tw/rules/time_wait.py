@@ -35,7 +35,7 @@ def tw_restarted(spans: Rows) -> Mask:
 
 def tw_assassinated(spans: Rows) -> Mask:
     """A RST ended TIME-WAIT, and no SYN had provoked it."""
-    return (spans.end_reason == END_ASSASSINATED) & (spans.is_detour == 0)
+    return (spans.end_reason == END_ASSASSINATED) & (spans.is_syn_pending == 0)
 
 
 def tw_extended_by_stale_syn(spans: Rows) -> Mask:
@@ -45,7 +45,7 @@ def tw_extended_by_stale_syn(spans: Rows) -> Mask:
 
 def is_answered_as_closed(r: Rows) -> Mask:
     """A bare RST whose sequence number is the ACK field of its trigger, from an endpoint in TIME-WAIT."""
-    return (r.sender_state == TIME_WAIT_STATE) & (r.is_bare != 0) & (r.is_echo != 0) & (r.is_detour == 0)
+    return (r.sender_state == TIME_WAIT_STATE) & (r.is_bare != 0) & (r.is_echo != 0) & (r.is_syn_pending == 0)
 
 
 def tw_cut_short(resets: Rows) -> Mask:
@@ -80,9 +80,9 @@ def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
     return echo & (is_late | (is_fin & waited))
 
 
-def half_close_long(oddities: Rows) -> Mask:
+def half_close_long(anomalies: Rows) -> Mask:
     """TW011."""
-    return oddities.half_closed_ns >= 0
+    return anomalies.half_closed_ns >= 0
 
 
 FIN_WAIT_2_NS = 60_000_000_000
@@ -273,7 +273,7 @@ HALF_CLOSE_LONG = Rule(
     name="half-close-long",
     severity=NOTICE,
     summary="A connection was half closed for a minute and more: one end in FIN-WAIT-2, the other in CLOSE-WAIT.",
-    table="oddities",
+    table="anomalies",
     predicate=half_close_long,
     grades=(
         Grade(lambda r: r.half_closed_ns < DAY_NS, NOTICE, CONFIRMED),

@@ -13,7 +13,7 @@ import numpy as np
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.words import Vocabulary
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Column(NamedTuple):
@@ -247,7 +247,7 @@ TIME_WAIT = Table(
         Column("stale_syns", "u4", "How many of the restarts were SYNs refused for their timestamp."),
         _frame("first_stale_syn_frame", "The first of those SYNs."),
         _ns("two_msl_ns", "2MSL of the profile, in ns."),
-        _bool("is_detour", "Whether the RST that ended it was a step of a SYN's detour (see reuses)."),
+        _bool("is_syn_pending", "Whether the RST that ended it was a step of a SYN's detour (see reuses)."),
         _frame("answered_frame", "After an assassination: a later segment answered as by a CLOSED or LISTEN endpoint."),
     ),
 )
@@ -383,7 +383,7 @@ RESETS = Table(
         _word("earlier_state", w.STATE, "Where it is the first answer to a SYN: its sender's state in the earlier incarnation "
               "of the tuple, if there was one.", null=True),
         _bool("is_stale_ack_answer", "The sender was in SYN-SENT and reset an acceptable-looking ACK of older numbers."),
-        _bool("is_detour", "Whether it is a step of a SYN's detour (see reuses)."),
+        _bool("is_syn_pending", "Whether it is a step of a SYN's detour (see reuses)."),
         _frame("fin_frame", "The sender's own FIN, if it had sent one."),
         _frame("peer_fin_frame", "The FIN of the other side, if it had sent one."),
         Column("bytes_in_flight", "i8", "The sender's bytes that had not been acknowledged."),
@@ -402,8 +402,8 @@ RESETS = Table(
     ),
 )  # fmt: skip
 
-ODDITIES = Table(
-    "oddities",
+ANOMALIES = Table(
+    "anomalies",
     "endpoint of an incarnation of which something rare is known",
     (
         _id("connection_id", "The incarnation."),
@@ -613,7 +613,7 @@ FINDINGS = Table(
     ),
 )
 
-TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ODDITIES, CENSUS, HOLDERS, PORTS, SERVICES,
+TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ANOMALIES, CENSUS, HOLDERS, PORTS, SERVICES,
           CLOCKS, CAPTURE, FINDINGS)  # fmt: skip
 """The tables of the contract, in the order of the docs."""
 

@@ -15,8 +15,8 @@ from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.protocol.profiles import Profile, syn_acceptance_table
 from tcptrace_tw.protocol.states import next_state_table
 from tcptrace_tw.schema.columns import (
+    ANOMALIES,
     CONNECTIONS,
-    ODDITIES,
     RESETS,
     REUSES,
     STALE_SEGMENTS,
@@ -43,24 +43,24 @@ _OUT = (
     (REUSES, s.OUT_REUSES),
     (STALE_SEGMENTS, s.OUT_STALE),
     (RESETS, s.OUT_RESETS),
-    (ODDITIES, s.OUT_ODDITIES),
+    (ANOMALIES, s.OUT_ANOMALIES),
 )
 
 _ROOM_OF = {reservation.used: reservation.room for reservation in RESERVATIONS}
 
 _NS = 1_000_000_000
 
-BURY_FROM = 4096
-"""So many living incarnations lie in the cache as they are; from there on those that are over or asleep are buried."""
+ARCHIVE_FROM = 4096
+"""Above this many live incarnations, closed and idle ones are archived, so that the working set fits the CPU cache."""
 
-COOLS_NS = 100_000_000
+LINGER_NS = 100_000_000
 """So long after its last segment an incarnation that is over stays at hand: an answer to a repeat may follow."""
 
 EACH = 2
 """Records of each kind that an ordinary segment may bring about; where they are not enough, more are made."""
 
 UNITS_EACH = 256
-"""Room for tombstones that a segment brings about; where it is not enough, burial waits for the next batch."""
+"""Room for archived records that a segment brings about; where it is not enough, burial waits for the next batch."""
 
 MOST_UNITS_EVER = 1 << 33
 """The archive's places are written as 31 bits, in words of four units."""
@@ -77,15 +77,15 @@ _SIZES = {
     "reuses": s.REUSE.itemsize,
     "stales": s.STALE.itemsize,
     "resets": s.RESET.itemsize,
-    "oddities": s.ODDITY.itemsize,
+    "anomalies": s.ANOMALY.itemsize,
 }
 """Bytes of a record of each pool that counts."""
 
 LEAST_PLACES = 1 << 12
 """Places of the index of attempts at the least."""
 
-SLEEPS_NS = 1_000_000_000
-"""Who has been silent for so long sleeps: it is buried like one that is over, and dug out when it speaks."""
+IDLE_AFTER_NS = 1_000_000_000
+"""An incarnation that is silent for this long is idle: it is archived like a closed one, and restored when it speaks."""
 
 
 class Tracker:
@@ -121,23 +121,23 @@ class Tracker:
             "reuses": Pool(s.REUSE, 1 << 12),
             "stales": Pool(s.STALE, 1 << 10),
             "resets": Pool(s.RESET, 1 << 10),
-            "oddities": Pool(s.ODDITY, 1 << 10),
-            "graves": Pool(np.dtype(np.uint16), 2 * BLOCK),
+            "anomalies": Pool(s.ANOMALY, 1 << 10),
+            "archive": Pool(np.dtype(np.uint16), 2 * BLOCK),
             "released": Pool(np.dtype(np.int32), 1 << 12),
         }
-        self.heads: NDArray[np.int32] = full(1 << 12, -1, np.int32)
+        self.newest: NDArray[np.int32] = full(1 << 12, -1, np.int32)
         self._compiled = compiled
         next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
-        self._desk = zeros(1, access.STATE).view(np.recarray)
-        desk = self._desk[0]
-        self.regs: NDArray[np.int64] = desk["regs"]
-        self.regs[:] = _registers(transitions)
-        self._params: NDArray[np.int64] = desk["params"]
+        self._kernel_state = zeros(1, access.STATE).view(np.recarray)
+        kernel_state = self._kernel_state[0]
+        self.counters: NDArray[np.int64] = kernel_state["counters"]
+        self.counters[:] = _registers(transitions)
+        self._params: NDArray[np.int64] = kernel_state["params"]
         self._params[:] = _parameters(profile, keep_duplicates)
-        self._params[[s.BURY_FROM, s.COOLS, s.SLEEPS]] = BURY_FROM, COOLS_NS, SLEEPS_NS
-        desk["next_state"][:] = next_state
-        desk["syn_table"][:] = syn_table
-        desk["seed"][:] = seed
+        self._params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
+        kernel_state["next_state"][:] = next_state
+        kernel_state["syn_table"][:] = syn_table
+        kernel_state["seed"][:] = seed
         self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._seen.time = -_NS
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
@@ -147,15 +147,15 @@ class Tracker:
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
         self._kept.update(place_words=zeros(0, np.int32), place_marks=zeros(0, np.uint8))
         self._fixed.update(place_words=0, place_marks=0)
-        self._addresses = np.frombuffer(self._desk, np.int64, len(access.ADDRESSES))
-        self._heads_at = address_of(self.heads)
+        self._addresses = np.frombuffer(self._kernel_state, np.int64, len(access.ADDRESSES))
+        self._newest_at = address_of(self.newest)
         for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
-            self.regs[_ROOM_OF[register]] = room
+            self.counters[_ROOM_OF[register]] = room
 
     @property
     def live(self) -> int:
         """Incarnations that are remembered now."""
-        return int(self.regs[s.CONNS_LIVE] + self.regs[s.BURIED] + self.regs[s.ATTEMPTS])
+        return int(self.counters[s.CONNS_LIVE] + self.counters[s.ARCHIVED] + self.counters[s.ATTEMPTS])
 
     def arrive(
         self, batch: Segments, tuples: Any, *, wants_states: bool = False
@@ -180,9 +180,9 @@ class Tracker:
 
     def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""
-        self.regs[s.NOW] = max(int(self.regs[s.NOW]), time)
+        self.counters[s.NOW] = max(int(self.counters[s.NOW]), time)
         done = 0
-        while done < self.regs[s.CONNS_USED]:
+        while done < self.counters[s.CONNS_USED]:
             self._reserve(1, tuples.size)
             done = self._finish(self._state(tuples), done)
             yield from self._drain()
@@ -193,12 +193,12 @@ class Tracker:
         self._kept.clear()
         self._buffers.clear()
         self._out.clear()
-        self.heads = full(0, -1, np.int32)
+        self.newest = full(0, -1, np.int32)
 
     @property
     def connections(self) -> int:
         """Incarnations that were opened so far."""
-        return int(self.regs[s.NEXT_CONNECTION]) - 1
+        return int(self.counters[s.NEXT_CONNECTION]) - 1
 
     def waiting(self, tuples: Any) -> int:
         """Endpoints that are in TIME-WAIT at the time of the last segment; not while segments arrive."""
@@ -207,56 +207,56 @@ class Tracker:
     @property
     def forgotten(self) -> int:
         """Incarnations that were forgotten early, for want of memory."""
-        return int(self.regs[s.FORGOTTEN_ATTEMPTS] + self.regs[s.FORGOTTEN_CONNECTIONS])
+        return int(self.counters[s.FORGOTTEN_ATTEMPTS] + self.counters[s.FORGOTTEN_CONNECTIONS])
 
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
-        regs = self.regs
+        counters = self.counters
         steps = {
             "backward_ns": (s.MAX_BACKWARD, s.BACKWARD_FRAME),
             "forward_ns": (s.FORWARD_STEP, s.FORWARD_FRAME),
             "swap_lag_ns": (s.SWAP_LAG, s.SWAP_FRAME),
         }
         return {
-            "plain_connections": int(regs[s.PLAIN_CONNECTIONS]),
-            "vain_connections": int(regs[s.VAIN_CONNECTIONS]),
-            "long_connections": int(regs[s.LONG_CONNECTIONS]),
-            "one_way_connections": int(regs[s.ONE_WAY_CONNECTIONS]),
-            "duplicates": int(regs[s.DUPLICATES]),
-            "duplicate_frame": int(regs[s.DUPLICATE_FRAME]),
-            "swaps": int(regs[s.SWAPS]),
-            "merged": int(regs[s.MERGED]),
-            "merged_frame": int(regs[s.MERGED_FRAME]),
-            "unseen_bytes": int(regs[s.UNSEEN_BYTES]),
-            "unseen_frame": int(regs[s.UNSEEN_FRAME]),
-            "forgotten_attempts": int(regs[s.FORGOTTEN_ATTEMPTS]),
-            "forgotten_connections": int(regs[s.FORGOTTEN_CONNECTIONS]),
-            **{name: int(regs[value]) if regs[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
-            **{f"{name.split('_')[0]}_frame": int(regs[frame]) for name, (_, frame) in steps.items()},
+            "plain_connections": int(counters[s.PLAIN_CONNECTIONS]),
+            "vain_connections": int(counters[s.VAIN_CONNECTIONS]),
+            "long_connections": int(counters[s.LONG_CONNECTIONS]),
+            "one_way_connections": int(counters[s.ONE_WAY_CONNECTIONS]),
+            "duplicates": int(counters[s.DUPLICATES]),
+            "duplicate_frame": int(counters[s.DUPLICATE_FRAME]),
+            "swaps": int(counters[s.SWAPS]),
+            "merged": int(counters[s.MERGED]),
+            "merged_frame": int(counters[s.MERGED_FRAME]),
+            "unseen_bytes": int(counters[s.UNSEEN_BYTES]),
+            "unseen_frame": int(counters[s.UNSEEN_FRAME]),
+            "forgotten_attempts": int(counters[s.FORGOTTEN_ATTEMPTS]),
+            "forgotten_connections": int(counters[s.FORGOTTEN_CONNECTIONS]),
+            **{name: int(counters[value]) if counters[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
+            **{f"{name.split('_')[0]}_frame": int(counters[frame]) for name, (_, frame) in steps.items()},
         }
 
     def take_released(self) -> NDArray[np.int32]:
         """The slots that nothing lives in any more, since they were asked for last; the array is the caller's."""
         released = self._pools["released"].records.view(np.ndarray)
-        count = self._settle(released, int(self.regs[s.RELEASED]), self.heads)
-        self.regs[s.RELEASED] = 0
+        count = self._settle(released, int(self.counters[s.RELEASED]), self.newest)
+        self.counters[s.RELEASED] = 0
         return released[:count].copy()
 
     def _is_half_full(self) -> bool:
         """Whether rows should leave: to take up a chunk costs about a millisecond, however few rows it has."""
-        return any(2 * self.regs[register] >= room for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True))
+        return any(2 * self.counters[register] >= room for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True))
 
     def _drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """Finished rows: many of them are handed over with their room, few are copied out of it."""
         for n, (table, register) in enumerate(_OUT):
-            rows, count = self._out[n], int(self.regs[register])
+            rows, count = self._out[n], int(self.counters[register])
             if not count:
                 continue
             if 2 * count >= rows.size:
                 self._replace(n)
             else:
                 rows = rows[:count].copy()
-            self.regs[register] = 0
+            self.counters[register] = 0
             yield table, rows[:count]
             del rows
 
@@ -270,96 +270,96 @@ class Tracker:
 
         The kernel stops where the room is not enough for one more of the worst kind.
         """
-        regs = self.regs
+        counters = self.counters
         for name, used, room, most in RESERVATIONS:
             if name in self._pools:
                 pool = self._pools[name]
-                pool.reserve(int(regs[used]) + max(most, EACH * segments))
-                regs[room] = pool.capacity
+                pool.reserve(int(counters[used]) + max(most, EACH * segments))
+                counters[room] = pool.capacity
         conns = self._pools["conns"].capacity
         self._pools["tcbs"].reserve(2 * conns)
         if self._wants_transitions:
             self._pools["causes"].reserve(2 * conns)
-        graves, used = self._pools["graves"], int(regs[s.GRAVES_USED])
+        archive, used = self._pools["archive"], int(counters[s.ARCHIVE_USED])
         wanted, most = used + UNITS_EACH * segments + 4 * BLOCK, self._most_units(slots)
-        graves.reserve(max(used, min(wanted, most)))
-        regs[s.GRAVES_ROOM] = max(used, min(graves.capacity, most))
-        if self.heads.size < slots:
-            heads = full(slots, -1, np.int32)
-            heads[: self.heads.size] = self.heads
-            self.heads = heads
-            self._heads_at = address_of(heads)
+        archive.reserve(max(used, min(wanted, most)))
+        counters[s.ARCHIVE_ROOM] = max(used, min(archive.capacity, most))
+        if self.newest.size < slots:
+            newest = full(slots, -1, np.int32)
+            newest[: self.newest.size] = self.newest
+            self.newest = newest
+            self._newest_at = address_of(newest)
 
     def _most_units(self, slots: int) -> int:
         """How many units the archive may have: what the bound leaves of memory beside the records of the living."""
         if self._most_bytes is None:
             return MOST_UNITS_EVER
-        pools = sum(int(self.regs[each.used]) * _SIZES.get(each.array, 0) for each in RESERVATIONS)
-        others = pools + slots * BYTES_A_SLOT + 5 * int(self.regs[s.PLACES])
+        pools = sum(int(self.counters[each.used]) * _SIZES.get(each.array, 0) for each in RESERVATIONS)
+        others = pools + slots * BYTES_A_SLOT + 5 * int(self.counters[s.PLACES])
         return min(max(0, self._most_bytes - others) // 2 // BLOCK * BLOCK, MOST_UNITS_EVER)
 
     def _keep_within(self, segments: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """Forget what is least useful where memory has reached its bound; yields the rows of that."""
         if self._most_bytes is None:
             return
-        regs = self.regs
+        counters = self.counters
         needed = min(UNITS_EACH * segments, self._most_bytes // 8) // BLOCK + 2
-        blocks = needed - int(regs[s.GRAVES_ROOM] - regs[s.GRAVES_USED]) // BLOCK
+        blocks = needed - int(counters[s.ARCHIVE_ROOM] - counters[s.ARCHIVE_USED]) // BLOCK
         live = self._most_bytes // 4 // BYTES_A_LIVING
-        if int(regs[s.BLOCKS_FREE]) >= blocks and int(regs[s.CONNS_LIVE]) <= live:
+        if int(counters[s.BLOCKS_FREE]) >= blocks and int(counters[s.CONNS_LIVE]) <= live:
             return
         while self._forget_early(self._state(tuples), blocks, live):
             yield from self._drain()
 
     def _make_places(self, segments: int, tuples: Any) -> None:
         """Build the index of attempts again, with more places, where it may become too full for ``segments`` more."""
-        taken, places_now = int(self.regs[s.PLACES_TAKEN]), int(self.regs[s.PLACES])
+        taken, places_now = int(self.counters[s.PLACES_TAKEN]), int(self.counters[s.PLACES])
         if 8 * (taken + EACH * segments) <= FULL_EIGHTHS * places_now:
             return
         size = LEAST_PLACES
-        while FULL_EIGHTHS * size < 9 * (int(self.regs[s.ATTEMPTS]) + EACH * segments):
+        while FULL_EIGHTHS * size < 9 * (int(self.counters[s.ATTEMPTS]) + EACH * segments):
             size *= 2
         self._fixed["place_words"] = self._fixed["place_marks"] = 0
         self._kept["place_words"] = zeros(size, np.int32)
         self._kept["place_marks"] = zeros(size, np.uint8)
         for name in ("place_words", "place_marks"):
             self._fixed[name] = address_of(self._kept[name])
-        self.regs[s.PLACES] = size
-        self.regs[s.PLACES_TAKEN] = 0
-        if self.regs[s.ATTEMPTS]:
+        self.counters[s.PLACES] = size
+        self.counters[s.PLACES_TAKEN] = 0
+        if self.counters[s.ATTEMPTS]:
             self._index_attempts(self._state(tuples))
 
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
         if self._compiled:
             own = {**self._fixed, **{name: pool.address for name, pool in self._pools.items()}}
-            own["heads"] = self._heads_at
+            own["newest"] = self._newest_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in access.ADDRESSES]
             if IS_CHECKED:
-                access.note_rooms(self._desk[0], self._arrays(tuples))
-            return self._desk[0]
-        desk = self._desk[0]
-        small = {name: desk[name] for name in ("regs", "params", "next_state", "syn_table", "seed")}
+                access.note_rooms(self._kernel_state[0], self._arrays(tuples))
+            return self._kernel_state[0]
+        kernel_state = self._kernel_state[0]
+        small = {name: kernel_state[name] for name in ("counters", "params", "next_state", "syn_table", "seed")}
         return s.State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self._pools.items()}
-        return {"heads": self.heads, "tuples": tuples, **self._kept, **pools}
+        return {"newest": self.newest, "tuples": tuples, **self._kept, **pools}
 
 
 def _registers(transitions: bool) -> NDArray[np.int64]:
-    regs = np.zeros(s.REGISTERS, np.int64)
+    counters = np.zeros(s.REGISTERS, np.int64)
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
-                     s.QUEUE_TAIL, s.COOLING_HEAD, s.COOLING_TAIL, s.GRAVES_FREE, s.GRAVES_OLDEST, s.GRAVES_NEXT,
-                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ODDITIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
+                     s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
+                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
                      s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
-        regs[register] = -1
-    regs[s.NEXT_DUE] = s.NEVER
+        counters[register] = -1
+    counters[s.NEXT_DUE] = s.NEVER
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
-        regs[register] = 1
-    regs[s.WANT_TRANSITIONS] = transitions
-    return regs
+        counters[register] = 1
+    counters[s.WANT_TRANSITIONS] = transitions
+    return counters
 
 
 def _parameters(p: Profile, keep_duplicates: bool) -> NDArray[np.int64]:

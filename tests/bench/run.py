@@ -125,8 +125,8 @@ def report(written: Written, costs: dict[str, list[Cost]]) -> None:
     size = os.path.getsize(written.path)
     what = f"{written.segments:,} segments, {written.connections:,} connections, {size:,} bytes"
     print(f"\n{Path(written.path).name}: {what}")
-    heads = f"{'tool':20} {'seconds':>8} {'spread':>13} {'ratio':>6} {'cpu s':>7} {'ratio':>6}"
-    print(f"{heads} {'M seg/s':>8} {'peak MB':>8}")
+    newest = f"{'tool':20} {'seconds':>8} {'spread':>13} {'ratio':>6} {'cpu s':>7} {'ratio':>6}"
+    print(f"{newest} {'M seg/s':>8} {'peak MB':>8}")
     base = next((runs for runs in costs.values() if runs and runs[-1].is_good), [])
     for name, runs in costs.items():
         if not runs or not runs[-1].is_good:

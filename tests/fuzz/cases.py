@@ -22,9 +22,9 @@ class Case:
     files: tuple[tuple[cb.Record, ...], ...]
     settings: dict[str, Any]
     batch_size: int
-    bury_from: int
-    cools_ns: int
-    sleeps_ns: int
+    archive_from: int
+    linger_ns: int
+    idle_after_ns: int
     has_transitions: bool
     is_pcapng: bool
 
@@ -71,9 +71,9 @@ def case(number: int, run: int = 0) -> Case:
         files=_cut(random, frames),
         settings=settings,
         batch_size=pick((1, 2, 3, 7, 64, 16384)),
-        bury_from=pick((0, 0, 1, 2, 5, 20, 4096)),
-        cools_ns=pick((100 * MS, 100 * MS, 0, 10 * MS)),
-        sleeps_ns=pick((1000 * MS, 1000 * MS, 0, 10 * MS)),
+        archive_from=pick((0, 0, 1, 2, 5, 20, 4096)),
+        linger_ns=pick((100 * MS, 100 * MS, 0, 10 * MS)),
+        idle_after_ns=pick((1000 * MS, 1000 * MS, 0, 10 * MS)),
         has_transitions=random.random() < 0.6,
         is_pcapng=random.random() < 0.2,
     )

@@ -67,9 +67,9 @@ def _settings(case: Case, compiled: bool) -> Iterator[None]:
     with (
         patch.dict(os.environ, TCPTRACE_TW_KERNELS=COMPILED if compiled else "interpreted"),
         patch.object(pipeline, "BATCH_SIZE", case.batch_size),
-        patch.object(tracker, "BURY_FROM", case.bury_from),
-        patch.object(tracker, "COOLS_NS", case.cools_ns),
-        patch.object(tracker, "SLEEPS_NS", case.sleeps_ns),
+        patch.object(tracker, "ARCHIVE_FROM", case.archive_from),
+        patch.object(tracker, "LINGER_NS", case.linger_ns),
+        patch.object(tracker, "IDLE_AFTER_NS", case.idle_after_ns),
     ):
         yield
 

@@ -82,7 +82,7 @@ class Totals:
 def run(numbers: Sequence[int], *, mode: str, jobs: int = 1, seconds: float = 1e9, run: int = 0) -> Totals:
     """Run these cases in ``jobs`` workers, until they are done or the time is over."""
     totals, told = Totals(), 0
-    lanes = [_Lane(numbers[job::jobs], mode, time.time() + seconds, run) for job in range(jobs)]
+    lanes = [_Stage(numbers[job::jobs], mode, time.time() + seconds, run) for job in range(jobs)]
     working = lanes
     while working:
         time.sleep(0.1)
@@ -93,7 +93,7 @@ def run(numbers: Sequence[int], *, mode: str, jobs: int = 1, seconds: float = 1e
     return totals
 
 
-class _Lane:
+class _Stage:
     """Some of the cases, and the worker that is at them; one that dies is replaced behind the case that killed it."""
 
     def __init__(self, numbers: Sequence[int], mode: str, deadline: float, run: int) -> None:

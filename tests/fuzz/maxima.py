@@ -34,9 +34,9 @@ SEGMENT, END = "a segment", "the end"
 REGISTERS = {
     name: getattr(s, name)
     for name in (
-        "OUT_CONNECTIONS", "OUT_TRANSITIONS", "OUT_TIME_WAIT", "OUT_REUSES", "OUT_STALE", "OUT_RESETS", "OUT_ODDITIES",
-        "RELEASED", "CONNS_USED", "SPANS_USED", "REUSES_USED", "STALES_USED", "RESETS_USED", "ODDITIES_USED",
-        "GRAVES_USED",
+        "OUT_CONNECTIONS", "OUT_TRANSITIONS", "OUT_TIME_WAIT", "OUT_REUSES", "OUT_STALE", "OUT_RESETS", "OUT_ANOMALIES",
+        "RELEASED", "CONNS_USED", "SPANS_USED", "REUSES_USED", "STALES_USED", "RESETS_USED", "ANOMALIES_USED",
+        "ARCHIVE_USED",
     )
 }  # fmt: skip
 """Each of them is the length of something that a kernel writes behind."""
@@ -44,7 +44,7 @@ REGISTERS = {
 TAKEN = {
     name.replace("_USED", "_TAKEN"): number
     for name, number in REGISTERS.items()
-    if name.endswith("_USED") and name != "GRAVES_USED"
+    if name.endswith("_USED") and name != "ARCHIVE_USED"
 }
 """Records taken from a pool, free ones and new ones: where none is free, all of them are new."""
 
@@ -107,12 +107,12 @@ class Maxima:
         """The kernel, watched; its state is the argument at this place."""
 
         def watched(*arguments: Any) -> Any:
-            regs = arguments[place].regs
-            before = regs.copy()
+            counters = arguments[place].counters
+            before = counters.copy()
             self._taken = {}
             result = kernel(*arguments)
             for name, register in REGISTERS.items():
-                self.note(what, name, int(regs[register] - before[register]))
+                self.note(what, name, int(counters[register] - before[register]))
             for name, register in TAKEN.items():
                 self.note(what, name, self._taken.get(register, 0))
             return result
@@ -120,9 +120,9 @@ class Maxima:
         return watched
 
     def _counted(self, take: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(regs: Any, used: int, *others: Any) -> Any:
+        def counted(counters: Any, used: int, *others: Any) -> Any:
             self._taken[used] = self._taken.get(used, 0) + 1
-            return take(regs, used, *others)
+            return take(counters, used, *others)
 
         return counted
 

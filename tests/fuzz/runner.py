@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> tuple[int, list[str], dict[str, tuple[fl
     lanes = []
     for job in range(options.jobs):
         numbers = range(options.first + job, options.first + options.count, options.jobs)
-        lanes.append(_Lane(context, options, numbers))
+        lanes.append(_Stage(context, options, numbers))
     told, begun = 0, time.monotonic()
     working = lanes
     while working:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> tuple[int, list[str], dict[str, tuple[fl
     return sum(lane.done for lane in lanes), failures, functools.reduce(costliest, (lane.most for lane in lanes))
 
 
-class _Lane:
+class _Stage:
     """One job and the worker that is at it."""
 
     def __init__(

@@ -92,8 +92,8 @@ class Code:
     def assemble(self):
         """The program as bytes, jumps resolved."""
         return b"".join(
-            struct.pack("<BBhi", code, regs, self._distance(i, offset), imm)
-            for i, (code, regs, offset, imm) in enumerate(self.items)
+            struct.pack("<BBhi", code, counters, self._distance(i, offset), imm)
+            for i, (code, counters, offset, imm) in enumerate(self.items)
         )
 
     def _distance(self, at, offset):

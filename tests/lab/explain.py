@@ -155,12 +155,12 @@ class Recording:
         ]
 
     def table(self, name: str) -> list[Row]:
-        """The rows of a table; those of oddities know whether a copy of a SYN was challenged, stale segments whether
+        """The rows of a table; those of anomalies know whether a copy of a SYN was challenged, stale segments whether
         they came into TIME-WAIT.
         """
         if name == "stale_segments":
             return [Row(row, is_in_time_wait=self._meets_time_wait(row)) for row in self.got.tables[name]]
-        if name != "oddities":
+        if name != "anomalies":
             return self.got.tables[name]
         answers = {row.answer_frame for row in self.got.reuses}
         return [Row(row, is_copy_challenged=self._is_copy(row, answers)) for row in self.got.tables[name]]
@@ -266,7 +266,7 @@ def _is_overflow(row: Row) -> bool:
 
 def _is_refused_syn_ack(row: Row) -> bool:
     """A RST out of SYN-SENT that answers numbers of this connection, not older ones."""
-    return row.verdict == "stale-ack-answer" and row.receiver_state == "SYN-RECEIVED" and not row.is_detour
+    return row.verdict == "stale-ack-answer" and row.receiver_state == "SYN-RECEIVED" and not row.is_syn_pending
 
 
 def _is_cut_short(row: Row) -> bool:
@@ -287,8 +287,8 @@ def _always(row: Row) -> bool:
 
 _CHALLENGED_SYNS = (
     Part("reuses", "peer", _is_challenged_syn, ("RU011", "LA001", "HS004")),
-    Part("oddities", "own", _is_challenged_copy, ("RU008", "HS004"), lambda row: row.challenges),
-    Part("oddities", "peer", lambda row: row.synack_repeats > 0, ("HS003",), lambda row: row.synack_repeats),
+    Part("anomalies", "own", _is_challenged_copy, ("RU008", "HS004"), lambda row: row.challenges),
+    Part("anomalies", "peer", lambda row: row.synack_repeats > 0, ("HS003",), lambda row: row.synack_repeats),
 )
 
 COUNTED: tuple[Counted, ...] = (

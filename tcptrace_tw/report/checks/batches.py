@@ -1,4 +1,4 @@
-"""Findings as batches of a check: fresh from a rule, or read back from the table that ``analyze`` wrote."""
+"""RuleHits as batches of a check: fresh from a rule, or read back from the table that ``analyze`` wrote."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,12 +14,12 @@ from tcptrace_tw.report.words.codec import Time, shown
 from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.report.words.messages import message
 from tcptrace_tw.report.words.text import endpoint_text, ip_halves
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import FRAME_BITS
 from tcptrace_tw.schema.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY, Vocabulary
 
 
-def fresh(findings: Findings, several_files: bool = False) -> Batch:
+def fresh(findings: RuleHits, several_files: bool = False) -> Batch:
     """What one rule says about a chunk."""
     fields = about.peer_fields(findings)
     return Batch(
@@ -37,7 +37,7 @@ def fresh(findings: Findings, several_files: bool = False) -> Batch:
     )
 
 
-def _subject(findings: Findings, fields: tuple[str, str, str, str]) -> Subject:
+def _subject(findings: RuleHits, fields: tuple[str, str, str, str]) -> Subject:
     def column(name: str) -> Ints:
         size = findings.rows.size
         return np.full(size, NO_PORT, np.int64) if not name else findings.rows[name].astype(np.int64)

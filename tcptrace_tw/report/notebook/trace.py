@@ -102,9 +102,9 @@ class Trace(Shown):
         return self.frame("resets")
 
     @property
-    def oddities(self) -> "pd.DataFrame":
+    def anomalies(self) -> "pd.DataFrame":
         """One row per endpoint of which something rare is known."""
-        return self.frame("oddities")
+        return self.frame("anomalies")
 
     @property
     def census(self) -> "pd.DataFrame":

@@ -71,7 +71,7 @@ class Story:
 
     def ends(self) -> list[tuple[str, str]]:
         """What stands below the ladder."""
-        held = [("TIME-WAIT", _held(span)) for span in self.time_wait]
+        held = [("TIME-WAIT", _deferred(span)) for span in self.time_wait]
         return held + [(f["rule"], f["message"]) for f in self.findings if not f["frames"]]
 
 
@@ -98,7 +98,7 @@ def _note(row: Row) -> Note:
     return Note(row["frame"] or row["frames"][-1], row["severity"], text)
 
 
-def _held(row: Row) -> str:
+def _deferred(row: Row) -> str:
     length = "" if row["end"] is None else f" for {span(row['end'] - row['start'])}"
     restarted = f", restarted {counted(row['restarts'], 'time')}" if row["restarts"] else ""
     return f"{row['holder']} ({row['ip']}){length}{restarted}; {END_REASON.prose[END_REASON.code(row['end_reason'])]}"

@@ -2,7 +2,7 @@
 
 from tcptrace_tw.report.pages.connection_report import Story
 from tcptrace_tw.report.pages.html_style import facts, text
-from tcptrace_tw.report.pages.ladder import Ladder, Note, Rung, Style
+from tcptrace_tw.report.pages.ladder import Ladder, LadderLine, Note, Style
 from tcptrace_tw.report.pages.ladder_page import frame_of, times_of
 
 _SIDES = {1: "right", -1: "left", 0: "none"}
@@ -33,7 +33,7 @@ def story_html(story: Story, ladder: Ladder) -> str:
     return f"<div>{title}</div>{facts(story.facts())}{ladder_html(ladder)}{facts(story.ends())}{filter_}"
 
 
-def _row(rung: Rung, time: str) -> str:
+def _row(rung: LadderLine, time: str) -> str:
     label = f"{rung.label}  {rung.stamps}" if rung.stamps else rung.label
     kind = ' class="other"' if rung.is_other else ""
     return (

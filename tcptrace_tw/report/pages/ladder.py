@@ -97,7 +97,7 @@ class Head:
 
 
 @dataclass
-class Rung:
+class LadderLine:
     """One line: an arrow of ``direction`` 1 (from orig), -1 or none (0), and the states where they change."""
 
     time: int
@@ -134,7 +134,7 @@ class Ladder:
     notes: Sequence[Note] = ()
     others: Others = field(default_factory=dict)
 
-    def rungs(self, style: Style) -> list[Rung]:
+    def rungs(self, style: Style) -> list[LadderLine]:
         """The lines, with the notes under them; quiet stretches of a long one are left out, and counted."""
         rungs = rungs_of(self.head, self.steps, self.turns, style, self.others)
         attach(rungs, self.notes)
@@ -145,19 +145,19 @@ _AROUND = 3
 """How many lines stand before and after what was left out."""
 
 
-def shortened(rungs: list[Rung], most: int) -> list[Rung]:
+def shortened(rungs: list[LadderLine], most: int) -> list[LadderLine]:
     """At most about ``most`` lines: where nothing changes and nothing is noted, the middle is left out."""
     if len(rungs) <= most:
         return rungs
-    kept: list[Rung] = []
-    quiet: list[Rung] = []
+    kept: list[LadderLine] = []
+    quiet: list[LadderLine] = []
     for rung in [*rungs, None]:
         if rung is not None and not (rung.notes or rung.orig_state or rung.resp_state or rung.is_other):
             quiet.append(rung)
             continue
         left_out = quiet[_AROUND:-_AROUND]
         if len(left_out) > 1:
-            gap = Rung(left_out[0].time, None, 0, f"{len(left_out):,} segments left out")
+            gap = LadderLine(left_out[0].time, None, 0, f"{len(left_out):,} segments left out")
             quiet = [*quiet[:_AROUND], gap, *quiet[-_AROUND:]]
         kept += quiet if rung is None else [*quiet, rung]
         quiet = []
@@ -166,7 +166,7 @@ def shortened(rungs: list[Rung], most: int) -> list[Rung]:
 
 def rungs_of(
     head: Head, steps: Sequence[Step], turns: Sequence[Turn], style: Style, others: Others | None = None
-) -> list[Rung]:
+) -> list[LadderLine]:
     """The lines in order of time: segments with the states after them, and what moved without a segment.
 
     Segments of an earlier incarnation are shown from the first one of this on, those of a later one up to its last.
@@ -180,7 +180,9 @@ def rungs_of(
                 continue
             said = f" (connection {number})"
             rungs.append(
-                Rung(rung.time, rung.frame, rung.direction, rung.label + said, short=rung.short + said, is_other=True)
+                LadderLine(
+                    rung.time, rung.frame, rung.direction, rung.label + said, short=rung.short + said, is_other=True
+                )
             )
     return sorted(rungs, key=lambda rung: rung.time)
 
@@ -224,13 +226,13 @@ def _seconds(ns: int) -> str:
     return f"{sign}{ns // 1_000_000_000}.{ns // 1000 % 1_000_000:06}"
 
 
-def _segments(bases: tuple[int, int], steps: Sequence[Step], style: Style) -> list[Rung]:
+def _segments(bases: tuple[int, int], steps: Sequence[Step], style: Style) -> list[LadderLine]:
     bases = bases if style.is_relative else (0, 0)
     rungs, before = [], (NULL_WORD, NULL_WORD)
     for step in steps:
         own, other = bases if step.is_orig else bases[::-1]
         label, short = segment_text(step, own, other), short_text(step, own, other)
-        rung = Rung(step.time, step.frame, 1 if step.is_orig else -1, label, short=short)
+        rung = LadderLine(step.time, step.frame, 1 if step.is_orig else -1, label, short=short)
         rungs.append(rung)
         if step.orig_state == NULL_WORD and step.resp_state == NULL_WORD:
             rung.label, rung.short = f"{label}  (copy)", f"{short} (copy)"
@@ -257,17 +259,17 @@ def _bases(head: Head | None, steps: Sequence[Step]) -> tuple[int, int]:
     return orig, resp
 
 
-def _turn(turn: Turn) -> Rung:
+def _turn(turn: Turn) -> LadderLine:
     label = turn.event if turn.basis in ("", "sent", "confirmed", "timer") else f"{turn.event} ({turn.basis})"
     states = (turn.to_state, "") if turn.endpoint == ORIG else ("", turn.to_state)
-    return Rung(turn.time, turn.frame, 0, label, *states)
+    return LadderLine(turn.time, turn.frame, 0, label, *states)
 
 
 def _state(code: int) -> str:
     return STATE.words[code] if code < len(STATE.words) else "?"
 
 
-def attach(rungs: list[Rung], notes: Sequence[Note]) -> None:
+def attach(rungs: list[LadderLine], notes: Sequence[Note]) -> None:
     """Put each note under the last rung of its frame; one whose frame belongs elsewhere goes to the end."""
     for note in notes:
         home = [rung for rung in rungs if rung.frame == note.frame] or rungs[-1:]

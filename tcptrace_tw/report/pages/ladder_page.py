@@ -5,7 +5,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from tcptrace_tw.report.pages.ladder import Ladder, Note, Rung, Style, stamp
+from tcptrace_tw.report.pages.ladder import Ladder, LadderLine, Note, Style, stamp
 from tcptrace_tw.report.pages.page import folded
 from tcptrace_tw.report.words.styles import LABEL, SEVERITY_STYLES
 from tcptrace_tw.report.words.text import FRAME_MASK
@@ -48,19 +48,19 @@ def draw(console: Console, ladder: Ladder, style: Style) -> None:
             _print_note(console, note, layout.time + layout.frame + 3 * len(gap))
 
 
-def times_of(rungs: list[Rung], style: Style) -> list[str]:
+def times_of(rungs: list[LadderLine], style: Style) -> list[str]:
     """The time of each line, as the style wants it."""
     first = rungs[0].time
     before = [rungs[0], *rungs]
     return [stamp(r.time, first, b.time, style.time_format) for r, b in zip(rungs, before, strict=False)]
 
 
-def frame_of(rung: Rung) -> str:
+def frame_of(rung: LadderLine) -> str:
     """The number of the frame in its file."""
     return "" if rung.frame is None else f"{rung.frame & FRAME_MASK}"
 
 
-def _layout(width: int, rungs: list[Rung], times: list[str], frames: list[str]) -> Layout:
+def _layout(width: int, rungs: list[LadderLine], times: list[str], frames: list[str]) -> Layout:
     """With timestamps where there is room; where there is little, closer together and with short labels."""
     time, frame = max(map(len, times)), max(5, *map(len, frames))
     room = width - time - frame - 2 * _STATE_WIDTH - 10

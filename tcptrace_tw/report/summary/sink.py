@@ -21,7 +21,7 @@ from tcptrace_tw.report.summary.occupancy import Occupancy
 from tcptrace_tw.report.summary.port_usage import uses
 from tcptrace_tw.report.words.codec import Time, to_json
 from tcptrace_tw.report.words.findings import Finding, finding, finding_ids, times
-from tcptrace_tw.rules.rule import Findings, Rule
+from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import PORTS
 from tcptrace_tw.schema.words import Vocabulary
@@ -67,7 +67,7 @@ class SummarySink:
         elif table == "ports":
             self._ports = np.concatenate((self._ports, np.asarray(rows)))
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Take what one rule says."""
         if findings.rows.size:
             tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule))
@@ -118,7 +118,7 @@ class _Tally:
         self.examples: list[tuple[int, Finding]] = []
         self.cost = self.cost_most = self.cost_known = 0
 
-    def add(self, findings: Findings, several_files: bool) -> None:
+    def add(self, findings: RuleHits, several_files: bool) -> None:
         grade = findings.severity.astype(np.int64) * self.grades.shape[1] + findings.confidence
         self.grades += np.bincount(grade, minlength=self.grades.size).reshape(self.grades.shape)
         when = times(findings)
@@ -137,7 +137,7 @@ class _Tally:
         self.cost_most = max(self.cost_most, int(known.max(initial=0)))
         self.cost_known += known.size
 
-    def _keep_best(self, findings: Findings, grade: NDArray[np.int64], several_files: bool) -> None:
+    def _keep_best(self, findings: RuleHits, grade: NDArray[np.int64], several_files: bool) -> None:
         """The worst and surest ones, of these the first ones."""
         if len(self.examples) == _EXAMPLES and grade.max() < self.examples[-1][0]:
             return

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels import library, marks
-from tcptrace_tw.measure.community_id import LENGTH, MAPPED, TCP, Tuples, desk, write_ids
+from tcptrace_tw.measure.community_id import LENGTH, MAPPED, TCP, Tuples, scratch, write_ids
 from tcptrace_tw.report.tables.buffers import strings
 
 _IPV4 = MAPPED.to_bytes(12, "big")
@@ -34,7 +34,7 @@ def ids_by_kernel(tuples: Tuples, *, compiled: bool) -> pa.StringArray:
     """The same by the kernel."""
     size = tuples.orig_hi.size
     text = np.empty((size, LENGTH), np.uint8)
-    marks.load(write_ids, compiled=compiled)(tuples, desk(), text)
+    marks.load(write_ids, compiled=compiled)(tuples, scratch(), text)
     offsets = np.arange(0, (size + 1) * LENGTH, LENGTH, dtype=np.int32)
     return pa.StringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
 

@@ -1,4 +1,4 @@
-"""Findings to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
+"""RuleHits to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from tcptrace_tw.report.tables.fields import Fields
 from tcptrace_tw.report.words import findings as about
 from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
 from tcptrace_tw.report.words.text import FRAME_MASK
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, FRAME_BITS
 from tcptrace_tw.schema.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY
 
@@ -28,7 +28,7 @@ Piece: TypeAlias = "str | pa.Array"
 _HEAD = 256
 
 
-def findings_batch(findings: Findings, several_files: bool = False) -> pa.RecordBatch:
+def findings_batch(findings: RuleHits, several_files: bool = False) -> pa.RecordBatch:
     """All findings of a chunk as rows of the ``findings`` table; their rows may be ``Fields`` already."""
     if not isinstance(findings.rows, Fields):
         findings = findings._replace(rows=Fields.of(findings.rows))
@@ -64,7 +64,7 @@ def findings_batch(findings: Findings, several_files: bool = False) -> pa.Record
     return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
 
 
-def messages(findings: Findings, several_files: bool = False) -> pa.Array:
+def messages(findings: RuleHits, several_files: bool = False) -> pa.Array:
     """The sentence of every finding, of rows that are ``Fields``."""
     pieces: list[Piece] = []
     for clause in parse(findings.rule.message):
@@ -77,7 +77,7 @@ def messages(findings: Findings, several_files: bool = False) -> pa.Array:
     return joined(pieces, findings.rows.size)
 
 
-def _told(findings: Findings, clause: Clause) -> NDArray[np.bool_] | None:
+def _told(findings: RuleHits, clause: Clause) -> NDArray[np.bool_] | None:
     """Where the clause is said; None for always."""
     if not clause.is_optional:
         return None
@@ -95,7 +95,7 @@ def _told(findings: Findings, clause: Clause) -> NDArray[np.bool_] | None:
     return told
 
 
-def _pieces(findings: Findings, clause: Clause, several_files: bool) -> Iterator[Piece]:
+def _pieces(findings: RuleHits, clause: Clause, several_files: bool) -> Iterator[Piece]:
     """Literals and columns of a clause, in order."""
     for part in clause.parts:
         yield part.literal
@@ -103,7 +103,7 @@ def _pieces(findings: Findings, clause: Clause, several_files: bool) -> Iterator
             yield _piece(findings, part, several_files)
 
 
-def _piece(findings: Findings, part: Part, several_files: bool) -> Piece:
+def _piece(findings: RuleHits, part: Part, several_files: bool) -> Piece:
     """A column; one text where all rows have the same."""
     if findings.rows.size and all((column[0] == column).all() for column in _columns(findings, part.column)):
         findings = _some(findings, np.zeros(1, np.int64))
@@ -111,7 +111,7 @@ def _piece(findings: Findings, part: Part, several_files: bool) -> Piece:
     return _values_said(findings, part, several_files)
 
 
-def _values_said(findings: Findings, part: Part, several_files: bool) -> pa.Array:
+def _values_said(findings: RuleHits, part: Part, several_files: bool) -> pa.Array:
     if part.column == COUNT or not part.is_plain:
         (numbers,) = _columns(findings, part.column)
         uniques, where = np.unique(numbers, return_inverse=True)
@@ -121,16 +121,16 @@ def _values_said(findings: Findings, part: Part, several_files: bool) -> pa.Arra
     return bracketed(texts) if part.is_address else texts
 
 
-def _columns(findings: Findings, name: str) -> list[NDArray[Any]]:
+def _columns(findings: RuleHits, name: str) -> list[NDArray[Any]]:
     return [findings.count] if name == COUNT else findings.rows.numbers(name)
 
 
-def _some(findings: Findings, places: NDArray[np.int64]) -> Findings:
+def _some(findings: RuleHits, places: NDArray[np.int64]) -> RuleHits:
     """Some of the findings; their grades are left out."""
     return findings._replace(rows=findings.rows.take(places), count=findings.count[places])
 
 
-def _peers(findings: Findings) -> list[pa.Array]:
+def _peers(findings: RuleHits) -> list[pa.Array]:
     columns: list[pa.Array] = []
     for name in about.peer_fields(findings):
         if not name:
@@ -143,7 +143,7 @@ def _peers(findings: Findings) -> list[pa.Array]:
     return columns
 
 
-def _values(findings: Findings) -> pa.MapArray:
+def _values(findings: RuleHits) -> pa.MapArray:
     """One map of ``rule.values`` per row; where few of them differ, each distinct one is made once."""
     columns = [column for name in findings.rule.values for column in _columns(findings, name)]
     if not columns or not _is_uniform(columns):
@@ -171,7 +171,7 @@ def _is_uniform(columns: list[NDArray[Any]]) -> bool:
     return len(set(head)) * 4 < len(head)
 
 
-def _dealt(findings: Findings) -> pa.MapArray:
+def _dealt(findings: RuleHits) -> pa.MapArray:
     """The texts of all columns, dealt out row by row."""
     table, names, size = BY_NAME[findings.rule.table], findings.rule.values, findings.rows.size
     columns = [

@@ -19,7 +19,7 @@ from tcptrace_tw.report.tables.background_writer import Behind
 from tcptrace_tw.report.tables.fields import Fields
 from tcptrace_tw.report.tables.findings_arrow import findings_batch
 from tcptrace_tw.report.words.findings import is_about, kept
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, TABLES, Table
 
 ROW_GROUP_BYTES = 1 << 24
@@ -49,7 +49,7 @@ class TableSink:
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
         self._blocks = Buffers(np.dtype(np.uint8), ROW_GROUP_BYTES + most_padding())
-        self._findings: dict[tuple[str, tuple[str, ...]], list[Findings]] = {}
+        self._findings: dict[tuple[str, tuple[str, ...]], list[RuleHits]] = {}
 
     def write(self, table: Table, make: Make) -> None:
         """Take one batch of a table: what ``make()`` gives."""
@@ -70,7 +70,7 @@ class TableSink:
         """Room for a row group, in memory that an earlier one has left, if there is any."""
         return Gathered(dtype, ROW_GROUP_BYTES // dtype.itemsize, np.asarray(self._blocks.take()))
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Take what one rule says; findings of one rule are written together."""
         waiting = self._findings.setdefault((findings.rule.id, findings.caveats), [])
         waiting.append(findings)
@@ -137,7 +137,7 @@ class ConnectionSink(ArrowSink):
             if table == "connections":
                 self._own.append(rows[mine])
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Take what is about the incarnations."""
         mine = np.zeros(findings.rows.size, np.bool_)
         for connection_id in self.connection_ids.tolist():
@@ -205,7 +205,7 @@ class ParquetSink(TableSink):
         for writer in self._writers.values():
             with contextlib.suppress(OSError):
                 writer.close()
-            writer.is_open = False  # or it would try once more when it is collected, and complain
+            writer.is_open = False  # or it would try once more when it is collected, and warn
 
 
 def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
@@ -226,8 +226,8 @@ def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def _concatenated(chunks: list[Findings]) -> Findings:
-    return Findings(
+def _concatenated(chunks: list[RuleHits]) -> RuleHits:
+    return RuleHits(
         chunks[0].rule,
         Fields.of(*(np.asarray(f.rows) for f in chunks)),
         np.concatenate([f.severity for f in chunks]),

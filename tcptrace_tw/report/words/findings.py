@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.messages import COUNT, message
 from tcptrace_tw.report.words.text import FRAME_MASK, endpoint_text, ip_text, raw_text, row_of
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS
 from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
 
@@ -33,7 +33,7 @@ def connection_of(finding_id: Any) -> Any:
     return finding_id // RULES_PER_CONNECTION
 
 
-def finding_ids(findings: Findings) -> Ints:
+def finding_ids(findings: RuleHits) -> Ints:
     """The same whatever chunks the rows came in: the incarnation, then three digits for the rule."""
     subject = connection_ids(findings)
     if "attempt_id" in _names(findings):
@@ -41,7 +41,7 @@ def finding_ids(findings: Findings) -> Ints:
     return np.maximum(subject, 0) * RULES_PER_CONNECTION + rule_number(findings.rule.id)
 
 
-def is_about(findings: Findings, connection_id: int) -> NDArray[np.bool_]:
+def is_about(findings: RuleHits, connection_id: int) -> NDArray[np.bool_]:
     """Whether a finding is about this incarnation, or about the SYN that met it."""
     own = connection_of(finding_ids(findings)) == connection_id
     met: NDArray[np.bool_] = previous_connection_ids(findings) == connection_id
@@ -49,12 +49,12 @@ def is_about(findings: Findings, connection_id: int) -> NDArray[np.bool_]:
     return either
 
 
-def connection_ids(findings: Findings) -> Ints:
+def connection_ids(findings: RuleHits) -> Ints:
     """The incarnations; -1 where there is none."""
     return _column(findings, "connection_id")
 
 
-def previous_connection_ids(findings: Findings) -> Ints:
+def previous_connection_ids(findings: RuleHits) -> Ints:
     """The incarnations that a SYN met; -1 where there are none."""
     return _column(findings, "previous_connection_id")
 
@@ -71,7 +71,7 @@ class Involved:
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """No table is asked for."""
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: RuleHits) -> None:
         """Note what one rule says, if it is asked for."""
         ids = finding_ids(findings)
         for place in np.flatnonzero(np.isin(ids, self._numbers)).tolist():
@@ -79,17 +79,17 @@ class Involved:
             self.connections[int(ids[place])] = {int(number) for number in (own, met) if number > 0}
 
 
-def times(findings: Findings) -> Ints:
+def times(findings: RuleHits) -> Ints:
     """When each finding began."""
     return _column(findings, findings.rule.time)
 
 
-def end_times(findings: Findings) -> Ints:
+def end_times(findings: RuleHits) -> Ints:
     """When each finding ended; -1 where it is a moment."""
     return _column(findings, findings.rule.end_time)
 
 
-def peer_fields(findings: Findings) -> tuple[str, str, str, str]:
+def peer_fields(findings: RuleHits) -> tuple[str, str, str, str]:
     """The columns that hold ip, port, peer ip and peer port; "" where the rows have none."""
     columns = {column.name for column in BY_NAME[findings.rule.table].columns}
     names = ("ip", "port", "peer_ip", "peer_port")
@@ -103,7 +103,7 @@ _SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "s
 """Which side ``ip`` of ``peer_fields`` is, in tables in which it is always the same."""
 
 
-def endpoints(findings: Findings) -> NDArray[np.uint8]:
+def endpoints(findings: RuleHits) -> NDArray[np.uint8]:
     """Which side of its connection ``ip`` is: a code of ``ENDPOINT``; 255 where it is none."""
     table = findings.rule.table
     own = {"time_wait": "holder"}.get(table, "endpoint")
@@ -113,7 +113,7 @@ def endpoints(findings: Findings) -> NDArray[np.uint8]:
     return np.full(findings.rows.size, _SIDES.get(table, NULL_WORD), np.uint8)
 
 
-def frame_lists(findings: Findings) -> tuple[Ints, NDArray[np.int32]]:
+def frame_lists(findings: RuleHits) -> tuple[Ints, NDArray[np.int32]]:
     """All evidence frames one finding after the other, and the offset at which each finding's begin.
 
     A finding's frames rise; each is named once; nulls are left out.
@@ -139,7 +139,7 @@ def _rising(columns: list[Ints]) -> list[Ints]:
     return columns
 
 
-def kept(findings: Findings, keep: NDArray[np.bool_]) -> Findings:
+def kept(findings: RuleHits, keep: NDArray[np.bool_]) -> RuleHits:
     """Only the findings that ``keep`` marks."""
     if keep.all():
         return findings
@@ -151,7 +151,7 @@ def kept(findings: Findings, keep: NDArray[np.bool_]) -> Findings:
     )
 
 
-def main_frames(findings: Findings) -> Ints:
+def main_frames(findings: RuleHits) -> Ints:
     """The frame to look at first: the event's own, or the first of the evidence; -1 where there is none."""
     for name in ("syn_frame", "frame", "start_frame"):
         if name in findings.rule.frames:
@@ -203,9 +203,9 @@ class Finding:
     display_filter: str = field(metadata={"doc": "To paste into Wireshark."})
 
 
-def finding(findings: Findings, index: int, several_files: bool = False) -> Finding:
+def finding(findings: RuleHits, index: int, several_files: bool = False) -> Finding:
     """Finding ``index`` of a chunk."""
-    one = Findings(
+    one = RuleHits(
         findings.rule, findings.rows[index : index + 1], findings.severity[index : index + 1],
         findings.confidence[index : index + 1], findings.count[index : index + 1], findings.caveats,
     )  # fmt: skip
@@ -232,7 +232,7 @@ def finding(findings: Findings, index: int, several_files: bool = False) -> Find
     )
 
 
-def values(findings: Findings, index: int) -> dict[str, str]:
+def values(findings: RuleHits, index: int) -> dict[str, str]:
     """The numbers behind the sentence; nulls are left out."""
     table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
     found: dict[str, str] = {}
@@ -249,7 +249,7 @@ def _display_filter(frames: list[int], sides: list[tuple[str, int | None]], seve
     return side_filter(sides)
 
 
-def _endpoints(findings: Findings) -> list[tuple[str, int | None]]:
+def _endpoints(findings: RuleHits) -> list[tuple[str, int | None]]:
     row, (ip, port, peer_ip, peer_port) = row_of(findings.rows, 0), peer_fields(findings)
     return [
         (ip_text(row[f"{address}_hi"], row[f"{address}_lo"]), row[number] if number else None)
@@ -258,12 +258,12 @@ def _endpoints(findings: Findings) -> list[tuple[str, int | None]]:
     ]
 
 
-def _names(findings: Findings) -> tuple[str, ...]:
+def _names(findings: RuleHits) -> tuple[str, ...]:
     names: Any = findings.rows.dtype.names
     return tuple(names)
 
 
-def _column(findings: Findings, name: str) -> Ints:
+def _column(findings: RuleHits, name: str) -> Ints:
     """A column of ids or times; -1 in all rows where the table does not have it."""
     if name not in _names(findings):
         return np.full(findings.rows.size, -1, np.int64)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.report.words.text import Row, duration_text, is_null, row_of, value_text
-from tcptrace_tw.rules.rule import Findings
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, Column, Table
 
 COUNT = "count"
@@ -87,7 +87,7 @@ def number_text(spec: str, number: int) -> str:
     return counted(number, *spec.split("|"))
 
 
-def message(findings: Findings, index: int, several_files: bool = False) -> str:
+def message(findings: RuleHits, index: int, several_files: bool = False) -> str:
     """The sentence of one finding."""
     table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
     row[COUNT] = int(findings.count[index])

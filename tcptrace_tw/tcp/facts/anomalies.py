@@ -1,6 +1,6 @@
 """What is rare about an endpoint: a record is only made where there is something to say (rules HS, PA006-011, CP).
 
-A connection without oddities pays for two comparisons a segment. The record waits in a pool until the incarnation
+A connection without anomalies pays for two comparisons a segment. The record waits in a pool until the incarnation
 is let go, as those of stale segments and resets do.
 """
 
@@ -13,16 +13,16 @@ from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.tcp.facts.rows import set_peers
-from tcptrace_tw.tcp.store.access import conn_at, oddity_at, out_oddity_at, tcb_at
-from tcptrace_tw.tcp.store.freelists import copy_oddity, new_oddity
+from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, tcb_at
+from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
 from tcptrace_tw.tcp.store.records import (
+    ANOMALIES_FREE,
     FIN_ACKED,
     FIN_SENT,
     MERGED,
     MERGED_FRAME,
     NOW,
-    ODDITIES_FREE,
-    OUT_ODDITIES,
+    OUT_ANOMALIES,
     START,
     SWAP_FRAME,
     SWAP_LAG,
@@ -61,19 +61,19 @@ SWAP_NS = NS
 
 
 @kernel
-def oddity_of(st, c, side):  # type: ignore[no-untyped-def]
+def anomaly_of(st, c, side):  # type: ignore[no-untyped-def]
     """The record of an endpoint; a new one where there is none."""
     conn = conn_at(st, c)
-    s = np.int64(conn.oddity)
+    s = np.int64(conn.anomaly)
     while s >= 0:
-        row = oddity_at(st, s)
+        row = anomaly_at(st, s)
         if np.int64(row.endpoint) == side:
             return s
         s = np.int64(row.next)
-    s = new_oddity(st)
-    row = oddity_at(st, s)
-    row.next = conn.oddity
-    conn.oddity = s
+    s = new_anomaly(st)
+    row = anomaly_at(st, s)
+    row.next = conn.anomaly
+    conn.anomaly = s
     make_blank(row)
     row.endpoint = side
     row.challenge_time = -1
@@ -125,7 +125,7 @@ def make_blank(row):  # type: ignore[no-untyped-def]
 @kernel
 def note_syn_retry(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A SYN+ACK came, but not for the first SYN of endpoint ``side``."""
-    row = oddity_at(st, oddity_of(st, c, side))
+    row = anomaly_at(st, anomaly_of(st, c, side))
     t = tcb_at(st, 2 * c + side)
     if np.int64(row.syn_retry_frame) < 0:
         row.syn_retry_frame = t.last_frame
@@ -135,7 +135,7 @@ def note_syn_retry(st, c, side, seg):  # type: ignore[no-untyped-def]
 @kernel
 def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
     """The SYN+ACK again, although the peer's ACK has crossed the tap long enough ago."""
-    row = oddity_at(st, oddity_of(st, c, side))
+    row = anomaly_at(st, anomaly_of(st, c, side))
     if np.int64(row.synack_repeat_frame) < 0:
         row.synack_repeat_frame = seg.frame
     row.synack_repeats += 1
@@ -146,8 +146,8 @@ def expect_challenge(st, c, side, frame):  # type: ignore[no-untyped-def]
     """Endpoint ``side`` is synchronised and got a SYN or a RST that it must not take: it owes a challenge ACK."""
     if np.int64(tcb_at(st, 2 * c + side).state) < ESTABLISHED:
         return
-    row = oddity_at(st, oddity_of(st, c, side))
-    row.challenge_time = st.regs[NOW]
+    row = anomaly_at(st, anomaly_of(st, c, side))
+    row.challenge_time = st.counters[NOW]
     if np.int64(row.challenges) == 0:
         row.challenge_trigger_frame = frame
 
@@ -167,7 +167,7 @@ def note_challenge(row, t, now, frame):  # type: ignore[no-untyped-def]
 @kernel
 def note_challenged_syn(st, c, side, trigger, frame):  # type: ignore[no-untyped-def]
     """Endpoint ``side`` of the earlier incarnation answers a new SYN with an ACK of its own numbers."""
-    row = oddity_at(st, oddity_of(st, c, side))
+    row = anomaly_at(st, anomaly_of(st, c, side))
     row.challenge_time = -1
     row.challenges += 1
     if np.int64(row.challenge_frame) < 0:
@@ -176,12 +176,12 @@ def note_challenged_syn(st, c, side, trigger, frame):  # type: ignore[no-untyped
 
 
 @kernel
-def follow_oddity(st, c, side, seg):  # type: ignore[no-untyped-def]
-    """A later segment of an incarnation with oddities, before it moves anybody."""
-    s = np.int64(conn_at(st, c).oddity)
-    now = st.regs[NOW]
+def follow_anomaly(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """A later segment of an incarnation with anomalies, before it moves anybody."""
+    s = np.int64(conn_at(st, c).anomaly)
+    now = st.counters[NOW]
     while s >= 0:
-        row = oddity_at(st, s)
+        row = anomaly_at(st, s)
         s = np.int64(row.next)
         if np.int64(row.endpoint) != side:
             continue
@@ -202,7 +202,7 @@ def follow_oddity(st, c, side, seg):  # type: ignore[no-untyped-def]
 @kernel
 def note_unseen(st, c, side, start, end, frame):  # type: ignore[no-untyped-def]
     """The peer acknowledges bytes of endpoint ``side`` that have not been captured, or not yet."""
-    row = oddity_at(st, oddity_of(st, c, side))
+    row = anomaly_at(st, anomaly_of(st, c, side))
     if np.int64(row.is_unseen_open):
         lose_unseen(st, row)
     if np.int64(row.unseen_frame) < 0:
@@ -210,7 +210,7 @@ def note_unseen(st, c, side, start, end, frame):  # type: ignore[no-untyped-def]
     row.is_unseen_open = 1
     row.unseen_start = start
     row.unseen_end = end
-    row.unseen_time = st.regs[NOW]
+    row.unseen_time = st.counters[NOW]
 
 
 @kernel
@@ -218,8 +218,8 @@ def fill_unseen(st, row, start, end, frame):  # type: ignore[no-untyped-def]
     """Data at last that had been acknowledged before: the tap has swapped the two, or it was lost and comes again."""
     if seq_diff(start, np.int64(row.unseen_start)) > 0 or seq_diff(end, np.int64(row.unseen_start)) <= 0:
         return
-    regs = st.regs
-    lag = regs[NOW] - np.int64(row.unseen_time)
+    counters = st.counters
+    lag = counters[NOW] - np.int64(row.unseen_time)
     if lag > SWAP_NS:
         return
     if seq_ge(end, np.int64(row.unseen_end)):
@@ -227,10 +227,10 @@ def fill_unseen(st, row, start, end, frame):  # type: ignore[no-untyped-def]
     else:
         row.unseen_start = end
     row.swaps += 1
-    if regs[SWAPS] == 0:
-        regs[SWAP_FRAME] = frame
-    regs[SWAPS] += 1
-    regs[SWAP_LAG] = max(regs[SWAP_LAG], lag)
+    if counters[SWAPS] == 0:
+        counters[SWAP_FRAME] = frame
+    counters[SWAPS] += 1
+    counters[SWAP_LAG] = max(counters[SWAP_LAG], lag)
 
 
 @kernel
@@ -239,17 +239,17 @@ def lose_unseen(st, row):  # type: ignore[no-untyped-def]
     row.is_unseen_open = 0
     lost = seq_diff(np.int64(row.unseen_end), np.int64(row.unseen_start))
     row.unseen_bytes += lost
-    if st.regs[UNSEEN_BYTES] == 0:
-        st.regs[UNSEEN_FRAME] = row.unseen_frame
-    st.regs[UNSEEN_BYTES] += lost
+    if st.counters[UNSEEN_BYTES] == 0:
+        st.counters[UNSEEN_FRAME] = row.unseen_frame
+    st.counters[UNSEEN_BYTES] += lost
 
 
 @kernel
-def note_merged(regs, frame):  # type: ignore[no-untyped-def]
+def note_merged(counters, frame):  # type: ignore[no-untyped-def]
     """A segment larger than the peer's MSS: the capturing host had merged it, or had not cut it yet."""
-    if regs[MERGED] == 0:
-        regs[MERGED_FRAME] = frame
-    regs[MERGED] += 1
+    if counters[MERGED] == 0:
+        counters[MERGED_FRAME] = frame
+    counters[MERGED] += 1
 
 
 @kernel
@@ -259,7 +259,7 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
     t = tcb_at(st, 2 * c + side)
     base_ns = np.int64(row.ts_back_time) - np.int64(conn.first_time)
     base_ticks = seq_diff(np.int64(row.ts_top), np.int64(t.first_tsval))
-    since_ms = min((st.regs[NOW] - np.int64(row.ts_back_time)) // 1_000_000, LONGEST_MS)
+    since_ms = min((st.counters[NOW] - np.int64(row.ts_back_time)) // 1_000_000, LONGEST_MS)
     if base_ticks <= 0 or since_ms * base_ticks < np.int64(row.ts_back_ticks) * (base_ns // 1_000_000) // 10 * 9:
         row.ts_back_frame = -1
         row.ts_back_ticks = 0
@@ -271,34 +271,34 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
 def note_half_close(st, c, k):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` sends its FIN: the first of the two, or the one that ends a half-close."""
     conn = conn_at(st, c)
-    now_ms = (st.regs[NOW] - st.regs[START]) // 1_000_000 + 1
+    now_ms = (st.counters[NOW] - st.counters[START]) // 1_000_000 + 1
     first = np.int64(conn.fin_ms)
     if first == 0:
         conn.fin_ms = min(now_ms, MASK)
     elif (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:
-        oddity_at(st, oddity_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
+        anomaly_at(st, anomaly_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
 
 
 @kernel
-def write_oddities(st, c):  # type: ignore[no-untyped-def]
+def write_anomalies(st, c):  # type: ignore[no-untyped-def]
     """Write what is odd about the endpoints of incarnation ``c`` and give the records back."""
     conn = conn_at(st, c)
     for side in range(2):
         k = 2 * c + side
         if is_left_open(st, c, k) or is_stuck(st, k):
-            oddity_of_the_end(st, c, k)
-    s = np.int64(conn.oddity)
+            anomaly_of_the_end(st, c, k)
+    s = np.int64(conn.anomaly)
     while s >= 0:
-        row = oddity_at(st, s)
-        finish_oddity(st, c, row)
-        n = st.regs[OUT_ODDITIES]
-        st.regs[OUT_ODDITIES] = n + 1
-        copy_oddity(out_oddity_at(st, n), row)
+        row = anomaly_at(st, s)
+        finish_anomaly(st, c, row)
+        n = st.counters[OUT_ANOMALIES]
+        st.counters[OUT_ANOMALIES] = n + 1
+        copy_anomaly(out_anomaly_at(st, n), row)
         following = np.int64(row.next)
-        row.next = st.regs[ODDITIES_FREE]
-        st.regs[ODDITIES_FREE] = s
+        row.next = st.counters[ANOMALIES_FREE]
+        st.counters[ANOMALIES_FREE] = s
         s = following
-    conn.oddity = -1
+    conn.anomaly = -1
 
 
 @kernel
@@ -307,7 +307,7 @@ def half_closed_ns(st, c):  # type: ignore[no-untyped-def]
     first = np.int64(conn_at(st, c).fin_ms)
     if first == 0:
         return 0
-    return st.regs[NOW] - st.regs[START] - (first - 1) * 1_000_000
+    return st.counters[NOW] - st.counters[START] - (first - 1) * 1_000_000
 
 
 @kernel
@@ -331,20 +331,20 @@ def is_stuck(st, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def oddity_of_the_end(st, c, k):  # type: ignore[no-untyped-def]
+def anomaly_of_the_end(st, c, k):  # type: ignore[no-untyped-def]
     """Write down a half-close or a LAST-ACK that never ended."""
-    row = oddity_at(st, oddity_of(st, c, k & 1))
+    row = anomaly_at(st, anomaly_of(st, c, k & 1))
     if is_stuck(st, k):
         row.is_stuck = 1
     if is_left_open(st, c, k):
         row.half_closed_ns = half_closed_ns(st, c)
         peer = tcb_at(st, k ^ 1)
-        sent = np.int64(peer.payload_time) - st.regs[START] if np.int64(peer.payload_time) >= 0 else np.int64(-1)
+        sent = np.int64(peer.payload_time) - st.counters[START] if np.int64(peer.payload_time) >= 0 else np.int64(-1)
         row.is_left_open = 1 if sent // 1_000_000 < np.int64(conn_at(st, c).fin_ms) else 0
 
 
 @kernel
-def finish_oddity(st, c, row):  # type: ignore[no-untyped-def]
+def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     """What every row of the table has."""
     conn = conn_at(st, c)
     side = np.int64(row.endpoint)

@@ -64,8 +64,8 @@ def open_reuse(st, c, new, seg):  # type: ignore[no-untyped-def]
     row.attempt_id = attempt.id
     row.sender_is_b = attempt.orig_is_b
     set_peers(st, row, 2 * new)
-    row.time = st.regs[NOW]
-    row.last_syn_time = st.regs[NOW]
+    row.time = st.counters[NOW]
+    row.last_syn_time = st.counters[NOW]
     row.two_msl_ns = st.params[TWO_MSL]
     row.previous_orig_state = tcb_at(st, 2 * c).state
     row.previous_resp_state = tcb_at(st, 2 * c + 1).state
@@ -155,7 +155,7 @@ def note_linux_step(row, s):  # type: ignore[no-untyped-def]
 @kernel
 def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
     """Who had been in TIME-WAIT, and how long ago that began anew."""
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     holders = 0
     latest = np.int64(-1)
     frame = np.int64(-1)
@@ -188,7 +188,7 @@ def note_retry(st, c, seg):  # type: ignore[no-untyped-def]
         return False
     row.syn_retries += 1
     row.retry_frame = seg.frame
-    row.last_syn_time = st.regs[NOW]
+    row.last_syn_time = st.counters[NOW]
     row.last_syn_frame = seg.frame
     return True
 
@@ -208,16 +208,16 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
         if flags & RST:
             if np.int64(row.reset_frame) < 0:
                 row.reset_frame = seg.frame
-                row.reset_time = st.regs[NOW]
+                row.reset_time = st.counters[NOW]
         else:
             row.is_old_alive = 1
         return
     if flags & RST:
-        answer(row, ANSWER_RST, seg, st.regs[NOW])
+        answer(row, ANSWER_RST, seg, st.counters[NOW])
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
         if np.int64(row.answer) == ANSWER_NONE:
             note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
-        answer(row, ANSWER_CHALLENGE, seg, st.regs[NOW])
+        answer(row, ANSWER_CHALLENGE, seg, st.counters[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1
 
@@ -236,14 +236,14 @@ def note_refused(st, c, seg):  # type: ignore[no-untyped-def]
     """RST+ACK of the new SYN."""
     r = np.int64(conn_at(st, c).reuse)
     if r >= 0:
-        answer(reuse_at(st, r), ANSWER_RST, seg, st.regs[NOW])
+        answer(reuse_at(st, r), ANSWER_RST, seg, st.counters[NOW])
 
 
 @kernel
 def note_opened(st, c, previous, seg):  # type: ignore[no-untyped-def]
     """The new incarnation was accepted."""
     row = reuse_at(st, np.int64(conn_at(st, c).reuse))
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     answer(row, ANSWER_SYN_ACK, seg, now)
     row.connection_id = conn_at(st, c).id
     row.opened_frame = seg.frame

@@ -118,8 +118,8 @@ def how_it_closed(conn, o, r):  # type: ignore[no-untyped-def]
 @kernel
 def write_connection(st, c, key):  # type: ignore[no-untyped-def]
     """Write the row of incarnation ``c``, whose 4-tuple is ``key``."""
-    n = st.regs[OUT_CONNECTIONS]
-    st.regs[OUT_CONNECTIONS] = n + 1
+    n = st.counters[OUT_CONNECTIONS]
+    st.counters[OUT_CONNECTIONS] = n + 1
     row = out_connection_at(st, n)
     conn = conn_at(st, c)
     o = tcb_at(st, 2 * c)
@@ -210,8 +210,8 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     s = np.int64(t.span)
     if s < 0:
         return
-    n = st.regs[OUT_TIME_WAIT]
-    st.regs[OUT_TIME_WAIT] = n + 1
+    n = st.counters[OUT_TIME_WAIT]
+    st.counters[OUT_TIME_WAIT] = n + 1
     row = out_time_wait_at(st, n)
     span = span_at(st, s)
     row.connection_id = conn_at(st, k >> 1).id
@@ -231,10 +231,10 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     row.stale_syns = span.stale_syns
     row.first_stale_syn_frame = span.first_stale_syn_frame
     row.two_msl_ns = st.params[TWO_MSL]
-    row.is_detour = span.is_detour
+    row.is_syn_pending = span.is_syn_pending
     row.answered_frame = span.answered_frame
-    span_at(st, s).next = st.regs[SPANS_FREE]
-    st.regs[SPANS_FREE] = s
+    span_at(st, s).next = st.counters[SPANS_FREE]
+    st.counters[SPANS_FREE] = s
     t.span = -1
 
 
@@ -242,30 +242,30 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
 def write_facts(st, c):  # type: ignore[no-untyped-def]
     """Write the reuse, the stale segments and the resets of incarnation ``c`` and give their records back."""
     conn = conn_at(st, c)
-    regs = st.regs
+    counters = st.counters
     r = np.int64(conn.reuse)
     if r >= 0:
-        copy_reuse(out_reuse_at(st, regs[OUT_REUSES]), reuse_at(st, r))
-        regs[OUT_REUSES] += 1
-        reuse_at(st, r).next = regs[REUSES_FREE]
-        regs[REUSES_FREE] = r
+        copy_reuse(out_reuse_at(st, counters[OUT_REUSES]), reuse_at(st, r))
+        counters[OUT_REUSES] += 1
+        reuse_at(st, r).next = counters[REUSES_FREE]
+        counters[REUSES_FREE] = r
         conn.reuse = -1
     s = np.int64(conn.stale)
     while s >= 0:
-        copy_stale(out_stale_at(st, regs[OUT_STALE]), stale_at(st, s))
-        regs[OUT_STALE] += 1
+        copy_stale(out_stale_at(st, counters[OUT_STALE]), stale_at(st, s))
+        counters[OUT_STALE] += 1
         following = np.int64(stale_at(st, s).next)
-        stale_at(st, s).next = regs[STALES_FREE]
-        regs[STALES_FREE] = s
+        stale_at(st, s).next = counters[STALES_FREE]
+        counters[STALES_FREE] = s
         s = following
     conn.stale = -1
     s = np.int64(conn.reset)
     while s >= 0:
-        copy_reset(out_reset_at(st, regs[OUT_RESETS]), reset_at(st, s))
-        regs[OUT_RESETS] += 1
+        copy_reset(out_reset_at(st, counters[OUT_RESETS]), reset_at(st, s))
+        counters[OUT_RESETS] += 1
         following = np.int64(reset_at(st, s).next)
-        reset_at(st, s).next = regs[RESETS_FREE]
-        regs[RESETS_FREE] = s
+        reset_at(st, s).next = counters[RESETS_FREE]
+        counters[RESETS_FREE] = s
         s = following
     conn.reset = -1
 

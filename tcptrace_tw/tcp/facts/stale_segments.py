@@ -50,7 +50,7 @@ def is_stale(st, conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
     tolerance = np.int64(0) if np.int64(rcv.state) == TIME_WAIT else st.params[PAWS_TOLERANCE]
     if behind <= tolerance or not is_ts_in_use(conn, snd, rcv):
         return False
-    seconds = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
+    seconds = (st.counters[NOW] - st.counters[START]) // 1_000_000_000
     return seconds - np.int64(rcv.ts_echoed_s) < st.params[PAWS_IDLE_S] and np.int64(rcv.ts_echoed) != 0
 
 
@@ -73,7 +73,7 @@ def store_ts_recent(st, snd, rcv, seg):  # type: ignore[no-untyped-def]
             snd.ts_echoed = tsecr
             snd.echo_frame = seg.frame
             snd.bits |= ECHO_VALID
-            snd.ts_echoed_s = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
+            snd.ts_echoed_s = (st.counters[NOW] - st.counters[START]) // 1_000_000_000
 
 
 @kernel
@@ -104,7 +104,7 @@ def open_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
     row.connection_id = conn.id
     row.endpoint = side
     set_peers(st, row, 2 * c + side)
-    row.time = st.regs[NOW]
+    row.time = st.counters[NOW]
     row.frame = seg.frame
     row.seq = seq
     row.end = (seq + length + (1 if flags & FIN else 0)) & MASK
@@ -156,7 +156,7 @@ def follow_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
         if side == np.int64(row.endpoint):
             note_repeat(row, seg)
         else:
-            note_answer(row, seg, st.regs[NOW])
+            note_answer(row, seg, st.counters[NOW])
 
 
 @kernel

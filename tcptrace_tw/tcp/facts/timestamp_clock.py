@@ -7,8 +7,8 @@ import numpy as np
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import seq_diff
 from tcptrace_tw.schema.columns import HAS_TS, MALFORMED, TRUNCATED
-from tcptrace_tw.tcp.facts.anomalies import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, LONGEST_MS, NS, STEP_MS, oddity_of
-from tcptrace_tw.tcp.store.access import conn_at, oddity_at, stale_at, tcb_at
+from tcptrace_tw.tcp.facts.anomalies import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, LONGEST_MS, NS, STEP_MS, anomaly_of
+from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, stale_at, tcb_at
 from tcptrace_tw.tcp.store.records import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S
 
 STAYS = 3
@@ -26,11 +26,11 @@ def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
             note_without_ts(st, c, side, seg)
         return
     step = seq_diff(np.int64(seg.tsval), np.int64(t.last_tsval))
-    silent = st.regs[NOW] - np.int64(t.last_time)
+    silent = st.counters[NOW] - np.int64(t.last_time)
     if (0 <= step <= CALM_TICKS and silent <= CALM_NS) or np.int64(t.last_frame) < 0:
         return
     if silent >= st.params[PAWS_IDLE_S] * NS:
-        row = oddity_at(st, oddity_of(st, c, side))
+        row = anomaly_at(st, anomaly_of(st, c, side))
         if silent > np.int64(row.idle_ns):
             row.idle_ns = silent
             row.idle_frame = seg.frame
@@ -47,19 +47,19 @@ def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
         silent_ms = min(silent // 1_000_000, LONGEST_MS)
         ahead_ms = (step - base_ticks * silent_ms // base_ms) * base_ms // base_ticks
         if ahead_ms > STEP_MS and ahead_ms > silent_ms:
-            row = oddity_at(st, oddity_of(st, c, side))
+            row = anomaly_at(st, anomaly_of(st, c, side))
             if np.int64(row.ts_step_frame) < 0:
                 row.ts_step_frame = seg.frame
                 row.ts_step_ms = ahead_ms
-        elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent > st.regs[FORWARD_STEP]:
-            st.regs[FORWARD_STEP] = silent
-            st.regs[FORWARD_FRAME] = seg.frame
+        elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent > st.counters[FORWARD_STEP]:
+            st.counters[FORWARD_STEP] = silent
+            st.counters[FORWARD_FRAME] = seg.frame
 
 
 @kernel
 def note_without_ts(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A segment without the timestamps that both SYNs had carried; macOS sends its keep-alive probes so."""
-    row = oddity_at(st, oddity_of(st, c, side))
+    row = anomaly_at(st, anomaly_of(st, c, side))
     below = seq_diff(np.int64(seg.seq), np.int64(tcb_at(st, 2 * c + side).snd_nxt))
     if below == -1 and np.int64(seg.payload_len) <= 1:
         row.probes_without_ts += 1
@@ -72,9 +72,9 @@ def note_without_ts(st, c, side, seg):  # type: ignore[no-untyped-def]
 @kernel
 def has_sent_without_ts(st, c, side):  # type: ignore[no-untyped-def]
     """Whether the endpoint's last TSval may be older than its last segment: nothing tells the rate of its clock."""
-    s = np.int64(conn_at(st, c).oddity)
+    s = np.int64(conn_at(st, c).anomaly)
     while s >= 0:
-        row = oddity_at(st, s)
+        row = anomaly_at(st, s)
         if np.int64(row.endpoint) == side:
             return np.int64(row.ts_missing) > 0 or np.int64(row.probes_without_ts) > 0
         s = np.int64(row.next)
@@ -84,12 +84,12 @@ def has_sent_without_ts(st, c, side):  # type: ignore[no-untyped-def]
 @kernel
 def note_clock_back(st, c, side, seg, ticks, top):  # type: ignore[no-untyped-def]
     """The sender's clock goes back; whether it stays there, the following segments tell."""
-    row = oddity_at(st, oddity_of(st, c, side))
+    row = anomaly_at(st, anomaly_of(st, c, side))
     if np.int64(row.is_ts_back) or np.int64(row.ts_back_segments) >= STAYS:
         return
     row.is_ts_back = 1
     row.ts_top = top
-    row.ts_back_time = st.regs[NOW]
+    row.ts_back_time = st.counters[NOW]
     row.ts_back_frame = seg.frame
     row.ts_back_ticks = ticks
     row.ts_back_segments = 1
@@ -98,9 +98,9 @@ def note_clock_back(st, c, side, seg, ticks, top):  # type: ignore[no-untyped-de
 @kernel
 def mark_broken_clocks(st, c):  # type: ignore[no-untyped-def]
     """Tell the stale segments of incarnation ``c`` whose sender's own clock has gone back."""
-    o = np.int64(conn_at(st, c).oddity)
+    o = np.int64(conn_at(st, c).anomaly)
     while o >= 0:
-        row = oddity_at(st, o)
+        row = anomaly_at(st, o)
         o = np.int64(row.next)
         if np.int64(row.ts_back_segments) >= STAYS:
             s = np.int64(conn_at(st, c).stale)

@@ -46,7 +46,7 @@ def snd_acks(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     if np.int64(snd.state) != SYN_SENT and is_pending(st, k, RCV_SYN):
         take_back(st, k, RCV_SYN)  # no SYN+ACK of its own: the SYNs did not cross after all

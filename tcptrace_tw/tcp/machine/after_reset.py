@@ -33,7 +33,7 @@ def after_reset(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     is_new = end != np.int64(seg.seq) and np.int64(seg.seq) == np.int64(snd.snd_nxt)
     acks_more = np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(snd.last_ack))

@@ -58,7 +58,7 @@ def close_sent(st, c, side, seg, ahead):  # type: ignore[no-untyped-def]
     """The sender's first FIN. Its ACK field says what the sender knew; the order of the tap does not (see crossing)."""
     k = 2 * c + side
     p = 2 * c + 1 - side
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     note_unseen_ack(tcb_at(st, k), tcb_at(st, p), seg)
     was_reset = without_reset(st, k, now, frame)
@@ -82,7 +82,7 @@ def acked_before(st, k, p, seg):  # type: ignore[no-untyped-def]
     """The tap shows the ACK of a FIN before the FIN."""
     snd = tcb_at(st, k)
     peer = tcb_at(st, p)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     if np.int64(peer.bits) & ACKED == 0 or not seq_gt(np.int64(peer.rcv_nxt), np.int64(snd.fin_seq)):
         return
     snd.bits |= FIN_ACKED
@@ -103,7 +103,7 @@ def fin_again(st, k, seg):  # type: ignore[no-untyped-def]
     acked = np.int64(t.fin_acked_time)
     if acked < 0:
         return
-    if st.regs[NOW] - acked <= rtt_ns(t):
+    if st.counters[NOW] - acked <= rtt_ns(t):
         return  # they crossed
     if np.int64(seg.options) & HAS_TS and np.int64(seg.tsval) == np.int64(t.last_tsval):
         return  # a clock that stands still for so long: the network's copy of the FIN, no repetition
@@ -135,7 +135,7 @@ def time_wait_receives(st, c, side, seg, end):  # type: ignore[no-untyped-def]
 def into_time_wait(st, p, seg, kind):  # type: ignore[no-untyped-def]
     """2MSL begins anew, where the profile's stack does so for this kind of segment."""
     if st.params[kind] and np.int64(tcb_at(st, p).span) >= 0:
-        restart(st, p, st.regs[NOW], seg.frame)
+        restart(st, p, st.counters[NOW], seg.frame)
         return True
     return False
 
@@ -146,7 +146,7 @@ def fin_acked(st, c, side, seg, tsval):  # type: ignore[no-untyped-def]
     p = 2 * c + 1 - side
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, p)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     rcv.bits |= FIN_ACKED
     if np.int64(rcv.fin_acked_frame) < 0:
@@ -184,7 +184,7 @@ def eighth_check_the_fin(st, c, side, seg):  # type: ignore[no-untyped-def]
     unseen = np.int64(conn.bits) & SAW_PLAIN == 0
     if missing > 0 and not unseen:
         return
-    fin_received(st, p, k, np.int64(seg.frame), st.regs[NOW], True, seg)
+    fin_received(st, p, k, np.int64(seg.frame), st.counters[NOW], True, seg)
 
 
 @kernel

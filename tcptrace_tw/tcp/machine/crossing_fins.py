@@ -111,7 +111,7 @@ def without_peers_fin(st, k, time, frame):  # type: ignore[no-untyped-def]
 def receive_crossed_fin(st, k, p, is_proved):  # type: ignore[no-untyped-def]
     """The peer's FIN comes to ``k`` behind its own FIN."""
     tcb_at(st, k).bits |= FIN_RECEIVED
-    receive(st, k, RCV_FIN, st.regs[NOW], np.int64(tcb_at(st, p).fin_frame), -1)
+    receive(st, k, RCV_FIN, st.counters[NOW], np.int64(tcb_at(st, p).fin_frame), -1)
     if is_proved:
         commit(st, k, PENDING, BASIS_CONFIRMED)
 
@@ -123,15 +123,15 @@ def receive_answering_fin(st, k, p):  # type: ignore[no-untyped-def]
     peer = tcb_at(st, p)
     t.bits |= FIN_RECEIVED
     frame = np.int64(peer.fin_frame)
-    if receive(st, k, RCV_FIN, st.regs[NOW], frame, -1) and np.int64(t.state) == TIME_WAIT:
-        enter_time_wait(st, k, st.regs[NOW], frame, START_FIN, frame)
+    if receive(st, k, RCV_FIN, st.counters[NOW], frame, -1) and np.int64(t.state) == TIME_WAIT:
+        enter_time_wait(st, k, st.counters[NOW], frame, START_FIN, frame)
 
 
 @kernel
 def close_after_all(st, p, frame):  # type: ignore[no-untyped-def]
     """Endpoint ``p`` had received the FIN of ``frame`` before its own: CLOSE-WAIT, LAST-ACK."""
     t = tcb_at(st, p)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     retract(st, p, FIN_WAIT_1, ESTABLISHED, now, frame, RETRACT_CLOSE)
     t.bits &= ~ENTERED_FIN_WAIT_1 & 0xFFFFFFFF
     t.bits |= FIN_RECEIVED

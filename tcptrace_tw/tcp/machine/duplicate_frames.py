@@ -38,23 +38,23 @@ def is_duplicate_frame(st, seg):  # type: ignore[no-untyped-def]
     """Whether a segment was captured before; remembers its fingerprint otherwise."""
     h = seg.print
     before = seen_at(st, h & PLACE_MASK)
-    regs = st.regs
+    counters = st.counters
     is_data = np.int64(seg.payload_len) > 0
     if is_data:
-        regs[DATA_FRAMES] += 1
-    again = np.int64(before.fingerprint) == h and regs[NOW] - np.int64(before.time) <= WITHIN_NS
+        counters[DATA_FRAMES] += 1
+    again = np.int64(before.fingerprint) == h and counters[NOW] - np.int64(before.time) <= WITHIN_NS
     before.fingerprint = h
-    before.time = regs[NOW]
+    before.time = counters[NOW]
     if not again:
         return False
     if is_data:
-        regs[DATA_DUPLICATES] += 1
+        counters[DATA_DUPLICATES] += 1
     elif np.int64(seg.ip_id) == 0 and is_often_identical(np.int64(seg.flags)):
-        if regs[DATA_DUPLICATES] * 5 <= regs[DATA_FRAMES]:
+        if counters[DATA_DUPLICATES] * 5 <= counters[DATA_FRAMES]:
             return False
     if st.params[KEEP_DUPLICATES]:
         return False
-    if regs[DUPLICATES] == 0:
-        regs[DUPLICATE_FRAME] = seg.frame
-    regs[DUPLICATES] += 1
+    if counters[DUPLICATES] == 0:
+        counters[DUPLICATE_FRAME] = seg.frame
+    counters[DUPLICATES] += 1
     return True

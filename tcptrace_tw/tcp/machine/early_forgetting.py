@@ -11,15 +11,15 @@ from tcptrace_tw.kernels.kinds import INTEGER
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.tcp.machine.retirement import archive, retire, retire_attempt
 from tcptrace_tw.tcp.store.access import STATE_KIND
-from tcptrace_tw.tcp.store.archive import can_be_buried, oldest_buried, unpack
+from tcptrace_tw.tcp.store.archive import can_be_archived, oldest_archived, unpack
 from tcptrace_tw.tcp.store.attempts import oldest_attempt
 from tcptrace_tw.tcp.store.queues import dequeue
 from tcptrace_tw.tcp.store.records import (
     BLOCKS_FREE,
     CONNS_LIVE,
-    COOLING_HEAD,
     FORGOTTEN_ATTEMPTS,
     FORGOTTEN_CONNECTIONS,
+    LINGERING_HEAD,
     NOW,
     QUEUE_HEAD,
     REMEMBER,
@@ -33,15 +33,15 @@ def forget_early(st, blocks, live):  # type: ignore[no-untyped-def]
 
     Returns whether rows have to leave first; then it is to be called again.
     """
-    regs = st.regs
+    counters = st.counters
     is_left = True
-    while regs[BLOCKS_FREE] < blocks and is_left:
-        if segments_with_room(regs) <= 0:
+    while counters[BLOCKS_FREE] < blocks and is_left:
+        if segments_with_room(counters) <= 0:
             return True
         is_left = forget_archived(st)
     is_left = True
-    while regs[CONNS_LIVE] > live and is_left:
-        if segments_with_room(regs) <= 0:
+    while counters[CONNS_LIVE] > live and is_left:
+        if segments_with_room(counters) <= 0:
             return True
         is_left = let_one_go(st)
     return False
@@ -53,15 +53,15 @@ def forget_archived(st):  # type: ignore[no-untyped-def]
     at = oldest_attempt(st)
     if at >= 0:
         retire_attempt(st, at)
-        st.regs[FORGOTTEN_ATTEMPTS] += 1
+        st.counters[FORGOTTEN_ATTEMPTS] += 1
         oldest_attempt(st)  # lets go of the block that it was the last of
         return True
-    at = oldest_buried(st)
+    at = oldest_archived(st)
     if at < 0:
         return False
     retire(st, unpack(st, at))
-    oldest_buried(st)
-    st.regs[FORGOTTEN_CONNECTIONS] += 1
+    oldest_archived(st)
+    st.counters[FORGOTTEN_CONNECTIONS] += 1
     return True
 
 
@@ -71,16 +71,16 @@ def let_one_go(st):  # type: ignore[no-untyped-def]
 
     Returns whether there was one.
     """
-    regs = st.regs
-    c = regs[COOLING_HEAD]
+    counters = st.counters
+    c = counters[LINGERING_HEAD]
     if c < 0:
-        c = regs[QUEUE_HEAD]
+        c = counters[QUEUE_HEAD]
     if c < 0:
         return False
-    if can_be_buried(st, c):
+    if can_be_archived(st, c):
         dequeue(st, c)
-        archive(st, c, regs[NOW] + st.params[REMEMBER])
+        archive(st, c, counters[NOW] + st.params[REMEMBER])
     else:
         retire(st, c)
-        regs[FORGOTTEN_CONNECTIONS] += 1
+        counters[FORGOTTEN_CONNECTIONS] += 1
     return True

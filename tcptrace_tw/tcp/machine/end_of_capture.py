@@ -8,7 +8,7 @@ from tcptrace_tw.kernels.kinds import INTEGER
 from tcptrace_tw.kernels.marks import entry
 from tcptrace_tw.tcp.machine.retirement import retire, retire_attempt
 from tcptrace_tw.tcp.store.access import STATE_KIND, conn_at
-from tcptrace_tw.tcp.store.archive import oldest_buried, unpack
+from tcptrace_tw.tcp.store.archive import oldest_archived, unpack
 from tcptrace_tw.tcp.store.attempts import oldest_attempt
 from tcptrace_tw.tcp.store.records import CONNS_USED, RELEASED
 from tcptrace_tw.tcp.store.reservations import segments_with_room
@@ -21,24 +21,24 @@ def finish(st, start):  # type: ignore[no-untyped-def]
     Returns the incarnation to go on with, ``CONNS_USED`` when none is left: less when there is not enough room for
     what one more of them can cause, which is less than what a segment can cause.
     """
-    regs = st.regs
+    counters = st.counters
     at = oldest_attempt(st)
     while at >= 0:
-        if segments_with_room(regs) <= 0:
+        if segments_with_room(counters) <= 0:
             return start
         retire_attempt(st, at)
         at = oldest_attempt(st)
-    at = oldest_buried(st)
+    at = oldest_archived(st)
     while at >= 0:
-        if segments_with_room(regs) <= 0:
+        if segments_with_room(counters) <= 0:
             return start
-        regs[RELEASED] = 0
+        counters[RELEASED] = 0
         retire(st, unpack(st, at))
-        at = oldest_buried(st)
-    for c in range(start, regs[CONNS_USED]):
-        if segments_with_room(regs) <= 0:
+        at = oldest_archived(st)
+    for c in range(start, counters[CONNS_USED]):
+        if segments_with_room(counters) <= 0:
             return c
-        regs[RELEASED] = 0
+        counters[RELEASED] = 0
         if np.int64(conn_at(st, c).id) > 0:
             retire(st, c)
-    return regs[CONNS_USED]
+    return counters[CONNS_USED]

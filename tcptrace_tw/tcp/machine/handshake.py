@@ -56,7 +56,7 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     rcv = tcb_at(st, p)
     flags = np.int64(seg.flags)
     seq = np.int64(seg.seq)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     if flags & ACK and np.int64(rcv.state) == TIME_WAIT:
         into_time_wait(st, p, seg, RESTART_OTHER_ACK)
@@ -155,7 +155,7 @@ def note_syn(st, conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
             snd.ts_echoed = seg.tsecr
             snd.echo_frame = seg.frame
             snd.bits |= ECHO_VALID
-            snd.ts_echoed_s = (st.regs[NOW] - st.regs[START]) // 1_000_000_000
+            snd.ts_echoed_s = (st.counters[NOW] - st.counters[START]) // 1_000_000_000
 
 
 @kernel
@@ -191,4 +191,4 @@ def infer_syn(st, p, ack, seg):  # type: ignore[no-untyped-def]
         t.bits |= WSCALE_ON_SYN
         t.wscale = 14  # not known: the widest
     if np.int64(t.state) == CLOSED:
-        move(st, p, SND_SYN, BASIS_INFERRED, st.regs[NOW], seg.frame)
+        move(st, p, SND_SYN, BASIS_INFERRED, st.counters[NOW], seg.frame)

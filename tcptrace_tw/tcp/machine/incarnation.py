@@ -23,14 +23,14 @@ from tcptrace_tw.tcp.machine.retirement import forget_slot, is_forgotten, retire
 from tcptrace_tw.tcp.machine.syn_in_time_wait import syn_meets_earlier
 from tcptrace_tw.tcp.machine.time_wait import end_span, expire
 from tcptrace_tw.tcp.machine.transitions import first_seen, move
-from tcptrace_tw.tcp.store.access import conn_at, head_of, reuse_at, set_head, tcb_at
+from tcptrace_tw.tcp.store.access import conn_at, newest_incarnation, reuse_at, set_newest_incarnation, tcb_at
 from tcptrace_tw.tcp.store.freelists import clear, new_incarnation
 from tcptrace_tw.tcp.store.history_letters import append_letter
 from tcptrace_tw.tcp.store.queues import enqueue
 from tcptrace_tw.tcp.store.records import (
     CONNS_LIVE,
-    COOLS,
     ISS_KNOWN,
+    LINGER,
     LIVE_PEAK,
     NEXT_CONNECTION,
     NEXT_TUPLE,
@@ -44,7 +44,7 @@ NO_CONNECTION = -1
 @kernel
 def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
     """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (semantics: 4.1)."""
-    c = head_of(st, slot)
+    c = newest_incarnation(st, slot)
     if c >= 0 and is_forgotten(st, c):
         forget_slot(st, slot)
         c = NO_CONNECTION
@@ -138,10 +138,10 @@ def continues_earlier(st, c, seg):  # type: ignore[no-untyped-def]
 @kernel
 def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-untyped-def]
     """Begin a new incarnation with segment ``i``."""
-    regs = st.regs
+    counters = st.counters
     c = new_incarnation(st)
-    regs[CONNS_LIVE] += 1
-    regs[LIVE_PEAK] = max(regs[LIVE_PEAK], regs[CONNS_LIVE])
+    counters[CONNS_LIVE] += 1
+    counters[LIVE_PEAK] = max(counters[LIVE_PEAK], counters[CONNS_LIVE])
     flags = np.int64(seg.flags)
     orig_is_b = direction
     if flags & SYN == 0:
@@ -150,12 +150,12 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
         orig_is_b = direction ^ 1
     clear(st, c)
     conn = conn_at(st, c)
-    conn.id = regs[NEXT_CONNECTION]
-    regs[NEXT_CONNECTION] += 1
+    conn.id = counters[NEXT_CONNECTION]
+    counters[NEXT_CONNECTION] += 1
     conn.slot = slot
     conn.orig_is_b = orig_is_b
     conn.previous = previous
-    conn.first_time = regs[NOW]
+    conn.first_time = counters[NOW]
     conn.first_frame = seg.frame
     conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
     if orig_is_b != direction:
@@ -164,14 +164,14 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
         conn.tuple_id = conn_at(st, previous).tuple_id
         conn.incarnation = np.int64(conn_at(st, previous).incarnation) + 1
     else:
-        conn.tuple_id = regs[NEXT_TUPLE]
-        regs[NEXT_TUPLE] += 1
+        conn.tuple_id = counters[NEXT_TUPLE]
+        counters[NEXT_TUPLE] += 1
         conn.incarnation = 1
-    set_head(st, slot, c)
-    enqueue(st, c, regs[NOW] + st.params[COOLS], True)
+    set_newest_incarnation(st, slot, c)
+    enqueue(st, c, counters[NOW] + st.params[LINGER], True)
     if flags & (SYN | RST) == 0:
-        first_seen(st, 2 * c, ESTABLISHED, regs[NOW], seg.frame)
-        first_seen(st, 2 * c + 1, ESTABLISHED, regs[NOW], seg.frame)
+        first_seen(st, 2 * c, ESTABLISHED, counters[NOW], seg.frame)
+        first_seen(st, 2 * c + 1, ESTABLISHED, counters[NOW], seg.frame)
     return c
 
 
@@ -195,7 +195,7 @@ def open_after(st, c, seg, slot, direction):  # type: ignore[no-untyped-def]
     if earlier >= 0:
         # An attempt that nothing came of makes room for the next one.
         conn.previous = NO_CONNECTION
-        set_head(st, slot, earlier)
+        set_newest_incarnation(st, slot, earlier)
         attempts = np.int64(conn.incarnation)
         retire(st, c)
         new = open_incarnation(st, seg, slot, direction, earlier)
@@ -221,8 +221,8 @@ def supersede_sender(st, c, new, seg):  # type: ignore[no-untyped-def]
         side = 1 - side
     k = 2 * c + side
     if np.int64(tcb_at(st, k).state) == TIME_WAIT:
-        end_span(st, k, st.regs[NOW], seg.frame, END_REUSED)
-        move(st, k, SUPERSEDED, BASIS_INFERRED, st.regs[NOW], seg.frame)
+        end_span(st, k, st.counters[NOW], seg.frame, END_REUSED)
+        move(st, k, SUPERSEDED, BASIS_INFERRED, st.counters[NOW], seg.frame)
 
 
 @kernel
@@ -230,7 +230,7 @@ def promote(st, c, seg):  # type: ignore[no-untyped-def]
     """The new incarnation ``c`` lives: the earlier one is over on both ends and can be let go."""
     conn = conn_at(st, c)
     previous = np.int64(conn.previous)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     syn_time = now
     syn_frame = np.int64(seg.frame)
     r = np.int64(conn.reuse)

@@ -42,7 +42,7 @@ from tcptrace_tw.tcp.machine.fin import fin_not_received
 from tcptrace_tw.tcp.machine.syn_sent import answers_unfit, refuses_echo
 from tcptrace_tw.tcp.machine.time_wait import drop_span, end_span, since
 from tcptrace_tw.tcp.machine.transitions import RETRACT_TIME_WAIT, move, receive, retract, take_back
-from tcptrace_tw.tcp.store.access import conn_at, head_of, reset_at, reuse_at, span_at, tcb_at
+from tcptrace_tw.tcp.store.access import conn_at, newest_incarnation, reset_at, reuse_at, span_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import new_reset
 from tcptrace_tw.tcp.store.records import (
     ABORTED,
@@ -104,7 +104,7 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     flags = np.int64(seg.flags)
     acceptable = is_rst_acceptable(st, conn, snd, rcv, seg)
@@ -143,7 +143,7 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         note_answered(st, k, frame)
     if np.int64(snd.state) not in (CLOSED, LISTEN):
         snd.reset_state = snd.state
-        if (np.int64(snd.state) >= ESTABLISHED or np.int64(snd.state) == SYN_RECEIVED) and not is_detour(st, c):
+        if (np.int64(snd.state) >= ESTABLISHED or np.int64(snd.state) == SYN_RECEIVED) and not is_syn_pending(st, c):
             conn.bits |= ABORTED
         move(st, k, SND_RST, BASIS_SENT, now, frame)
     snd.bits |= RST_SENT
@@ -152,8 +152,8 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         rcv.bits |= RST_TAKEN
         if np.int64(rcv.state) == TIME_WAIT:
             end_span(st, p, now, frame, END_ASSASSINATED)
-            span_at(st, np.int64(rcv.span)).is_detour = 1 if is_detour(st, c) else 0
-        elif not answers_syn and not is_detour(st, c):
+            span_at(st, np.int64(rcv.span)).is_syn_pending = 1 if is_syn_pending(st, c) else 0
+        elif not answers_syn and not is_syn_pending(st, c):
             conn.bits |= ABORTED
         passive = side == ORIG and np.int64(rcv.state) == SYN_RECEIVED and np.int64(conn.opened) == OPENED_HANDSHAKE
         move(st, p, RCV_RST_PASSIVE if passive else RCV_RST, BASIS_ASSUMED, now, frame)
@@ -183,9 +183,9 @@ def never_waited(st, k, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_detour(st, c):  # type: ignore[no-untyped-def]
+def is_syn_pending(st, c):  # type: ignore[no-untyped-def]
     """Whether a SYN waits for its answer while the earlier incarnation ``c`` gets this RST."""
-    head = head_of(st, np.int64(conn_at(st, c).slot))
+    head = newest_incarnation(st, np.int64(conn_at(st, c).slot))
     return head != c
 
 
@@ -211,7 +211,7 @@ def open_reset(st, c, side, seg, acceptable, answers_syn, keeps_syn_sent):  # ty
     row = reset_at(st, s)
     row.next = conn.reset
     conn.reset = s
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     flags = np.int64(seg.flags)
     seq = np.int64(seg.seq)
     row.connection_id = conn.id
@@ -251,7 +251,7 @@ def open_reset(st, c, side, seg, acceptable, answers_syn, keeps_syn_sent):  # ty
     row.is_syn_answer = 1 if answers_syn else 0
     row.earlier_state = earlier_state(st, conn) if answers_syn else 255
     row.is_stale_ack_answer = 1 if keeps_syn_sent else 0
-    row.is_detour = 1 if is_detour(st, c) else 0
+    row.is_syn_pending = 1 if is_syn_pending(st, c) else 0
     row.fin_frame = snd.fin_frame
     row.peer_fin_frame = rcv.fin_frame
     in_flight = np.int64(snd.bits) & NXT_KNOWN != 0 and np.int64(snd.bits) & ISS_KNOWN != 0
@@ -336,7 +336,7 @@ def note_time_wait(st, k, row):  # type: ignore[no-untyped-def]
     row.is_time_wait_proved = 0
     s = np.int64(tcb_at(st, k).span)
     if s >= 0:
-        row.time_wait_gap_ns = st.regs[NOW] - since(st, k)
+        row.time_wait_gap_ns = st.counters[NOW] - since(st, k)
         row.is_time_wait_proved = 1 if np.int64(span_at(st, s).start_basis) == START_ACK else 0
 
 
@@ -375,4 +375,4 @@ def last_reset(st, c, side):  # type: ignore[no-untyped-def]
 def reset_time(st, c, side):  # type: ignore[no-untyped-def]
     """When endpoint ``side`` sent its last RST that was acceptable."""
     s = last_reset(st, c, side)
-    return np.int64(reset_at(st, s).time) if s >= 0 else st.regs[NOW]
+    return np.int64(reset_at(st, s).time) if s >= 0 else st.counters[NOW]

@@ -26,7 +26,7 @@ from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, 
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.segments import BATCH_KIND, prefetch, segment_at
 from tcptrace_tw.schema.words import BASIS_INFERRED
-from tcptrace_tw.tcp.facts.anomalies import follow_oddity, note_half_close, note_merged, note_unseen
+from tcptrace_tw.tcp.facts.anomalies import follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import count_segment, note_history
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.rows import note_established
@@ -55,26 +55,26 @@ from tcptrace_tw.tcp.machine.transitions import move, receive
 from tcptrace_tw.tcp.store.access import (
     STATE_KIND,
     conn_at,
-    head_of,
-    prefetch_head,
+    newest_incarnation,
     prefetch_incarnation,
+    prefetch_newest,
     prefetch_seen,
     tcb_at,
 )
-from tcptrace_tw.tcp.store.archive import is_buried, unearth
+from tcptrace_tw.tcp.store.archive import is_archived, restore
 from tcptrace_tw.tcp.store.attempts import restore_attempt
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
     ACKED,
     ATTEMPTS,
     BACKWARD_FRAME,
-    COOLING,
-    COOLS,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
     IN_QUEUE,
     ISS_KNOWN,
+    LINGER,
+    LINGERING,
     MAX_BACKWARD,
     NOW,
     NXT_ACKED,
@@ -97,25 +97,25 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
     Fills the incarnation and the states of each segment if somebody ``wants_states``. Returns the number of segments
     done: less than the batch when there is not enough room for what one more segment can cause.
     """
-    regs = st.regs
+    counters = st.counters
     done = start
     while done < size:
-        sure = min(size, done + segments_with_room(regs))
+        sure = min(size, done + segments_with_room(counters))
         if sure <= done:
             return done
         for i in range(done, sure):
             look_ahead(st, batch, i, size)
             seg = segment_at(batch, i)
-            advance_clock(regs, np.int64(seg.time), seg.frame)
+            advance_clock(counters, np.int64(seg.time), seg.frame)
             forget_finished(st)
             slot = np.int64(seg.slot)
-            head = head_of(st, slot)
-            if is_buried(head):
-                unearth(st, slot)
-            elif head < 0 and regs[ATTEMPTS]:
+            head = newest_incarnation(st, slot)
+            if is_archived(head):
+                restore(st, slot)
+            elif head < 0 and counters[ATTEMPTS]:
                 restore_attempt(st, slot)
             if is_duplicate_frame(st, seg):
-                note_duplicate(st, batch[i], seg, head_of(st, slot))
+                note_duplicate(st, batch[i], seg, newest_incarnation(st, slot))
                 continue
             c = incarnation_of(st, seg, slot, np.int64(seg.direction))
             side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
@@ -142,8 +142,8 @@ def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
     row.sender_state = UNKNOWN_STATE
     row.receiver_state = UNKNOWN_STATE
     if c >= 0:
-        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | COOLING) == 0:  # it comes from the archive
-            enqueue(st, c, st.regs[NOW] + st.params[COOLS], True)
+        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
+            enqueue(st, c, st.counters[NOW] + st.params[LINGER], True)
         conn_at(st, c).duplicates += 1
         row.connection_id = conn_at(st, c).id
         row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
@@ -158,25 +158,25 @@ def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
     """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
     if i + FAR < size:
         prefetch(batch, min(i + FARTHEST, size - 1))
-        prefetch_head(st, np.int64(segment_at(batch, i + FAR).slot))
+        prefetch_newest(st, np.int64(segment_at(batch, i + FAR).slot))
         near = segment_at(batch, i + NEAR)
         prefetch_seen(st, np.int64(near.print) & PLACE_MASK)
-        c = head_of(st, np.int64(near.slot))
+        c = newest_incarnation(st, np.int64(near.slot))
         if c >= 0:
             prefetch_incarnation(st, c)
 
 
 @kernel
-def advance_clock(regs, time, frame):  # type: ignore[no-untyped-def]
+def advance_clock(counters, time, frame):  # type: ignore[no-untyped-def]
     """The clock of the tracker never goes back: a segment captured late counts as captured now."""
-    if regs[START] < 0:
-        regs[START] = time
-        regs[NOW] = time
-    elif time >= regs[NOW]:
-        regs[NOW] = time
-    elif regs[NOW] - time > regs[MAX_BACKWARD]:
-        regs[MAX_BACKWARD] = regs[NOW] - time
-        regs[BACKWARD_FRAME] = frame
+    if counters[START] < 0:
+        counters[START] = time
+        counters[NOW] = time
+    elif time >= counters[NOW]:
+        counters[NOW] = time
+    elif counters[NOW] - time > counters[MAX_BACKWARD]:
+        counters[MAX_BACKWARD] = counters[NOW] - time
+        counters[BACKWARD_FRAME] = frame
 
 
 @kernel
@@ -188,16 +188,16 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
     flags = np.int64(seg.flags)
-    now = st.regs[NOW]
-    head = head_of(st, slot)
+    now = st.counters[NOW]
+    head = newest_incarnation(st, slot)
     if head != c and np.int64(conn_at(st, head).reuse) >= 0:
         earlier_answers(st, head, c, seg, side)
     if np.int64(rcv.state) == TIME_WAIT:
         expire(st, p)
     if np.int64(snd.state) == TIME_WAIT:
         expire(st, k)
-    if np.int64(conn.oddity) >= 0:
-        follow_oddity(st, c, side, seg)
+    if np.int64(conn.anomaly) >= 0:
+        follow_anomaly(st, c, side, seg)
     if np.int64(conn.reuse) >= 0:
         follow_old_duplicate(st, c, side, seg)
     note_history(conn, snd, rcv, side, seg)
@@ -211,9 +211,9 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     if np.int64(conn.established_time) < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
     count_segment(conn, snd, rcv, side, seg, now)
-    if np.int64(conn.bits) & COOLING == 0 and is_over(st, c):
+    if np.int64(conn.bits) & LINGERING == 0 and is_over(st, c):
         dequeue(st, c)
-        enqueue(st, c, now + st.params[COOLS], True)
+        enqueue(st, c, now + st.params[LINGER], True)
 
 
 @kernel
@@ -239,17 +239,17 @@ def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     if np.int64(conn.bits) & TS_OK:
         look_at_clock(st, c, side, seg)
     if length > 1500 and length > np.int64(snd.mss_256) << 8 and 0 < np.int64(snd.mss_256) < 255:
-        note_merged(st.regs, seg.frame)
+        note_merged(st.counters, seg.frame)
     stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, seq, length)
     if not stale and note_old_duplicate(st, c, seg, side):
         return
-    if not stale and not fits(snd, rcv, seq, end):
-        snd.unfit = min(np.int64(snd.unfit) + 1, 255)
-        if np.int64(snd.unfit) < 3:
+    if not stale and not is_acceptable(snd, rcv, seq, end):
+        snd.unacceptable_run = min(np.int64(snd.unacceptable_run) + 1, 255)
+        if np.int64(snd.unacceptable_run) < 3:
             if np.int64(rcv.state) == TIME_WAIT:
                 into_time_wait(st, p, seg, RESTART_OTHER_ACK)
             return
-    snd.unfit = 0
+    snd.unacceptable_run = 0
     if np.int64(conn.stale) >= 0:
         follow_stale(st, c, side, seg)
     if np.int64(conn.reset) >= 0:
@@ -275,7 +275,7 @@ def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fits(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
+def is_acceptable(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
     """First, check sequence number: near what the sender has sent, or near what the receiver expects."""
     window = np.int64(rcv.window_max)
     reach = np.int64(65535) + (window if window > 65535 else np.int64(65535))
@@ -296,7 +296,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     rcv = tcb_at(st, p)
     flags = np.int64(seg.flags)
     seq = np.int64(seg.seq)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     repeats_fin = flags & FIN != 0 and np.int64(snd.bits) & FIN_SENT != 0
     if repeats_fin and end == (np.int64(snd.fin_seq) + 1) & MASK:
@@ -332,7 +332,7 @@ def fifth_check_the_ack(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
     k = 2 * c + side
     p = 2 * c + 1 - side
     rcv = tcb_at(st, p)
-    now = st.regs[NOW]
+    now = st.counters[NOW]
     frame = np.int64(seg.frame)
     if seq_gt(ack, np.int64(rcv.snd_nxt)):
         # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.

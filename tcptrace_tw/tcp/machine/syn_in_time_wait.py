@@ -41,10 +41,10 @@ def judge_syn(st, c, side, row, seg):  # type: ignore[no-untyped-def]
     row.acceptance = verdict
     if verdict == ACCEPT_PAWS_REJECT:
         if st.params[RESTART_STALE_SYN]:
-            restart(st, k, st.regs[NOW], seg.frame)
+            restart(st, k, st.counters[NOW], seg.frame)
             count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame)
     elif verdict != 0 and st.params[RESTART_REFUSED_SYN]:
-        restart(st, k, st.regs[NOW], seg.frame)
+        restart(st, k, st.counters[NOW], seg.frame)
 
 
 @kernel
@@ -64,10 +64,10 @@ def old_syn_in_time_wait(st, k, seg):  # type: ignore[no-untyped-def]
     both = np.int64(seg.options) & HAS_TS != 0 and np.int64(t.bits) & TS_VALID != 0
     if both and seq_diff(np.int64(seg.tsval), np.int64(t.ts_recent)) < 0:
         if st.params[RESTART_STALE_SYN]:
-            restart(st, k, st.regs[NOW], seg.frame)
+            restart(st, k, st.counters[NOW], seg.frame)
             count_stale_syn(span_at(st, np.int64(t.span)), seg.frame)
     elif st.params[RESTART_REFUSED_SYN]:
-        restart(st, k, st.regs[NOW], seg.frame)
+        restart(st, k, st.counters[NOW], seg.frame)
 
 
 @kernel
@@ -79,7 +79,7 @@ def retry_meets_earlier(st, c, seg):  # type: ignore[no-untyped-def]
     k = 2 * previous + 1 - (np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b))
     is_stale = np.int64(reuse_at(st, np.int64(conn_at(st, c).reuse)).acceptance) == ACCEPT_PAWS_REJECT
     if np.int64(tcb_at(st, k).state) == TIME_WAIT and is_stale and st.params[RESTART_STALE_SYN]:
-        restart(st, k, st.regs[NOW], seg.frame)
+        restart(st, k, st.counters[NOW], seg.frame)
         count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame)
 
 

@@ -36,7 +36,7 @@ def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-un
     span.end_frame = -1
     span.end_reason = END_CAPTURE
     span.answered_frame = -1
-    span.is_detour = 0
+    span.is_syn_pending = 0
 
 
 @kernel
@@ -45,8 +45,8 @@ def drop_span(st, k):  # type: ignore[no-untyped-def]
     t = tcb_at(st, k)
     s = np.int64(t.span)
     if s >= 0:
-        span_at(st, s).next = st.regs[SPANS_FREE]
-        st.regs[SPANS_FREE] = s
+        span_at(st, s).next = st.counters[SPANS_FREE]
+        st.counters[SPANS_FREE] = s
         t.span = -1
 
 
@@ -103,6 +103,6 @@ def expire(st, k):  # type: ignore[no-untyped-def]
     if np.int64(t.state) != TIME_WAIT or np.int64(t.span) < 0:
         return
     due = since(st, k) + st.params[TWO_MSL]
-    if st.regs[NOW] >= due:
+    if st.counters[NOW] >= due:
         move(st, k, TIMEOUT, BASIS_TIMER, due, -1)
         end_span(st, k, due, -1, END_EXPIRED)

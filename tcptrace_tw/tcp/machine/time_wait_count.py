@@ -9,42 +9,42 @@ from tcptrace_tw.protocol.states import TIME_WAIT
 from tcptrace_tw.tcp.machine.time_wait import since
 from tcptrace_tw.tcp.store.access import STATE_KIND, conn_at, span_at, tcb_at, word_at
 from tcptrace_tw.tcp.store.archive import BLOCK, HEAD, LENGTH, due_of, open_spans
-from tcptrace_tw.tcp.store.records import CONNS_USED, GRAVES_NEXT, GRAVES_OLDEST, NOW, REMEMBER, TWO_MSL
+from tcptrace_tw.tcp.store.records import ARCHIVE_NEXT, ARCHIVE_OLDEST, CONNS_USED, NOW, REMEMBER, TWO_MSL
 
 
 @entry(STATE_KIND)
 def count_waiting(st):  # type: ignore[no-untyped-def]
     """Endpoints whose TIME-WAIT span is open and whose 2MSL has not passed."""
-    return count_unpacked(st) + count_buried(st)
+    return count_unpacked(st) + count_archived(st)
 
 
 @kernel
 def count_unpacked(st):  # type: ignore[no-untyped-def]
     """Those whose records are at hand."""
     count = 0
-    for c in range(st.regs[CONNS_USED]):
+    for c in range(st.counters[CONNS_USED]):
         if np.int64(conn_at(st, c).id) > 0:
             for k in range(2 * c, 2 * c + 2):
                 t = tcb_at(st, k)
                 if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
                     is_open = np.int64(span_at(st, np.int64(t.span)).end) < 0
-                    if is_open and st.regs[NOW] < since(st, k) + st.params[TWO_MSL]:
+                    if is_open and st.counters[NOW] < since(st, k) + st.params[TWO_MSL]:
                         count += 1
     return count
 
 
 @kernel
-def count_buried(st):  # type: ignore[no-untyped-def]
-    """Those that are buried: 2MSL counts from the last segment, which is nearly always what began it."""
-    regs = st.regs
+def count_archived(st):  # type: ignore[no-untyped-def]
+    """Those that are archived: 2MSL counts from the last segment, which is nearly always what began it."""
+    counters = st.counters
     count = 0
-    at = regs[GRAVES_OLDEST]
-    while at >= 0 and at != regs[GRAVES_NEXT]:
+    at = counters[ARCHIVE_OLDEST]
+    while at >= 0 and at != counters[ARCHIVE_NEXT]:
         mark = word_at(st, at)
         if mark == 0:
             at = word_at(st, at - at % BLOCK) + HEAD
             continue
-        if mark > 0 and regs[NOW] < due_of(st, at) - st.params[REMEMBER] + st.params[TWO_MSL]:
+        if mark > 0 and counters[NOW] < due_of(st, at) - st.params[REMEMBER] + st.params[TWO_MSL]:
             count += open_spans(mark)
         at += abs(mark) & LENGTH
     return count

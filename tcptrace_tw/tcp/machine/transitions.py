@@ -59,7 +59,7 @@ def move(st, k, event, basis, time, frame):  # type: ignore[no-untyped-def]
     t.state = new
     if new == FIN_WAIT_1:
         t.bits |= ENTERED_FIN_WAIT_1
-    if st.regs[WANT_TRANSITIONS]:
+    if st.counters[WANT_TRANSITIONS]:
         write_transition(st, k, old, new, event, basis, time, frame, -1)
 
 
@@ -76,7 +76,7 @@ def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
     n = np.int64(t.pending)
     t.pending_event[n] = event
     t.pending_from[n] = old
-    if st.regs[WANT_TRANSITIONS]:
+    if st.counters[WANT_TRANSITIONS]:
         cause = cause_at(st, k)
         cause.time[n] = time
         cause.frame[n] = frame
@@ -97,14 +97,14 @@ def commit(st, k, count, basis):  # type: ignore[no-untyped-def]
     for j in range(count):
         event = np.int64(t.pending_event[j])
         old = np.int64(t.pending_from[j])
-        if st.regs[WANT_TRANSITIONS]:
+        if st.counters[WANT_TRANSITIONS]:
             cause = cause_at(st, k)
             new = np.int64(st.next_state[old, event])
             write_transition(st, k, old, new, event, basis, np.int64(cause.time[j]), np.int64(cause.frame[j]), -1)
     for j in range(count, n):
         t.pending_event[j - count] = t.pending_event[j]
         t.pending_from[j - count] = t.pending_from[j]
-        if st.regs[WANT_TRANSITIONS]:
+        if st.counters[WANT_TRANSITIONS]:
             cause = cause_at(st, k)
             cause.time[j - count] = cause.time[j]
             cause.frame[j - count] = cause.frame[j]
@@ -128,7 +128,7 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
         elif event == RCV_FIN or event == RCV_FIN_AND_ACK:
             if acks_fin:
                 proven = j + 1
-        elif echo >= 0 and st.regs[WANT_TRANSITIONS]:
+        elif echo >= 0 and st.counters[WANT_TRANSITIONS]:
             tsval = np.int64(cause_at(st, k).tsval[j])
             if tsval >= 0 and ((echo - tsval) & 0xFFFFFFFF) < 0x80000000:
                 proven = j + 1
@@ -168,7 +168,7 @@ def is_pending(st, k, event):  # type: ignore[no-untyped-def]
 def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
     """Give endpoint ``k`` its first state, because its opening was not captured."""
     tcb_at(st, k).state = state
-    if st.regs[WANT_TRANSITIONS]:
+    if st.counters[WANT_TRANSITIONS]:
         write_transition(st, k, UNKNOWN_STATE, state, EVENT_FIRST_SEEN, BASIS_MIDSTREAM, time, frame, -1)
 
 
@@ -183,7 +183,7 @@ def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped
         return False
     commit(st, k, PENDING, BASIS_ASSUMED)
     t.state = right
-    if st.regs[WANT_TRANSITIONS]:
+    if st.counters[WANT_TRANSITIONS]:
         cause = cause_at(st, k)
         row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
         if which == RETRACT_CLOSE:
@@ -195,13 +195,13 @@ def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped
 @kernel
 def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # type: ignore[no-untyped-def]
     """Write one row of the transitions table."""
-    regs = st.regs
-    n = regs[OUT_TRANSITIONS]
-    regs[OUT_TRANSITIONS] = n + 1
+    counters = st.counters
+    n = counters[OUT_TRANSITIONS]
+    counters[OUT_TRANSITIONS] = n + 1
     row = out_transition_at(st, n)
     c = k >> 1
     conn = conn_at(st, c)
-    row.transition_id = regs[NEXT_TRANSITION]
+    row.transition_id = counters[NEXT_TRANSITION]
     row.connection_id = conn.id
     row.time = time
     row.frame = frame
@@ -221,8 +221,8 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
         row.ip_lo = key.b_lo
         row.port = key.b_port
     if retracts < 0:
-        remember_cause(cause_at(st, k), event, new, regs[NEXT_TRANSITION])
-    regs[NEXT_TRANSITION] += 1
+        remember_cause(cause_at(st, k), event, new, counters[NEXT_TRANSITION])
+    counters[NEXT_TRANSITION] += 1
 
 
 @kernel

@@ -19,11 +19,11 @@ from tcptrace_tw.kernels.marks import intrinsic
 from tcptrace_tw.keyed_hash import SEED_WORDS
 from tcptrace_tw.protocol.profiles import SYN_TABLE_SHAPE
 from tcptrace_tw.protocol.states import next_state_table
-from tcptrace_tw.schema.columns import CONNECTIONS, ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
+from tcptrace_tw.schema.columns import ANOMALIES, CONNECTIONS, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
 from tcptrace_tw.schema.segments import TUPLE
 from tcptrace_tw.tcp.store.records import (
+    ANOMALY,
     CONNECTION,
-    ODDITY,
     PARAMETERS,
     PENDING_CAUSE,
     REGISTERS,
@@ -43,7 +43,7 @@ POOLS: dict[str, np.dtype[Any]] = {
     "reuses": REUSE,
     "stales": STALE,
     "resets": RESET,
-    "oddities": ODDITY,
+    "anomalies": ANOMALY,
     "tuples": TUPLE,
     "key": TUPLE,
     "seen": SEEN,
@@ -53,19 +53,19 @@ POOLS: dict[str, np.dtype[Any]] = {
     "out_reuses": REUSES.dtype,
     "out_stale": STALE_SEGMENTS.dtype,
     "out_resets": RESETS.dtype,
-    "out_oddities": ODDITIES.dtype,
+    "out_anomalies": ANOMALIES.dtype,
 }
 
 
-OUT = ("out_connections", "out_transitions", "out_time_wait", "out_reuses", "out_stale", "out_resets", "out_oddities")
+OUT = ("out_connections", "out_transitions", "out_time_wait", "out_reuses", "out_stale", "out_resets", "out_anomalies")
 
-ADDRESSES = (*POOLS, "heads", "released", "graves", "place_words", "place_marks")
+ADDRESSES = (*POOLS, "newest", "released", "archive", "place_words", "place_marks")
 
 
 STATE = np.dtype(
     [
         *((f"{name}_at", "i8") for name in ADDRESSES),
-        ("regs", "i8", REGISTERS),
+        ("counters", "i8", REGISTERS),
         ("params", "i8", PARAMETERS),
         ("next_state", "u1", next_state_table().shape),
         ("syn_table", "u1", SYN_TABLE_SHAPE),
@@ -78,10 +78,10 @@ STATE = np.dtype(
 STATE_KIND = Record(STATE)
 
 
-def note_rooms(desk: Any, arrays: dict[str, Any]) -> None:
+def note_rooms(kernel_state: Any, arrays: dict[str, Any]) -> None:
     """Write down how many elements each array has; only where compiled kernels check their indices."""
     for name in ADDRESSES:
-        desk[f"{name}_room"] = arrays[name].size
+        kernel_state[f"{name}_room"] = arrays[name].size
 
 
 def _item(st: Any, name: str, index: Any) -> Any:
@@ -90,9 +90,9 @@ def _item(st: Any, name: str, index: Any) -> Any:
     return array[within(name, index, array.size)]
 
 
-@intrinsic(prefetch((("heads", 4, (0,)),)))
-def prefetch_head(st: Any, slot: Any) -> None:
-    """Soon ``head_of(st, slot)`` will be asked for."""
+@intrinsic(prefetch((("newest", 4, (0,)),)))
+def prefetch_newest(st: Any, slot: Any) -> None:
+    """Soon ``newest_incarnation(st, slot)`` will be asked for."""
 
 
 _LINES = tuple(range(0, TCB.itemsize, 64))
@@ -122,14 +122,14 @@ def prefetch_span(st: Any, s: Any) -> None:
     """Soon ``span_at(st, s)`` will be asked for."""
 
 
-@intrinsic(prefetch((("graves", 2, tuple(range(0, 320, 64))),)))
-def prefetch_grave(st: Any, at: Any) -> None:
-    """Soon the tombstone at unit ``at`` will be read."""
+@intrinsic(prefetch((("archive", 2, tuple(range(0, 320, 64))),)))
+def prefetch_archived(st: Any, at: Any) -> None:
+    """Soon the archived record at unit ``at`` will be read."""
 
 
-@intrinsic(prefetch((("tuples", TUPLE.itemsize, (0, TUPLE.itemsize - 1)), ("heads", 4, (0,)))))
+@intrinsic(prefetch((("tuples", TUPLE.itemsize, (0, TUPLE.itemsize - 1)), ("newest", 4, (0,)))))
 def prefetch_tuple(st: Any, slot: Any) -> None:
-    """Soon ``tuple_at(st, slot)`` and ``head_of(st, slot)`` will be asked for."""
+    """Soon ``tuple_at(st, slot)`` and ``newest_incarnation(st, slot)`` will be asked for."""
 
 
 @intrinsic(record_at("conns", POOLS["conns"]))
@@ -174,10 +174,10 @@ def reset_at(st: Any, s: Any) -> Any:
     return _item(st, "resets", s)
 
 
-@intrinsic(record_at("oddities", POOLS["oddities"]))
-def oddity_at(st: Any, s: Any) -> Any:
+@intrinsic(record_at("anomalies", POOLS["anomalies"]))
+def anomaly_at(st: Any, s: Any) -> Any:
     """What is rare about an endpoint."""
-    return _item(st, "oddities", s)
+    return _item(st, "anomalies", s)
 
 
 @intrinsic(record_at("seen", POOLS["seen"]))
@@ -239,22 +239,22 @@ def out_reset_at(st: Any, n: Any) -> Any:
     return _item(st, "out_resets", n)
 
 
-@intrinsic(record_at("out_oddities", POOLS["out_oddities"]))
-def out_oddity_at(st: Any, n: Any) -> Any:
+@intrinsic(record_at("out_anomalies", POOLS["out_anomalies"]))
+def out_anomaly_at(st: Any, n: Any) -> Any:
     """A row on its way out."""
-    return _item(st, "out_oddities", n)
+    return _item(st, "out_anomalies", n)
 
 
-@intrinsic(number_at("heads", 32, 4))
-def head_of(st: Any, slot: Any) -> int:
-    """The newest incarnation of a tuple, -1 for none, or less where it lies under a tombstone."""
-    return int(_item(st, "heads", slot))
+@intrinsic(number_at("newest", 32, 4))
+def newest_incarnation(st: Any, slot: Any) -> int:
+    """The newest incarnation of a tuple, -1 for none, or less where it lies under an archived record."""
+    return int(_item(st, "newest", slot))
 
 
-@intrinsic(set_number("heads", 32, 4))
-def set_head(st: Any, slot: Any, c: Any) -> None:
+@intrinsic(set_number("newest", 32, 4))
+def set_newest_incarnation(st: Any, slot: Any, c: Any) -> None:
     """Make ``c`` the newest incarnation of a tuple."""
-    st.heads[within("heads", slot, st.heads.size)] = c
+    st.newest[within("newest", slot, st.newest.size)] = c
 
 
 @intrinsic(set_number("released", 32, 4))
@@ -263,25 +263,25 @@ def set_released(st: Any, n: Any, slot: Any) -> None:
     st.released[within("released", n, st.released.size)] = slot
 
 
-@intrinsic(number_at("graves", 64, 2))
+@intrinsic(number_at("archive", 64, 2))
 def word_at(st: Any, at: Any) -> int:
-    """The 64-bit number that begins at unit ``at`` of the graves."""
-    within("graves", at, st.graves.size, 4)
-    return int.from_bytes(st.graves[at : at + 4].astype("<u2").tobytes(), "little", signed=True)
+    """The 64-bit number that begins at unit ``at`` of the archive."""
+    within("archive", at, st.archive.size, 4)
+    return int.from_bytes(st.archive[at : at + 4].astype("<u2").tobytes(), "little", signed=True)
 
 
-@intrinsic(set_number("graves", 64, 2))
+@intrinsic(set_number("archive", 64, 2))
 def set_word(st: Any, at: Any, value: Any) -> None:
-    """Write the 64-bit number that begins at unit ``at`` of the graves."""
-    within("graves", at, st.graves.size, 4)
+    """Write the 64-bit number that begins at unit ``at`` of the archive."""
+    within("archive", at, st.archive.size, 4)
     for i in range(4):
-        st.graves[at + i] = (int(value) >> (16 * i)) & 0xFFFF
+        st.archive[at + i] = (int(value) >> (16 * i)) & 0xFFFF
 
 
-@intrinsic(set_number("graves", 16, 2))
+@intrinsic(set_number("archive", 16, 2))
 def set_unit(st: Any, at: Any, value: Any) -> None:
-    """Write unit ``at`` of the graves."""
-    st.graves[within("graves", at, st.graves.size)] = value
+    """Write unit ``at`` of the archive."""
+    st.archive[within("archive", at, st.archive.size)] = value
 
 
 @intrinsic(number_at("place_words", 32, 4))

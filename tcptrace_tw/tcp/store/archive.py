@@ -1,9 +1,9 @@
-"""Tombstones: an incarnation that is over, or silent, is remembered packed, and its records serve the next one.
+"""The archive: an incarnation that is closed or idle is kept packed, and its records serve the next one.
 
-They lie in blocks, one behind the other in the order of burial, which is nearly the order in which they are forgotten:
-so the oldest are read in the order of memory, and a block is free as soon as the oldest has left it. A segment for a
-buried incarnation digs it out again, as if nothing had happened; nothing is lost by burial, and nobody else knows.
-The records of the living stay few and lie in the cache; with everything that is remembered they would not.
+Archived records are written one after the other into blocks, in the order in which they are archived. That is nearly
+the order in which they are forgotten: the oldest are read in the order of memory, and a block is free as soon as its
+last record is forgotten. A segment of an archived incarnation restores it without loss. So the records of the live
+incarnations stay few, and fit the CPU cache.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.tcp.store.access import (
     cause_at,
     conn_at,
-    head_of,
-    prefetch_grave,
+    newest_incarnation,
+    prefetch_archived,
     prefetch_tuple,
-    set_head,
+    set_newest_incarnation,
     set_word,
     span_at,
     tcb_at,
@@ -36,15 +36,15 @@ from tcptrace_tw.tcp.store.delta_codec import (
 )
 from tcptrace_tw.tcp.store.freelists import free_incarnation, new_incarnation, new_span
 from tcptrace_tw.tcp.store.records import (
+    ARCHIVE_FREE,
+    ARCHIVE_FROM,
+    ARCHIVE_NEXT,
+    ARCHIVE_OLDEST,
+    ARCHIVE_ROOM,
+    ARCHIVE_USED,
+    ARCHIVED,
     BLOCKS_FREE,
-    BURIED,
-    BURY_FROM,
     CONNS_LIVE,
-    GRAVES_FREE,
-    GRAVES_NEXT,
-    GRAVES_OLDEST,
-    GRAVES_ROOM,
-    GRAVES_USED,
     NEVER,
     NEXT_DUE,
     SPANS_FREE,
@@ -58,44 +58,48 @@ HEAD = 20
 """Units of the head of a block: the block that follows, and four words for whoever fills it."""
 
 TOMBSTONE, ATTEMPT = range(2)
-"""Two chains of blocks: tombstones of all kinds, and attempts (see ``attempts``)."""
+"""Two chains of blocks: archived records of all kinds, and attempts (see ``attempts``)."""
 
 HEADER = 8
-"""A tombstone begins with two words: its mark (0: the block ends here; negative: dug out), and when it is due."""
+"""An archived record begins with two words: its mark (0: end of the block; negative: restored), and when it is due."""
 
 WORD = 4
 NOTHING = -1
 
 MOST_EACH = HEADER + MOST_UNITS
-"""Units of a tombstone at the most."""
+"""Units of an archived record at the most."""
 
 # A mark holds the length in units, which endpoints have a span, how many of the spans are open, and the slot.
 LENGTH, SPANS, SPANS_AT, OPEN_AT, SLOT_AT = 0xFFFF, 3, 16, 18, 20
 
 
 @kernel
-def is_buried(head):  # type: ignore[no-untyped-def]
-    """Whether the head of a tuple is a tombstone."""
+def is_archived(head):  # type: ignore[no-untyped-def]
+    """Whether the head of a tuple is an archived record."""
     return head < NOTHING
 
 
 @kernel
-def can_be_buried(st, c):  # type: ignore[no-untyped-def]
-    """Whether incarnation ``c`` is the only one of its tuple, and there is room for its tombstone."""
+def can_be_archived(st, c):  # type: ignore[no-untyped-def]
+    """Whether incarnation ``c`` is the only one of its tuple, and there is room for its archived record."""
     conn = conn_at(st, c)
-    return can_place(st, TOMBSTONE, MOST_EACH) and np.int64(conn.previous) < 0 and head_of(st, np.int64(conn.slot)) == c
+    return (
+        can_place(st, TOMBSTONE, MOST_EACH)
+        and np.int64(conn.previous) < 0
+        and newest_incarnation(st, np.int64(conn.slot)) == c
+    )
 
 
 @kernel
-def should_be_buried(st, c):  # type: ignore[no-untyped-def]
-    """The same, where enough incarnations live for their room to matter (``BURY_FROM``)."""
-    return st.regs[CONNS_LIVE] >= st.params[BURY_FROM] and can_be_buried(st, c)
+def should_be_archived(st, c):  # type: ignore[no-untyped-def]
+    """The same, where enough incarnations live for their room to matter (``ARCHIVE_FROM``)."""
+    return st.counters[CONNS_LIVE] >= st.params[ARCHIVE_FROM] and can_be_archived(st, c)
 
 
 @kernel
-def bury(st, c, due):  # type: ignore[no-untyped-def]
+def put_into_archive(st, c, due):  # type: ignore[no-untyped-def]
     """Pack incarnation ``c``, which is in no queue, until ``due``, and give its records back."""
-    regs = st.regs
+    counters = st.counters
     at = place_for(st, TOMBSTONE, MOST_EACH)
     conn = conn_at(st, c)
     o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
@@ -110,38 +114,38 @@ def bury(st, c, due):  # type: ignore[no-untyped-def]
         if s >= 0:
             end = pack_span(st, span_at(st, s), o, conn, 0, 0, end)
             are_open += 1 if np.int64(span_at(st, s).end) < 0 else 0
-            span_at(st, s).next = regs[SPANS_FREE]
-            regs[SPANS_FREE] = s
-        if regs[WANT_TRANSITIONS]:
+            span_at(st, s).next = counters[SPANS_FREE]
+            counters[SPANS_FREE] = s
+        if counters[WANT_TRANSITIONS]:
             end = pack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, pending, end)
     end = (end + WORD - 1) // WORD * WORD
     set_word(st, at, end - at | spans << SPANS_AT | are_open << OPEN_AT | np.int64(conn.slot) << SLOT_AT)
     set_word(st, at + WORD, due)
     set_word(st, end, 0)
-    regs[GRAVES_NEXT] = end
-    regs[NEXT_DUE] = min(regs[NEXT_DUE], due)
-    set_head(st, np.int64(conn.slot), -2 - at // WORD)
+    counters[ARCHIVE_NEXT] = end
+    counters[NEXT_DUE] = min(counters[NEXT_DUE], due)
+    set_newest_incarnation(st, np.int64(conn.slot), -2 - at // WORD)
     free_incarnation(st, c)
-    regs[CONNS_LIVE] -= 1
-    regs[BURIED] += 1
+    counters[CONNS_LIVE] -= 1
+    counters[ARCHIVED] += 1
 
 
 @kernel
 def open_spans(mark):  # type: ignore[no-untyped-def]
-    """How many endpoints of a tombstone were in TIME-WAIT when it was buried."""
+    """How many endpoints of an archived record were in TIME-WAIT when it was archived."""
     return mark >> OPEN_AT & 3
 
 
 @kernel
-def unearth(st, slot):  # type: ignore[no-untyped-def]
-    """Dig out the incarnation of a tuple whose head is a tombstone; returns where its records are, in no queue."""
-    return unpack(st, (-2 - head_of(st, slot)) * WORD)
+def restore(st, slot):  # type: ignore[no-untyped-def]
+    """Restore the incarnation of a tuple whose newest one is archived; returns its place, in no queue."""
+    return unpack(st, (-2 - newest_incarnation(st, slot)) * WORD)
 
 
 @kernel
 def unpack(st, at):  # type: ignore[no-untyped-def]
-    """Make records of the tombstone at unit ``at``, which is one no more; they are in no queue."""
-    regs = st.regs
+    """Make records of the archived record at unit ``at``, which is one no more; they are in no queue."""
+    counters = st.counters
     c = new_incarnation(st)
     conn = conn_at(st, c)
     conn.previous = NOTHING
@@ -156,12 +160,12 @@ def unpack(st, at):  # type: ignore[no-untyped-def]
             s = new_span(st)
             t.span = s
             end = unpack_span(st, span_at(st, s), o, conn, 0, 0, end)
-        if regs[WANT_TRANSITIONS]:
+        if counters[WANT_TRANSITIONS]:
             end = unpack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, 3, end)
     set_word(st, at, -word_at(st, at))
-    set_head(st, np.int64(conn.slot), c)
-    regs[CONNS_LIVE] += 1
-    regs[BURIED] -= 1
+    set_newest_incarnation(st, np.int64(conn.slot), c)
+    counters[CONNS_LIVE] += 1
+    counters[ARCHIVED] -= 1
     return c
 
 
@@ -174,73 +178,73 @@ def has_room(at, units):  # type: ignore[no-untyped-def]
 @kernel
 def can_place(st, chain, units):  # type: ignore[no-untyped-def]
     """Whether there is room for ``units`` at the end of a chain, or in one more block."""
-    regs = st.regs
+    counters = st.counters
     return (
-        regs[GRAVES_FREE] >= 0
-        or regs[GRAVES_USED] + BLOCK <= regs[GRAVES_ROOM]
-        or has_room(regs[GRAVES_NEXT + chain], units)
+        counters[ARCHIVE_FREE] >= 0
+        or counters[ARCHIVE_USED] + BLOCK <= counters[ARCHIVE_ROOM]
+        or has_room(counters[ARCHIVE_NEXT + chain], units)
     )
 
 
 @kernel
 def place_for(st, chain, units):  # type: ignore[no-untyped-def]
     """The unit at which ``units`` fit in at the end of a chain. The caller has asked ``can_place``."""
-    regs = st.regs
-    at = regs[GRAVES_NEXT + chain]
+    counters = st.counters
+    at = counters[ARCHIVE_NEXT + chain]
     if has_room(at, units):
         return at
-    block = regs[GRAVES_FREE]
+    block = counters[ARCHIVE_FREE]
     if block >= 0:
-        regs[GRAVES_FREE] = word_at(st, block)
-        regs[BLOCKS_FREE] -= 1
+        counters[ARCHIVE_FREE] = word_at(st, block)
+        counters[BLOCKS_FREE] -= 1
     else:
-        block = regs[GRAVES_USED]
-        regs[GRAVES_USED] += BLOCK
+        block = counters[ARCHIVE_USED]
+        counters[ARCHIVE_USED] += BLOCK
     set_word(st, block, NOTHING)
     if at >= 0:
         set_word(st, at - at % BLOCK, block)
     else:
-        regs[GRAVES_OLDEST + chain] = block + HEAD
+        counters[ARCHIVE_OLDEST + chain] = block + HEAD
     set_word(st, block + HEAD, 0)
-    regs[GRAVES_NEXT + chain] = block + HEAD
+    counters[ARCHIVE_NEXT + chain] = block + HEAD
     return block + HEAD
 
 
 @kernel
 def oldest(st, chain):  # type: ignore[no-untyped-def]
     """The unit of the oldest of a chain, or -1; lets go of blocks that it has left."""
-    regs = st.regs
-    at = regs[GRAVES_OLDEST + chain]
-    while at >= 0 and at != regs[GRAVES_NEXT + chain]:
+    counters = st.counters
+    at = counters[ARCHIVE_OLDEST + chain]
+    while at >= 0 and at != counters[ARCHIVE_NEXT + chain]:
         mark = word_at(st, at)
         if mark > 0:
-            regs[GRAVES_OLDEST + chain] = at
+            counters[ARCHIVE_OLDEST + chain] = at
             return at
         if mark < 0:
             at += -mark & LENGTH
         else:
             block = at - at % BLOCK
             at = word_at(st, block) + HEAD
-            set_word(st, block, regs[GRAVES_FREE])
-            regs[GRAVES_FREE] = block
-            regs[BLOCKS_FREE] += 1
-    regs[GRAVES_OLDEST + chain] = at
+            set_word(st, block, counters[ARCHIVE_FREE])
+            counters[ARCHIVE_FREE] = block
+            counters[BLOCKS_FREE] += 1
+    counters[ARCHIVE_OLDEST + chain] = at
     return np.int64(NOTHING)
 
 
 @kernel
-def oldest_buried(st):  # type: ignore[no-untyped-def]
-    """The unit of the oldest tombstone, or -1; asks for what the next one needs."""
+def oldest_archived(st):  # type: ignore[no-untyped-def]
+    """The unit of the oldest archived record, or -1; asks for what the next one needs."""
     at = oldest(st, TOMBSTONE)
     if at >= 0:
         following = at + (word_at(st, at) & LENGTH)
         if word_at(st, following) > 0:
             prefetch_tuple(st, word_at(st, following) >> SLOT_AT)
-            prefetch_grave(st, following)
+            prefetch_archived(st, following)
     return at
 
 
 @kernel
 def due_of(st, at):  # type: ignore[no-untyped-def]
-    """When the time of the tombstone at unit ``at`` comes; never, where there is none."""
+    """When the time of the archived record at unit ``at`` comes; never, where there is none."""
     return word_at(st, at + WORD) if at >= 0 else np.int64(NEVER)

@@ -49,21 +49,21 @@ def mark_of(h):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def can_enter(regs):  # type: ignore[no-untyped-def]
+def can_enter(counters):  # type: ignore[no-untyped-def]
     """Whether there is room for one attempt more."""
-    return regs[PLACES_TAKEN] * 8 < regs[PLACES] * FULL_EIGHTHS
+    return counters[PLACES_TAKEN] * 8 < counters[PLACES] * FULL_EIGHTHS
 
 
 @kernel
 def enter(st, key, at):  # type: ignore[no-untyped-def]
     """Enter the attempt at unit ``at``, whose 4-tuple ``key`` has no other. The caller has asked ``can_enter``."""
     h = hash_of_key(st, key)
-    mask = st.regs[PLACES] - 1
+    mask = st.counters[PLACES] - 1
     place = h & mask
     while place_mark_at(st, place) & 0xFF > LEFT:
         place = (place + 1) & mask
     if place_mark_at(st, place) & 0xFF == EMPTY:
-        st.regs[PLACES_TAKEN] += 1
+        st.counters[PLACES_TAKEN] += 1
     set_place_mark(st, place, mark_of(h))
     set_place_word(st, place, at // WORD)
 
@@ -73,7 +73,7 @@ def find(st, key):  # type: ignore[no-untyped-def]
     """The unit of the attempt of 4-tuple ``key``, or -1."""
     h = hash_of_key(st, key)
     mark = mark_of(h)
-    mask = st.regs[PLACES] - 1
+    mask = st.counters[PLACES] - 1
     place = h & mask
     while place_mark_at(st, place) & 0xFF != EMPTY:
         if place_mark_at(st, place) & 0xFF == mark:
@@ -101,7 +101,7 @@ def is_same_key(one, other):  # type: ignore[no-untyped-def]
 @kernel
 def leave(st, key, at):  # type: ignore[no-untyped-def]
     """Take the attempt at unit ``at``, which is of 4-tuple ``key``, out of the index."""
-    mask = st.regs[PLACES] - 1
+    mask = st.counters[PLACES] - 1
     place = hash_of_key(st, key) & mask
     while place_mark_at(st, place) & 0xFF == LEFT or place_word_at(st, place) * WORD != at:
         place = (place + 1) & mask
@@ -111,10 +111,10 @@ def leave(st, key, at):  # type: ignore[no-untyped-def]
 @entry(STATE_KIND)
 def index_attempts(st):  # type: ignore[no-untyped-def]
     """Enter every attempt of the archive into an index whose places are empty."""
-    regs = st.regs
-    regs[PLACES_TAKEN] = 0
-    at = regs[ATTEMPTS_OLDEST]
-    while at >= 0 and at != regs[ATTEMPTS_NEXT]:
+    counters = st.counters
+    counters[PLACES_TAKEN] = 0
+    at = counters[ATTEMPTS_OLDEST]
+    while at >= 0 and at != counters[ATTEMPTS_NEXT]:
         mark = word_at(st, at)
         if mark == 0:
             at = word_at(st, at - at % BLOCK) + HEAD
@@ -122,4 +122,4 @@ def index_attempts(st):  # type: ignore[no-untyped-def]
         if mark > 0:
             enter(st, read_key(st, at), at)
         at += abs(mark) & LENGTH
-    return regs[PLACES_TAKEN]
+    return counters[PLACES_TAKEN]

@@ -5,7 +5,7 @@ known of one follows from its SYN, so the SYN is what is kept, with the 4-tuple,
 ``attempt_index`` finds the attempt when its 4-tuple is seen again.
 
 Whether an incarnation is such an attempt is not argued but tried: it is written down, restored beside itself and
-compared field by field. What differs goes to the ordinary archive (see ``tombstone``).
+compared field by field. What differs goes to the ordinary archive (see ``archived record``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel, lazy_kernel
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
-from tcptrace_tw.tcp.store.access import conn_at, set_head, set_word, tcb_at, tuple_at, word_at
+from tcptrace_tw.tcp.store.access import conn_at, set_newest_incarnation, set_word, tcb_at, tuple_at, word_at
 from tcptrace_tw.tcp.store.archive import ATTEMPT, can_place, oldest, place_for
 from tcptrace_tw.tcp.store.attempt_index import can_enter, enter, find, leave
 from tcptrace_tw.tcp.store.attempt_record import (
@@ -56,11 +56,11 @@ def archive_attempt(st, c):  # type: ignore[no-untyped-def]
     """Archive incarnation ``c``, which is in no queue, if it is an attempt; returns whether it was."""
     if not may_be_attempt(st, c):
         return False
-    regs = st.regs
+    counters = st.counters
     conn = conn_at(st, c)
     key = tuple_at(st, np.int64(conn.slot))
     units = IPV4_UNITS if is_ipv4(key) else OTHER_UNITS
-    if not can_enter(regs) or not can_place(st, ATTEMPT, units):
+    if not can_enter(counters) or not can_place(st, ATTEMPT, units):
         return False
     at = place_for(st, ATTEMPT, units)
     if not fits(st, c, at):
@@ -70,14 +70,14 @@ def archive_attempt(st, c):  # type: ignore[no-untyped-def]
         set_word(st, at, 0)
         return False
     set_word(st, at + units, 0)
-    regs[ATTEMPTS_NEXT] = at + units
-    regs[ATTEMPTS] += 1
-    regs[NEXT_DUE] = min(regs[NEXT_DUE], np.int64(conn.first_time) + st.params[REMEMBER])
+    counters[ATTEMPTS_NEXT] = at + units
+    counters[ATTEMPTS] += 1
+    counters[NEXT_DUE] = min(counters[NEXT_DUE], np.int64(conn.first_time) + st.params[REMEMBER])
     enter(st, key, at)
-    set_head(st, np.int64(conn.slot), -1)
+    set_newest_incarnation(st, np.int64(conn.slot), -1)
     release_slot(st, np.int64(conn.slot))
     free_incarnation(st, c)
-    regs[CONNS_LIVE] -= 1
+    counters[CONNS_LIVE] -= 1
     return True
 
 
@@ -90,8 +90,8 @@ def restore_attempt(st, slot):  # type: ignore[no-untyped-def]
     c = new_incarnation(st)
     read_attempt(st, at, c, slot)
     drop_attempt(st, at)
-    set_head(st, slot, c)
-    st.regs[CONNS_LIVE] += 1
+    set_newest_incarnation(st, slot, c)
+    st.counters[CONNS_LIVE] += 1
 
 
 @kernel
@@ -99,13 +99,13 @@ def drop_attempt(st, at):  # type: ignore[no-untyped-def]
     """Take the attempt at unit ``at`` out of the index and the archive."""
     leave(st, read_key(st, at), at)
     set_word(st, at, -word_at(st, at))
-    st.regs[ATTEMPTS] -= 1
+    st.counters[ATTEMPTS] -= 1
 
 
 @kernel
 def oldest_attempt(st):  # type: ignore[no-untyped-def]
     """The unit of the attempt that was archived first, or -1."""
-    return oldest(st, ATTEMPT) if st.regs[ATTEMPTS] else np.int64(-1)
+    return oldest(st, ATTEMPT) if st.counters[ATTEMPTS] else np.int64(-1)
 
 
 @kernel

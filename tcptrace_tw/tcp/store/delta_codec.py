@@ -45,7 +45,7 @@ TOGETHER = {
     "CONNECTION": (
         ("id", "first_time", "first_frame", "tuple_id", "slot", "incarnation", "bits", "opened"),
         ("established_time", "history_lo", "history_len", "history_hi", "completeness", "orig_is_b", "fin_ms"),
-        ("duplicates", "stale", "stale_rows", "reset", "reset_rows", "rst_frame", "oddity", "reuse", "old_syn_frame"),
+        ("duplicates", "stale", "stale_rows", "reset", "reset_rows", "rst_frame", "anomaly", "reuse", "old_syn_frame"),
     ),
     "TCB": (
         ("snd_nxt", "rcv_nxt", "last_tsval", "ts_recent", "bits", "state", "pending", "history_seen"),

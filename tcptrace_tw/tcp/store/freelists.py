@@ -12,13 +12,22 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.states import CLOSED
-from tcptrace_tw.schema.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, Table
-from tcptrace_tw.tcp.store.access import conn_at, oddity_at, reset_at, reuse_at, set_released, span_at, stale_at, tcb_at
+from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, Table
+from tcptrace_tw.tcp.store.access import (
+    anomaly_at,
+    conn_at,
+    reset_at,
+    reuse_at,
+    set_released,
+    span_at,
+    stale_at,
+    tcb_at,
+)
 from tcptrace_tw.tcp.store.records import (
+    ANOMALIES_FREE,
+    ANOMALIES_USED,
     CONNS_FREE,
     CONNS_USED,
-    ODDITIES_FREE,
-    ODDITIES_USED,
     RELEASED,
     RESETS_FREE,
     RESETS_USED,
@@ -45,26 +54,28 @@ def _copier(table: Table) -> Callable[[Any, Any], None]:
 copy_reuse = _copier(REUSES)
 copy_stale = _copier(STALE_SEGMENTS)
 copy_reset = _copier(RESETS)
-copy_oddity = _copier(ODDITIES)
+copy_anomaly = _copier(ANOMALIES)
 
 
 @kernel
-def take(regs, used, free, following):  # type: ignore[no-untyped-def]
+def take(counters, used, free, following):  # type: ignore[no-untyped-def]
     """The place of a record that nobody uses; ``following`` is the next free one. The caller has made sure of room."""
-    place = regs[free]
+    place = counters[free]
     if place >= 0:
-        regs[free] = following
+        counters[free] = following
     else:
-        place = regs[used]
-        regs[used] = place + 1
+        place = counters[used]
+        counters[used] = place + 1
     return place
 
 
 @kernel
 def new_incarnation(st):  # type: ignore[no-untyped-def]
     """A place for an incarnation and its two endpoints; a free one is chained by ``previous``."""
-    free = st.regs[CONNS_FREE]
-    return take(st.regs, CONNS_USED, CONNS_FREE, np.int64(conn_at(st, free).previous) if free >= 0 else np.int64(-1))
+    free = st.counters[CONNS_FREE]
+    return take(
+        st.counters, CONNS_USED, CONNS_FREE, np.int64(conn_at(st, free).previous) if free >= 0 else np.int64(-1)
+    )
 
 
 @kernel
@@ -72,16 +83,16 @@ def free_incarnation(st, c):  # type: ignore[no-untyped-def]
     """Give the records of incarnation ``c`` back."""
     conn = conn_at(st, c)
     conn.id = 0
-    conn.previous = st.regs[CONNS_FREE]
-    st.regs[CONNS_FREE] = c
+    conn.previous = st.counters[CONNS_FREE]
+    st.counters[CONNS_FREE] = c
 
 
 @kernel
 def release_slot(st, slot):  # type: ignore[no-untyped-def]
     """Nothing lives in a slot of the flow table any more."""
-    n = st.regs[RELEASED]
+    n = st.counters[RELEASED]
     set_released(st, n, slot)
-    st.regs[RELEASED] = n + 1
+    st.counters[RELEASED] = n + 1
 
 
 @kernel
@@ -96,7 +107,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
     conn.reuse = -1
     conn.stale = -1
     conn.reset = -1
-    conn.oddity = -1
+    conn.anomaly = -1
     conn.fin_ms = 0
     conn.duplicates = 0
     conn.stale_rows = 0
@@ -144,7 +155,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.unanswered = 0
         t.syn_repeats = 0
         t.fin_repeats = 0
-        t.unfit = 0
+        t.unacceptable_run = 0
         t.state = CLOSED
         t.reset_state = CLOSED
         t.wscale = 0
@@ -157,35 +168,35 @@ def clear(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def new_span(st):  # type: ignore[no-untyped-def]
     """A place for a TIME-WAIT span."""
-    free = st.regs[SPANS_FREE]
-    return take(st.regs, SPANS_USED, SPANS_FREE, np.int64(span_at(st, free).next) if free >= 0 else np.int64(-1))
+    free = st.counters[SPANS_FREE]
+    return take(st.counters, SPANS_USED, SPANS_FREE, np.int64(span_at(st, free).next) if free >= 0 else np.int64(-1))
 
 
 @kernel
 def new_reuse(st):  # type: ignore[no-untyped-def]
     """A place for the facts of a reuse."""
-    free = st.regs[REUSES_FREE]
-    return take(st.regs, REUSES_USED, REUSES_FREE, np.int64(reuse_at(st, free).next) if free >= 0 else np.int64(-1))
+    free = st.counters[REUSES_FREE]
+    return take(st.counters, REUSES_USED, REUSES_FREE, np.int64(reuse_at(st, free).next) if free >= 0 else np.int64(-1))
 
 
 @kernel
 def new_stale(st):  # type: ignore[no-untyped-def]
     """A place for the facts of a stale segment."""
-    free = st.regs[STALES_FREE]
-    return take(st.regs, STALES_USED, STALES_FREE, np.int64(stale_at(st, free).next) if free >= 0 else np.int64(-1))
+    free = st.counters[STALES_FREE]
+    return take(st.counters, STALES_USED, STALES_FREE, np.int64(stale_at(st, free).next) if free >= 0 else np.int64(-1))
 
 
 @kernel
 def new_reset(st):  # type: ignore[no-untyped-def]
     """A place for the facts of a RST."""
-    free = st.regs[RESETS_FREE]
-    return take(st.regs, RESETS_USED, RESETS_FREE, np.int64(reset_at(st, free).next) if free >= 0 else np.int64(-1))
+    free = st.counters[RESETS_FREE]
+    return take(st.counters, RESETS_USED, RESETS_FREE, np.int64(reset_at(st, free).next) if free >= 0 else np.int64(-1))
 
 
 @kernel
-def new_oddity(st):  # type: ignore[no-untyped-def]
+def new_anomaly(st):  # type: ignore[no-untyped-def]
     """A place for what is rare about an endpoint."""
-    free = st.regs[ODDITIES_FREE]
+    free = st.counters[ANOMALIES_FREE]
     return take(
-        st.regs, ODDITIES_USED, ODDITIES_FREE, np.int64(oddity_at(st, free).next) if free >= 0 else np.int64(-1)
+        st.counters, ANOMALIES_USED, ANOMALIES_FREE, np.int64(anomaly_at(st, free).next) if free >= 0 else np.int64(-1)
     )

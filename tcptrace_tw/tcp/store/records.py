@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.schema.columns import ODDITIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
+from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
 from tcptrace_tw.schema.segments import PRINT_PLACES
 
 PENDING = 3
@@ -38,9 +38,9 @@ CONNECTION = in_lines(
         ("history_lo", "i8"),
         ("slot", "i4"),
         ("previous", "i4"),  # the earlier incarnation while it is still open which of the two a segment belongs to
-        ("stale", "i4"),  # heads of chains in the pools
+        ("stale", "i4"),  # newest of chains in the pools
         ("reset", "i4"),
-        ("oddity", "i4"),
+        ("anomaly", "i4"),
         ("reuse", "i4"),
         ("bits", "u2"),
         ("history_len", "u1"),
@@ -82,7 +82,7 @@ TCB = in_lines(
         ("window_max", "u4"),
         ("state", "u1"),
         ("pending", "u1"),
-        ("unfit", "u1"),
+        ("unacceptable_run", "u1"),
         ("ts_run", "u1"),
         ("payload_time", "i8"),
         ("ts_recent_frame", "i8"),
@@ -156,7 +156,7 @@ IP_ID_STEPS = 30
     ABORTED,
     TS_OK,
     HAS_RST,
-    COOLING,  # it is in the queue of those that may soon be buried
+    LINGERING,  # it is in the queue of those that may soon be archived
 ) = (1 << i for i in range(7))
 
 PENDING_CAUSE = np.dtype(
@@ -226,9 +226,9 @@ RESET = np.dtype(
     align=True,
 )
 
-ODDITY = np.dtype(
+ANOMALY = np.dtype(
     [
-        *((name, ODDITIES.dtype[name].str[1:]) for name in ODDITIES.dtype.names or ()),
+        *((name, ANOMALIES.dtype[name].str[1:]) for name in ANOMALIES.dtype.names or ()),
         ("challenge_time", "i8"),
         ("unseen_time", "i8"),
         ("ts_back_time", "i8"),
@@ -280,9 +280,9 @@ ODDITY = np.dtype(
     BACKWARD_FRAME,
     FORWARD_STEP,
     FORWARD_FRAME,
-    ODDITIES_USED,
-    ODDITIES_FREE,
-    OUT_ODDITIES,
+    ANOMALIES_USED,
+    ANOMALIES_FREE,
+    OUT_ANOMALIES,
     LONG_CONNECTIONS,
     MERGED,
     MERGED_FRAME,
@@ -292,18 +292,18 @@ ODDITY = np.dtype(
     UNSEEN_BYTES,
     UNSEEN_FRAME,
     DUPLICATE_FRAME,
-    COOLING_HEAD,
-    COOLING_TAIL,
-    GRAVES_USED,
-    GRAVES_FREE,
-    GRAVES_OLDEST,
+    LINGERING_HEAD,
+    LINGERING_TAIL,
+    ARCHIVE_USED,
+    ARCHIVE_FREE,
+    ARCHIVE_OLDEST,
     ATTEMPTS_OLDEST,
-    GRAVES_NEXT,
+    ARCHIVE_NEXT,
     ATTEMPTS_NEXT,
-    BURIED,
+    ARCHIVED,
     VAIN_CONNECTIONS,
     NEXT_DUE,
-    GRAVES_ROOM,
+    ARCHIVE_ROOM,
     BLOCKS_FREE,
     ATTEMPTS,
     PLACES,
@@ -315,7 +315,7 @@ ODDITY = np.dtype(
     REUSES_ROOM,
     STALES_ROOM,
     RESETS_ROOM,
-    ODDITIES_ROOM,
+    ANOMALIES_ROOM,
     RELEASED_ROOM,
     OUT_CONNECTIONS_ROOM,
     OUT_TRANSITIONS_ROOM,
@@ -323,7 +323,7 @@ ODDITY = np.dtype(
     OUT_REUSES_ROOM,
     OUT_STALE_ROOM,
     OUT_RESETS_ROOM,
-    OUT_ODDITIES_ROOM,
+    OUT_ANOMALIES_ROOM,
     REGISTERS,
 ) = range(81)
 
@@ -344,9 +344,9 @@ ODDITY = np.dtype(
     RESTART_STALE_SYN,
     KEEP_DUPLICATES,
     KEEPS_TS_RECENT,
-    BURY_FROM,
-    COOLS,
-    SLEEPS,
+    ARCHIVE_FROM,
+    LINGER,
+    IDLE_AFTER,
     PARAMETERS,
 ) = range(19)
 
@@ -369,7 +369,7 @@ OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 15, 1 << 14, 1 << 14)
 class State(NamedTuple):
     """Everything a kernel of this room works on."""
 
-    heads: NDArray[np.int32]
+    newest: NDArray[np.int32]
     conns: Any
     tcbs: Any
     causes: Any
@@ -377,13 +377,13 @@ class State(NamedTuple):
     reuses: Any
     stales: Any
     resets: Any
-    oddities: Any
-    regs: NDArray[np.int64]
+    anomalies: Any
+    counters: NDArray[np.int64]
     params: NDArray[np.int64]
     next_state: NDArray[np.uint8]
     syn_table: NDArray[np.uint8]
     released: NDArray[np.int32]
-    graves: NDArray[np.uint16]
+    archive: NDArray[np.uint16]
     seen: Any
     tuples: Any
     key: Any
@@ -396,4 +396,4 @@ class State(NamedTuple):
     out_reuses: Any
     out_stale: Any
     out_resets: Any
-    out_oddities: Any
+    out_anomalies: Any

@@ -25,15 +25,15 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.tcp.store.records import (
+    ANOMALIES_ROOM,
+    ANOMALIES_USED,
     CONNS_ROOM,
     CONNS_USED,
     NEVER,
-    ODDITIES_ROOM,
-    ODDITIES_USED,
+    OUT_ANOMALIES,
+    OUT_ANOMALIES_ROOM,
     OUT_CONNECTIONS,
     OUT_CONNECTIONS_ROOM,
-    OUT_ODDITIES,
-    OUT_ODDITIES_ROOM,
     OUT_RESETS,
     OUT_RESETS_ROOM,
     OUT_REUSES,
@@ -100,7 +100,7 @@ RESERVATIONS = (
     Reservation("stales", STALES_USED, STALES_ROOM, 1),
     Reservation("resets", RESETS_USED, RESETS_ROOM, 1),
     # What the end of an incarnation adds is written at once, so the next one that is let go takes the same records.
-    Reservation("oddities", ODDITIES_USED, ODDITIES_ROOM, ENDPOINTS * (TOUCHED + 1)),
+    Reservation("anomalies", ANOMALIES_USED, ANOMALIES_ROOM, ENDPOINTS * (TOUCHED + 1)),
     # Of the two of the segment's own 4-tuple only one releases it.
     Reservation("released", RELEASED, RELEASED_ROOM, ARCHIVED_OR_LET_GO),
     Reservation("out_connections", OUT_CONNECTIONS, OUT_CONNECTIONS_ROOM, LET_GO + ATTEMPTS_LET_GO),
@@ -115,21 +115,21 @@ RESERVATIONS = (
     Reservation("out_reuses", OUT_REUSES, OUT_REUSES_ROOM, LET_GO),
     Reservation("out_stale", OUT_STALE, OUT_STALE_ROOM, LET_GO * MOST_STALE_ROWS),
     Reservation("out_resets", OUT_RESETS, OUT_RESETS_ROOM, LET_GO * MOST_RESET_ROWS),
-    Reservation("out_oddities", OUT_ODDITIES, OUT_ODDITIES_ROOM, LET_GO * ENDPOINTS),
+    Reservation("out_anomalies", OUT_ANOMALIES, OUT_ANOMALIES_ROOM, LET_GO * ENDPOINTS),
 )
 """Arrays of the tcp room that grow with the segments. Places in the archive are asked for where they are taken.
 
-``tcbs`` and ``causes`` have two records for each of ``conns``; ``heads`` has one for each slot of the flow table.
+``tcbs`` and ``causes`` have two records for each of ``conns``; ``newest`` has one for each slot of the flow table.
 """
 
 
 def _segments_with_room() -> Callable[[Any], Any]:
     """A kernel with the registers and figures of the table spelt out, so that it divides by constants."""
     lines = [
-        "def segments_with_room(regs):",
+        "def segments_with_room(counters):",
         '    """How many segments the room of every array is enough for."""',
         f"    least = np.int64({NEVER})",
-        *(f"    least = min(least, (regs[{r.room}] - regs[{r.used}]) // {r.most})" for r in RESERVATIONS),
+        *(f"    least = min(least, (counters[{r.room}] - counters[{r.used}]) // {r.most})" for r in RESERVATIONS),
         "    return least",
     ]
     scope: dict[str, Any] = {"np": np}
