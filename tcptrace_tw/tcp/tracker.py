@@ -85,7 +85,7 @@ LEAST_PLACES = 1 << 12
 """Places of the index of attempts at the least."""
 
 IDLE_AFTER_NS = 1_000_000_000
-"""An incarnation that is silent for this long is idle: it is archived like a closed one, and restored when it speaks."""
+"""An incarnation that is silent for this long is idle: it is archived like a closed one, and restored when needed."""
 
 
 class Tracker:
