@@ -30,7 +30,7 @@ from tcptrace_tw.tcp.facts.anomalies import follow_anomaly, note_half_close, not
 from tcptrace_tw.tcp.facts.history import count_segment, note_history
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.rows import note_established
-from tcptrace_tw.tcp.facts.stale_segments import follow_stale, is_keep_alive, is_stale, open_stale, store_ts_recent
+from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.machine.ack_evidence import remember_ack, snd_acks
 from tcptrace_tw.tcp.machine.after_reset import after_reset
@@ -47,6 +47,7 @@ from tcptrace_tw.tcp.machine.duplicate_frames import is_duplicate_frame
 from tcptrace_tw.tcp.machine.handshake import syn_arrives
 from tcptrace_tw.tcp.machine.incarnation import incarnation_of
 from tcptrace_tw.tcp.machine.midstream import begin_midstream, is_lost_text
+from tcptrace_tw.tcp.machine.paws import is_keep_alive, is_stale, store_ts_recent
 from tcptrace_tw.tcp.machine.reset import rst_arrives
 from tcptrace_tw.tcp.machine.retirement import forget_finished, is_over
 from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers

@@ -8,7 +8,7 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.states import TIME_WAIT, TIMEOUT
 from tcptrace_tw.schema.words import BASIS_TIMER, END_CAPTURE, END_EXPIRED, START_FIN
 from tcptrace_tw.tcp.machine.transitions import move
-from tcptrace_tw.tcp.store.access import span_at, tcb_at
+from tcptrace_tw.tcp.store.access import span_at, tcb_at, time_wait_since
 from tcptrace_tw.tcp.store.freelists import new_span
 from tcptrace_tw.tcp.store.records import NOW, SPANS_FREE, TWO_MSL
 
@@ -79,13 +79,6 @@ def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def since(st, k):  # type: ignore[no-untyped-def]
-    """When 2MSL of endpoint ``k``'s span began last."""
-    span = span_at(st, np.int64(tcb_at(st, k).span))
-    return max(np.int64(span.start), np.int64(span.restart))
-
-
-@kernel
 def end_span(st, k, time, frame, reason):  # type: ignore[no-untyped-def]
     """Close the span of endpoint ``k``, if it is open."""
     s = np.int64(tcb_at(st, k).span)
@@ -102,7 +95,7 @@ def expire(st, k):  # type: ignore[no-untyped-def]
     t = tcb_at(st, k)
     if np.int64(t.state) != TIME_WAIT or np.int64(t.span) < 0:
         return
-    due = since(st, k) + st.params[TWO_MSL]
+    due = time_wait_since(st, k) + st.params[TWO_MSL]
     if st.counters[NOW] >= due:
         move(st, k, TIMEOUT, BASIS_TIMER, due, -1)
         end_span(st, k, due, -1, END_EXPIRED)

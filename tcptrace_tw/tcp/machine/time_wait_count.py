@@ -6,8 +6,7 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.protocol.states import TIME_WAIT
-from tcptrace_tw.tcp.machine.time_wait import since
-from tcptrace_tw.tcp.store.access import STATE_KIND, conn_at, span_at, tcb_at, word_at
+from tcptrace_tw.tcp.store.access import STATE_KIND, conn_at, span_at, tcb_at, time_wait_since, word_at
 from tcptrace_tw.tcp.store.archive import BLOCK, HEAD, LENGTH, due_of, open_spans
 from tcptrace_tw.tcp.store.records import ARCHIVE_NEXT, ARCHIVE_OLDEST, CONNS_USED, NOW, REMEMBER, TWO_MSL
 
@@ -28,7 +27,7 @@ def count_unpacked(st):  # type: ignore[no-untyped-def]
                 t = tcb_at(st, k)
                 if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
                     is_open = np.int64(span_at(st, np.int64(t.span)).end) < 0
-                    if is_open and st.counters[NOW] < since(st, k) + st.params[TWO_MSL]:
+                    if is_open and st.counters[NOW] < time_wait_since(st, k) + st.params[TWO_MSL]:
                         count += 1
     return count
 

@@ -15,7 +15,7 @@ from tcptrace_tw.kernels.bounds import IS_CHECKED as IS_CHECKED
 from tcptrace_tw.kernels.bounds import within
 from tcptrace_tw.kernels.intrinsics import number_at, prefetch, record_at, set_number
 from tcptrace_tw.kernels.kinds import Record
-from tcptrace_tw.kernels.marks import intrinsic
+from tcptrace_tw.kernels.marks import intrinsic, kernel
 from tcptrace_tw.keyed_hash import SEED_WORDS
 from tcptrace_tw.protocol.profiles import SYN_TABLE_SHAPE
 from tcptrace_tw.protocol.states import next_state_table
@@ -306,3 +306,10 @@ def place_mark_at(st: Any, place: Any) -> int:
 def set_place_mark(st: Any, place: Any, mark: Any) -> None:
     """Write the mark of a place."""
     st.place_marks[within("place_marks", place, st.place_marks.size)] = mark
+
+
+@kernel
+def time_wait_since(st, k):  # type: ignore[no-untyped-def]
+    """When 2MSL of endpoint ``k`` in TIME-WAIT began last."""
+    span = span_at(st, np.int64(tcb_at(st, k).span))
+    return max(np.int64(span.start), np.int64(span.restart))

@@ -1,0 +1,260 @@
+"""The facts that tell who made a RST: written down before it moves anybody, and followed afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.seq import seq_diff, seq_ge
+from tcptrace_tw.protocol.states import (
+    LAST_ACK,
+)
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.words import (
+    ANSWER_NONE,
+    START_ACK,
+)
+from tcptrace_tw.tcp.facts.rows import set_peers
+from tcptrace_tw.tcp.store.access import (
+    conn_at,
+    newest_incarnation,
+    reset_at,
+    reuse_at,
+    span_at,
+    tcb_at,
+    time_wait_since,
+)
+from tcptrace_tw.tcp.store.freelists import new_reset
+from tcptrace_tw.tcp.store.records import (
+    ACKED,
+    FIN_SENT,
+    IP_ID_STEPS,
+    ISS_KNOWN,
+    NOW,
+    NXT_KNOWN,
+    RCV_KNOWN,
+    RST_SENT,
+    TWO_MSL,
+    WINDOW_CLOSED,
+    WSCALE_ON_SYN,
+)
+from tcptrace_tw.tcp.store.reservations import MOST_RESET_ROWS
+
+
+@kernel
+def open_reset(st, c, side, seg, acceptable, answers_syn, is_stale_ack_answer):  # type: ignore[no-untyped-def]
+    """Write down a RST, as things stood before it moved anybody."""
+    conn = conn_at(st, c)
+    if np.int64(conn.reset_rows) >= MOST_RESET_ROWS:
+        reset_at(st, np.int64(conn.reset)).repeats += 1
+        return
+    conn.reset_rows += 1
+    s = new_reset(st)
+    row = reset_at(st, s)
+    row.next = conn.reset
+    conn.reset = s
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, 2 * c + 1 - side)
+    row.connection_id = conn.id
+    row.endpoint = side
+    set_peers(st, row, 2 * c + side)
+    note_rst(st, row, snd, rcv, seg)
+    note_sender(st, row, snd, seg)
+    note_trigger(st, row, snd, rcv, seg)
+    note_bytes(st, row, snd, rcv)
+    note_windows(row, snd, rcv, seg)
+    note_ip_id_of_reset(row, snd, seg)
+    note_time_wait(st, 2 * c + side, row)
+    note_rst_burst(st, c, row, snd)
+    row.two_msl_ns = st.params[TWO_MSL]
+    row.is_accepted = 1 if acceptable else 0
+    row.is_syn_answer = 1 if answers_syn else 0
+    row.earlier_state = earlier_state(st, conn) if answers_syn else 255
+    row.is_stale_ack_answer = 1 if is_stale_ack_answer else 0
+    row.is_syn_pending = 1 if is_syn_pending(st, c) else 0
+    nothing_followed(row)
+
+
+@kernel
+def note_rst(st, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """The segment itself, and where its numbers lie."""
+    flags = np.int64(seg.flags)
+    seq = np.int64(seg.seq)
+    row.time = st.counters[NOW]
+    row.frame = seg.frame
+    row.seq = seq
+    row.sender_state = snd.state
+    row.receiver_state = rcv.state
+    row.seq_delta = seq_diff(seq, np.int64(rcv.rcv_nxt)) if np.int64(rcv.bits) & RCV_KNOWN else 0
+    row.ack_delta = 0
+    if flags & ACK and np.int64(snd.bits) & RCV_KNOWN:
+        row.ack_delta = seq_diff(np.int64(seg.ack), np.int64(snd.rcv_nxt))
+    row.is_bare = 1 if flags & ACK == 0 else 0
+    row.has_ts = 1 if np.int64(seg.options) & HAS_TS else 0
+    row.window = seg.window
+    row.sender_seq_delta = seq_diff(seq, np.int64(snd.snd_nxt)) if np.int64(snd.bits) & NXT_KNOWN else 0
+
+
+@kernel
+def note_sender(st, row, snd, seg):  # type: ignore[no-untyped-def]
+    """What its sender had done before."""
+    row.was_window_closed = 1 if np.int64(snd.bits) & WINDOW_CLOSED else 0
+    row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
+    row.ttl_delta = np.int64(seg.ttl) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
+    row.rtt_ns = np.int64(snd.rtt_us) * 1000 if np.int64(snd.rtt_us) else -1
+    row.sender_segments = snd.segments
+    fin_acked_time = np.int64(snd.fin_acked_time)
+    row.fin_acked_gap_ns = st.counters[NOW] - fin_acked_time if fin_acked_time >= 0 else -1
+    row.fin_frame = snd.fin_frame
+
+
+@kernel
+def note_trigger(st, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """The other side's last segment, which the RST may answer."""
+    row.trigger_frame = rcv.last_frame
+    row.trigger_gap_ns = st.counters[NOW] - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
+    row.trigger_len = rcv.last_len
+    row.trigger_flags = rcv.last_flags
+    echoes = np.int64(rcv.last_frame) >= 0 and np.int64(rcv.last_flags) & ACK != 0 and not has_answered(snd, rcv)
+    is_bare = np.int64(seg.flags) & ACK == 0
+    row.is_echo = 1 if echoes and is_bare and np.int64(seg.seq) == np.int64(rcv.last_ack) else 0
+    row.peer_fin_frame = rcv.fin_frame
+
+
+@kernel
+def note_bytes(st, row, snd, rcv):  # type: ignore[no-untyped-def]
+    """What the sender of the RST had received, sent, and not yet acknowledged."""
+    in_flight = np.int64(snd.bits) & NXT_KNOWN != 0 and np.int64(snd.bits) & ISS_KNOWN != 0
+    row.bytes_in_flight = max(seq_diff(np.int64(snd.snd_nxt), np.int64(snd.snd_una)), 0) if in_flight else 0
+    row.unacked_bytes = unacked_bytes(snd, rcv)
+    row.received_bytes = rcv.payload_bytes
+    row.received_gap_ns = st.counters[NOW] - np.int64(rcv.payload_time) if np.int64(rcv.payload_time) >= 0 else -1
+    row.sent_bytes = snd.payload_bytes
+    row.retransmits = snd.unanswered
+
+
+@kernel
+def nothing_followed(row):  # type: ignore[no-untyped-def]
+    """What follows the RST is not known yet."""
+    row.continued_frame = -1
+    row.continued_data_frame = -1
+    row.challenge_frame = -1
+    row.repeats = 0
+    row.verdict = 255
+
+
+@kernel
+def note_windows(row, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """How much of the sender's receive buffer was full: Linux subtracts the unread bytes from the window of its RST."""
+    shift = np.int64(snd.wscale) if np.int64(rcv.bits) & WSCALE_ON_SYN else 0
+    row.window_unit = 1 << shift
+    row.window_missing = np.int64(snd.window_max) - (np.int64(seg.window) << shift)
+    row.receive_window = rcv.window_max
+
+
+@kernel
+def note_ip_id_of_reset(row, snd, seg):  # type: ignore[no-untyped-def]
+    """How far the identification leaps from those of the sender; Linux has 0 where it has no socket."""
+    ip_id = np.int64(seg.ip_id)
+    leap = (ip_id - np.int64(snd.last_ip_id)) & 0xFFFF
+    row.ip_id_delta = leap - 65536 if leap > 32767 else leap
+    row.is_ip_id_counter = 1 if ip_id and np.int64(snd.bits) >> IP_ID_STEPS == 3 else 0
+
+
+@kernel
+def note_time_wait(st, k, row):  # type: ignore[no-untyped-def]
+    """The TIME-WAIT of the RST's sender: since when, and whether it is certain."""
+    row.time_wait_gap_ns = -1
+    row.is_time_wait_proved = 0
+    s = np.int64(tcb_at(st, k).span)
+    if s >= 0:
+        row.time_wait_gap_ns = st.counters[NOW] - time_wait_since(st, k)
+        row.is_time_wait_proved = 1 if np.int64(span_at(st, s).start_basis) == START_ACK else 0
+
+
+@kernel
+def note_rst_burst(st, c, row, snd):  # type: ignore[no-untyped-def]
+    """A RST above all that its sender sent, right after another one: a device tries the numbers of a whole window."""
+    row.ladder_frame = -1
+    if np.int64(snd.last_flags) & RST == 0 or np.int64(row.sender_seq_delta) <= 0 or np.int64(row.is_echo):
+        return
+    s = np.int64(conn_at(st, c).reset)
+    while s >= 0:
+        other = reset_at(st, s)
+        if np.int64(other.endpoint) == np.int64(row.endpoint) and np.int64(other.ladder_frame) < 0:
+            other.ladder_frame = row.frame
+        s = np.int64(other.next)
+
+
+@kernel
+def has_answered(snd, rcv):  # type: ignore[no-untyped-def]
+    """Whether the sender has acknowledged the other side's last segment: a host without a socket does not."""
+    end = np.int64(rcv.last_seq) + np.int64(rcv.last_len) + (1 if np.int64(rcv.last_flags) & FIN else 0)
+    if end == np.int64(rcv.last_seq) or np.int64(snd.bits) & ACKED == 0 or np.int64(snd.last_flags) & RST:
+        return False
+    return np.int64(snd.last_frame) > np.int64(rcv.last_frame) and seq_diff(np.int64(snd.last_ack), end) >= 0
+
+
+@kernel
+def unacked_bytes(snd, rcv):  # type: ignore[no-untyped-def]
+    """Text of the other side that the sender of a RST had never acknowledged."""
+    if np.int64(snd.bits) & ACKED == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
+        return 0
+    end = np.int64(rcv.fin_seq) if np.int64(rcv.bits) & FIN_SENT else np.int64(rcv.snd_nxt)
+    return max(seq_diff(end, np.int64(snd.last_ack)), 0)
+
+
+@kernel
+def earlier_state(st, conn):  # type: ignore[no-untyped-def]
+    """In which state of the earlier incarnation a SYN met its receiver, if this RST is the first answer to it."""
+    if np.int64(conn.reuse) < 0:
+        return 255
+    met = reuse_at(st, np.int64(conn.reuse))
+    if np.int64(met.answer) != ANSWER_NONE:
+        return 255
+    return LAST_ACK if np.int64(met.is_last_ack_lost) else np.int64(met.receiver_state)
+
+
+@kernel
+def is_syn_pending(st, c):  # type: ignore[no-untyped-def]
+    """Whether a SYN waits for its answer while the earlier incarnation ``c`` gets this RST."""
+    head = newest_incarnation(st, np.int64(conn_at(st, c).slot))
+    return head != c
+
+
+@kernel
+def follow_resets(st, c, side, seg, is_progress):  # type: ignore[no-untyped-def]
+    """A later segment of an incarnation with RSTs: the alleged sender goes on, or the receiver challenges it."""
+    s = np.int64(conn_at(st, c).reset)
+    flags = np.int64(seg.flags)
+    plain = flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0
+    while s >= 0:
+        row = reset_at(st, s)
+        s = np.int64(row.next)
+        if np.int64(row.endpoint) == side:
+            if is_progress and np.int64(row.continued_frame) < 0 and np.int64(row.is_stale_ack_answer) == 0:
+                row.continued_frame = seg.frame
+            if np.int64(seg.payload_len) > 0 and np.int64(row.continued_data_frame) < 0:
+                if np.int64(row.is_stale_ack_answer) == 0 and seq_ge(np.int64(seg.seq), np.int64(row.seq)):
+                    row.continued_data_frame = seg.frame
+        elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
+            row.challenge_frame = seg.frame
+
+
+@kernel
+def last_reset(st, c, side):  # type: ignore[no-untyped-def]
+    """The row of the last RST of endpoint ``side`` that was acceptable, or -1."""
+    s = np.int64(conn_at(st, c).reset)
+    while s >= 0:
+        row = reset_at(st, s)
+        if np.int64(row.endpoint) == side and np.int64(row.is_accepted):
+            return s
+        s = np.int64(row.next)
+    return np.int64(-1)
+
+
+@kernel
+def reset_time(st, c, side):  # type: ignore[no-untyped-def]
+    """When endpoint ``side`` sent its last RST that was acceptable."""
+    s = last_reset(st, c, side)
+    return np.int64(reset_at(st, s).time) if s >= 0 else st.counters[NOW]
