@@ -80,6 +80,7 @@ def test_the_index_and_the_sources_agree() -> None:
     index = json.loads((library.FOLDER / library.INDEX).read_text())
 
     assert sorted(index["kernels"]) == sorted(build.entries())
+    assert build.LARGEST in index["kernels"]
     for function, kinds in marks.ENTRIES.items():
         about = index["kernels"][marks.name_of(function)]
         assert about["kinds"] == [text for kind in kinds for text in kind.spelling()]

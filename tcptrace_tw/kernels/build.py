@@ -28,12 +28,12 @@ from tcptrace_tw.kernels.compiler import compile_entry, processor
 ROOMS = (
     "capture.decode", "capture.pcap", "capture.pcapng", "flow", "measure.census", "measure.clocks",
     "measure.community_id", "measure.endings", "measure.keys", "measure.measurements", "measure.ramp_up",
-    "measure.services", "measure.syns", "tcp.machine.early_forgetting", "tcp.machine.end_of_capture",
-    "tcp.machine.retirement", "tcp.machine.segment_arrives", "tcp.machine.time_wait_count", "tcp.store.attempt_index",
+    "measure.services", "measure.syns", "tcp.machine.batch", "tcp.machine.early_forgetting",
+    "tcp.machine.end_of_capture", "tcp.machine.retirement", "tcp.machine.time_wait_count", "tcp.store.attempt_index",
 )  # fmt: skip
 """The modules that have entry kernels."""
 
-LARGEST = "tcp.segment_arrives.segments_arrive"
+LARGEST = "tcp.machine.batch.segments_arrive"
 """Half of all machine code: what is compiled beside it is done before."""
 
 COMPILERS = ("cc", "gcc", "clang")

@@ -25,10 +25,10 @@ from tcptrace_tw.schema.columns import (
     Table,
 )
 from tcptrace_tw.schema.segments import TUPLE, Segments
+from tcptrace_tw.tcp.machine.batch import segments_arrive
 from tcptrace_tw.tcp.machine.early_forgetting import forget_early
 from tcptrace_tw.tcp.machine.end_of_capture import finish
 from tcptrace_tw.tcp.machine.retirement import settle_released
-from tcptrace_tw.tcp.machine.segment_arrives import segments_arrive
 from tcptrace_tw.tcp.machine.time_wait_count import count_waiting
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s

@@ -34,12 +34,19 @@ def open_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
     row = stale_at(st, s)
     row.next = -1
     append_stale(st, conn, s)
-    flags = np.int64(seg.flags)
-    seq = np.int64(seg.seq)
-    length = np.int64(seg.payload_len)
     row.connection_id = conn.id
     row.endpoint = side
     set_peers(st, row, 2 * c + side)
+    note_stale_segment(st, conn, row, snd, rcv, seg)
+    nothing_answered(row)
+
+
+@kernel
+def note_stale_segment(st, conn, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """The segment itself, and what its receiver had stored."""
+    flags = np.int64(seg.flags)
+    seq = np.int64(seg.seq)
+    length = np.int64(seg.payload_len)
     row.time = st.counters[NOW]
     row.frame = seg.frame
     row.seq = seq
@@ -55,6 +62,11 @@ def open_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
     before = np.int64(conn.reuse) >= 0 and np.int64(snd.bits) & TS_ON_SYN != 0
     row.is_before_syn = 1 if before and seq_diff(np.int64(seg.tsval), np.int64(snd.first_tsval)) < 0 else 0
     row.is_in_order = 1 if np.int64(row.seq_delta) == 0 and np.int64(row.end) != seq else 0
+
+
+@kernel
+def nothing_answered(row):  # type: ignore[no-untyped-def]
+    """What follows the stale segment is not known yet."""
     row.answer_frame = -1
     row.answer_time = -1
     row.answer_ack_delta = 0

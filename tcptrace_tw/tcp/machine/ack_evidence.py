@@ -40,12 +40,35 @@ from tcptrace_tw.tcp.store.records import (
 
 
 @kernel
-def snd_acks(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
+def ack_proves(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
     """The ACK field as evidence: what its sender had received when it sent this."""
     k = 2 * c + side
-    p = 2 * c + 1 - side
     snd = tcb_at(st, k)
-    rcv = tcb_at(st, p)
+    rcv = tcb_at(st, k ^ 1)
+    ack_proves_handshake(st, k, seg, ack)
+    acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
+    if acks_fin:
+        ack_proves_fin(st, k, seg)
+    if np.int64(snd.pending) > 0:
+        echo = np.int64(seg.tsecr) if np.int64(seg.options) & HAS_TS else -1
+        prove(st, k, seq_gt(ack, np.int64(rcv.iss)), acks_fin, echo)
+    if acks_fin and np.int64(snd.state) == TIME_WAIT and np.int64(snd.span) >= 0:
+        # Where TS.Recent stays, the TSecr is that of the FIN's last copy: the earlier copies were lost.
+        has_echo = st.params[KEEPS_TS_RECENT] and np.int64(seg.options) & HAS_TS
+        late = has_echo and np.int64(seg.tsecr) == np.int64(rcv.last_tsval)
+        holder_acks(st, k, st.counters[NOW], np.int64(seg.frame), START_ACK, late)
+    if np.int64(snd.bits) & RCV_KNOWN == 0 or seq_gt(ack, np.int64(snd.rcv_nxt)):
+        if seq_diff(ack, np.int64(rcv.snd_nxt)) <= FARTHEST_JUMP:
+            snd.rcv_nxt = ack
+            snd.bits |= RCV_KNOWN
+    remember_ack(snd, ack)
+
+
+@kernel
+def ack_proves_handshake(st, k, seg, ack):  # type: ignore[no-untyped-def]
+    """Whoever acknowledges more than a state allows has left it: the segment between was not captured."""
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, k ^ 1)
     now = st.counters[NOW]
     frame = np.int64(seg.frame)
     if np.int64(snd.state) != SYN_SENT and is_pending(st, k, RCV_SYN):
@@ -56,32 +79,23 @@ def snd_acks(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
             # It has got or sent more than the handshake: the third ACK was not captured.
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     if np.int64(snd.state) == SYN_SENT and seq_gt(ack, np.int64(rcv.iss)) and np.int64(rcv.bits) & NXT_KNOWN:
-        infer_syn_ack(st, p, now, frame)
+        infer_syn_ack(st, k ^ 1, now, frame)
         move(st, k, RCV_SYN_ACK, BASIS_INFERRED, now, frame)
     if np.int64(rcv.state) == SYN_SENT and np.int64(seg.payload_len) > 0:
         if 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss)):
             infer_syn_ack(st, k, now, frame)  # whether the receiver got it, its own next segment tells
-    acks_fin = np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq))
-    if acks_fin and np.int64(snd.state) == SYN_RECEIVED:
-        move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
-    if acks_fin and np.int64(snd.bits) & FIN_RECEIVED == 0:
+
+
+@kernel
+def ack_proves_fin(st, k, seg):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` acknowledges its peer's FIN."""
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, k ^ 1)
+    if np.int64(snd.state) == SYN_RECEIVED:
+        move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, st.counters[NOW], np.int64(seg.frame))
+    if np.int64(snd.bits) & FIN_RECEIVED == 0:
         # It was queued behind a hole until the sender's last segment filled that.
-        fin_received(st, k, p, np.int64(rcv.last_frame), np.int64(rcv.last_time), False, seg)
-    if np.int64(snd.pending) > 0:
-        echo = np.int64(seg.tsecr) if np.int64(seg.options) & HAS_TS else -1
-        prove(st, k, seq_gt(ack, np.int64(rcv.iss)), acks_fin, echo)
-    if acks_fin and np.int64(snd.state) == TIME_WAIT and np.int64(snd.span) >= 0:
-        if st.params[KEEPS_TS_RECENT] and np.int64(seg.options) & HAS_TS:
-            # The TSecr is that of the FIN's last copy: the earlier copies were lost.
-            late = np.int64(seg.tsecr) == np.int64(rcv.last_tsval)
-            holder_acks(st, k, now, frame, START_ACK, late)
-        else:
-            holder_acks(st, k, now, frame, START_ACK, False)
-    if np.int64(snd.bits) & RCV_KNOWN == 0 or seq_gt(ack, np.int64(snd.rcv_nxt)):
-        if seq_diff(ack, np.int64(rcv.snd_nxt)) <= FARTHEST_JUMP:
-            snd.rcv_nxt = ack
-            snd.bits |= RCV_KNOWN
-    remember_ack(snd, ack)
+        fin_received(st, k, k ^ 1, np.int64(rcv.last_frame), np.int64(rcv.last_time), False, seg)
 
 
 @kernel

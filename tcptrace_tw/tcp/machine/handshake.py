@@ -51,70 +51,105 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     """SYN and SYN+ACK (RFC 9293 3.10.7.2 and 3.10.7.3)."""
     conn = conn_at(st, c)
     k = 2 * c + side
-    p = 2 * c + 1 - side
     snd = tcb_at(st, k)
-    rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags)
-    seq = np.int64(seg.seq)
-    now = st.counters[NOW]
-    frame = np.int64(seg.frame)
-    if flags & ACK and np.int64(rcv.state) == TIME_WAIT:
-        into_time_wait(st, p, seg, RESTART_OTHER_ACK)
+    rcv = tcb_at(st, k ^ 1)
+    is_syn_ack = np.int64(seg.flags) & ACK != 0
+    if is_syn_ack and np.int64(rcv.state) == TIME_WAIT:
+        into_time_wait(st, k ^ 1, seg, RESTART_OTHER_ACK)
     known = np.int64(snd.bits) & ISS_KNOWN != 0
-    again = known and seq == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
-    if known and seq != np.int64(snd.iss):
+    again = known and np.int64(seg.seq) == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
+    if known and np.int64(seg.seq) != np.int64(snd.iss):
         return  # a SYN+ACK of other numbers: an old duplicate; RFC 9293 3.10.7.4 answers it with an ACK
     if not again:
         note_syn(st, conn, snd, rcv, seg)
-    if flags & ACK == 0:
-        if again:
-            syn_again(st, c, side, seg)
-        if np.int64(snd.state) == CLOSED and (np.int64(rcv.state) <= SYN_SENT):
-            move(st, k, SND_SYN, BASIS_SENT, now, frame)
-        if not again and np.int64(rcv.state) == SYN_SENT and side == RESP:
-            conn.opened = OPENED_SIMULTANEOUS
-            receive(st, p, RCV_SYN, now, frame, -1)
-            receive(st, k, RCV_SYN, now, np.int64(rcv.syn_frame), -1)
-        return
+    if is_syn_ack:
+        syn_ack_arrives(st, c, side, seg, again)
+    else:
+        bare_syn_arrives(st, c, side, seg, again)
+
+
+@kernel
+def bare_syn_arrives(st, c, side, seg, again):  # type: ignore[no-untyped-def]
+    """An active open (3.10.1), its retry, or the other half of a simultaneous open (figure 7)."""
+    k = 2 * c + side
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, k ^ 1)
+    now = st.counters[NOW]
+    frame = np.int64(seg.frame)
+    if again:
+        syn_again(st, c, side, seg)
+    if np.int64(snd.state) == CLOSED and np.int64(rcv.state) <= SYN_SENT:
+        move(st, k, SND_SYN, BASIS_SENT, now, frame)
+    if not again and np.int64(rcv.state) == SYN_SENT and side == RESP:
+        conn_at(st, c).opened = OPENED_SIMULTANEOUS
+        receive(st, k ^ 1, RCV_SYN, now, frame, -1)
+        receive(st, k, RCV_SYN, now, np.int64(rcv.syn_frame), -1)
+
+
+@kernel
+def syn_ack_arrives(st, c, side, seg, again):  # type: ignore[no-untyped-def]
+    """Its sender was in LISTEN or SYN-SENT; its receiver's SYN is acknowledged (3.10.7.3, first and fourth)."""
+    conn = conn_at(st, c)
+    k = 2 * c + side
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, k ^ 1)
+    now = st.counters[NOW]
     ack = np.int64(seg.ack)
     if np.int64(rcv.bits) & ISS_KNOWN == 0:
-        infer_syn(st, p, ack, seg)
+        infer_syn(st, k ^ 1, ack, seg)
     prove(st, k, True, np.int64(rcv.bits) & FIN_SENT != 0 and seq_gt(ack, np.int64(rcv.fin_seq)), -1)
     # The first SYN+ACK of a simultaneous open has the number of the SYN before it.
     is_first = np.int64(conn.opened) == OPENED_SIMULTANEOUS and np.int64(snd.last_flags) & (SYN | ACK) == SYN
     if again and not is_first:
-        if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
-            if np.int64(seg.options) & HAS_TS and np.int64(seg.tsval) == np.int64(snd.first_tsval):
-                expect_challenge(st, c, 1 - side, frame)  # the clock stands still: the network's copy, no repetition
-            elif now - np.int64(rcv.last_time) > rtt_ns(snd):
-                note_synack_repeat(st, c, side, seg)
-        snd.syn_repeats += (
-            1 if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED else 0
-        )
-        take_back(st, k, RCV_ACK_OF_SYN)
+        syn_ack_again(st, c, side, seg)
     if np.int64(snd.state) == CLOSED and not again:
         snd.state = LISTEN
         conn.bits &= ~REFUSED & 0xFFFF
     if np.int64(snd.state) == SYN_SENT and np.int64(rcv.state) == SYN_SENT:
         # Simultaneous open, and the SYN that this answers was not captured.
         conn.opened = OPENED_SIMULTANEOUS
-        receive(st, p, RCV_SYN, now, np.int64(snd.syn_frame), -1)
+        receive(st, k ^ 1, RCV_SYN, now, np.int64(snd.syn_frame), -1)
     if np.int64(snd.state) == LISTEN or np.int64(snd.state) == SYN_SENT:
-        move(st, k, SND_SYN_ACK, BASIS_SENT, now, frame)
-    acks_syn = 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss))
-    if acks_syn:
-        if np.int64(rcv.syn_repeats) > 0 and (not again or np.int64(rcv.state) == SYN_SENT):
-            note_syn_retry(st, c, 1 - side, seg)
-        rcv.snd_una = ack
-        tsval = np.int64(seg.tsval) if np.int64(seg.options) & HAS_TS else -1
-        if np.int64(rcv.state) == SYN_SENT:
-            receive(st, p, RCV_SYN_ACK, now, frame, tsval)
-        elif np.int64(rcv.state) == SYN_RECEIVED:
-            receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
-        rcv.rcv_nxt = (seq + 1) & MASK
-        rcv.bits |= RCV_KNOWN
+        move(st, k, SND_SYN_ACK, BASIS_SENT, now, np.int64(seg.frame))
+    if 0 < seq_diff(ack, np.int64(rcv.iss)) <= seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss)):
+        syn_is_acked(st, c, side, seg, again)
     snd.last_ack = ack
     snd.bits |= ACKED
+
+
+@kernel
+def syn_ack_again(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """A retransmitted SYN+ACK: its sender has not got the third ACK; or the network's copy of the first one."""
+    k = 2 * c + side
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, k ^ 1)
+    if np.int64(rcv.bits) & ACKED and np.int64(rcv.state) >= ESTABLISHED:
+        if np.int64(seg.options) & HAS_TS and np.int64(seg.tsval) == np.int64(snd.first_tsval):
+            expect_challenge(st, c, 1 - side, np.int64(seg.frame))  # the clock stands still: the network's copy
+        elif st.counters[NOW] - np.int64(rcv.last_time) > rtt_ns(snd):
+            note_synack_repeat(st, c, side, seg)
+    if np.int64(snd.last_flags) & (SYN | ACK) == SYN | ACK or np.int64(snd.state) >= ESTABLISHED:
+        snd.syn_repeats += 1
+    take_back(st, k, RCV_ACK_OF_SYN)
+
+
+@kernel
+def syn_is_acked(st, c, side, seg, again):  # type: ignore[no-untyped-def]
+    """The receiver of a SYN+ACK that acknowledges its SYN."""
+    p = 2 * c + 1 - side
+    rcv = tcb_at(st, p)
+    now = st.counters[NOW]
+    frame = np.int64(seg.frame)
+    if np.int64(rcv.syn_repeats) > 0 and (not again or np.int64(rcv.state) == SYN_SENT):
+        note_syn_retry(st, c, 1 - side, seg)
+    rcv.snd_una = np.int64(seg.ack)
+    tsval = np.int64(seg.tsval) if np.int64(seg.options) & HAS_TS else -1
+    if np.int64(rcv.state) == SYN_SENT:
+        receive(st, p, RCV_SYN_ACK, now, frame, tsval)
+    elif np.int64(rcv.state) == SYN_RECEIVED:
+        receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
+    rcv.rcv_nxt = (np.int64(seg.seq) + 1) & MASK
+    rcv.bits |= RCV_KNOWN
 
 
 @kernel

@@ -1,30 +1,52 @@
-"""SEGMENT ARRIVES, seen from beside the wire (RFC 9293 3.10.7), for both endpoints of every connection.
+"""SEGMENT ARRIVES, seen from beside the wire (RFC 9293 3.10.7), for both endpoints of a connection.
 
-A host runs this section for the segments that it receives. We watch one point of the path and run it twice for
-every segment: first the sender does what sending it means, then the receiver does what receiving it means.
+A host runs this section for the segments that it receives. The tool watches one point of the path, and runs it twice
+for each segment: first the sender does what sending it means, then the receiver does what receiving it means.
+What the sender did is certain. That the receiver gets it is an assumption, which waits for its proof (``transitions``).
 
-What the sender did is certain. That the receiver gets it is an assumption, and how such receipts wait for their
-proof is told in ``transitions``. Before the segment moves anybody, it is read as evidence: its ACK and TSecr prove
-what its sender had received before it sent it (``prove``), a repeated SYN, SYN+ACK or FIN shows what its sender had
-not received (``take_back``).
+Before anybody moves
+  earlier_answers      syn_in_time_wait   the segment has numbers of an earlier life of the 4-tuple
+  expire               time_wait          2MSL has passed (3.10.8)
+  ack_proves           ack_evidence       ACK and TSecr show what the sender had received before it sent this
+  take_back            transitions        a retransmitted SYN, SYN+ACK or FIN shows what it had not received
 
-The receiver's part keeps the order of 3.10.7.4: first the sequence number (and with it RFC 7323's timestamps),
-second RST, fourth SYN, fifth ACK, seventh the text, eighth FIN. The order matters where one segment carries two
-things: a FIN that also acknowledges our FIN is FIN-WAIT-1, FIN-WAIT-2, TIME-WAIT, and never CLOSING.
+The sender
+  bare_syn_arrives     handshake          active open (3.10.1)
+  syn_ack_arrives      handshake          passive open, simultaneous open (figures 6 and 7)
+  close_sent           closing            its first FIN (3.10.4)
+  sender_resets        reset              its RST (3.10.5)
 
-A segment whose numbers fit neither end, or that PAWS makes the receiver drop, is counted and moves nobody.
+The receiver: the checks of 3.10.7.4, in their order
+  first    sequence number   first_check_sequence_number here; is_rst_acceptable in reset
+           timestamps        is_stale in paws (RFC 7323 5.3, R1), stale_arrives here
+  second   RST               rst_arrives, receiver_resets in reset (in SYN-SENT: 3.10.7.3, second)
+  third    security          not looked at
+  fourth   SYN               syn_arrives in handshake; in TIME-WAIT: incarnation, syn_in_time_wait
+  fifth    ACK               fifth_check_the_ack here; fin_acked in closing
+  sixth    URG               moves no state
+  seventh  the text          seventh_process_the_text here
+  eighth   FIN               eighth_check_the_fin in closing; into_time_wait for one that is retransmitted
+
+Who changes a state
+  move      what is certain: the sender's part, a timer, an inference
+  receive   what is assumed: the receiver's part; it waits for its proof
+  prove     the proof has come: what waited is written as confirmed
+  commit    nothing can prove it any more: what waited is written as assumed
+  take_back the endpoint shows that it never got the segment: what waited is dropped
+  retract   a conclusion that was written as certain is wrong: a row says so
+
+The order matters where one segment carries two things: a FIN that also acknowledges our FIN is FIN-WAIT-1,
+FIN-WAIT-2, TIME-WAIT, and never CLOSING. An unacceptable segment is counted, and moves nobody.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER
-from tcptrace_tw.kernels.marks import entry, inlined, kernel
+from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
-from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, UNKNOWN_STATE
+from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.schema.segments import BATCH_KIND, prefetch, segment_at
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import count_segment, note_history
@@ -32,7 +54,7 @@ from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_d
 from tcptrace_tw.tcp.facts.rows import note_established
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
-from tcptrace_tw.tcp.machine.ack_evidence import remember_ack, snd_acks
+from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, remember_ack
 from tcptrace_tw.tcp.machine.after_reset import after_reset
 from tcptrace_tw.tcp.machine.closing import (
     close_sent,
@@ -43,141 +65,37 @@ from tcptrace_tw.tcp.machine.closing import (
     time_wait_receives,
 )
 from tcptrace_tw.tcp.machine.crossing_fins import note_ack_from_beyond
-from tcptrace_tw.tcp.machine.duplicate_frames import is_duplicate_frame
 from tcptrace_tw.tcp.machine.handshake import syn_arrives
-from tcptrace_tw.tcp.machine.incarnation import incarnation_of
 from tcptrace_tw.tcp.machine.midstream import begin_midstream, is_lost_text
 from tcptrace_tw.tcp.machine.paws import is_keep_alive, is_stale, store_ts_recent
 from tcptrace_tw.tcp.machine.reset import rst_arrives
-from tcptrace_tw.tcp.machine.retirement import forget_finished, is_over
+from tcptrace_tw.tcp.machine.retirement import is_over
 from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers
 from tcptrace_tw.tcp.machine.time_wait import expire
 from tcptrace_tw.tcp.machine.transitions import move, receive
 from tcptrace_tw.tcp.store.access import (
-    STATE_KIND,
     conn_at,
     newest_incarnation,
-    prefetch_incarnation,
-    prefetch_newest,
-    prefetch_seen,
     tcb_at,
 )
-from tcptrace_tw.tcp.store.archive import is_archived, restore
-from tcptrace_tw.tcp.store.attempts import restore_attempt
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
     ACKED,
-    ATTEMPTS,
-    BACKWARD_FRAME,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
-    IN_QUEUE,
     ISS_KNOWN,
     LINGER,
     LINGERING,
-    MAX_BACKWARD,
     NOW,
     NXT_ACKED,
     NXT_KNOWN,
-    PLACE_MASK,
     RESTART_OTHER_ACK,
     RESTART_STALE,
     SAW_PLAIN,
-    START,
     SYN_PAYLOAD,
     TS_OK,
 )
-from tcptrace_tw.tcp.store.reservations import segments_with_room
-
-
-@entry(BATCH_KIND, INTEGER, INTEGER, STATE_KIND, BOOLEAN)
-def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-untyped-def]
-    """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
-
-    Fills the incarnation and the states of each segment if somebody ``wants_states``. Returns the number of segments
-    done: less than the batch when there is not enough room for what one more segment can cause.
-    """
-    counters = st.counters
-    done = start
-    while done < size:
-        sure = min(size, done + segments_with_room(counters))
-        if sure <= done:
-            return done
-        for i in range(done, sure):
-            look_ahead(st, batch, i, size)
-            seg = segment_at(batch, i)
-            advance_clock(counters, np.int64(seg.time), seg.frame)
-            forget_finished(st)
-            slot = np.int64(seg.slot)
-            head = newest_incarnation(st, slot)
-            if is_archived(head):
-                restore(st, slot)
-            elif head < 0 and counters[ATTEMPTS]:
-                restore_attempt(st, slot)
-            if is_duplicate_frame(st, seg):
-                note_duplicate(st, batch[i], seg, newest_incarnation(st, slot))
-                continue
-            c = incarnation_of(st, seg, slot, np.int64(seg.direction))
-            side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
-            segment_arrives(st, c, side, seg, slot)
-            if wants_states:
-                note_states(st, batch[i], c, side)
-        done = sure
-    return done
-
-
-@kernel
-def note_states(st, row, c, side):  # type: ignore[no-untyped-def]
-    """Fill in what the segment of ``row`` has led to."""
-    row.connection_id = conn_at(st, c).id
-    row.sender_state = tcb_at(st, 2 * c + side).state
-    row.receiver_state = tcb_at(st, 2 * c + 1 - side).state
-    row.side = side
-
-
-@kernel
-def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
-    """Count the copy of a segment of incarnation ``c``, if it has one; it moves nobody."""
-    row.connection_id = 0
-    row.sender_state = UNKNOWN_STATE
-    row.receiver_state = UNKNOWN_STATE
-    if c >= 0:
-        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
-            enqueue(st, c, st.counters[NOW] + st.params[LINGER], True)
-        conn_at(st, c).duplicates += 1
-        row.connection_id = conn_at(st, c).id
-        row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
-
-
-FARTHEST, FAR, NEAR = 64, 24, 12
-"""How many segments ahead the records of the incarnation are asked for, in two steps: memory is slow, not the steps."""
-
-
-@inlined
-def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
-    """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
-    if i + FAR < size:
-        prefetch(batch, min(i + FARTHEST, size - 1))
-        prefetch_newest(st, np.int64(segment_at(batch, i + FAR).slot))
-        near = segment_at(batch, i + NEAR)
-        prefetch_seen(st, np.int64(near.print) & PLACE_MASK)
-        c = newest_incarnation(st, np.int64(near.slot))
-        if c >= 0:
-            prefetch_incarnation(st, c)
-
-
-@kernel
-def advance_clock(counters, time, frame):  # type: ignore[no-untyped-def]
-    """The clock of the tracker never goes back: a segment captured late counts as captured now."""
-    if counters[START] < 0:
-        counters[START] = time
-        counters[NOW] = time
-    elif time >= counters[NOW]:
-        counters[NOW] = time
-    elif counters[NOW] - time > counters[MAX_BACKWARD]:
-        counters[MAX_BACKWARD] = counters[NOW] - time
-        counters[BACKWARD_FRAME] = frame
 
 
 @kernel
@@ -222,57 +140,90 @@ def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     """ACK, data and FIN (RFC 9293 3.10.7.4)."""
     conn = conn_at(st, c)
     k = 2 * c + side
-    p = 2 * c + 1 - side
     snd = tcb_at(st, k)
-    rcv = tcb_at(st, p)
+    rcv = tcb_at(st, k ^ 1)
     flags = np.int64(seg.flags)
-    seq = np.int64(seg.seq)
-    length = np.int64(seg.payload_len)
-    fin = 1 if flags & FIN else 0
-    end = (seq + length + fin) & MASK
     ack = np.int64(seg.ack)
     if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
-        begin_midstream(st, c, side, seq, ack, flags)
+        begin_midstream(st, c, side, np.int64(seg.seq), ack, flags)
     if np.int64(rcv.state) == SYN_SENT and flags & ACK and seq_le(ack, np.int64(rcv.iss)):
         # An ACK of other numbers towards SYN-SENT: 3.10.7.3 answers it with RST and stays.
         remember_ack(snd, ack)
         return
-    if np.int64(conn.bits) & TS_OK:
-        look_at_clock(st, c, side, seg)
-    if length > 1500 and length > np.int64(snd.mss_256) << 8 and 0 < np.int64(snd.mss_256) < 255:
-        note_merged(st.counters, seg.frame)
-    stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, seq, length)
-    if not stale and note_old_duplicate(st, c, seg, side):
+    note_capture(st, c, side, seg)
+    end = (np.int64(seg.seq) + np.int64(seg.payload_len) + (1 if flags & FIN else 0)) & MASK
+    stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, np.int64(seg.seq), np.int64(seg.payload_len))
+    if not stale and (note_old_duplicate(st, c, seg, side) or not first_check_sequence_number(st, k, seg, end)):
         return
-    if not stale and not is_acceptable(snd, rcv, seq, end):
-        snd.unacceptable_run = min(np.int64(snd.unacceptable_run) + 1, 255)
-        if np.int64(snd.unacceptable_run) < 3:
-            if np.int64(rcv.state) == TIME_WAIT:
-                into_time_wait(st, p, seg, RESTART_OTHER_ACK)
-            return
     snd.unacceptable_run = 0
     if np.int64(conn.stale) >= 0:
         follow_stale(st, c, side, seg)
     if np.int64(conn.reset) >= 0:
         after_reset(st, c, side, seg, end)
     if stale:
-        open_stale(st, c, side, seg)
-        if np.int64(rcv.state) == TIME_WAIT:
-            into_time_wait(st, p, seg, RESTART_STALE)
-        if flags & ACK:
-            snd_acks(st, c, side, seg, ack)
-        return
+        stale_arrives(st, c, side, seg)
+    else:
+        acceptable_text_arrives(st, c, side, seg, end)
+
+
+@kernel
+def note_capture(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """What the segment says about the capture and the clocks, whether it is acceptable or not."""
+    snd = tcb_at(st, 2 * c + side)
+    length = np.int64(seg.payload_len)
+    if np.int64(conn_at(st, c).bits) & TS_OK:
+        look_at_clock(st, c, side, seg)
+    if length > 1500 and length > np.int64(snd.mss_256) << 8 and 0 < np.int64(snd.mss_256) < 255:
+        note_merged(st.counters, seg.frame)
+
+
+@kernel
+def first_check_sequence_number(st, k, seg, end):  # type: ignore[no-untyped-def]
+    """Whether to go on. A third unacceptable segment in a row is taken: it is the capture that has a hole."""
+    snd = tcb_at(st, k)
+    rcv = tcb_at(st, k ^ 1)
+    if is_acceptable(snd, rcv, np.int64(seg.seq), end):
+        return True
+    snd.unacceptable_run = min(np.int64(snd.unacceptable_run) + 1, 255)
+    if np.int64(snd.unacceptable_run) >= MOST_UNACCEPTABLE:
+        return True
+    if np.int64(rcv.state) == TIME_WAIT:
+        into_time_wait(st, k ^ 1, seg, RESTART_OTHER_ACK)
+    return False
+
+
+@kernel
+def stale_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """PAWS drops the segment (RFC 7323 5.3, R1); its ACK is evidence of its sender all the same."""
+    p = 2 * c + 1 - side
+    open_stale(st, c, side, seg)
+    if np.int64(tcb_at(st, p).state) == TIME_WAIT:
+        into_time_wait(st, p, seg, RESTART_STALE)
+    if np.int64(seg.flags) & ACK:
+        ack_proves(st, c, side, seg, np.int64(seg.ack))
+
+
+@kernel
+def acceptable_text_arrives(st, c, side, seg, end):  # type: ignore[no-untyped-def]
+    """The sender, then the receiver's checks from the fifth on."""
+    snd = tcb_at(st, 2 * c + side)
+    rcv = tcb_at(st, 2 * c + 1 - side)
+    seq = np.int64(seg.seq)
     sender_sends(st, c, side, seg, end)
     if np.int64(rcv.state) == TIME_WAIT and np.int64(rcv.span) >= 0:
         time_wait_receives(st, c, side, seg, end)
-    if flags & ACK:
-        fifth_check_the_ack(st, c, side, seg, ack)
+    if np.int64(seg.flags) & ACK:
+        fifth_check_the_ack(st, c, side, seg, np.int64(seg.ack))
     if end != seq:
-        seventh_process_the_text(rcv, seq, (seq + length) & MASK)
+        seventh_process_the_text(rcv, seq, (seq + np.int64(seg.payload_len)) & MASK)
     if np.int64(snd.bits) & FIN_SENT and np.int64(rcv.bits) & FIN_RECEIVED == 0:
         eighth_check_the_fin(st, c, side, seg)
     if np.int64(seg.options) & HAS_TS:
         store_ts_recent(st, snd, rcv, seg)
+
+
+MOST_UNACCEPTABLE = 3
+"""So many unacceptable segments in a row mean that the capture, not the connection, is broken."""
 
 
 @kernel
@@ -303,7 +254,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     if repeats_fin and end == (np.int64(snd.fin_seq) + 1) & MASK:
         fin_again(st, k, seg)
     if flags & ACK:
-        snd_acks(st, c, side, seg, np.int64(seg.ack))
+        ack_proves(st, c, side, seg, np.int64(seg.ack))
     if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
         if np.int64(seg.payload_len) > 0 and np.int64(rcv.segments) > 0:
             # Data before the third ACK was seen: it was not captured.

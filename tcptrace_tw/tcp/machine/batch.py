@@ -1,0 +1,127 @@
+"""A batch of segments, one after the other: what is the same for each, before it arrives at its incarnation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER
+from tcptrace_tw.kernels.marks import entry, inlined, kernel
+from tcptrace_tw.protocol.states import UNKNOWN_STATE
+from tcptrace_tw.schema.segments import BATCH_KIND, prefetch, segment_at
+from tcptrace_tw.tcp.machine.duplicate_frames import is_duplicate_frame
+from tcptrace_tw.tcp.machine.incarnation import incarnation_of
+from tcptrace_tw.tcp.machine.retirement import forget_finished
+from tcptrace_tw.tcp.machine.segment_arrives import segment_arrives
+from tcptrace_tw.tcp.store.access import (
+    STATE_KIND,
+    conn_at,
+    newest_incarnation,
+    prefetch_incarnation,
+    prefetch_newest,
+    prefetch_seen,
+    tcb_at,
+)
+from tcptrace_tw.tcp.store.archive import is_archived, restore
+from tcptrace_tw.tcp.store.attempts import restore_attempt
+from tcptrace_tw.tcp.store.queues import enqueue
+from tcptrace_tw.tcp.store.records import (
+    ATTEMPTS,
+    BACKWARD_FRAME,
+    IN_QUEUE,
+    LINGER,
+    LINGERING,
+    MAX_BACKWARD,
+    NOW,
+    PLACE_MASK,
+    START,
+)
+from tcptrace_tw.tcp.store.reservations import segments_with_room
+
+
+@entry(BATCH_KIND, INTEGER, INTEGER, STATE_KIND, BOOLEAN)
+def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-untyped-def]
+    """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
+
+    Fills the incarnation and the states of each segment if somebody ``wants_states``. Returns the number of segments
+    done: less than the batch when there is not enough room for what one more segment can cause.
+    """
+    counters = st.counters
+    done = start
+    while done < size:
+        sure = min(size, done + segments_with_room(counters))
+        if sure <= done:
+            return done
+        for i in range(done, sure):
+            look_ahead(st, batch, i, size)
+            seg = segment_at(batch, i)
+            advance_clock(counters, np.int64(seg.time), seg.frame)
+            forget_finished(st)
+            slot = np.int64(seg.slot)
+            head = newest_incarnation(st, slot)
+            if is_archived(head):
+                restore(st, slot)
+            elif head < 0 and counters[ATTEMPTS]:
+                restore_attempt(st, slot)
+            if is_duplicate_frame(st, seg):
+                note_duplicate(st, batch[i], seg, newest_incarnation(st, slot))
+                continue
+            c = incarnation_of(st, seg, slot, np.int64(seg.direction))
+            side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
+            segment_arrives(st, c, side, seg, slot)
+            if wants_states:
+                note_states(st, batch[i], c, side)
+        done = sure
+    return done
+
+
+@kernel
+def note_states(st, row, c, side):  # type: ignore[no-untyped-def]
+    """Fill in what the segment of ``row`` has led to."""
+    row.connection_id = conn_at(st, c).id
+    row.sender_state = tcb_at(st, 2 * c + side).state
+    row.receiver_state = tcb_at(st, 2 * c + 1 - side).state
+    row.side = side
+
+
+@kernel
+def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
+    """Count the copy of a segment of incarnation ``c``, if it has one; it moves nobody."""
+    row.connection_id = 0
+    row.sender_state = UNKNOWN_STATE
+    row.receiver_state = UNKNOWN_STATE
+    if c >= 0:
+        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
+            enqueue(st, c, st.counters[NOW] + st.params[LINGER], True)
+        conn_at(st, c).duplicates += 1
+        row.connection_id = conn_at(st, c).id
+        row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
+
+
+FARTHEST, FAR, NEAR = 64, 24, 12
+"""How many segments ahead the records of the incarnation are asked for, in two steps: memory is slow, not the steps."""
+
+
+@inlined
+def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
+    """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
+    if i + FAR < size:
+        prefetch(batch, min(i + FARTHEST, size - 1))
+        prefetch_newest(st, np.int64(segment_at(batch, i + FAR).slot))
+        near = segment_at(batch, i + NEAR)
+        prefetch_seen(st, np.int64(near.print) & PLACE_MASK)
+        c = newest_incarnation(st, np.int64(near.slot))
+        if c >= 0:
+            prefetch_incarnation(st, c)
+
+
+@kernel
+def advance_clock(counters, time, frame):  # type: ignore[no-untyped-def]
+    """The clock of the tracker never goes back: a segment captured late counts as captured now."""
+    if counters[START] < 0:
+        counters[START] = time
+        counters[NOW] = time
+    elif time >= counters[NOW]:
+        counters[NOW] = time
+    elif counters[NOW] - time > counters[MAX_BACKWARD]:
+        counters[MAX_BACKWARD] = counters[NOW] - time
+        counters[BACKWARD_FRAME] = frame
