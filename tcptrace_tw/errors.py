@@ -50,10 +50,14 @@ class UsageError(TcptraceError, ValueError):
 
 
 def warn(words: str) -> None:
-    """Tell whoever calls from Python what the command says on stderr."""
+    """Tell whoever calls from Python what the command says on stderr; it is a warning about the caller's line."""
+    import sys
     import warnings
 
-    warnings.warn(words, RuntimeWarning, stacklevel=2)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "tcptrace_tw":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(f"tcptrace-tw: {words}", RuntimeWarning, stacklevel=level)
 
 
 def without_frames(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

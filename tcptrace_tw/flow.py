@@ -262,7 +262,7 @@ class FlowTable:
         self._hashes = zeros(MOST, np.int64)
         self._given_back: deque[tuple[NDArray[np.int32], int]] = deque()
         self.still = threading.Lock()
-        """DeferredFindings by whoever looks at ``tuples``, so that they keep their places."""
+        """Held by whoever looks at ``tuples``, so that they keep their places."""
         self.counters = np.array([0, 0, -1, 0], np.int64)
         self._seed = seed
 

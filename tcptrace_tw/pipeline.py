@@ -242,7 +242,7 @@ class _Run:
     def chunks(self, pick: Pick | None = None) -> Iterator[Chunk]:
         """All finished rows of the connections that are wanted, table by table, as the pass goes on."""
         whole = WholeConnections(self._span) if any(self._span) else None
-        with closing(self._in_lanes(pick)) as moves:
+        with closing(self._in_stages(pick)) as moves:
             for chunks in moves:
                 for chunk in chunks:
                     if whole is None:
@@ -254,7 +254,7 @@ class _Run:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
         self._tracker.close()
 
-    def _in_lanes(self, pick: Pick | None) -> Generator[list[Chunk]]:
+    def _in_stages(self, pick: Pick | None) -> Generator[list[Chunk]]:
         """What the tracker has finished batch by batch, made in other threads where that helps."""
         if not self.compiled:
             return self._moves(self._placed(), pick)

@@ -1,4 +1,4 @@
-"""Work one behind the other: each lane is a thread that makes items while the next lane looks at those before."""
+"""A bounded pipeline of threads: each stage makes items while the next one uses those before."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PATIENCE_S = 1.0
 
 def read_ahead(items: Generator[Item]) -> Generator[Item]:
     """The same items, made by another thread; what is raised there is raised here, in its turn."""
-    with closing(_Stage(items)) as lane:
-        yield from lane
+    with closing(_Stage(items)) as stage:
+        yield from stage
 
 
 class _Stage(Generic[Item]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ TASKS = {
     "types": Task("mypy, strict", ("mypy",)),
     "tests": Task("all tests; kernels that were changed are built first", ("pytest",)),
     "interpreted": Task("all tests without compiled kernels", ("pytest",), {"TCPTRACE_TW_KERNELS": "interpreted"}),
-    "build": Task("compile the kernels, half a minute", ("python -m tcptrace_tw.kernels build",)),
+    "build": Task("compile the kernels, about a minute", ("python -m tcptrace_tw.kernels build",)),
     "docs": Task(
         "write the generated pages anew, and build the site into site/",
         ("python -m tests.docs", "python -m tests.readme", "zensical build"),
@@ -37,7 +38,7 @@ TASKS = {
     "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
     "maxima": Task("the most that one segment brings about, measured", ("python -m tests.fuzz maxima",)),
     "bench": Task("the tool timed beside tcpdump and tcptrace", ("python -m tests.bench.run",)),
-    "lab": Task("record the fixtures of the kernel anew (root, Linux)", ("python -m tests.lab.record",)),
+    "lab": Task("record the Linux captures in fixtures/ again (root, Linux)", ("python -m tests.lab.record",)),
 }
 
 
@@ -47,7 +48,11 @@ def run(name: str, more: list[str]) -> int:
     for number, command in enumerate(task.commands):
         words = shlex.split(command) + (more if number == len(task.commands) - 1 else [])
         print("+", shlex.join(words), flush=True)
-        code = subprocess.run(_found(words), cwd=ROOT, env={**os.environ, **task.environment}, check=False).returncode
+        found = _found(words)
+        if shutil.which(found[0]) is None:
+            print(f"{words[0]} is not installed: pip install -e '.[test]'", file=sys.stderr)
+            return 2
+        code = subprocess.run(found, cwd=ROOT, env={**os.environ, **task.environment}, check=False).returncode
         if code:
             return code
     return 0

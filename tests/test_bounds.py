@@ -81,7 +81,7 @@ from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.kernels.arrays import address_of
 from tcptrace_tw.schema.segments import BATCH_KIND, allocate, segment_at
-from tcptrace_tw.tcp import places
+from tcptrace_tw.tcp.store import access as places
 from tests.compiled import compiled
 from tcptrace_tw.tcp.store.access import (
     conn_at, newest_incarnation, set_newest_incarnation, set_released, set_word, word_at,

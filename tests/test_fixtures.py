@@ -13,6 +13,7 @@ import pytest
 
 from tcptrace_tw.rules import RULES
 from tests.scenario import Result, parse, play_pcap, render
+from tests.scenario.play import why_unfit
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NAMES = sorted(path.parent.name for path in FIXTURES.glob("*/expect.toml"))
@@ -31,6 +32,7 @@ def test_the_tool_says_what_the_fixture_expects(name: str) -> None:
     got = _play(FIXTURES / name, expected.get("settings", {}))
 
     problems = [
+        *_compiled(FIXTURES / name, expected.get("settings", {}), got),
         *_connections(expected, got),
         *_spans(expected, got),
         *_findings(expected, got),
@@ -49,12 +51,24 @@ def test_the_folder_says_what_it_is(name: str) -> None:
     assert "icence" in text
 
 
-def _play(folder: Path, settings: dict[str, Any]) -> Result:
+def _play(folder: Path, settings: dict[str, Any], *, compiled: bool = False) -> Result:
     if (folder / "capture.pcap").exists():
-        return play_pcap(folder / "capture.pcap", **settings)
+        return play_pcap(folder / "capture.pcap", compiled=compiled, **settings)
     scenario = parse((folder / "scenario.pkt").read_text())
     is_large = len(scenario.frames) > 10_000
-    return play_pcap(render(scenario.frames, scenario.link), compiled=is_large, **settings)
+    return play_pcap(render(scenario.frames, scenario.link), compiled=compiled or is_large, **settings)
+
+
+def _compiled(folder: Path, settings: dict[str, Any], interpreted: Result) -> Iterator[str]:
+    """The compiled kernels, if there are any, say the same as the interpreted ones."""
+    if why_unfit():
+        return
+    compiled = _play(folder, settings, compiled=True)
+    for name, rows in interpreted.tables.items():
+        if rows != compiled.tables.get(name):
+            yield f"{name}: the compiled kernels have other rows"
+    if interpreted.findings != compiled.findings:
+        yield "the compiled kernels have other findings"
 
 
 def _connections(expected: dict[str, Any], got: Result) -> Iterator[str]:

@@ -61,6 +61,7 @@ DAMAGES = {
     "other sources": (lambda folder: edit(folder, sources="0" * 64), "were changed"),
     "a source is gone": (lambda folder: edit(folder, files=["gone.py"]), "were changed"),
     "another system": (lambda folder: edit(folder, platform="plan9 mips"), "are for plan9 mips, not for"),
+    "none was wanted": (lambda folder: library.write_choice(folder), "was installed without compiled kernels"),
 }
 
 
@@ -91,7 +92,7 @@ def test_the_index_and_the_sources_agree() -> None:
 
 def test_every_entry_kernel_is_in_a_room_that_is_built() -> None:
     marked = {path for path in PACKAGE.rglob("*.py") if "\n@entry(" in path.read_text()}
-    rooms = {PACKAGE / f"{room.replace('.', '/')}.py" for room in build.ROOMS}
+    rooms = {PACKAGE / f"{room.replace('.', '/')}.py" for room in build.MODULES}
 
     assert marked == rooms
 
@@ -151,8 +152,8 @@ def test_a_stale_library_falls_back_and_says_so_once(arguments: tuple[str, ...],
     assert (done.returncode, done.stdout) == (right.returncode, right.stdout)
     new = [line for line in done.stderr.splitlines() if line not in right.stderr.splitlines()]
     assert len(new) == 1
-    assert "running interpreted" in new[0]
-    assert "the sources of the kernels were changed" in new[0]
+    assert "kernels run interpreted" in new[0]
+    assert "the sources of the compiled kernels were changed" in new[0]
     assert library.BUILD in new[0]
 
 
@@ -176,6 +177,20 @@ def test_a_run_that_has_to_be_compiled_says_why_it_cannot_be(package: Path) -> N
     assert "TCPTRACE_TW_KERNELS=library: this installation has no compiled kernels; " in done.stderr
 
 
+def test_who_installed_without_kernels_is_not_told_again_and_again(package: Path) -> None:
+    library.write_choice(package / "tcptrace_tw" / "kernels")
+    done = command(package, "report", CAPTURE, **{library.VARIABLE: ""})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("2 connections")
+
+
+def test_a_linker_that_does_not_exist_is_known_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -O2")
+    with pytest.raises(build.BuildError, match="CC=no-such-compiler -O2: there is no such command; unset CC"):
+        build.build()
+
+
 def test_an_unknown_word_for_the_kernels_is_refused() -> None:
     done = command(PACKAGE.parent, "report", CAPTURE, **{library.VARIABLE: "libary"})
 
@@ -190,8 +205,9 @@ def test_python_is_warned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(library.VARIABLE, "")
     monkeypatch.setattr(library, "_library", unfit)
     monkeypatch.setattr(library, "_said", set())
-    with pytest.warns(RuntimeWarning, match="running interpreted"):
+    with pytest.warns(RuntimeWarning, match="tcptrace-tw: kernels run interpreted") as told:
         tw.analyze(CAPTURE)
+    assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tw.analyze(CAPTURE)

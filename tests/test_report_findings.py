@@ -1,4 +1,4 @@
-"""RuleHits as text: one at a time for the terminal, by the column for Parquet; both say the same."""
+"""Findings as text: one at a time for the terminal, by the column for Parquet; both say the same."""
 
 import numpy as np
 import pytest

@@ -31,7 +31,7 @@ class Source(NamedTuple):
     open: Callable[[], Iterator[Segments]]
 
 
-class _Stage:
+class _Cursor:
     """One file that is being read."""
 
     def __init__(self, index: int, source: Source) -> None:
@@ -85,42 +85,42 @@ def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
     so a rotated capture is read file by file. A batch is valid until the next one is asked for.
     """
     waiting = deque(enumerate(sources))
-    lanes: list[_Stage] = []
+    cursors: list[_Cursor] = []
     while True:
-        lanes = [lane for lane in lanes if lane.fill()]
-        while waiting and _is_due(waiting[0][1], lanes):
-            lane = _Stage(*waiting.popleft())
-            if lane.fill():
-                lanes.append(lane)
-        if not lanes:
+        cursors = [cursor for cursor in cursors if cursor.fill()]
+        while waiting and _is_due(waiting[0][1], cursors):
+            cursor = _Cursor(*waiting.popleft())
+            if cursor.fill():
+                cursors.append(cursor)
+        if not cursors:
             return
-        yield from _pieces(_in_order(_take_until(lanes, waiting[0][1] if waiting else None)), size)
+        yield from _pieces(_in_order(_take_until(cursors, waiting[0][1] if waiting else None)), size)
 
 
-def _is_due(source: Source, lanes: Sequence[_Stage]) -> bool:
+def _is_due(source: Source, cursors: Sequence[_Cursor]) -> bool:
     """Whether a file may hold a segment that comes before the end of what is at hand."""
-    if not lanes:
+    if not cursors:
         return True
-    return source.first_time is not None and source.first_time <= min(lane.last for lane in lanes)
+    return source.first_time is not None and source.first_time <= min(cursor.last for cursor in cursors)
 
 
-def _take_until(lanes: Sequence[_Stage], following: Source | None) -> list[tuple[Segments, NDArray[np.int64]]]:
-    """What no segment still to be read can come before: all up to the end of the lane that ends first and goes on.
+def _take_until(cursors: Sequence[_Cursor], following: Source | None) -> list[tuple[Segments, NDArray[np.int64]]]:
+    """What no segment still to be read can come before: all up to the end of the cursor that ends first and goes on.
 
     Lanes whose files have been read to their end hold nothing back; the file that ``following`` is comes behind them.
     """
-    going_on = [lane for lane in lanes if not lane.is_read]
+    going_on = [cursor for cursor in cursors if not cursor.is_read]
     begin = _NEVER if following is None or following.first_time is None else following.first_time
-    end = min((lane.last for lane in going_on), default=_NEVER)
-    last_index = next((lane.index for lane in going_on if lane.last == end), _NEVER)
+    end = min((cursor.last for cursor in going_on), default=_NEVER)
+    last_index = next((cursor.index for cursor in going_on if cursor.last == end), _NEVER)
     if begin < end:
         end, last_index = begin, _NEVER
     taken = []
-    for lane in lanes:
-        # The lane that ends first may go on with the same key; later files come after that.
-        stop = int(np.searchsorted(lane.keys, end, "right" if lane.index <= last_index else "left"))
-        if stop > lane.at:
-            taken.append(lane.take(stop))
+    for cursor in cursors:
+        # The cursor that ends first may go on with the same key; later files come after that.
+        stop = int(np.searchsorted(cursor.keys, end, "right" if cursor.index <= last_index else "left"))
+        if stop > cursor.at:
+            taken.append(cursor.take(stop))
     return taken
 
 

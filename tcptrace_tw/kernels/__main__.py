@@ -41,7 +41,7 @@ def _tell_fit() -> int:
     if unfit is None:
         print("the compiled kernels fit")
         return 0
-    print(f"the compiled kernels do not fit: {unfit}; build them: {library.BUILD}")
+    print(f"the compiled kernels do not fit: {unfit}; build them: python {library.BUILD}")
     return 1
 
 

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tcptrace_tw.kernels import library, marks
+from tcptrace_tw.kernels import library, marks, platforms
 from tcptrace_tw.kernels.compiler import compile_entry, processor
 
-ROOMS = (
+MODULES = (
     "capture.decode", "capture.pcap", "capture.pcapng", "flow", "measure.census", "measure.clocks",
     "measure.community_id", "measure.endings", "measure.keys", "measure.measurements", "measure.ramp_up",
     "measure.services", "measure.syns", "tcp.machine.batch", "tcp.machine.early_forgetting",
@@ -59,7 +59,7 @@ def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell
 
     ``is_checked``: with comparisons of every index. ``tell``: called with lines about the progress; without it they go
     to stderr.
-    Raises ``BuildError``, or ``OSError`` where the folder cannot be written.
+    Raises ``BuildError``, ``UsageError`` or ``OSError`` where the folder cannot be written.
     """
     from tcptrace_tw.atomic import AtomicFile
 
@@ -67,17 +67,17 @@ def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell
     begun = time.monotonic()
     linker = find_linker()
     if importlib.util.find_spec("numba") is None:
-        raise BuildError("the kernels are compiled with numba, which is not installed: pip install numba")
-    tell("compiling the kernels with numba, which takes half a minute to a minute")
+        raise BuildError(f"kernels are compiled with numba, which is not installed: pip install '{platforms.NUMBA}'")
+    tell("compiling the kernels with numba, which takes about a minute on two idle cores")
     with tempfile.TemporaryDirectory(prefix="tcptrace-tw-") as name:
         place = Path(name)
-        compiled = _compile_all(place, is_checked)
+        compiled = _compile_all(place, is_checked, tell)
         made = place / library.LIBRARY
         link(linker, sorted(place.glob("*.o")), made)
         code = made.read_bytes()
         index = {
             "format": library.FORMAT,
-            "platform": library.this_platform(),
+            "platform": platforms.this_platform(),
             "sources": library.digest_of(compiled["files"]),
             "library": hashlib.sha256(code).hexdigest(),
             "processor": processor(),
@@ -97,15 +97,15 @@ def _on_stderr(line: str) -> None:
 
 def entries() -> list[str]:
     """The names of all entry kernels, the largest first."""
-    for room in ROOMS:
+    for room in MODULES:
         importlib.import_module(f"tcptrace_tw.{room}")
     return sorted(map(marks.name_of, marks.ENTRIES), key=lambda name: (name != LARGEST, name))
 
 
-def _compile_all(place: Path, is_checked: bool) -> dict[str, Any]:
+def _compile_all(place: Path, is_checked: bool, tell: Tell) -> dict[str, Any]:
     """Object files in ``place``, made by processes of their own; returns what the index has to say."""
     jobs = min(os.cpu_count() or 1, MOST_JOBS)
-    environment = {**os.environ, library.VARIABLE: "checked" if is_checked else "interpreted"}
+    environment = {**os.environ, platforms.VARIABLE: "checked" if is_checked else "interpreted"}
     package = str(library.FOLDER.parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "tcptrace_tw.kernels", "compile", str(place), str(jobs)]
@@ -113,10 +113,16 @@ def _compile_all(place: Path, is_checked: bool) -> dict[str, Any]:
         subprocess.Popen([*command, str(job)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for job in range(jobs)
     ]
-    said = [worker.communicate()[0].decode(errors="replace") for worker in workers]
-    for worker, words in zip(workers, said, strict=True):
-        if worker.returncode:
-            raise BuildError(f"numba could not compile the kernels: {words.strip()[-MOST_WORDS:]}")
+    try:
+        for done, worker in enumerate(reversed(workers), 1):  # the first one has most to do
+            words = worker.communicate()[0].decode(errors="replace")
+            if worker.returncode:
+                raise BuildError(f"numba could not compile the kernels: {words.strip()[-MOST_WORDS:]}")
+            tell(f"part {done} of {jobs} is compiled")
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
     parts = [json.loads((place / f"{job}.json").read_text()) for job in range(jobs)]
     kernels = {name: about for part in parts for name, about in part["kernels"].items()}
     return {**parts[0], "kernels": dict(sorted(kernels.items()))}
@@ -148,8 +154,10 @@ def _sources() -> list[str]:
 
 def find_linker() -> list[str]:
     """The command that links: what ``CC`` names, a C compiler, or the one of the package ziglang."""
-    if os.environ.get("CC"):
-        return shlex.split(os.environ["CC"])
+    if words := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(words[0]) is None:
+            raise BuildError(f"CC={os.environ['CC']}: there is no such command; unset CC, or name a C compiler")
+        return words
     for name in COMPILERS:
         if found := shutil.which(name):
             return [found]

@@ -18,7 +18,7 @@ import hashlib
 import importlib.util
 import json
 import os
-import platform
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -26,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.kernels import platforms
 from tcptrace_tw.kernels.calls import CompiledKernel
+from tcptrace_tw.kernels.platforms import VARIABLE as VARIABLE
+from tcptrace_tw.kernels.platforms import this_platform
 
-VARIABLE = "TCPTRACE_TW_KERNELS"
 MODES = ("library", "interpreted", "compiled", "checked")
 
 FOLDER = Path(__file__).parent
@@ -37,14 +39,15 @@ INDEX = "_kernels.json"
 FORMAT = 1
 """Of the index; another number is the index of another version of this file."""
 
-SLOWER = 60
-"""So many times slower is an interpreted run; measured with the captures of tests/bench."""
-
-BUILD = "python -m tcptrace_tw.kernels build"
+BUILD = "-m tcptrace_tw.kernels build"
 
 
 class Unfit(Exception):
     """The library cannot be used: why, as a sentence without a full stop."""
+
+
+class Unwanted(Unfit):
+    """Whoever installed the package wanted it so."""
 
 
 class Library:
@@ -55,7 +58,7 @@ class Library:
         index = _read_index(folder)
         check_platform(index)
         if index.get("sources") != digest_of(index.get("files", ())):
-            raise Unfit("the sources of the kernels were changed after the compiled kernels were built")
+            raise Unfit("the sources of the compiled kernels were changed after these were built")
         path = folder / LIBRARY
         try:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -86,12 +89,14 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise Unfit(f"{INDEX}, the index of the compiled kernels, cannot be read ({error})") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise Unfit(f"{INDEX}, the index of the compiled kernels, is of another version")
+    if index.get("is_unwanted"):
+        raise Unwanted("tcptrace-tw was installed without compiled kernels")
     return index
 
 
-def this_platform() -> str:
-    """System and processor, as in ``linux x86_64``."""
-    return f"{sys.platform} {platform.machine()}"
+def write_choice(folder: Path) -> None:
+    """Note that an installation has no library because its builder wanted none."""
+    (folder / INDEX).write_text(json.dumps({"format": FORMAT, "is_unwanted": True}) + "\n")
 
 
 def check_platform(index: dict[str, Any]) -> None:
@@ -132,7 +137,8 @@ def choose(notice: Callable[[str], None] | None = None) -> bool:
     except Unfit as unfit:
         if wanted == "library":
             raise UsageError(f"{VARIABLE}=library: {unfit}; {_remedy()}") from None
-        _say_once(f"running interpreted, {SLOWER} times slower: {unfit}; {_remedy()}", notice)
+        if not isinstance(unfit, Unwanted):
+            _say_once(f"kernels run interpreted, a few thousand segments a second: {unfit}; {_remedy()}", notice)
         return False
     return True
 
@@ -143,7 +149,7 @@ def compiled_kernel(name: str) -> CompiledKernel:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""DeferredFindings by whoever loads the library: the rooms run in threads of their own."""
+"""Held by whoever loads the library: the rooms run in threads of their own."""
 
 
 def _library(wanted: str) -> Library:
@@ -175,9 +181,14 @@ def _compiled_now(*, is_checked: bool) -> Library:
 
 
 def _remedy() -> str:
+    """What to do about it, where something can be done."""
+    if reason := platforms.why_not():
+        return reason
+    build = f"{shlex.quote(sys.executable)} {BUILD}"
     if importlib.util.find_spec("numba") is not None:
-        return f"build them: {BUILD}"
-    return f"install tcptrace-tw again, or build them: pip install numba && {BUILD}"
+        return f"build them, which takes a minute: {build}"
+    numba = f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(platforms.NUMBA)}"
+    return f"install tcptrace-tw again, or build them: {numba} && {build}"
 
 
 _said: set[str] = set()

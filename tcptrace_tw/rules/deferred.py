@@ -1,4 +1,4 @@
-"""RuleHits that wait for the end of the capture, because what an endpoint does elsewhere decides how sure they are.
+"""Findings that wait for the end of the capture, because what an endpoint does elsewhere decides how sure they are.
 
 An endpoint that aborts five connections of a service and never closes one with FIN has the habit of SO_LINGER 0.
 """
@@ -22,7 +22,7 @@ MOST_HELD = 1 << 16
 
 
 class DeferredFindings:
-    """RuleHits that wait, and the closes that decide about them."""
+    """Findings that wait, and the closes that decide about them."""
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._findings: list[RuleHits] = []

@@ -1,4 +1,4 @@
-"""RuleHits as batches of a check: fresh from a rule, or read back from the table that ``analyze`` wrote."""
+"""Findings as batches of a check: fresh from a rule, or read back from the table that ``analyze`` wrote."""
 
 from collections.abc import Iterator
 from functools import partial

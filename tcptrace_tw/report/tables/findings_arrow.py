@@ -1,4 +1,4 @@
-"""RuleHits to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
+"""Findings to Arrow: a chunk of findings of one rule becomes rows of the ``findings`` table, column by column."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias

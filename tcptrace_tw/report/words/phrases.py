@@ -57,8 +57,13 @@ def clock(ns: int) -> str:
 
 
 def command(verb: str, captures: Sequence[str], *options: str) -> str:
-    """A command line to paste into a shell, in one printable line whatever the captures are called."""
-    return " ".join(["tcptrace-tw", verb, *map(_quoted, (*captures, *options))])
+    """A command line to paste into a shell, in one printable line whatever the captures are called.
+
+    What came through a pipe cannot be read twice: there the line says that it has to be saved.
+    """
+    names = ["FILE" if name == "-" else name for name in captures]
+    line = " ".join(["tcptrace-tw", verb, *map(_quoted, (*names, *options))])
+    return f"{line}  # save the capture to FILE first" if "-" in captures else line
 
 
 def _quoted(word: str) -> str:
