@@ -18,7 +18,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Once for all workers: kernels that were changed since they were compiled are compiled again, in about a minute."""
+    """Once for all workers: kernels that were changed since they were compiled are compiled again, for a minute."""
     if hasattr(config, "workerinput") or os.environ.get(library.VARIABLE) == "interpreted":
         return
     try:
