@@ -338,11 +338,11 @@ def test_a_server_cannot_write_on_the_terminal(monkeypatch):
                 peer.recv(65536)
                 peer.sendall(b"HTTP/1.1 404 No\x1b[31m\x07 ::error::pwn\r\nContent-Length: 0\r\n\r\n")
 
-        thread = threading.Thread(target=refuse)
+        thread = threading.Thread(target=refuse, daemon=True)
         thread.start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x.pcap"
         done = run(monkeypatch, "report", address)
-        thread.join()
+        thread.join(timeout=60)
 
     assert done.code == 3
     assert is_clean(done.err)
