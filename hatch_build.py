@@ -48,7 +48,7 @@ class KernelsHook(BuildHookInterface[Any]):
         except library.Unfit:
             try:
                 build.build(tell=lambda line: self.app.display_info(f"tcptrace-tw: {line}"))
-            except (build.BuildError, OSError) as error:
+            except (build.BuildError, ValueError, OSError) as error:
                 without = f"to install without compiled kernels, set {platforms.VARIABLE}=interpreted"
                 self.app.abort(f"tcptrace-tw: {error}; {without}")
         build_data["artifacts"] += [f"tcptrace_tw/kernels/{name}" for name in (library.LIBRARY, library.INDEX)]

@@ -236,6 +236,8 @@ def test_a_span_is_said_and_the_commands_to_paste_keep_what_numbers_depend_on():
         (("report", CAPTURE, "--since", "noon"), "--since noon: is no time"),
         (("check", "--files-from", "nowhere"), "--files-from nowhere: No such file"),
         (("analyze", "-", "--files-from", "-", "-o", "out"), "not both"),
+        (("report", "--files-from", "/dev/zero"), "--files-from /dev/zero: is not a list of names"),
+        (("report", CAPTURE, "--html", ""), "--html: the name of the file is empty"),
         (("export", CAPTURE, "-o", "out.pcap"), "--connection N or --finding N"),
         (("export", CAPTURE, "--finding", "7", "-o", "out.pcap"), "no finding 7"),
         (("export", CAPTURE, "--finding", "810", "-o", "out.pcap"), "about the capture"),

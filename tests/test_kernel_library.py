@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,27 @@ def copy(tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, **values: Any) -> None:
+    """Change the index, as a build would have written it."""
     index = json.loads((folder / library.INDEX).read_text())
-    (folder / library.INDEX).write_text(json.dumps({**index, **values}))
+    del index["digest"]
+    (folder / library.INDEX).write_bytes(library.index_file({**index, **values}))
+
+
+def spoil(folder: Path, old: str, new: str) -> None:
+    """Change the index as damage would."""
+    text = (folder / library.INDEX).read_text()
+    assert old in text
+    (folder / library.INDEX).write_text(text.replace(old, new, 1))
+
+
+def endless(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+
+
+def pipe(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
 
 
 def cut(folder: Path) -> None:
@@ -52,14 +73,22 @@ def flip(folder: Path) -> None:
 
 DAMAGES = {
     "no index": (lambda folder: (folder / library.INDEX).unlink(), "has no compiled kernels"),
-    "no library": (lambda folder: (folder / library.LIBRARY).unlink(), "cannot be read"),
+    "no library": (lambda folder: (folder / library.LIBRARY).unlink(), "is missing"),
+    "a pipe": (lambda folder: pipe(folder, library.LIBRARY), "is not a file that the build has written"),
+    "endless": (lambda folder: endless(folder, library.LIBRARY), "is not a file that the build has written"),
+    "index is endless": (lambda folder: endless(folder, library.INDEX), "is not a file that the build has written"),
+    "index of brackets": (lambda folder: (folder / library.INDEX).write_text("[" * 100_000), "is damaged"),
+    "a kernel is gone": (lambda folder: spoil(folder, "flow.rehash", "flow.rehasp"), "is damaged"),
+    "a symbol": (lambda folder: spoil(folder, "tcptrace_tw_flow_rehash", "memset"), "is damaged"),
+    "a result": (lambda folder: spoil(folder, '"result": "i"', '"result": "f"'), "is damaged"),
+    "a source": (lambda folder: spoil(folder, '"flow.py"', '"/dev/zero"'), "is damaged"),
     "cut": (cut, "is damaged"),
     "one bit": (flip, "is damaged"),
-    "index without sense": (lambda folder: (folder / library.INDEX).write_bytes(b"\xff{"), "cannot be read"),
-    "index of another kind": (lambda folder: (folder / library.INDEX).write_text("[]"), "of another version"),
+    "index without sense": (lambda folder: (folder / library.INDEX).write_bytes(b"\xff{"), "is damaged"),
+    "index of another kind": (lambda folder: (folder / library.INDEX).write_text("[]"), "is damaged"),
     "another version": (lambda folder: edit(folder, format=2), "of another version"),
     "other sources": (lambda folder: edit(folder, sources="0" * 64), "were changed"),
-    "a source is gone": (lambda folder: edit(folder, files=["gone.py"]), "were changed"),
+    "a source is gone": (lambda folder: edit(folder, files=["gone.py"]), "cannot be read"),
     "another system": (lambda folder: edit(folder, platform="plan9 mips"), "are for plan9 mips, not for"),
     "none was wanted": (lambda folder: library.write_choice(folder), "was installed without compiled kernels"),
 }
@@ -69,8 +98,8 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_does_not_fit_is_not_loaded(damage: str, copy: Path) -> None:
     library.Library(copy)
-    spoil, words = DAMAGES[damage]
-    spoil(copy)
+    do_damage, words = DAMAGES[damage]
+    do_damage(copy)
 
     with pytest.raises(library.Unfit, match=words):
         library.Library(copy)
@@ -189,6 +218,47 @@ def test_a_linker_that_does_not_exist_is_known_before_anything_is_compiled(monke
     monkeypatch.setenv("CC", "no-such-compiler -O2")
     with pytest.raises(build.BuildError, match="CC=no-such-compiler -O2: there is no such command; unset CC"):
         build.build()
+
+
+@pytest.mark.parametrize("mode", ["compiled", "checked"])
+def test_a_run_that_cannot_compile_says_so(mode: str) -> None:
+    done = command(PACKAGE.parent, "report", CAPTURE, **{library.VARIABLE: mode, "CC": "no-such-compiler"})
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"TCPTRACE_TW_KERNELS={mode}: CC=no-such-compiler: there is no such command" in done.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_leaves_nothing(number: int, package: Path, tmp_path: Path) -> None:
+    """Neither a traceback nor a worker nor a folder; the library that was there stays."""
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(package), "TMPDIR": str(tmp_path / "tmp")}
+    words = [sys.executable, "-m", "tcptrace_tw.kernels", "build"]
+    process = subprocess.Popen(words, env=environment, cwd=package, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    time.sleep(1)
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[1]
+
+    assert "compiling the kernels" in first
+    assert (process.returncode, rest) == (130, "")
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_sources_that_are_changed_while_they_are_compiled_are_not_taken_for_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest is that of what the workers have read."""
+    compiled = {"kernels": {}, "files": ["flow.py"], "sources": "of another flow.py", "numba": "0"}
+    monkeypatch.setattr(build, "_compile_all", lambda *_: compiled)
+    monkeypatch.setattr(build, "link", lambda linker, objects, made: made.write_bytes(b"machine code"))
+    monkeypatch.setattr(build, "find_linker", lambda: ["cc"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(build.BuildError, match="the sources were changed while they were compiled; build again"):
+        build.build(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_word_for_the_kernels_is_refused() -> None:

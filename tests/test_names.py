@@ -434,3 +434,18 @@ def test_a_trace_shows_itself_without_obeying(evil):
 )
 def test_no_line_begins_with_a_command(text, shown):
     assert at_line_start(text) == shown
+
+
+@pytest.mark.parametrize("name", ["s3:x", "file:x", "hdfs:x", "mock:x", b"not-\xff-utf-8"])
+def test_a_folder_is_a_folder_whatever_its_name(name, tmp_path, monkeypatch):
+    """Arrow would take some names for addresses, and refuse those that are not UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    folder = os.fsdecode(name)
+    shutil.copy(CAPTURE, "c.pcap")
+    assert run(monkeypatch, "analyze", "c.pcap", "-o", folder, "-q").code == 0
+
+    done = run(monkeypatch, "check", f"./{folder}", "--fail-on", "never", "-q")
+    assert done.code == 0, done.err
+    assert "LA001" in done.out
+    assert run(monkeypatch, "report", f"./{folder}", "--html", "-").code == 0
+    assert run(monkeypatch, "show", f"./{folder}", "-c", "1").code == 0

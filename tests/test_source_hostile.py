@@ -15,6 +15,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.errors import CaptureError
 from tests import capture_bytes as cb
 from tests.fuzz.seeds import conversation
+from tests.scenario.play import engine
 
 TALK = list(conversation())
 PACKETS = b"".join(cb.packet(r.frame, r.time_ns // 1000) for r in TALK)
@@ -119,6 +121,25 @@ def test_only_a_million_interfaces_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert sum(batch.size for batch in reader.batches()) == 1
     assert "packet of interface 5, the section has described 5" in (reader.facts.damage or "")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("window_size", [64, 4096])
+def test_more_interfaces_than_are_kept_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool, window_size: int
+) -> None:
+    """Also where one crosses the end of the window, and where the file ends inside one."""
+    monkeypatch.setattr(pcapng, "INTERFACES_MAX", 5)
+    data = cb.section() + cb.interface() * 300 + cb.packet(TALK[0].frame, which=4)
+    with engine(compiled):
+        for end in (len(data), len(data) - len(cb.packet(TALK[0].frame)) - 3):
+            reader = Reader(cb.Bytes(data[:end]), compiled=compiled, window_size=window_size)
+            frames = sum(batch.size for batch in islice(reader.batches(), 10)) if end == len(data) else 0
+            if end == len(data):
+                assert frames == 1
+            else:
+                with pytest.raises(CaptureError, match="there is no whole frame before it"):
+                    list(islice(reader.batches(), 10))
 
 
 def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:

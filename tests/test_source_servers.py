@@ -209,6 +209,12 @@ def test_words_of_a_server_do_not_reach_the_terminal(server: Server, answer: byt
     assert str(caught.value).isprintable()
 
 
+def test_a_part_that_nobody_asked_for_is_not_taken_for_the_whole(server: Server) -> None:
+    server.answers["/x"] = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-10/20\r\n\r\nabcdef"
+    with pytest.raises(CaptureError, match="the server answers 206 Partial Content"):
+        open_stream(f"{server.url}/x")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_followed(server: Server, status: int) -> None:
     server.answers |= {"/x": redirect("y z?q=1#part", status), "/y%20z?q=1": ok(DATA)}

@@ -248,14 +248,14 @@ class PcapngFile:
         if not self._is_known(kind):
             self._skip = (length + 3) & ~3
             return FULL
-        if kind == INTERFACE:
+        if kind == INTERFACE and self._known < INTERFACES_MAX:
             return self._interfaces_in_a_row(window)
         if length > BLOCK_MAX:
             return DAMAGED
         if window.end - window.start < min((length + 3) & ~3, DESCRIPTION_MAX):
             return DRY
         block = window.peek(min(length, DESCRIPTION_MAX))
-        if not (self._section(block) if kind == SECTION else self._statistics(block)):
+        if kind != INTERFACE and not (self._section(block) if kind == SECTION else self._statistics(block)):
             return DAMAGED
         self._skip = (length + 3) & ~3
         return FULL

@@ -207,17 +207,26 @@ def _walk(folder: str) -> Iterator[str]:
                 yield path
 
 
+LIST_MAX = 1 << 26
+"""Bytes of a list of names."""
+
+NAME_MAX = 1 << 14
+"""Bytes of a name in it; paths of Linux have at most 4096."""
+
+
 def read_list(files_from: str) -> list[str]:
     """The names in a file (``-``: stdin), one a line, or separated by NUL as ``find -print0`` has it."""
     try:
         if files_from == STDIN:
-            data = sys.stdin.buffer.read()
+            data = sys.stdin.buffer.read(LIST_MAX + 1)
         else:
             with open(files_from, "rb") as file:
-                data = file.read()
+                data = file.read(LIST_MAX + 1)
     except OSError as error:
         raise UsageError(f"--files-from {files_from}: {error.strerror}; give a file with one capture a line") from None
     names = data.split(b"\0") if b"\0" in data else data.splitlines()
+    if len(data) > LIST_MAX or max(map(len, names), default=0) > NAME_MAX:
+        raise UsageError(f"--files-from {files_from}: is not a list of names; give a file with one capture a line")
     return [os.fsdecode(name) for name in names if name.strip()]
 
 

@@ -84,7 +84,7 @@ class Body:
         try:
             piece = self._response.read1(min(len(buffer), READ_BYTES))  # gives out what has come, before any error
         except http.client.IncompleteRead:
-            raise OSError("the transfer broke off inside a chunk") from None
+            raise OSError("the transfer broke off inside a chunk; fetch it again") from None
         except ERRORS as error:
             raise OSError(f"the transfer broke off ({said(getattr(error, 'strerror', None) or error)})") from None
         buffer[: len(piece)] = piece
@@ -99,6 +99,10 @@ class Body:
         self._response.close()
 
 
+PARTIAL = 206
+"""The answer to a request for a part; nobody asked for one."""
+
+
 def _follow(uri: str) -> http.client.HTTPResponse:
     """The first answer that is no redirect."""
     url, credentials = split_credentials(uri)
@@ -110,7 +114,7 @@ def _follow(uri: str) -> http.client.HTTPResponse:
             coded = base64.b64encode(credentials.encode()).decode()
             request.add_unredirected_header("Authorization", f"Basic {coded}")
         response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
-        if 200 <= response.status < 300:
+        if 200 <= response.status < 300 and response.status != PARTIAL:
             return response
         response.close()
         place = response.headers["Location"]

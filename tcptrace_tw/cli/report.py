@@ -34,14 +34,14 @@ def report(
         bool, typer.Option("--json", help="Print the report as one JSON object.", rich_help_panel=o.OUTPUT)
     ] = False,
     html: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--html",
             metavar="FILE",
             help="Write the report as one HTML page, with ladders; - for stdout.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "",
+    ] = None,
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
@@ -62,6 +62,8 @@ def report(
 
     if as_json and html:
         raise UsageError("report: give either --json or --html FILE")
+    if html == "":
+        raise UsageError("--html: the name of the file is empty")
     captures = run.sources(captures, files_from)
     targets.keep_apart([targets.Target(html, f"--html {html}")] if html else [], captures, [files_from])
     settings = run.settings(

@@ -7,11 +7,13 @@ python -m tcptrace_tw.kernels build --unless-fit
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
+from tcptrace_tw.errors import UsageError
 from tcptrace_tw.kernels import library
-from tcptrace_tw.kernels.build import BuildError, build, compile_share
+from tcptrace_tw.kernels.build import BuildError, build, compile_share, end_with_parent
 
 
 def main(words: list[str]) -> int:
@@ -22,6 +24,7 @@ def main(words: list[str]) -> int:
         case ["build"] | ["build", "--unless-fit"]:
             return 0 if len(words) == 2 and _fits() is None else _build()
         case ["compile", place, jobs, job]:  # what ``build`` starts
+            end_with_parent()
             compile_share(Path(place), int(jobs), int(job))
             return 0
     print(__doc__, file=sys.stderr)
@@ -48,10 +51,20 @@ def _tell_fit() -> int:
 def _build() -> int:
     try:
         build()
-    except (BuildError, OSError) as error:
+    except (BuildError, UsageError, OSError) as error:
         print(f"tcptrace-tw: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-sys.exit(main(sys.argv[1:]))
+def _ended(number: int, frame: object) -> None:
+    """SIGTERM and SIGHUP end a build like Ctrl-C: its folder is removed, and its workers end."""
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGTERM, _ended)
+signal.signal(signal.SIGHUP, _ended)
+try:
+    sys.exit(main(sys.argv[1:]))
+except KeyboardInterrupt:
+    sys.exit(130)

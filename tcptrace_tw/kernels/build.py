@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,7 @@ ZIG_SYSTEMS = {"linux": "linux-gnu.2.17", "darwin": "macos"}
 """How ziglang calls a system; libc's memset and memcpy are as old as that."""
 
 MOST_JOBS = 4
+STDIN = 0
 MOST_WORDS = 2000
 """Of what a compiler or a linker says, its last letters are shown."""
 
@@ -68,6 +70,8 @@ def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell
     linker = find_linker()
     if importlib.util.find_spec("numba") is None:
         raise BuildError(f"kernels are compiled with numba, which is not installed: pip install '{platforms.NUMBA}'")
+    if not os.access(folder, os.W_OK):
+        raise BuildError(f"{folder}: the kernels cannot be written there: permission denied")
     tell("compiling the kernels with numba, which takes about a minute on two idle cores")
     with tempfile.TemporaryDirectory(prefix="tcptrace-tw-") as name:
         place = Path(name)
@@ -78,13 +82,15 @@ def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell
         index = {
             "format": library.FORMAT,
             "platform": platforms.this_platform(),
-            "sources": library.digest_of(compiled["files"]),
+            "sources": compiled["sources"],
             "library": hashlib.sha256(code).hexdigest(),
             "processor": processor(),
             "numba": compiled["numba"],
             **{each: compiled[each] for each in ("kernels", "files")},
         }
-    for path, content in ((library.LIBRARY, code), (library.INDEX, f"{json.dumps(index, indent=1)}\n".encode())):
+    if library.digest_of(compiled["files"]) != compiled["sources"]:
+        raise BuildError("the sources were changed while they were compiled; build again")
+    for path, content in ((library.LIBRARY, code), (library.INDEX, library.index_file(index))):
         with AtomicFile(folder / path) as file:
             file.write(content)
             file.commit()
@@ -110,12 +116,18 @@ def _compile_all(place: Path, is_checked: bool, tell: Tell) -> dict[str, Any]:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "tcptrace_tw.kernels", "compile", str(place), str(jobs)]
     workers = [
-        subprocess.Popen([*command, str(job)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.Popen(
+            [*command, str(job)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         for job in range(jobs)
     ]
     try:
         for done, worker in enumerate(reversed(workers), 1):  # the first one has most to do
-            words = worker.communicate()[0].decode(errors="replace")
+            words = _output(worker)
             if worker.returncode:
                 raise BuildError(f"numba could not compile the kernels: {words.strip()[-MOST_WORDS:]}")
             tell(f"part {done} of {jobs} is compiled")
@@ -124,8 +136,28 @@ def _compile_all(place: Path, is_checked: bool, tell: Tell) -> dict[str, Any]:
             worker.kill()
             worker.wait()
     parts = [json.loads((place / f"{job}.json").read_text()) for job in range(jobs)]
+    if len({part["sources"] for part in parts}) > 1:
+        raise BuildError("the sources were changed while they were compiled; build again")
     kernels = {name: about for part in parts for name, about in part["kernels"].items()}
     return {**parts[0], "kernels": dict(sorted(kernels.items()))}
+
+
+def _output(worker: subprocess.Popen[bytes]) -> str:
+    """What a worker says until it ends; its stdin stays open as long (see ``end_with_parent``)."""
+    assert worker.stdout is not None
+    words = worker.stdout.read().decode(errors="replace")
+    worker.wait()
+    return words
+
+
+def end_with_parent() -> None:
+    """In a worker: whoever started it holds the other end of stdin, however that process ends."""
+
+    def watch() -> None:
+        os.read(STDIN, 1)  # nothing is written there; it returns at the end
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def compile_share(place: Path, jobs: int, job: int) -> None:
@@ -134,6 +166,7 @@ def compile_share(place: Path, jobs: int, job: int) -> None:
 
     names = entries()
     files = _sources()
+    sources = library.digest_of(files)
     others = max(1, jobs - 1)
     mine = [name for n, name in enumerate(names) if (1 + (n - 1) % others if n and jobs > 1 else 0) == job]
     kernels = {}
@@ -141,7 +174,7 @@ def compile_share(place: Path, jobs: int, job: int) -> None:
         done = compile_entry(name)
         (place / f"{done.symbol}.o").write_bytes(done.code)
         kernels[name] = {"symbol": done.symbol, "kinds": done.kinds, "result": done.result}
-    about = {"kernels": kernels, "files": files, "numba": version("numba")}
+    about = {"kernels": kernels, "files": files, "sources": sources, "numba": version("numba")}
     (place / f"{job}.json").write_text(json.dumps(about))
 
 
@@ -154,9 +187,13 @@ def _sources() -> list[str]:
 
 def find_linker() -> list[str]:
     """The command that links: what ``CC`` names, a C compiler, or the one of the package ziglang."""
-    if words := shlex.split(os.environ.get("CC", "")):
-        if shutil.which(words[0]) is None:
-            raise BuildError(f"CC={os.environ['CC']}: there is no such command; unset CC, or name a C compiler")
+    if named := os.environ.get("CC"):
+        try:
+            words = shlex.split(named)
+        except ValueError as error:
+            raise BuildError(f"CC={named}: {error}; unset CC, or name a C compiler") from None
+        if not words or shutil.which(words[0]) is None:
+            raise BuildError(f"CC={named}: there is no such command; unset CC, or name a C compiler")
         return words
     for name in COMPILERS:
         if found := shutil.which(name):

@@ -19,9 +19,11 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
+import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,9 @@ LIBRARY = f"_kernels.{'dylib' if sys.platform == 'darwin' else 'so'}"
 INDEX = "_kernels.json"
 FORMAT = 1
 """Of the index; another number is the index of another version of this file."""
+
+LARGEST_FILE = 1 << 24
+"""Bytes of the library or its index; more than ten times what a checked build has."""
 
 BUILD = "-m tcptrace_tw.kernels build"
 
@@ -57,14 +62,10 @@ class Library:
         """Load what lies in ``folder``; ``Unfit`` where it is not the library of these sources."""
         index = _read_index(folder)
         check_platform(index)
-        if index.get("sources") != digest_of(index.get("files", ())):
+        if digest_of(index["files"]) != index["sources"]:
             raise Unfit("the sources of the compiled kernels were changed after these were built")
         path = folder / LIBRARY
-        try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise Unfit(f"{path.name} cannot be read ({error.strerror})") from None
-        if found != index.get("library"):
+        if hashlib.sha256(_content(path)).hexdigest() != index["library"]:
             raise Unfit(f"{path.name} is damaged, or is that of another build")
         try:
             self._library = ctypes.CDLL(str(path))
@@ -81,22 +82,55 @@ class Library:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
+    """The index, as the build has written it."""
+    text = _content(folder / INDEX, "this installation has no compiled kernels")
+    damaged = Unfit(f"{INDEX}, the index of the compiled kernels, is damaged")
     try:
-        index: Any = json.loads((folder / INDEX).read_bytes())
-    except FileNotFoundError:
-        raise Unfit("this installation has no compiled kernels") from None
-    except (OSError, ValueError) as error:
-        raise Unfit(f"{INDEX}, the index of the compiled kernels, cannot be read ({error})") from None
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        index: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    if not isinstance(index, dict):
+        raise damaged
+    if index.get("format") != FORMAT:
         raise Unfit(f"{INDEX}, the index of the compiled kernels, is of another version")
+    if index.pop("digest", None) != digest_of_index(index):
+        raise damaged
     if index.get("is_unwanted"):
         raise Unwanted("tcptrace-tw was installed without compiled kernels")
     return index
 
 
+def _content(path: Path, missing: str = "") -> bytes:
+    """The bytes of a file, which may have been replaced by something that never ends."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Unfit(missing or f"{path.name} is missing") from None
+    except OSError as error:
+        raise Unfit(f"{path.name} cannot be read ({error.strerror})") from None
+    with open(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
+            raise Unfit(f"{path.name} is not a file that the build has written")
+        try:
+            return file.read()
+        except OSError as error:
+            raise Unfit(f"{path.name} cannot be read ({error.strerror})") from None
+
+
+def digest_of_index(index: dict[str, Any]) -> str:
+    """Of everything that the index says."""
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def index_file(index: dict[str, Any]) -> bytes:
+    """The bytes of an index, with its digest."""
+    return f"{json.dumps({**index, 'digest': digest_of_index(index)}, indent=1)}\n".encode()
+
+
 def write_choice(folder: Path) -> None:
     """Note that an installation has no library because its builder wanted none."""
-    (folder / INDEX).write_text(json.dumps({"format": FORMAT, "is_unwanted": True}) + "\n")
+    (folder / INDEX).write_bytes(index_file({"format": FORMAT, "is_unwanted": True}))
 
 
 def check_platform(index: dict[str, Any]) -> None:
@@ -105,8 +139,11 @@ def check_platform(index: dict[str, Any]) -> None:
         raise Unfit(f"the compiled kernels are for {index.get('platform')}, not for {this_platform()}")
 
 
-def digest_of(files: Any) -> str:
-    """Of the sources that decide what the machine code does; ``files`` are paths within the package."""
+def digest_of(files: Iterable[str]) -> str:
+    """Of the sources that decide what the machine code does; ``files`` are paths within the package.
+
+    Raises ``Unfit`` where one of them cannot be read.
+    """
     digest = hashlib.sha256()
     package = FOLDER.parent
     try:
@@ -114,8 +151,8 @@ def digest_of(files: Any) -> str:
             source = (package / name).read_bytes()
             digest.update(f"{name} {len(source)}\n".encode())
             digest.update(source)
-    except OSError:
-        return ""
+    except OSError as error:
+        raise Unfit(f"the sources of the compiled kernels cannot be read ({error.strerror})") from None
     return digest.hexdigest()
 
 
@@ -173,10 +210,17 @@ def _compiled_now(*, is_checked: bool) -> Library:
     """A library for this process alone; its file is gone when it has been loaded."""
     from tempfile import TemporaryDirectory
 
-    from tcptrace_tw.kernels.build import build
+    from tcptrace_tw.kernels.build import BuildError, build
+    from tcptrace_tw.unfinished import unfinished
 
-    with TemporaryDirectory(prefix="tcptrace-tw-") as folder:
-        build(Path(folder), is_checked=is_checked)
+    with (
+        TemporaryDirectory(prefix="tcptrace-tw-") as folder,
+        unfinished(functools.partial(shutil.rmtree, folder, True)),
+    ):
+        try:
+            build(Path(folder), is_checked=is_checked)
+        except (BuildError, OSError) as error:
+            raise UsageError(f"{VARIABLE}={mode()}: {error}") from None
         return Library(Path(folder))
 
 

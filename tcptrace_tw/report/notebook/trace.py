@@ -11,7 +11,7 @@ from tcptrace_tw.report.pages.renderable import Shown
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.headline import headline
 from tcptrace_tw.report.tables.dataframes import to_pandas
-from tcptrace_tw.report.tables.stored import manifest_of
+from tcptrace_tw.report.tables.stored import manifest_of, read_table
 from tcptrace_tw.schema.columns import BY_NAME
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ class Trace(Shown):
         if name not in BY_NAME:
             raise KeyError(f"{name}: no such table; there are {', '.join(BY_NAME)}")
         if name not in self._tables:
-            import pyarrow.parquet as pq
-
             assert self._folder is not None
-            self._tables[name] = pq.read_table(self._folder / f"{name}.parquet")
+            self._tables[name] = read_table(self._folder, name)
         return self._tables[name]
 
     def frame(self, name: str) -> "pd.DataFrame":

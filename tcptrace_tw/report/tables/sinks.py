@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -172,9 +172,9 @@ class ParquetSink(TableSink):
 
     def __init__(self, folder: Path, several_files: bool = False) -> None:
         super().__init__(several_files)
-        self._writers = {
-            table.name: _writer(folder / f"{table.name}.parquet", schema(table, several_files)) for table in TABLES
-        }
+        # Arrow gets open files, not their names, as in ``stored.read_table``.
+        self._files = {table.name: (folder / f"{table.name}.parquet").open("wb") for table in TABLES}
+        self._writers = {table.name: _writer(self._files[table.name], schema(table, several_files)) for table in TABLES}
         self._behind = Behind(WAITING_GROUPS)
 
     def write(self, table: Table, make: Make) -> None:
@@ -198,6 +198,8 @@ class ParquetSink(TableSink):
         """Close the files as they are."""
         for writer in self._writers.values():
             writer.close()
+        for file in self._files.values():
+            file.close()
 
     def abandon(self) -> None:
         """Let go of files that could not be written to their end: what is wrong has been said already."""
@@ -206,9 +208,12 @@ class ParquetSink(TableSink):
             with contextlib.suppress(OSError):
                 writer.close()
             writer.is_open = False  # or it would try once more when it is collected, and warn
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                file.close()
 
 
-def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
+def _writer(file: BinaryIO, arrow: pa.Schema) -> pq.ParquetWriter:
     """Deltas, dictionaries, and level 1 of zstd where it gains something: half as large as by the defaults, and faster.
 
     Statistics of dictionary columns cost as much as all the rest, and no reader prunes by them.
@@ -216,7 +221,7 @@ def _writer(path: Path, arrow: pa.Schema) -> pq.ParquetWriter:
     ordered = [f.name for f in arrow if pa.types.is_integer(f.type) or f.type == TIME]
     compression = compressions(arrow)
     return pq.ParquetWriter(
-        path,
+        file,
         arrow,
         compression=compression,
         compression_level={name: 1 for name, codec in compression.items() if codec == "zstd"},

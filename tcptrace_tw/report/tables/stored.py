@@ -66,12 +66,22 @@ class Selection(Protocol):
         """Rule, number, least and most."""
 
 
-def stored_findings(folder: Path, selection: Selection) -> Any:
-    """The findings that were written (``pyarrow.Table``), of the rules that are selected, within the thresholds."""
+def read_table(folder: Path, name: str) -> Any:
+    """A table that was written (``pyarrow.Table``).
+
+    Arrow gets the open file, not its name: it would take a name such as ``s3:x`` for an address, and refuse one that
+    is not UTF-8.
+    """
     import pyarrow.parquet as pq
 
+    with (folder / f"{name}.parquet").open("rb") as file:
+        return pq.read_table(file)
+
+
+def stored_findings(folder: Path, selection: Selection) -> Any:
+    """The findings that were written (``pyarrow.Table``), of the rules that are selected, within the thresholds."""
     manifest_of(folder)
-    table = pq.read_table(folder / "findings.parquet")
+    table = read_table(folder, "findings")
     rules = table["rule"].to_pylist()
     wanted = {rule: is_wanted(rule, selection.select, selection.ignore) for rule in set(rules)}
     table = table.filter(np.array([wanted[rule] for rule in rules], bool))
