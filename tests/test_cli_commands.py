@@ -91,7 +91,7 @@ def test_report_of_a_written_folder_says_the_same():
         said = said.replace(f"{verb} lab.pcap", f"{verb} out")
 
     assert run("report", "out").stdout == said
-    assert "RuleHits  none" in run("report", "out", "--ignore", "RU").stdout
+    assert "Findings  none" in run("report", "out", "--ignore", "RU").stdout
 
 
 @pytest.mark.parametrize(
