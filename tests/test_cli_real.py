@@ -232,8 +232,8 @@ def test_a_span_is_said_and_the_commands_to_paste_keep_what_numbers_depend_on():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("report",), "no capture is named"),
-        (("report", CAPTURE, "--since", "noon"), "--since noon: is no time"),
+        (("report",), "no capture given"),
+        (("report", CAPTURE, "--since", "noon"), "--since noon: is not a valid time"),
         (("check", "--files-from", "nowhere"), "--files-from nowhere: No such file"),
         (("analyze", "-", "--files-from", "-", "-o", "out"), "not both"),
         (("export", CAPTURE, "-o", "out.pcap"), "--connection N or --finding N"),

@@ -166,7 +166,7 @@ def test_a_notebook_shows_a_trace_a_connection_and_a_ladder(trace):
 
 
 def test_a_connection_that_is_not_there_says_which_are(trace):
-    with pytest.raises(KeyError, match="no connection 99; there are 1 to 2"):
+    with pytest.raises(KeyError, match="no connection 99; there are connections 1 to 2"):
         trace.connection(99)
 
 

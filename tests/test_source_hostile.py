@@ -118,7 +118,7 @@ def test_only_a_million_interfaces_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
     reader = Reader(cb.Bytes(data), compiled=False)
 
     assert sum(batch.size for batch in reader.batches()) == 1
-    assert "packet of interface 5, the section has described 5" in (reader.facts.damage or "")
+    assert "packet of interface 5, but the section has described 5" in (reader.facts.damage or "")
 
 
 def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_zeros_where_a_record_should_begin_end_a_capture(tmp_path: Path) -> None
 
     assert facts.frames == len(TALK)
     assert facts.damage is not None
-    assert facts.damage.startswith(f"byte {size}: zeros where a record should begin")
+    assert facts.damage.startswith(f"byte {size}: zeros where a record should start")
 
 
 @pytest.mark.parametrize("search", ["folder", "glob", "deep glob"])
