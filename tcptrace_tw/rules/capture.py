@@ -245,7 +245,7 @@ CLOCK_STEP = Rule(
     rfc=(),
     remedy="Let NTP slew the clock instead of stepping it; do not join captures of different hosts.",
     example="clock-step",
-    rival="the sender was suspended",
+    rival="a sender that was suspended",
 )
 
 CENSORED_SPAN = Rule(

@@ -86,7 +86,7 @@ SYNACK_REPEATED = Rule(
     remedy="Raise the backlog (somaxconn, listen()); call accept() faster.",
     example="synack-repeated",
     counter="TcpExtListenOverflows",
-    rival="the ACK was lost between the capture point and the server",
+    rival="loss of the ACK between the capture point and the server",
     needs_acks=True,
 )
 

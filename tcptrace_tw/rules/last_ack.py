@@ -157,7 +157,7 @@ SYN_RESET_IN_LAST_ACK = Rule(
     rfc=("RFC 9293 3.10.7.4",),
     remedy="Upgrade the server's stack (it follows RFC 793), or reuse ports later.",
     example="syn-reset-in-last-ack",
-    rival="the server no longer listened",
+    rival="a server that no longer listened",
     key="attempt_id",
 )
 

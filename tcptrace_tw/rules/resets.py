@@ -395,7 +395,7 @@ RST_INJECTED = Rule(
     rfc=("RFC 3360", "RFC 5961 3"),
     remedy="Find the device: compare TTLs hop by hop.",
     example="rst-injected",
-    rival="the network reordered segments around the RST",
+    rival="segments that the network reordered around the RST",
 )
 
 ABORT_TIMEOUT = Rule(
@@ -465,7 +465,7 @@ RST_UNCLASSIFIED = Rule(
     id="RS010",
     name="rst-unclassified",
     severity=INFO,
-    summary="A RST has no cause that the packets show.",
+    summary="The packets do not show why a RST was sent.",
     table="resets",
     predicate=rst_unclassified,
     grades=(Grade(always, INFO, CONFIRMED),),

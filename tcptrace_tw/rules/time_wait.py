@@ -251,7 +251,7 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
     rfc=("RFC 9293 3.6",),
     remedy="Close soon after the peer has closed; raise tcp_fin_timeout if the wait is intended.",
     example="fin-wait-2-timeout-reset",
-    rival="the host or a device on the path has lost the connection",
+    rival="a host or a device on the path that has lost the connection",
 )  # fmt: skip
 
 TW_MISSING = Rule(
@@ -290,7 +290,7 @@ HALF_CLOSE_LONG = Rule(
     message="after {ip}:{port} had closed, {peer_ip}:{peer_port} stayed in CLOSE-WAIT for {half_closed_ns}[, until the capture ended, and sent nothing{is_left_open:?}]",
     frames=("fin_frame", "peer_fin_frame"),
     values=("half_closed_ns", "is_left_open"),
-    set_when=("60 s or more between the FINs", "or no second FIN, although the capture goes on for 60 s or longer"),
+    set_when=("60 s or more between the FINs", "or no second FIN, although the capture continues for 60 s or longer"),
     not_set_when=("a RST ended the connection after the first FIN",),
     rfc=("RFC 9293 3.6.1",),
     remedy="Check if the application forgot close(). If it still sends data, this is legal.",
