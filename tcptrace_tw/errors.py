@@ -102,5 +102,5 @@ def hint(word: str, known: Iterable[str]) -> str:
     listed = f"write one of {', '.join(words)}" if len(words) <= _LISTED else ""
     near = nearest(word, words)
     if not near:
-        return listed or "it is none that is known"
+        return listed or "unknown value"
     return f"did you mean {near}? {listed}".rstrip()

@@ -22,7 +22,7 @@ TWO_MSL_MAX_S = 3600
 
 Threshold = tuple[str, str, int | None, int | None]
 
-_THRESHOLD = ("the rule", "one of its numbers", "the least", "the most")
+_THRESHOLD = ("the rule", "one of its numbers", "the minimum", "the maximum")
 
 _NUMBERS = ("ns", "i8", "i4", "u4", "u2", "u1")
 
@@ -75,7 +75,7 @@ def two_msl(seconds: Any) -> float | None:
         return None
     is_number = isinstance(seconds, Real) and not isinstance(seconds, (bool, str))
     if not is_number or not 0 < seconds <= TWO_MSL_MAX_S:  # nan is in no span
-        raise UsageError(f"{seconds!r}: 2MSL is a number of seconds above 0 and at most {TWO_MSL_MAX_S}")
+        raise UsageError(f"{seconds!r}: 2MSL must be a number of seconds above 0 and at most {TWO_MSL_MAX_S}")
     return float(seconds)
 
 
@@ -146,7 +146,7 @@ def _moment(option: str, time: Any) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise UsageError(f"{value!r}: is no text")
+        raise UsageError(f"{value!r}: is not text")
     return value
 
 
@@ -156,7 +156,7 @@ def memory_bound(size: Any) -> int | None:
         return None
     found = parse_size(size) if isinstance(size, str) else size
     if isinstance(found, bool) or not isinstance(found, int) or found < LEAST:
-        raise UsageError(f"{size!r}: is no size; write bytes or a number with K, M, G or T, at least 1M")
+        raise UsageError(f"{size!r}: is not a valid size; write bytes, or a number with K, M, G or T, at least 1M")
     return found
 
 

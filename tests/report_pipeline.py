@@ -10,7 +10,7 @@ from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
 from tests.report_rows import SECOND, START, blank, connections, findings, put_ip, reuses, time_wait
 
-DAMAGE = "byte 81932: record claims 70000 bytes, snap length is 65535; the 24 frames before it were kept"
+DAMAGE = "byte 81932: record claims 70000 bytes, but the snap length is 65535; the 24 frames before it were kept"
 
 
 def facts(name: str, damage: str | None = None) -> FileFacts:

@@ -99,7 +99,7 @@ def rule(**changes) -> Rule:
         "id": "RU002",
         "name": "reuse-inside-2msl",
         "severity": w.NOTICE,
-        "summary": "A tuple was reused before 2MSL had passed.",
+        "summary": "A client reused a 4-tuple before 2MSL had passed.",
         "table": "reuses",
         "predicate": lambda rows: rows.is_by_holder != 0,
         "grades": (Grade(lambda rows: np.ones(rows.size, bool), w.NOTICE, w.CONFIRMED),),
@@ -109,7 +109,7 @@ def rule(**changes) -> Rule:
         "set_when": ("the holder itself sends the SYN",),
         "not_set_when": ("the SYN is a retransmission",),
         "rfc": ("RFC 9293 3.6.1",),
-        "remedy": "Widen the port range or pool connections.",
+        "remedy": "Widen the source port range, or pool connections.",
         "example": "reuse-inside-2msl",
     }
     return Rule(**{**fields, **changes})

@@ -71,7 +71,9 @@ def test_a_record_beyond_the_snap_length_is_damage_with_its_place() -> None:
 
     facts = agree(good + bad).facts
 
-    expected = f"byte {len(good)}: record claims 70000 bytes, snap length is 65535; the 3 frames before it were kept"
+    expected = (
+        f"byte {len(good)}: record claims 70000 bytes, but the snap length is 65535; the 3 frames before it were kept"
+    )
     assert expected == facts.damage
 
 
@@ -105,7 +107,7 @@ def test_a_file_that_was_cut_keeps_every_whole_record(cut: int) -> None:
     [
         (b"", "test.pcap: byte 0: the file is empty"),
         (b"\xd4\xc3\xb2\xa1\x02", "test.pcap: byte 5: the file ends inside the pcap header"),
-        (b"hello, world\n" * 9, "a text, no capture"),
+        (b"hello, world\n" * 9, "a text file, not a capture"),
         (b"\x1f", "neither pcap nor pcapng"),
         (build.pcap([FRAME])[:50], "byte 24: the file ends after 10 of the"),
         (build.section()[:20], "byte 0: the file ends after 20 of the 28 bytes of a block"),
@@ -354,7 +356,7 @@ PREFIX = build.section() + build.interface() + build.packet(FRAME)
         (struct.pack("<II", 6, 0) + bytes(60), "block of type 6 claims 0 bytes"),
         (struct.pack("<II", 0xBAD, 0) + bytes(60), "block of type 2989 claims 0 bytes"),
         (struct.pack("<II", 6, 0xFFFFFFF0) + bytes(60), "block of type 6 claims 4294967280 bytes"),
-        (build.packet(FRAME, which=1), "packet of interface 1, the section has described 1"),
+        (build.packet(FRAME, which=1), "packet of interface 1, but the section has described 1"),
         (build.packet(FRAME)[:-4] + bytes(4), "has length"),
         (build.block(6, struct.pack("<IIIII", 0, 0, 0, 500, 500)), "packet of 500 bytes in a block of 32 bytes"),
         (build.packet(FRAME)[:30], "the file ends after 30 of the"),

@@ -13,9 +13,12 @@ from tcptrace_tw.capture.unsupported_formats import describe
         (b"PK\x03\x04" + bytes(20), "a zip archive, not pcap or pcapng; unpack it first"),
         (b"a.pcap".ljust(257, b"\0") + b"ustar\0", "a tar archive"),
         (b"\x1f\x9d\x90", "gzip -d"),
-        (b"12:00:01.000 IP 1.2.3.4.80 > 5.6.7.8.9: Flags [S]\n" * 20, "a text, no capture; record with tcpdump -w"),
+        (
+            b"12:00:01.000 IP 1.2.3.4.80 > 5.6.7.8.9: Flags [S]\n" * 20,
+            "a text file, not a capture; record with",
+        ),
         (b"PAR1", "the folder that analyze wrote"),
-        (bytes(100), "begins with 00 00 00 00; record with tcpdump -w FILE, or convert it with editcap"),
+        (bytes(100), "starts with 00 00 00 00; record with tcpdump -w FILE, or convert it with editcap"),
         (b"", "neither pcap nor pcapng"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_broken_length_is_told() -> None:
     data = bytearray(FILES["snoop"])
     struct.pack_into(">I", data, 16 + 4, 4_000_000_000)
 
-    with pytest.raises(Exception, match="byte 16: record of a kind that is not known, or whose lengths"):
+    with pytest.raises(Exception, match="byte 16: record of an unknown type, or with lengths"):
         cb.read(bytes(data))
 
 

@@ -159,5 +159,5 @@ def test_the_command_learns_and_then_knows(tmp_path):
     results = json.loads((tmp_path / "out.sarif").read_text())["runs"][0]["results"]
     assert {(r["baselineState"], r["suppressions"][0]["kind"]) for r in results} == {("unchanged", "external")}
     gone = run("--baseline", "known.json", "--filter", "port 9")
-    assert gone.stderr.count("known.json: did not come again: ") == 2
+    assert gone.stderr.count("known.json: known, but not found this time: ") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gl.json", "known.json", "out.sarif"]

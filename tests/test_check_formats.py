@@ -133,7 +133,7 @@ def test_sarif_stays_below_the_limits_of_github_and_loses_nothing():
     assert all(len(result["locations"]) <= 100 for result in run["results"])
     assert all(len(rule["properties"]["tags"]) <= 10 for rule in run["tool"]["driver"]["rules"])
     assert sum(result["occurrenceCount"] for result in run["results"]) == 6000 + 2000
-    assert "groups of hosts are folded" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
+    assert "groups of hosts are combined" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
     assert len({result["partialFingerprints"][sarif.FINGERPRINT] for result in run["results"]}) == len(run["results"])
 
 

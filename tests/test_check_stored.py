@@ -59,4 +59,4 @@ def test_a_folder_keeps_its_profile_and_says_so(tmp_path, monkeypatch):
     told = []
     check_folder(Path("out"), Plan(settings=Settings(profile="rfc")), TODAY, told.append)
 
-    assert told == ["out: was analysed with profile linux; rfc is not looked at"]
+    assert told == ["out: was analysed with profile linux; rfc is ignored"]

@@ -57,6 +57,14 @@ def test_importing_the_package_imports_nothing_heavy():
     assert not HEAVY & modules_after("import tcptrace_tw; tcptrace_tw.analyze, tcptrace_tw.CaptureError")
 
 
+@pytest.mark.parametrize("command", ["", "report", "analyze", "check", "show", "export", "rules"])
+def test_help_shows_no_python_type(command):
+    done = run(*command.split(), "--help", env={**os.environ, "COLUMNS": "100", "TERM": "dumb"})
+
+    assert done.returncode == 0
+    assert not re.search(r"<\w+|list\[", done.stdout)
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("report", "--help"), ("check", "--help"), ("show", "--help")])
 def test_help_comes_quickly(arguments):
     """Under 0.3 s on an idle machine; processor time, best of three, because other tests run beside it."""
@@ -92,7 +100,7 @@ def test_the_readme_has_the_help_a_report_a_ladder_and_a_rule():
         (("report", "fixtures/kernel-half-close/captur.pcap"), "did you mean fixtures/kernel-half-close/capture.pcap?"),
         (("report", "fixtures/kernel-half-close/capture.pcap", "--profile", "freebds"), "did you mean freebsd?"),
         (("rules", "LA01"), "did you mean LA001?"),
-        (("show", "fixtures/kernel-half-close/capture.pcap", "-c", "99"), "there are 1 to 1"),
+        (("show", "fixtures/kernel-half-close/capture.pcap", "-c", "99"), "the capture has connections 1 to 1"),
         (("show", "fixtures/kernel-half-close/capture.pcap", "-c", "1", "--time-format", "utcc"), "rel, delta, utc"),
         (("report", "nowhere/at/all.pcap"), "check the path"),
     ],

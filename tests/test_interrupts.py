@@ -155,7 +155,7 @@ def test_a_capture_that_ends_after_its_header_has_no_frame(tmp_path):
     assert (status, b"Capture  stdin" in out) == (0, True)
     assert (
         errors
-        == b"tcptrace-tw: stdin: there is no frame in it; was the capture stopped early, or its filter too narrow?\n"
+        == b"tcptrace-tw: stdin: contains no frame; was the capture stopped early, or is its filter too narrow?\n"
     )
 
 

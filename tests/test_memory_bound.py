@@ -117,7 +117,7 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize("wrong", ["", "much", "-1G", "1X", "10", 0, True, 1.5])
 def test_wrong_sizes(wrong: object) -> None:
     """What is no size, or less than anything could be done with, is refused in one line."""
-    with pytest.raises(UsageError, match=r"--max-memory .*is no size"):
+    with pytest.raises(UsageError, match=r"--max-memory .*is not a valid size"):
         settings.Settings(max_memory=wrong)  # type: ignore[arg-type]
 
 

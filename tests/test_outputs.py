@@ -182,7 +182,7 @@ def test_a_glob_behind_an_option_does_not_cost_a_capture(no_pass, way):
     shutil.copy("c.pcap", "b.pcap")
     done = run(*words(way, "b.pcap"))
 
-    assert (done.exit_code, "holds a capture" in done.stderr) == (2, True)
+    assert (done.exit_code, "contains a capture" in done.stderr) == (2, True)
     assert Path("b.pcap").read_bytes() == CAPTURE.read_bytes()
 
 

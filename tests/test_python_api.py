@@ -153,7 +153,7 @@ def test_rich_shows_what_print_shows(trace):
 
 def test_a_notebook_shows_a_trace_a_connection_and_a_ladder(trace):
     for shown, said in (
-        (trace, "2 connections, at most 1 in TIME-WAIT at once"),
+        (trace, "2 connections, peak 1 TIME-WAIT socket"),
         (trace.connection(2), "ip.addr == 198.18.10.10"),
         (trace.connection(2).ladder, "S. 0:0(0) ack 1"),
     ):
@@ -166,7 +166,7 @@ def test_a_notebook_shows_a_trace_a_connection_and_a_ladder(trace):
 
 
 def test_a_connection_that_is_not_there_says_which_are(trace):
-    with pytest.raises(KeyError, match="no connection 99; there are 1 to 2"):
+    with pytest.raises(KeyError, match="no connection 99; there are connections 1 to 2"):
         trace.connection(99)
 
 

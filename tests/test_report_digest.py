@@ -13,7 +13,7 @@ from rich.console import Console
 from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.pipeline import Settings, Summary
 from tcptrace_tw.report.pages import curve
-from tcptrace_tw.report.pages.sentences import cost_text, port_use_text
+from tcptrace_tw.report.pages.sentences import delay_text, port_use_text
 from tcptrace_tw.report.pages.terminal import draw
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.grouping import group
@@ -95,13 +95,13 @@ def test_the_page_says_what_to_do_next():
 
     assert "tcptrace-tw show lab.pcap --finding 11403" in text
     assert "frame.number in {7, 8, 9}" in text
-    assert "Widen the port range" in text
+    assert "Widen the source port range" in text
 
 
 def test_the_page_begins_with_the_worst():
     lines = page(digest()).splitlines()
 
-    assert lines[0].startswith("40 connections, at most ")
+    assert lines[0].startswith("40 connections, peak ")
     assert [line.split()[:3] for line in lines[2:4]] == [["error", "LA003", "1x"], ["notice", "RU002", "2x"]]
 
 
@@ -120,9 +120,9 @@ def pool(spans, seconds):
 @pytest.mark.parametrize(
     ("row", "held", "text"),
     [
-        (ports(40000, 40000, 1), pool(1, 0), "its one port 40000 in use; 28,231 of 28,232 left"),
-        (ports(32768, 60998, 900), pool(1001, 100), "; 10 closes a second keep 600 busy"),
-        (ports(32768, 60998, 900), pool(100_001, 100), ", and 1,000 closes a second use it up in 28.2 s"),
+        (ports(40000, 40000, 1), pool(1, 0), "its only port 40000 in use; 28,231 of 28,232 left"),
+        (ports(32768, 60998, 900), pool(1001, 100), "; at 10 closes/s about 600 ports are always in TIME-WAIT"),
+        (ports(32768, 60998, 900), pool(100_001, 100), "; at 1,000 closes/s it is used up in 28.2 s"),
         (ports(50000, 65000, 900), pool(2, 100), "15,484 of 16,384 left if its range is 49152 to 65535"),
         (ports(1, 65000, 9), pool(2, 100), "65,527 of 65,536 left if its range is 0 to 65535"),
     ],
@@ -146,7 +146,7 @@ def test_what_findings_cost_is_added_up():
     sink.findings(findings(rows, values=("cost_ns",)))
     found = sink.digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings())).findings[0]
 
-    assert cost_text(found) == "1.209 s together, 1.204 s at most, known of 2 of 3"
+    assert delay_text(found) == "1.209 s in total, 1.204 s worst (measured for 2 of 3)"
 
 
 def test_long_lists_say_how_many_they_leave_out():
@@ -164,8 +164,8 @@ def test_long_lists_say_how_many_they_leave_out():
     ("size_", "rules", "text"),
     [
         (0, False, "no connections; no findings"),
-        (3, False, "3 connections, none in TIME-WAIT; no findings"),
-        (3, True, "3 connections, none in TIME-WAIT; no findings above info"),
+        (3, False, "3 connections, no TIME-WAIT sockets; no findings"),
+        (3, True, "3 connections, no TIME-WAIT sockets; no findings above info"),
     ],
 )
 def test_the_first_line_of_a_quiet_report(size_, rules, text):
@@ -183,8 +183,8 @@ def test_a_curve_of_days_names_the_day():
     sink.rows("time_wait", spans([(0, 60), (0, 60), (200_000, 60)]))
     text = page(sink.digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings())))
 
-    assert "at most 2 at once at 2023-11-14 22:13:" in text
-    assert "at once at 22:1" in page(digest())
+    assert "peak 2 at 2023-11-14 22:13:" in text
+    assert " at 22:1" in page(digest())
 
 
 def test_the_page_says_what_is_damaged():
@@ -201,7 +201,7 @@ def test_no_line_of_the_page_ends_with_blanks_or_is_too_wide_but_those_to_paste(
 def test_a_capture_without_connections_has_a_page_too():
     empty = SummarySink().digest(Summary(CaptureFacts([facts("lab.pcap")]), Settings()))
 
-    assert "nobody was in it" in page(empty)
+    assert "TIME-WAIT  none" in page(empty)
 
 
 def spans(pairs, holder=w.RESP):

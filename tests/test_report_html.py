@@ -82,7 +82,7 @@ def test_the_page_says_what_the_terminal_says(written):
     for rule in trace.summary.findings:
         for said in (rule.rule, rule.name, rule.summary, rule.remedy, rule.examples[0].message):
             assert said in page.text
-    assert "2 connections, at most 1 in TIME-WAIT at once; 1 warning, 1 notice" in page.text
+    assert "2 connections, peak 1 TIME-WAIT socket; 1 warning, 1 notice" in page.text
     assert f"tcptrace-tw show {DETOUR} --finding 2401" in page.text
 
 
@@ -132,7 +132,7 @@ def test_the_curve_has_its_numbers_beside_it():
     text = svg.curve_svg(Curve(0, 1_000_000_000, (1, 1, 3, 2), 3, 2_000_000_000))
 
     assert 'role="img"' in text
-    assert "at most 3" in text
+    assert "peak 3" in text
     assert "+0 ns 1 +2.0 s 3 +3.0 s 2" in Page(text).text
     assert svg.curve_svg(Curve()) == ""
 

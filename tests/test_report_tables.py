@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.report.tables import buffers, sinks
 from tcptrace_tw.report.tables.arrow import distinct, record_batch
 from tcptrace_tw.report.tables.folder import Folder, read_manifest
-from tcptrace_tw.report.tables.sinks import ArrowSink, ParquetSink, buffers, sinks
+from tcptrace_tw.report.tables.sinks import ArrowSink, ParquetSink
 from tcptrace_tw.schema import columns as c
 from tests.report_rows import blank, connections, findings, put_ip, reuses, time_wait
 

@@ -120,22 +120,22 @@ def test_expressions_keep_whole_connections(text: str, connections: str) -> None
         ("port 80 or", "a value is missing", "          ^"),
         ("port", "a value is missing after port", "    ^"),
         ("port and 80", "and: a value is missing before this", "     ^^^"),
-        ("port 80 443", "443: and or or is missing", "        ^^^"),
+        ("port 80 443", "443: 'and' or 'or' is missing", "        ^^^"),
         ("(port 80", "(: its ) is missing", "^"),
         ("(port 80 host 1.2.3.4", "host: and, or or ) is missing", "         ^^^^"),
-        ("port 80)", "): a ) without its (", "       ^"),
+        ("port 80)", "): a ) without a matching (", "       ^"),
         ("()", "): a value is missing here", " ^"),
-        ("port 80 & port 81", "&: and or or is missing", "        ^"),
+        ("port 80 & port 81", "&: 'and' or 'or' is missing", "        ^"),
         ("port 99999", "99999: a port is at most 65535", "     ^^^^^"),
         ("port 80-90", "80-90: did you mean portrange 80-90?", "     ^^^^^"),
         ("port nosuchname", "nosuchname: no port has this name", "     ^^^^^^^^^^"),
         ("host 10.0.0.0/8", "10.0.0.0/8: did you mean net 10.0.0.0/8?", "     ^^^^^^^^^^"),
-        ("net 10.0.0.1/8", "10.0.0.1/8: has bits behind the mask; did you mean 10.0.0.0/8?", "    ^^^^^^^^^^"),
-        ("net x", "x: is no network", "    ^"),
-        ("host example.com", "example.com: is no address, and names are not looked up", "     ^^^^^^^^^^^"),
+        ("net 10.0.0.1/8", "10.0.0.1/8: has bits set outside the mask; did you mean 10.0.0.0/8?", "    ^^^^^^^^^^"),
+        ("net x", "x: is not a network", "    ^"),
+        ("host example.com", "example.com: is not an address, and names are not looked up", "     ^^^^^^^^^^^"),
         ("80", "80: did you mean port 80?", "^^"),
         ("host 10.0.0.1 or 80", "80: did you mean port 80?", "                 ^^"),
-        ("src (host 10.0.0.1)", "host: only values may stand in these parentheses", "     ^^^^"),
+        ("src (host 10.0.0.1)", "host: only values are allowed in these parentheses", "     ^^^^"),
         ("udp", "udp: only TCP is analysed", "^^^"),
         ("vlan 5000", "5000: a VLAN id is at most 4095", "     ^^^^"),
     ],
@@ -150,7 +150,7 @@ def test_a_wrong_expression_is_marked(text: str, reason: str, marks: str) -> Non
 
 @pytest.mark.parametrize("text", ["not " * 5000 + "port 80", "(" * 5000 + "port 80", "!" * 5000])
 def test_nesting_without_end_is_an_error_of_the_user(text: str) -> None:
-    with pytest.raises(UsageError, match="inside each other"):
+    with pytest.raises(UsageError, match="levels of nesting"):
         Filter(text)
 
 

@@ -28,7 +28,7 @@ from tcptrace_tw.rules.runner import chosen
 ROOT = Path(__file__).parent.parent
 CAPTURE = str(ROOT / "fixtures" / "kernel-half-close" / "capture.pcap")
 
-SECONDS = "2MSL is a number of seconds above 0 and at most 3600"
+SECONDS = "2MSL must be a number of seconds above 0 and at most 3600"
 
 
 def refusal(**fields) -> str:
@@ -98,24 +98,24 @@ def test_a_word_that_begins_no_rule_is_refused(word):
 WRONG = [
     ({"profile": "linus"}, "--profile 'linus': did you mean linux? write one of linux, rfc, "),
     ({"profile": "LINUX"}, "--profile 'LINUX': did you mean linux?"),
-    ({"profile": None}, "--profile None: is no text"),
+    ({"profile": None}, "--profile None: is not text"),
     ({"select": "RUX"}, "--select 'RUX': did you mean RU?"),
     ({"select": ["LA01"]}, "--select 'LA01': did you mean LA001?"),
     ({"select": "X"}, "--select 'X': write one of TW, RU, PA, LA, RS, HS, PE, CP; tcptrace-tw rules lists them"),
     ({"ignore": ("RU", "TW99")}, "--ignore 'TW99': did you mean TW009?"),
-    ({"ignore": [1]}, "--ignore 1: is no text"),
-    ({"ignore": 1}, "--ignore 1: is no text"),
-    ({"select": None}, "--select None: is no text"),
+    ({"ignore": [1]}, "--ignore 1: is not text"),
+    ({"ignore": 1}, "--ignore 1: is not text"),
+    ({"select": None}, "--select None: is not text"),
     ({"filter": "prot 80"}, "--filter: prot: did you mean port?\n  prot 80\n  ^^^^"),
-    ({"filter": "net 10.0.0.1/8"}, "--filter: 10.0.0.1/8: has bits behind the mask; did you mean 10.0.0.0/8?"),
+    ({"filter": "net 10.0.0.1/8"}, "--filter: 10.0.0.1/8: has bits set outside the mask; did you mean 10.0.0.0/8?"),
     ({"filter": "port " + "9" * 5000}, "--filter: 999"),
     ({"filter": "vlan \N{SUPERSCRIPT TWO}"}, "--filter: "),
     ({"filter": "port a\0b"}, "--filter: a\\x00b: no port has this name"),
-    ({"filter": 80}, "--filter 80: is no text"),
-    ({"since": "noon"}, "--since noon: is no time; write it like 2026-11-21T04:16:26Z"),
-    ({"until": "+5 parsecs"}, "--until +5 parsecs: the unit parsecs is not known"),
-    ({"until": "9" * 5000}, f"--until {'9' * 60}...: is no time"),
-    ({"since": datetime.datetime(2026, 11, 21)}, "--since datetime.datetime(2026, 11, 21, 0, 0): is no text"),
+    ({"filter": 80}, "--filter 80: is not text"),
+    ({"since": "noon"}, "--since noon: is not a valid time; write it like 2026-11-21T04:16:26Z"),
+    ({"until": "+5 parsecs"}, "--until +5 parsecs: parsecs is not a known unit"),
+    ({"until": "9" * 5000}, f"--until {'9' * 60}...: is not a valid time"),
+    ({"since": datetime.datetime(2026, 11, 21)}, "--since datetime.datetime(2026, 11, 21, 0, 0): is not text"),
     ({"ignore_vlan": "no"}, "--ignore-vlan 'no': is neither true nor false"),
     ({"keep_duplicates": 1}, "keep_duplicates: 1: is neither true nor false"),
     ({"thresholds": [("LA01", "cost_ns", 1, None)]}, "thresholds: 'LA01': did you mean LA001?"),
@@ -124,7 +124,7 @@ WRONG = [
     ({"thresholds": [("LA001", "cost_ns", 1.5, None)]}, "thresholds: LA001.cost_ns = 1.5: write a whole number"),
     ({"thresholds": [("LA001", "cost_ns", None, True)]}, "thresholds: LA001.cost_ns = True: write a whole number"),
     ({"thresholds": [("LA001", "cost_ns")]}, "thresholds: ('LA001', 'cost_ns'): write the rule, one of its numbers"),
-    ({"thresholds": "LA001"}, "thresholds: 'LA001': write the rule, one of its numbers, the least, the most"),
+    ({"thresholds": "LA001"}, "thresholds: 'LA001': write the rule, one of its numbers, the minimum, the maximum"),
 ]
 
 

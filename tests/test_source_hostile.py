@@ -120,7 +120,7 @@ def test_only_a_million_interfaces_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
     reader = Reader(cb.Bytes(data), compiled=False)
 
     assert sum(batch.size for batch in reader.batches()) == 1
-    assert "packet of interface 5, the section has described 5" in (reader.facts.damage or "")
+    assert "packet of interface 5, but the section has described 5" in (reader.facts.damage or "")
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -208,7 +208,7 @@ def test_zeros_where_a_record_should_begin_end_a_capture(tmp_path: Path) -> None
 
     assert facts.frames == len(TALK)
     assert facts.damage is not None
-    assert facts.damage.startswith(f"byte {size}: zeros where a record should begin")
+    assert facts.damage.startswith(f"byte {size}: zeros where a record should start")
 
 
 @pytest.mark.parametrize("search", ["folder", "glob", "deep glob"])

@@ -66,7 +66,7 @@ def test_a_transfer_that_breaks_off_is_damage(server: str) -> None:
     got = drain(stream)
     assert DATA.startswith(got)
     assert stream.damage is not None
-    assert stream.damage.startswith(f"byte {len(got)}: the transfer broke off 524000 bytes before the end")
+    assert stream.damage.startswith(f"byte {len(got)}: the transfer stopped 524000 bytes before the end")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_directory_gives_its_captures_and_says_what_it_left_out(
 
     found = ring.find(["d"])
     assert found.files == ["d/b.gz", "d/deep/a.txt"]
-    assert found.remarks == ["d: 3 files left out: d/empty.pcap (empty), d/fifo (a pipe), d/readme (no capture)"]
+    assert found.remarks == ["d: 3 files left out: d/empty.pcap (empty), d/fifo (a pipe), d/readme (not a capture)"]
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +151,11 @@ def test_a_pipe_among_files_keeps_the_order_of_the_command_line(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("args", "error", "message"),
     [
-        ([], UsageError, "no capture is named"),
+        ([], UsageError, "no capture given"),
         (["none*"], CaptureError, "none\\*: no capture found, there is no file"),
-        (["d"], CaptureError, "d: no capture found, the file there is none"),
+        (["d"], CaptureError, "d: no capture found, its only file is not one"),
         (["a", "missing"], CaptureError, "missing: there is no such file"),
-        (["a", "d/readme"], CaptureError, "d/readme: is a text, no capture"),
+        (["a", "d/readme"], CaptureError, "d/readme: is a text file, not a capture"),
         (["d/empty", "d2/empty"], CaptureError, "d/empty: is empty, as is every file"),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_body_shorter_than_announced_is_read_and_damaged(server: Server, lengt
 
     assert drain(stream) == DATA
     assert stream.damage is not None
-    assert stream.damage.startswith(f"byte {len(DATA)}: the transfer broke off {length - len(DATA)} bytes before")
+    assert stream.damage.startswith(f"byte {len(DATA)}: the transfer stopped {length - len(DATA)} bytes before")
 
 
 def test_a_negative_length_is_none(server: Server) -> None:
@@ -138,7 +138,7 @@ def test_a_connection_that_is_reset_gives_what_came_before(server: Server) -> No
 
     assert drain(stream) == DATA
     assert stream.damage is not None
-    assert stream.damage.startswith(f"byte {len(DATA)}: the transfer broke off (Connection reset by peer)")
+    assert stream.damage.startswith(f"byte {len(DATA)}: the transfer stopped (Connection reset by peer)")
 
 
 @pytest.mark.parametrize("cut", [1, 100, 50_000])
@@ -149,7 +149,7 @@ def test_a_chunk_that_is_cut_gives_what_came_before(server: Server, cut: int) ->
 
     assert drain(stream) == DATA[:1000] + DATA[:-cut]
     assert stream.damage is not None
-    assert stream.damage.startswith(f"byte {1000 + len(DATA) - cut}: the transfer broke off inside a chunk")
+    assert stream.damage.startswith(f"byte {1000 + len(DATA) - cut}: the transfer stopped inside a chunk")
 
 
 def test_a_server_that_is_slow_is_waited_for_and_one_that_is_silent_is_not(
@@ -172,7 +172,7 @@ def test_a_server_that_is_slow_is_waited_for_and_one_that_is_silent_is_not(
     stream = open_stream(f"{server.url}/stops")
     assert drain(stream) == DATA[:5000]
     assert stream.damage is not None
-    assert "byte 5000: the transfer broke off (timed out)" in stream.damage
+    assert "byte 5000: the transfer stopped (timed out)" in stream.damage
     with pytest.raises(CaptureError, match="timed out"):
         open_stream(f"{server.url}/silent")
 
@@ -225,7 +225,7 @@ def test_a_redirect_does_not_lead_from_the_public_network_inside(server: Server,
     with serving(INSIDE) as inside:
         inside.answers |= {"/secret": ok(DATA), "/again": redirect("/secret")}
         server.answers["/x"] = redirect(f"{inside.url}/secret")
-        with pytest.raises(CaptureError, match=rf"redirects to {INSIDE}, which is {INSIDE}, no public address"):
+        with pytest.raises(CaptureError, match=rf"redirects to {INSIDE}, which is {INSIDE}, not a public address"):
             open_stream(f"{server.url}/x")
         assert inside.requests == []
 

@@ -276,7 +276,7 @@ def _find_next(feed: Feed, codec: Codec) -> None:
         feed.skip_zeros()
     start = feed.peek(MAGIC_BYTES)
     if start and not codec.can_start(start):
-        raise Broken(f"what follows the {codec.name} data is not {codec.name}")
+        raise Broken(f"the bytes after the {codec.name} data are not {codec.name}")
 
 
 def _unpack_lz4(packed: Packed, careful_from: int | None) -> Iterator[bytes]:
@@ -320,7 +320,7 @@ def _reason(codec: Codec, error: Exception) -> str:
     if "Truncated" in text:
         return f"the {codec.name} data ends before its end mark"
     if "too much memory" in text:
-        return f"the zstd data wants a window above 2**{WINDOW_LOG_MAX} bytes; unpack it first with zstd -d --long=31"
+        return f"the zstd data needs a window above 2**{WINDOW_LOG_MAX} bytes; unpack it first with zstd -d --long=31"
     if "Memory usage limit" in text:
-        return f"the xz data wants more than {MEMORY_BYTES >> 20} MiB of memory; unpack it first with xz -d"
+        return f"the xz data needs more than {MEMORY_BYTES >> 20} MiB of memory; unpack it first with xz -d"
     return f"the {codec.name} data is broken ({text})"

@@ -95,7 +95,7 @@ class RecordFile:
         except struct.error:
             return f"the file ends after {rest} bytes of a record header"
         if record is None:
-            return "record of a kind that is not known, or whose lengths contradict each other"
+            return "record of an unknown type, or with lengths that contradict each other"
         return f"the file ends after {rest} of the {record.size} bytes of a record"
 
 

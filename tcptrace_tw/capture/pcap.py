@@ -121,10 +121,10 @@ class PcapFile:
             return f"the file ends after {rest} bytes of a record header"
         record = window.peek(h.record_len)
         if not any(record[:RECORD_LEN]):
-            return "zeros where a record should begin: what follows was never written"
+            return "zeros where a record should start: the rest was never written"
         caplen = file_u32(record, 12 if h.is_swapped else 8, h.is_big)
         if caplen > max(h.snaplen, FRAME_MAX):
-            return f"record claims {caplen} bytes, snap length is {h.snaplen}"
+            return f"record claims {caplen} bytes, but the snap length is {h.snaplen}"
         return f"the file ends after {rest - h.record_len} of the {caplen} bytes of a record"
 
 

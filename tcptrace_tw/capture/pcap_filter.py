@@ -110,7 +110,10 @@ class _Parser:
             return _everything
         test = self._expression()
         if self._next < len(self._tokens):
-            self._fail(self._tokens[self._next], "a ) without its (" if self._peek() == ")" else "and or or is missing")
+            self._fail(
+                self._tokens[self._next],
+                "a ) without a matching (" if self._peek() == ")" else "'and' or 'or' is missing",
+            )
         return test
 
     def _expression(self) -> Test:
@@ -127,7 +130,7 @@ class _Parser:
         if word in ("not", "("):
             self._depth += 1
             if self._depth > DEPTH_MAX:
-                self._fail(token, f"more than {DEPTH_MAX} inside each other")
+                self._fail(token, f"more than {DEPTH_MAX} levels of nesting")
             test = _not(self._operand()) if word == "not" else self._group(token)
             self._depth -= 1
             return test
@@ -164,7 +167,7 @@ class _Parser:
         if self._next == first:
             return self._value(self._words or words, has_words=False)
         if self._are_values_only:
-            self._fail(self._tokens[first], "only values may stand in these parentheses")
+            self._fail(self._tokens[first], "only values are allowed in these parentheses")
         if not (words.side or words.kind) and self._peek() in ("", ")", "and", "or"):
             return _family(words.protocol)
         if self._peek() == "(":
@@ -212,7 +215,7 @@ class _Parser:
         try:
             return socket.getservbyname(text, "tcp")
         except (OSError, ValueError):
-            self._fail(token, "no port has this name; give its number")
+            self._fail(token, "no port has this name; give the number")
 
     def _portrange(self, side: str, token: _Token) -> Test:
         low, dash, high = token.text.partition("-")
@@ -234,7 +237,7 @@ class _Parser:
             self._fail(token, f"did you mean port {word}?")
         if not has_words and (near := nearest(word, _WORDS)):
             self._fail(token, f"did you mean {near}?")
-        return self._fail(token, "is no address, and names are not looked up")
+        return self._fail(token, "is not an address, and names are not looked up")
 
     def _net(self, token: _Token) -> _Network:
         """``10.0.0.0/8``, ``10.0.0.0 mask 255.0.0.0``, or the first bytes alone: ``10``, ``10.1``."""
@@ -252,8 +255,8 @@ class _Parser:
         try:
             meant = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            return self._fail(token, "is no network; write it like 10.0.0.0/8")
-        return self._fail(token, f"has bits behind the mask; did you mean {meant}?")
+            return self._fail(token, "is not a network; write it like 10.0.0.0/8")
+        return self._fail(token, f"has bits set outside the mask; did you mean {meant}?")
 
     def _one_of(self, words: Sequence[str]) -> str:
         word = self._peek()

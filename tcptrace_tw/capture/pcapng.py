@@ -208,13 +208,13 @@ class PcapngFile:
         order = self._order
         (length,) = struct.unpack_from(f"{order}I", block, 4)
         if kind == SECTION:
-            return "section header without a byte order that is known"
+            return "section header with an unknown byte order"
         if struct.unpack(f"{order}I", block[-4:])[0] != length:
-            return f"block of type {kind} has length {length} at its begin and another at its end"
+            return f"block of type {kind} has length {length} at its start and another at its end"
         if kind in (PACKET, OLD_PACKET) and length >= 32:
             which = struct.unpack_from(f"{order}{'I' if kind == PACKET else 'H'}", block, 8)[0]
             if which >= self._known:
-                return f"packet of interface {which}, the section has described {self._known}"
+                return f"packet of interface {which}, but the section has described {self._known}"
             return f"packet of {struct.unpack_from(f'{order}I', block, 20)[0]} bytes in a block of {length} bytes"
         if kind == SIMPLE_PACKET and not self._known:
             return "packet before the first description of an interface"

@@ -25,7 +25,7 @@ def open_body(uri: str) -> tuple[File, int | None]:
     if scheme in ("s3", "gs", "az"):
         return _open_object(uri)
     raise CaptureError(
-        f"{shown(uri)}: the scheme {printable(scheme)}:// is not known; use a path, http(s)://, s3://, gs:// or az://"
+        f"{shown(uri)}: the scheme {printable(scheme)}:// is not supported; use a path, http(s)://, s3://, gs:// or az://"
     )
 
 
@@ -92,7 +92,7 @@ class _Chunks:
             except OSError:
                 raise
             except Exception as error:
-                raise OSError(f"the transfer broke off ({web.said(error)})") from None
+                raise OSError(f"the transfer stopped ({web.said(error)})") from None
         count = min(len(self._chunk), len(buffer))
         buffer[:count] = self._chunk[:count]
         self._chunk = self._chunk[count:]

@@ -45,7 +45,7 @@ def find(named: Sequence[str]) -> Found:
     """
     remarks: list[str] = []
     if not named:
-        raise UsageError("no capture is named; give a file, a directory, or - for stdin")
+        raise UsageError("no capture given; name a file, a directory, or - for stdin")
     if len(named) == 1 and not is_search(named[0]):
         return Found(list(named), [None], remarks)
     return _order(_look(named, remarks), named, remarks)
@@ -69,7 +69,7 @@ def _look(named: Sequence[str], remarks: list[str]) -> list[_Candidate]:
             if keys[-1] not in looked:
                 looked[keys[-1]] = _candidate(path, searches, left_out)
         if searches and not any(looked[key] for key in keys):
-            none = f"none of the {len(keys)} files there is one" if len(keys) > 1 else "the file there is none"
+            none = f"none of its {len(keys)} files is one" if len(keys) > 1 else "its only file is not one"
             outcome = none if keys else "there is no file"
             raise CaptureError(f"{arg}: no capture found, {outcome}; record with tcpdump -w")
         if left_out:
@@ -104,7 +104,7 @@ def _head(path: str, is_search: bool, left_out: list[str]) -> Head | None:
     if not is_search and not is_empty:
         raise CaptureError(f"{shown(path)}: is {describe(_start(path))}; leave it out")
     # tcpdump has just begun the next file of a ring: empty, and no reason to stop.
-    left_out.append(f"{path} ({'empty' if is_empty else 'no capture'})")
+    left_out.append(f"{path} ({'empty' if is_empty else 'not a capture'})")
     return None
 
 
@@ -119,7 +119,7 @@ def _order(found: list[_Candidate], named: Sequence[str], remarks: list[str]) ->
         raise CaptureError(f"{shown(named[0])}: is empty{rest}; was the capture stopped before the first packet?")
     if len(found) > 1 and any(c.head is None for c in found):
         pipe = next(c.path for c in found if c.head is None)
-        remarks.append(f"{pipe} can be read only once: the files are read in the order in which they were named")
+        remarks.append(f"{pipe} can be read only once: the files are read in the order given")
         return Found([c.path for c in found], [None] * len(found), remarks)
     found = sorted(found, key=lambda c: (_time(c) is None, _time(c) or 0, _natural(c.path)))
     return Found([c.path for c in found], [_time(c) for c in found], remarks)
@@ -223,7 +223,7 @@ def read_list(files_from: str) -> list[str]:
             with open(files_from, "rb") as file:
                 data = file.read(LIST_MAX + 1)
     except OSError as error:
-        raise UsageError(f"--files-from {files_from}: {error.strerror}; give a file with one capture a line") from None
+        raise UsageError(f"--files-from {files_from}: {error.strerror}; name a file with a capture per line") from None
     names = data.split(b"\0") if b"\0" in data else data.splitlines()
     if len(data) > LIST_MAX or max(map(len, names), default=0) > NAME_MAX:
         raise UsageError(f"--files-from {files_from}: is not a list of names; give a file with one capture a line")
@@ -269,10 +269,10 @@ def remarks_on_numbers(files: Sequence[FileFacts]) -> list[str]:
     if unfit := [file for file in files if file.unfit_times]:
         count = sum(file.unfit_times for file in unfit)
         frames = "1 frame has a time" if count == 1 else f"{count} frames have times"
-        remarks.append(f"{_one(unfit)}: {frames} before 1970 or after 2115, which cannot be; replaced")
+        remarks.append(f"{_one(unfit)}: {frames} before 1970 or after 2115, which is not possible; replaced")
     if absurd := [file for file in files if file.absurd_loss]:
         highest = max(file.absurd_loss for file in absurd)
-        remarks.append(f"{_one(absurd)}: {highest} lost frames are claimed, which cannot be; taken as not known")
+        remarks.append(f"{_one(absurd)}: {highest} lost frames are claimed, which is not possible; treated as unknown")
     return remarks
 
 

@@ -1,4 +1,4 @@
-"""Reads ``--since`` and ``--until``: points in time, absolute or counted from the begin of the capture."""
+"""Reads ``--since`` and ``--until``: points in time, absolute or relative to the start of the capture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = 60
 """No time takes more characters."""
 
-_NO_TIME = "is no time; write it like 2026-11-21T04:16:26Z, or +30s from the begin of the capture"
+_NO_TIME = "is not a valid time; write it like 2026-11-21T04:16:26Z, or +30s from the start of the capture"
 
 
 class Moment(NamedTuple):
@@ -77,7 +77,7 @@ def parse_moment(text: str, option: str = "--since") -> Moment:
     if match := re.fullmatch(r"\+\s*(\d+)(?:\.(\d+))?\s*([a-z]*)", text):
         unit = _UNITS_NS.get(match[3])
         if unit is None:
-            raise UsageError(f"{option} {text}: the unit {match[3]} is not known; use ns, us, ms, s, m, h or d")
+            raise UsageError(f"{option} {text}: {match[3]} is not a known unit; use ns, us, ms, s, m, h or d")
         return Moment(_checked(int(match[1]) * unit + _fraction(match[2], unit), text, option), is_relative=True)
     if match := re.fullmatch(r"(\d{5,})(?:\.(\d+))?", text):
         ns = int(match[1]) * 1_000_000_000 + _fraction(match[2], 1_000_000_000)
@@ -105,5 +105,5 @@ def _fraction(digits: str | None, unit_ns: int) -> int:
 
 def _checked(ns: int, text: str, option: str) -> int:
     if not is_fit(ns):
-        raise UsageError(f"{option} {text}: no capture has this time; it must lie from 1970 to 2115")
+        raise UsageError(f"{option} {text}: no capture has this time; it must be from 1970 to 2115")
     return ns

@@ -42,13 +42,13 @@ _TEXT = frozenset((*range(32, 127), *b"\t\n\r\f"))
 
 
 def describe(start: bytes) -> str:
-    """What a file is that begins so, and what to do: ``a zip archive, no capture; unpack it first``."""
+    """What a file is that begins so, and what to do: ``a zip archive, not pcap or pcapng; unpack it first``."""
     for kind in _KINDS:
         if start.startswith(kind.magic, kind.at):
             return f"{kind.name}, not pcap or pcapng; {kind.advice}"
     if start and all(byte in _TEXT for byte in start[:LOOK_BYTES]):
-        return "a text, no capture; record with tcpdump -w FILE, or convert it with text2pcap"
+        return "a text file, not a capture; record with tcpdump -w FILE, or convert it with text2pcap"
     return (
-        f"neither pcap nor pcapng, it begins with {start[:4].hex(' ')}; "
+        f"neither pcap nor pcapng: it starts with {start[:4].hex(' ')}; "
         "record with tcpdump -w FILE, or convert it with editcap -F pcapng IN OUT"
     )

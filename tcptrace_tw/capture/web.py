@@ -84,14 +84,14 @@ class Body:
         try:
             piece = self._response.read1(min(len(buffer), READ_BYTES))  # gives out what has come, before any error
         except http.client.IncompleteRead:
-            raise OSError("the transfer broke off inside a chunk; fetch it again") from None
+            raise OSError("the transfer stopped inside a chunk; fetch it again") from None
         except ERRORS as error:
-            raise OSError(f"the transfer broke off ({said(getattr(error, 'strerror', None) or error)})") from None
+            raise OSError(f"the transfer stopped ({said(getattr(error, 'strerror', None) or error)})") from None
         buffer[: len(piece)] = piece
         if self._missing is not None:
             self._missing -= len(piece)
             if not piece and self._missing > 0 and len(buffer):
-                raise OSError(f"the transfer broke off {self._missing} bytes before the end")
+                raise OSError(f"the transfer stopped {self._missing} bytes before the end")
         return len(piece)
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class _Guard:
     def _check(self, host: str, address: str) -> None:
         if not (self._is_first or self._is_open or is_public(address)):
             raise OSError(
-                f"the server redirects to {printable(host)}, which is {address}, no public address;"
+                f"the server redirects to {printable(host)}, which is {address}, not a public address;"
                 " name it yourself if you trust it"
             )
 

@@ -56,12 +56,12 @@ def read(path: Path) -> dict[str, Known]:
             known.check()
         return {known.fingerprint: known for known in found}
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: there is no such baseline; --update-baseline writes it") from error
+        raise UsageError(f"{path}: does not exist; --update-baseline creates it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; name another baseline") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path}: is no baseline; name another file, or move it away and --update-baseline writes one"
+            f"{path}: is not a baseline; name another file, or move this one and run --update-baseline"
         ) from error
 
 

@@ -143,7 +143,7 @@ def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], Non
     for name in ("profile", "two_msl_s"):
         asked, written = getattr(plan.settings, name), manifest["settings"][name]
         if asked != getattr(Settings, name) and asked != written:
-            say(f"{folder}: was analysed with {name} {written}; {asked} is not looked at")
+            say(f"{folder}: was analysed with {name} {written}; {asked} is ignored")
     table = stored_findings(folder, plan.settings)
     judge = Judge(plan, today, "file" in table.column_names)
     for batch in stored(table, "file" in table.column_names):

@@ -30,24 +30,24 @@ Amount = int | str
 
 
 class Between(BaseModel):
-    """The values of one number that make a finding worth telling."""
+    """The values of one number that are reported."""
 
     model_config = _STRICT
 
-    min: Amount | None = Field(None, description="Findings below are not made.")
-    max: Amount | None = Field(None, description="Findings above are not made.")
+    min: Amount | None = Field(None, description="Lower values are not reported.")
+    max: Amount | None = Field(None, description="Higher values are not reported.")
 
 
 class IgnoreFor(BaseModel):
-    """Findings that are left out; they must fit hosts, ports and rules, as far as those are given."""
+    """Findings to leave out: those that match hosts, ports and rules, as far as these are given."""
 
     model_config = _STRICT
 
     hosts: list[str] = Field([], description="Addresses or networks, as in 192.0.2.7 or 10.0.0.0/8: either endpoint.")
     ports: list[int | str] = Field([], description='Ports or ranges, as in 443 or "8000-8099": either endpoint.')
     rules: list[str] = Field([], description="Rule ids or prefixes, as in RS or RU010.")
-    reason: str = Field("", description="Why; for whoever reads the policy.")
-    until: date | None = Field(None, description="The last day on which it holds.")
+    reason: str = Field("", description="The reason, for readers of the policy.")
+    until: date | None = Field(None, description="The last day on which it applies.")
 
     @field_validator("hosts")
     @classmethod
@@ -56,7 +56,7 @@ class IgnoreFor(BaseModel):
             try:
                 Network.parse(host)
             except ValueError as error:
-                raise ValueError(f"{host} is no address and no network") from error
+                raise ValueError(f"{host} is neither an address nor a network") from error
         return hosts
 
     @field_validator("ports")
@@ -74,26 +74,28 @@ class IgnoreFor(BaseModel):
     @model_validator(mode="after")
     def _names_something(self) -> "IgnoreFor":
         if not (self.hosts or self.ports or self.rules):
-            raise ValueError("name hosts, ports or rules; else it would leave out everything")
+            raise ValueError("name hosts, ports or rules; otherwise it would leave out every finding")
         return self
 
 
 class Policy(BaseModel):
-    """What a check looks for and what of it counts."""
+    """The rules of a check, and the findings that count."""
 
     model_config = _STRICT
 
-    select: list[str] = Field([], description="Only these rules: ids or prefixes, as in RU or LA001.")
-    ignore: list[str] = Field([], description="Not these rules.")
+    select: list[str] = Field([], description="Apply only these rules: ids or prefixes, as in RU or LA001.")
+    ignore: list[str] = Field([], description="Do not apply these rules.")
     fail_on: str = Field(
-        "error:likely", description="The bar: SEVERITY[:CONFIDENCE], or never.", json_schema_extra={"pattern": _BAR}
+        "error:likely",
+        description="The threshold: SEVERITY[:CONFIDENCE], or never.",
+        json_schema_extra={"pattern": _BAR},
     )
     show: str = Field(
-        "notice", description="The least severity that is shown.", json_schema_extra={"enum": [*SEVERITY.words]}
+        "notice", description="The lowest severity that is shown.", json_schema_extra={"enum": [*SEVERITY.words]}
     )
     profile: str = Field(
         "linux",
-        description="How the hosts behave and how long 2MSL is.",
+        description="The TCP stack of the hosts, with its 2MSL.",
         json_schema_extra={"enum": [profile.name for profile in PROFILES]},
     )
     two_msl: float | None = Field(
@@ -101,19 +103,19 @@ class Policy(BaseModel):
         description="2MSL in seconds, instead of the profile's.",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": 3600},
     )
-    baseline: str | None = Field(None, description="The file of known findings, relative to this one.")
+    baseline: str | None = Field(None, description="File of known findings; its path is relative to the policy file.")
     severities: dict[str, str] = Field(
         {},
-        description="Rule id or prefix: the severity that its findings have.",
+        description="Rule id or prefix: the severity of its findings.",
         json_schema_extra={"additionalProperties": {"enum": [*SEVERITY.words]}},
     )
     thresholds: dict[str, dict[str, Amount | Between]] = Field(
         {},
-        description="Rule id: one of its numbers: the least value that counts, or min and max."
-        ' Spans of time are nanoseconds or as in "50 ms".',
+        description="Rule id: one of its numbers: the lowest value that counts, or min and max."
+        ' Durations are nanoseconds, or text such as "50 ms".',
         json_schema_extra={"propertyNames": {"enum": [rule.id for rule in RULES]}},
     )
-    ignore_for: list[IgnoreFor] = Field([], description="Findings of some hosts, ports or rules that do not count.")
+    ignore_for: list[IgnoreFor] = Field([], description="Findings that do not count, by host, port or rule.")
 
     @field_validator("select", "ignore")
     @classmethod
@@ -201,7 +203,7 @@ def in_units(amount: Amount | None, column: Column) -> int | None:
         return amount
     match = _SPAN.fullmatch(amount)
     if match is None or column.kind != "ns":
-        span = ', or a span as in "50 ms"' if column.kind == "ns" else ""
+        span = ', or a duration such as "50 ms"' if column.kind == "ns" else ""
         raise ValueError(f"{column.name} = {amount!r}: write a whole number{span}")
     return int(float(match[1]) * _UNITS[match[2]])
 
@@ -210,8 +212,8 @@ def port_range(port: int | str) -> range:
     """``443`` or ``"8000-8099"``; ``ValueError`` for anything else."""
     first, dash, last = str(port).partition("-")
     if not first.isdigit() or (dash and not last.isdigit()):
-        raise ValueError(f"{port!r} is no port and no range of ports")
+        raise ValueError(f"{port!r} is neither a port nor a range of ports")
     ports = range(int(first), int(last if dash else first) + 1)
     if not ports or ports[-1] > 65535:
-        raise ValueError(f"{port!r} is no port and no range of ports")
+        raise ValueError(f"{port!r} is neither a port nor a range of ports")
     return ports

@@ -45,7 +45,7 @@ def read(path: Path) -> Found:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is no TOML: {error}; --no-config does without it") from error
+        raise UsageError(f"{path}: is not valid TOML: {error}; --no-config ignores the file") from error
     if path.name == PYPROJECT:
         data = data.get("tool", {}).get(TABLE, {})
     return Found(path, data)
@@ -61,7 +61,7 @@ def policy_of(found: Found) -> "Policy":
         return Policy.model_validate(found.data)
     except ValidationError as error:
         mistakes = _mistakes(error, Policy)
-        first, *rest = mistakes if len(mistakes) == 1 else [f"{len(mistakes)} mistakes", *(f"  {m}" for m in mistakes)]
+        first, *rest = mistakes if len(mistakes) == 1 else [f"{len(mistakes)} errors", *(f"  {m}" for m in mistakes)]
         raise UsageError(f"{shown(found.path)}: {first}", *rest) from None
 
 
@@ -113,7 +113,7 @@ def _mistakes(error: "ValidationError", model: "type[BaseModel]") -> list[str]:
 def _said(error: Any, place: Sequence[int | str], model: "type[BaseModel]") -> str:
     text: str = error["msg"]
     if error["type"] == "extra_forbidden":
-        return f"there is no such key; {hint(str(place[-1]), _model_at(model, place[:-1]).model_fields)}"
+        return f"unknown key; {hint(str(place[-1]), _model_at(model, place[:-1]).model_fields)}"
     if error["type"] == "value_error":
         return text.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]

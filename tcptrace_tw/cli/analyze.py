@@ -13,10 +13,10 @@ from tcptrace_tw.errors import printable
 @run.command
 def analyze(
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="DIR", help="Where to write the tables.", show_default=False)
+        str, typer.Option("--output", "-o", metavar="DIR", help="Directory for the tables.", show_default=False)
     ],
     captures: o.Captures = None,
-    force: Annotated[bool, typer.Option("--force", help="Write into a directory that holds other files.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a directory that contains other files.")] = False,
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
@@ -31,7 +31,7 @@ def analyze(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Write connections, transitions, TIME-WAIT spans, reuses, findings and more as Parquet."""
+    """Write connections, state changes, TIME-WAIT periods, findings and more as Parquet tables."""
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.summary.headline import headline
     from tcptrace_tw.report.summary.sink import SummarySink

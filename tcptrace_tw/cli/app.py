@@ -20,7 +20,7 @@ from tcptrace_tw.version import __version__
 app = typer.Typer(
     cls=Group,
     name="tcptrace-tw",
-    help="Says who sat in TIME-WAIT, what reused a tuple and why, from a tcpdump capture.",
+    help="Finds TIME-WAIT, RST and PAWS problems in tcpdump captures and explains their causes.",
     epilog=epilog(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -40,7 +40,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass

@@ -30,9 +30,9 @@ def check(
         str | None,
         typer.Option(
             "--fail-on",
-            metavar="BAR",
-            help="Exit with 1 when a finding is at least this severe and this sure, as in warning:confirmed;"
-            " never to always exit with 0. Default: error:likely.",
+            metavar="THRESHOLD",
+            help="Exit with 1 if a finding reaches this severity and confidence, as in warning:confirmed;"
+            " never: always exit with 0. Default: error:likely.",
             autocompletion=complete.bars,
             rich_help_panel=VERDICT,
         ),
@@ -42,7 +42,7 @@ def check(
         typer.Option(
             "--show",
             metavar="SEVERITY",
-            help="Show findings of this severity or worse. Default: notice.",
+            help="Show findings of this severity or higher. Default: notice.",
             autocompletion=complete.severities,
             rich_help_panel=VERDICT,
         ),
@@ -52,14 +52,14 @@ def check(
         typer.Option(
             "--baseline",
             metavar="FILE",
-            help="Findings that this file knows do not fail the check.",
+            help="File of known findings; these do not fail the check.",
             rich_help_panel=VERDICT,
         ),
     ] = None,
     update_baseline: Annotated[
         bool,
         typer.Option(
-            "--update-baseline", help="Write the baseline anew: all that is shown is known.", rich_help_panel=VERDICT
+            "--update-baseline", help="Write all shown findings to the baseline file.", rich_help_panel=VERDICT
         ),
     ] = False,
     format_: Annotated[
@@ -68,7 +68,7 @@ def check(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="What to print: text (the default), json, ndjson, sarif, junit, github, gitlab or markdown.",
+            help="Output format: text (the default), json, ndjson, sarif, junit, github, gitlab or markdown.",
             autocompletion=complete.formats,
             rich_help_panel=o.OUTPUT,
         ),
@@ -79,7 +79,7 @@ def check(
             "--output",
             "-o",
             metavar="FORMAT=FILE",
-            help="Write a format to a file, as in sarif=out.sarif; can be given several times.",
+            help="Write one format to a file, as in sarif=out.sarif; may be repeated.",
             autocompletion=complete.outputs,
             show_default=False,
             rich_help_panel=o.OUTPUT,
@@ -90,22 +90,22 @@ def check(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="The policy, instead of the nearest tcptrace-tw.toml or pyproject.toml.",
+            help="Policy file to use instead of the nearest tcptrace-tw.toml or pyproject.toml.",
             rich_help_panel=POLICY,
         ),
     ] = None,
-    no_config: Annotated[bool, typer.Option("--no-config", help="Look for no policy.", rich_help_panel=POLICY)] = False,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Use no policy file.", rich_help_panel=POLICY)] = False,
     show_policy: Annotated[
         bool,
         typer.Option(
-            "--show-policy", help="Print what holds for this check and where it comes from.", rich_help_panel=POLICY
+            "--show-policy", help="Print the settings of this check and the source of each one.", rich_help_panel=POLICY
         ),
     ] = False,
     profile: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="How the hosts behave and how long 2MSL is: linux (the default), rfc, freebsd, macos, windows, ...",
+            help="TCP stack of the hosts, with its 2MSL: linux (the default), rfc, freebsd, macos, windows, ...",
             autocompletion=complete.profiles,
             rich_help_panel=o.SETTINGS,
         ),
@@ -124,9 +124,9 @@ def check(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Print findings one a line, and exit with 1 when one is at or above the bar.
+    """Print one finding per line; exit 1 if any reaches the --fail-on threshold.
 
-    The command line wins over the policy, the policy over the defaults.
+    The command line overrides the policy, and the policy overrides the defaults.
     """
     from tcptrace_tw.checking.plan import CliOverrides, planned
     from tcptrace_tw.cli import targets
@@ -230,5 +230,5 @@ def _say_end(checked: "Checked") -> None:
     from tcptrace_tw.report.checks.formats.text import total
 
     for text in checked.stale:
-        run.warn(f"{checked.baseline}: did not come again: {text}")
+        run.warn(f"{checked.baseline}: known, but not found this time: {text}")
     run.warn(total(checked))

@@ -54,9 +54,9 @@ def time_formats(typed: str) -> list[tuple[str, str]]:
     """How ``show`` can write a time."""
     meanings = {
         "rel": "seconds since the first segment",
-        "delta": "seconds since the segment before",
+        "delta": "seconds since the previous segment",
         "utc": "time of day in UTC",
-        "local": "time of day here",
+        "local": "local time of day",
         "epoch": "seconds since 1970",
     }
     return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]

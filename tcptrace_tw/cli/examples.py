@@ -31,7 +31,7 @@ EXAMPLES = {
     ),
     "export": (
         "tcptrace-tw export trace.pcap --connection 17 -o one.pcap",
-        "tcptrace-tw export trace.pcap --finding 12204 -o detour.pcapng",
+        "tcptrace-tw export trace.pcap --finding 12204 -o reuse.pcapng",
     ),
     "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU004"),
 }

@@ -20,14 +20,14 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="A .pcap or .pcapng file to write, or -.",
+            help="Output file, .pcap or .pcapng; - for stdout.",
             show_default=False,
         ),
     ],
     captures: o.Captures = None,
     connection: Annotated[
         list[int] | None,
-        typer.Option("--connection", "-c", metavar="N", help="The number of a connection; may be given again."),
+        typer.Option("--connection", "-c", metavar="N", help="Number of a connection; may be repeated."),
     ] = None,
     finding: Annotated[
         list[int] | None,
@@ -35,7 +35,7 @@ def export(
             "--finding",
             "-f",
             metavar="N",
-            help="The number of a finding: its connection, and the one that it met; may be given again.",
+            help="Number of a finding: its connection and the previous one; may be repeated.",
         ),
     ] = None,
     profile: o.Profile = "linux",
@@ -48,7 +48,7 @@ def export(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Copy the original frames of connections and findings, byte for byte."""
+    """Copy the original frames of connections or findings, byte for byte."""
     from tcptrace_tw import pipeline
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.cli import targets
@@ -81,7 +81,7 @@ def _connections_of(
     run.analyze(captures, settings, [sink], quiet, no_progress)
     for number in numbers:
         if number not in sink.connections:
-            raise UsageError(f"no finding {number}; tcptrace-tw report says their numbers")
+            raise UsageError(f"no finding {number}; tcptrace-tw report lists their numbers")
         if not sink.connections[number]:
             raise UsageError(f"finding {number} is about the capture, not about a connection; there is nothing to copy")
     return {connection for involved in sink.connections.values() for connection in involved}

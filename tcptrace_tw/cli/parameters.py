@@ -10,13 +10,27 @@ from functools import partial
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from tcptrace_tw.errors import printable
 
 
+def without_types(parameters: list[Any]) -> list[Any]:
+    """The parameters, whose help shows no Python type: a flag has none to show, an argument has its name."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperArgument):
+            vars(parameter)["display_type_rich"] = lambda ctx: None
+        elif getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 class Command(TyperCommand):
     """A command whose parameters are converted only where they must be."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters."""
+        return without_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
@@ -26,6 +40,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The same for what comes before the name of the command; and no option breaks the line of its error."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters."""
+        return without_types(super().get_params(ctx))
 
     def make_context(self, *args: Any, **others: Any) -> Any:
         """The context of the whole command line."""

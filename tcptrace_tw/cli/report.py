@@ -38,7 +38,7 @@ def report(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Write the report as one HTML page, with ladders; - for stdout.",
+            help="Write the report as one HTML page with ladder diagrams; - for stdout.",
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def report(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """What the capture is, how connections ended, who sat in TIME-WAIT, and what was found."""
+    """Summarise a capture: its connections, TIME-WAIT sockets and findings, with cause and remedy."""
     from tcptrace_tw.cli import targets
 
     if as_json and html:

@@ -12,12 +12,14 @@ from tcptrace_tw.cli import options as o
 def rules(
     rule: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A rule, as in RU002.", autocompletion=complete.rules, show_default=False),
+        typer.Argument(
+            metavar="ID", help="Id or name of a rule, as in RU002.", autocompletion=complete.rules, show_default=False
+        ),
     ] = None,
     color: o.ColorOption = o.Color.AUTO,
     debug: o.Debug = False,
 ) -> None:
-    """All rules; or one rule: meaning, set when, not set when, remedy, RFC."""
+    """List all rules, or explain one: meaning, conditions, remedy, RFC."""
     from tcptrace_tw.report.pages import catalogue
     from tcptrace_tw.rules import RULES
 

@@ -29,7 +29,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Failed(SystemExit):
-    """The end of a check that found something at or above the bar."""
+    """The end of a check in which a finding reached the threshold."""
 
     def __init__(self) -> None:
         super().__init__(FINDINGS)
@@ -112,9 +112,9 @@ def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
             raise UsageError("--files-from -: stdin can be the list or a capture, not both")
         named += read_list(files_from)
         if not named:
-            raise UsageError(f"--files-from {files_from}: names no capture; write one path a line")
+            raise UsageError(f"--files-from {files_from}: lists no capture; write one path per line")
     if not named:
-        raise UsageError("no capture is named; give a file, a directory, - for stdin, or --files-from FILE")
+        raise UsageError("no capture given; name a file, a directory, - for stdin, or use --files-from FILE")
     return named
 
 
@@ -154,10 +154,11 @@ def _remarks(summary: "Summary") -> Iterator[str]:
         return
     where = capture.files[0].name if len(capture.files) == 1 else f"{len(capture.files)} files"
     if not capture.frames:
-        yield f"{where}: there is no frame in it; was the capture stopped early, or its filter too narrow?"
+        yield f"{where}: contains no frame; was the capture stopped early, or is its filter too narrow?"
         return
     skipped = ", ".join(f"{reason} {count}" for reason, count in list(capture.skipped.items())[:3])
-    yield f"{where}: no TCP segment in {capture.frames} frames ({skipped}); is it the right capture, the right filter?"
+    found = f"no TCP segment in {capture.frames} frames ({skipped})"
+    yield f"{where}: {found}; is it the right capture, with the right filter?"
 
 
 def glob_for(captures: Sequence[str]) -> list[str]:
@@ -186,7 +187,7 @@ def written_folder(captures: Sequence[str]) -> Path | None:
 
     folders = [Path(capture) for capture in captures if Path(capture).is_dir() and read_manifest(capture) is not None]
     if folders and len(captures) > 1:
-        raise UsageError(f"{folders[0]}: was written by analyze; give it alone")
+        raise UsageError(f"{folders[0]}: was written by analyze; name no other capture with it")
     return folders[0] if folders else None
 
 

@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 def show(
     captures: o.CapturesOrFolder = None,
     connection: Annotated[
-        int | None, typer.Option("--connection", "-c", metavar="N", help="The number of the connection.")
+        int | None, typer.Option("--connection", "-c", metavar="N", help="Number of the connection.")
     ] = None,
     finding: Annotated[
-        int | None, typer.Option("--finding", "-f", metavar="N", help="The number of a finding: its connection.")
+        int | None, typer.Option("--finding", "-f", metavar="N", help="Number of a finding, to show its connection.")
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Sequence numbers as they are, not relative.", rich_help_panel=o.OUTPUT)
+        bool, typer.Option("--raw", help="Show absolute sequence numbers.", rich_help_panel=o.OUTPUT)
     ] = False,
     time_format: Annotated[
         str,
         typer.Option(
             "--time-format",
             metavar="FORMAT",
-            help="rel, delta, utc, local or epoch.",
+            help="Time format: rel, delta, utc, local or epoch.",
             autocompletion=complete.time_formats,
             rich_help_panel=o.OUTPUT,
         ),
     ] = "rel",
     all_segments: Annotated[
-        bool, typer.Option("--all", help="All segments of a long connection.", rich_help_panel=o.OUTPUT)
+        bool, typer.Option("--all", help="Show all segments of a long connection.", rich_help_panel=o.OUTPUT)
     ] = False,
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
@@ -51,7 +51,7 @@ def show(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """The ladder of one connection: both endpoints' states beside the segments."""
+    """Draw one connection as a ladder diagram: its segments and the states of both endpoints."""
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
     from tcptrace_tw.report.pages.ladder import TIME_FORMATS, Style
@@ -79,7 +79,7 @@ def _number(connection: int | None, finding: int | None) -> int:
         raise UsageError("show: give either --connection N or --finding N")
     number = connection if connection is not None else connection_of(finding or 0)
     if connection is not None and number < 1:
-        raise UsageError(f"no connection {number}; they count from 1")
+        raise UsageError(f"no connection {number}; numbers start at 1")
     if number < 1:
         raise UsageError("show: this finding is about the capture, not about a connection")
     return number
@@ -109,7 +109,11 @@ def _read(
     sink = ConnectionSink([number], run.has_several_files(captures))
     summary = run.analyze(captures, settings, [sink], quiet, no_progress)
     if not sink.counts["connections"]:
-        there = f"there are 1 to {summary.connections:,}" if summary.connections else "the capture has none"
+        there = (
+            f"the capture has connections 1 to {summary.connections:,}"
+            if summary.connections
+            else "the capture has none"
+        )
         raise UsageError(f"no connection {number}; {there}")
     met = Connection(number, sink.finish({}).__getitem__).story.met
     steps = pipeline.ladders(captures, settings, [number, *met], sink.neighbours)

@@ -80,7 +80,7 @@ def _keep_inputs(
 def _keep_capture(target: Target) -> None:
     """A glob after ``--html`` names a capture as the output and the others as captures."""
     if os.access(target.path, os.R_OK) and _is_capture(target.path):
-        raise UsageError(f"{target.named}: holds a capture, which would be lost; name another file")
+        raise UsageError(f"{target.named}: contains a capture, which would be lost; name another file")
 
 
 def _captures(captures: Sequence[str]) -> Iterator[tuple[str, bool]]:

@@ -1,4 +1,4 @@
-"""Properties of the capture that lower a grade instead of making a finding (semantics: 9).
+"""Properties of the capture that lower the confidence of findings (semantics: 9).
 
 The table, in this order; a finding is capped by every row that holds for its family, and names them:
 
@@ -27,7 +27,7 @@ CERTAIN = ("CP", "PE")
 
 
 class Caveats(NamedTuple):
-    """What is known about the capture."""
+    """Known properties of the capture."""
 
     is_control_only: bool = False
     is_one_way: bool = False
@@ -40,10 +40,10 @@ NO_CAVEATS = Caveats()
 
 
 CONTROL_ONLY_CONNECTIONS = 20
-"""So many connections without a pure ACK or payload make a filter certain (semantics: 9.2)."""
+"""With this many connections without a pure ACK or payload, the capture was certainly filtered (semantics: 9.2)."""
 
 SWAPS = 3
-"""Data after its own ACK, so often: the tap does it, not chance."""
+"""Data appears after its own ACK this often: the tap reorders frames, it is not chance."""
 
 CLOCK_STEP_NS = 1_000_000_000
 
@@ -84,11 +84,11 @@ def capped(findings: RuleHits, caveats: Caveats) -> RuleHits:
         limits.append((PREDICTED, "the capture shows one direction only"))
     if family not in CERTAIN:
         if caveats.is_unclean:
-            limits.append((LIKELY, "frames that were captured twice have been kept"))
+            limits.append((LIKELY, "frames that were captured twice were kept"))
         if caveats.is_reordered:
-            limits.append((LIKELY, "the tap swaps frames"))
+            limits.append((LIKELY, "the tap reorders frames"))
         if caveats.is_clock_unsure:
-            limits.append((LIKELY, "the capturing clock was set"))
+            limits.append((LIKELY, "the clock of the capturing host was set"))
     if not limits:
         return findings
     most = min(limit for limit, _ in limits)

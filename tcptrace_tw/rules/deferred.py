@@ -15,10 +15,10 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.words import CONFIRMED
 
 HABIT = 5
-"""So many aborts make a habit (semantics: 7.3)."""
+"""From this many aborts on, it is a pattern (semantics: 7.3)."""
 
 MOST_HELD = 1 << 16
-"""So many findings wait at the most; with one more, all are told as they stand."""
+"""At most this many findings wait; with one more, all are reported unchanged."""
 
 
 class DeferredFindings:

@@ -1,4 +1,4 @@
-"""PA: segments that a receiver drops for their timestamp (RFC 7323 5.3, RFC 6191)."""
+"""PA: segments that a receiver drops because of their timestamp (RFC 7323 5.3, RFC 6191)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,37 +22,37 @@ from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PRE
 
 
 def has_text(r: Rows) -> Mask:
-    """The segment has length."""
+    """The segment carries payload or a FIN."""
     return (r.payload_len > 0) | ((r.tcp_flags & FIN) != 0)
 
 
 def repeats_question(r: Rows) -> Mask:
-    """The receiver's next ACK asks for the segment's first byte and echoes a newer TSval."""
+    """The receiver's next ACK requests the segment's first byte and echoes a newer TSval."""
     return (r.answer_frame >= 0) & (r.answer_ack_delta == 0) & (r.is_answer_newer != 0)
 
 
 def was_repeated(r: Rows) -> Mask:
-    """The bytes came again with a good timestamp, and only then they were acknowledged."""
+    """The bytes were retransmitted with a valid timestamp, and acknowledged only after that."""
     return (r.retransmit_frame >= 0) & (r.acked_frame >= 0) & (r.acked_frame > r.retransmit_frame)
 
 
 STALE_SEGMENT: tuple[Case, ...] = (
-    Case(lambda r: has_text(r) & (r.is_before_syn != 0), OLD_DUPLICATE, "sent before this incarnation's SYN", "old-duplicate-in-new-incarnation-nearly", "old-duplicate-rejected"),
-    Case(lambda r: ~has_text(r), STALE_ACK, "no text: what becomes of it is not visible", "stale-ack", "paws-drop"),
-    Case(lambda r: (r.is_copy != 0) & (r.seq_delta < 0), OLD_DUPLICATE, "bytes that the receiver had: PAWS did its work", "old-duplicate-rejected", "stale-copy-above-a-hole"),
-    Case(lambda r: (r.is_copy != 0) & (r.is_in_order == 0), UNSURE, "a copy of bytes on their way: it is not missed", "stale-copy-above-a-hole", "old-duplicate-rejected"),
-    Case(lambda r: (r.sack_frame >= 0), ACCEPTED, "the receiver reports it above a hole", "stale-segment-reported-by-sack", "paws-drop-above-a-hole"),
+    Case(lambda r: has_text(r) & (r.is_before_syn != 0), OLD_DUPLICATE, "sent before the SYN of this connection", "old-duplicate-in-new-incarnation-nearly", "old-duplicate-rejected"),
+    Case(lambda r: ~has_text(r), STALE_ACK, "no payload and no FIN: its effect is not visible", "stale-ack", "paws-drop"),
+    Case(lambda r: (r.is_copy != 0) & (r.seq_delta < 0), OLD_DUPLICATE, "bytes that the receiver already had: PAWS works as intended", "old-duplicate-rejected", "stale-copy-above-a-hole"),
+    Case(lambda r: (r.is_copy != 0) & (r.is_in_order == 0), UNSURE, "a copy of bytes that are still in flight: dropping it has no effect", "stale-copy-above-a-hole", "old-duplicate-rejected"),
+    Case(lambda r: (r.sack_frame >= 0), ACCEPTED, "the receiver reports it by SACK, above a gap", "stale-segment-reported-by-sack", "paws-drop-above-a-hole"),
     Case(
         lambda r: (r.is_in_order != 0) & (r.acked_frame >= 0) & ((r.retransmit_frame < 0) | (r.acked_frame < r.retransmit_frame)),
-        ACCEPTED, "acknowledged although no other copy came", "paws-not-enforced", "paws-not-enforced-nearly",
+        ACCEPTED, "acknowledged although no other copy was captured", "paws-not-enforced", "paws-not-enforced-nearly",
     ),
-    Case(lambda r: (r.is_in_order != 0) & repeats_question(r) & was_repeated(r), DROPPED, "asked for again, repeated, acknowledged", "paws-drop", "paws-drop-unanswered"),
-    Case(lambda r: (r.is_in_order != 0) & repeats_question(r), LIKELY_DROPPED, "asked for again; no repeat was captured", "paws-drop-no-retransmission", "paws-drop"),
-    Case(lambda r: (r.is_in_order != 0) & was_repeated(r), LIKELY_DROPPED, "repeated; loss behind the tap could do the same", "paws-drop-unanswered", "paws-drop-predicted"),
-    Case(lambda r: r.is_in_order != 0, PREDICTED_DROPPED, "nothing follows that would tell", "paws-drop-predicted", "paws-drop-unanswered"),
-    Case(lambda r: (r.seq_delta > 0) & was_repeated(r), LIKELY_DROPPED, "above a hole, not reported by SACK, repeated", "paws-drop-above-a-hole", "stale-segment-above-a-hole-nearly"),
-    Case(lambda r: r.seq_delta < 0, OLD_DUPLICATE, "bytes that the receiver had", "stale-segment-overlaps", "paws-drop-predicted"),
-    Case(always, UNSURE, "nothing follows that would tell", "stale-segment-above-a-hole-nearly", "paws-drop-above-a-hole"),
+    Case(lambda r: (r.is_in_order != 0) & repeats_question(r) & was_repeated(r), DROPPED, "requested again, retransmitted, acknowledged", "paws-drop", "paws-drop-unanswered"),
+    Case(lambda r: (r.is_in_order != 0) & repeats_question(r), LIKELY_DROPPED, "requested again; no retransmission was captured", "paws-drop-no-retransmission", "paws-drop"),
+    Case(lambda r: (r.is_in_order != 0) & was_repeated(r), LIKELY_DROPPED, "retransmitted; loss after the capture point would look the same", "paws-drop-unanswered", "paws-drop-predicted"),
+    Case(lambda r: r.is_in_order != 0, PREDICTED_DROPPED, "no later segment decides it", "paws-drop-predicted", "paws-drop-unanswered"),
+    Case(lambda r: (r.seq_delta > 0) & was_repeated(r), LIKELY_DROPPED, "above a gap, not reported by SACK, retransmitted", "paws-drop-above-a-hole", "stale-segment-above-a-hole-nearly"),
+    Case(lambda r: r.seq_delta < 0, OLD_DUPLICATE, "bytes that the receiver already had", "stale-segment-overlaps", "paws-drop-predicted"),
+    Case(always, UNSURE, "no later segment decides it", "stale-segment-above-a-hole-nearly", "paws-drop-above-a-hole"),
 )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def ts_missing(anomalies: Rows) -> Mask:
 
 
 def sender_ts_broken(anomalies: Rows) -> Mask:
-    """PA007: it went back, and stayed there."""
+    """PA007: the clock went backwards and stayed there."""
     return anomalies.ts_back_segments >= STAYS
 
 
@@ -109,14 +109,14 @@ def ts_wrap_near(anomalies: Rows) -> Mask:
 
 
 STAYS = 3
-"""So many segments in a row below make it the clock, not a segment that was overtaken."""
+"""With this many lower segments in a row it is the clock, not a reordered segment."""
 
 STALL_NS = 1_000_000_000
 MANY_DROPS = 3
 
 
 def hurts(r: Rows) -> Mask:
-    """The data waited a second or more, or three and more segments of the connection were dropped."""
+    """The data was delayed by 1 s or longer, or at least three segments of the connection were dropped."""
     long = (r.acked_time >= 0) & (r.acked_time - r.time >= STALL_NS)
     _, inverse, counts = np.unique(r.connection_id, return_inverse=True, return_counts=True)
     many: Mask = counts[inverse] >= MANY_DROPS
@@ -129,51 +129,51 @@ PAWS_DROP = Rule(
     id="PA001",
     name="paws-drop",
     severity=WARNING,
-    summary="New data or a FIN was dropped because its timestamp was stale.",
+    summary="The receiver dropped new data or a FIN because of its stale timestamp (PAWS).",
     table="stale_segments",
     predicate=paws_drop,
     grades=(
-        Grade(lambda r: (r.is_clock_broken != 0) & (r.verdict == DROPPED), WARNING, LIKELY, "the sender's own clock goes back: PA007 is the cause"),
-        Grade(lambda r: r.is_clock_broken != 0, WARNING, PREDICTED, "the sender's own clock goes back: PA007"),
+        Grade(lambda r: (r.is_clock_broken != 0) & (r.verdict == DROPPED), WARNING, LIKELY, "the sender's own clock goes backwards: PA007 is the cause"),
+        Grade(lambda r: r.is_clock_broken != 0, WARNING, PREDICTED, "the sender's own clock goes backwards: PA007"),
         Grade(lambda r: (r.verdict == DROPPED) & hurts(r), ERROR, CONFIRMED),
         Grade(lambda r: r.verdict == DROPPED, WARNING, CONFIRMED),
         Grade(lambda r: (r.verdict == LIKELY_DROPPED) & hurts(r), ERROR, LIKELY),
         Grade(lambda r: r.verdict == LIKELY_DROPPED, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED),
     ),
-    message="{peer_ip}:{peer_port} dropped a segment of {ip}:{port}: TSval {tsval} is below TS.Recent {ts_recent}",
+    message="{peer_ip}:{peer_port} dropped a segment from {ip}:{port}: TSval {tsval} is below TS.Recent {ts_recent}",
     frames=_EVIDENCE,
     values=("tsval", "ts_recent", "payload_len", "seq_delta", "verdict"),
     set_when=(
         "TSval is below a value that the receiver has echoed, by more than one tick",
-        "the segment is the next that the receiver expects",
+        "the segment is the next one that the receiver expects",
     ),
     not_set_when=(
-        "the segment is a pure ACK, a keep-alive probe, a RST, or bytes that had been received",
-        "it is acknowledged without a repeat: that is PA002",
+        "the segment is a pure ACK, a keep-alive probe, a RST, or bytes that the receiver already had",
+        "it is acknowledged without a retransmission: that is PA002",
     ),
     rfc=("RFC 7323 5.3",),
-    remedy="Find what delays segments or joins two hosts on one tuple (reordering, NAT, a merged capture).",
+    remedy="Find out why segments arrive late, or why two hosts share one 4-tuple (reordering, NAT, a merged capture).",
     example="paws-drop",
     counter="TcpExtPAWSEstab",
-    rival="loss between the tap and the receiver, where no answer was captured",
+    rival="loss between the capture point and the receiver, if no answer was captured",
 )  # fmt: skip
 
 PAWS_NOT_ENFORCED = Rule(
     id="PA002",
     name="paws-not-enforced",
     severity=INFO,
-    summary="A segment with a stale timestamp was accepted.",
+    summary="The receiver accepted a segment with a stale timestamp.",
     table="stale_segments",
     predicate=paws_not_enforced,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{peer_ip}:{peer_port} accepted a segment of {ip}:{port} with TSval {tsval}, below TS.Recent {ts_recent}",
+    message="{peer_ip}:{peer_port} accepted a segment from {ip}:{port} with TSval {tsval}, below TS.Recent {ts_recent}",
     frames=_EVIDENCE,
     values=("tsval", "ts_recent", "payload_len"),
-    set_when=("a stale segment is acknowledged although no other copy of its bytes passed",),
-    not_set_when=("the bytes were sent again before they were acknowledged",),
+    set_when=("a stale segment is acknowledged although no other copy of its bytes was captured",),
+    not_set_when=("the bytes were retransmitted before they were acknowledged",),
     rfc=("RFC 7323 5.3",),
-    remedy="Nothing on this host; its stack, or a proxy in front of it, does not apply PAWS.",
+    remedy="Nothing to do: the receiver's stack, or a proxy in front of it, does not apply PAWS.",
     example="paws-not-enforced",
 )
 
@@ -181,28 +181,33 @@ SYN_TS_REGRESSED = Rule(
     id="PA004",
     name="syn-ts-regressed-on-reuse",
     severity=WARNING,
-    summary="A SYN came with a TSval below the last one of the earlier incarnation of its tuple.",
+    summary="A SYN reused a 4-tuple with a TSval lower than the previous connection's last one.",
     table="reuses",
     predicate=syn_ts_regressed,
     grades=(
-        Grade(lambda r: stalls(r) & (r.answer_frame >= 0), ERROR, CONFIRMED, "a second or more was lost, or all"),
+        Grade(
+            lambda r: stalls(r) & (r.answer_frame >= 0),
+            ERROR,
+            CONFIRMED,
+            "the delay was 1 s or longer, or it never connected",
+        ),
         Grade(stalls, ERROR, LIKELY),
         Grade(lambda r: r.answer_frame >= 0, WARNING, CONFIRMED),
         Grade(always, WARNING, PREDICTED),
     ),
-    message="the SYN of {ip}:{port} to {peer_ip}:{peer_port} carries a TSval {tsval_delta:#} below the last one of the earlier connection: another host, or another clock",
+    message="SYN from {ip}:{port} to {peer_ip}:{peer_port}: its TSval is lower than the previous connection's last one, by {tsval_delta:#}; it comes from another host or another clock",
     frames=("time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "opened_frame"),
     values=("tsval_delta", "isn_delta", "gap_ns", "cost_ns", "answer"),
     set_when=(
         "the receiver is in TIME-WAIT or LAST-ACK",
-        "both incarnations use timestamps, and the new TSval is lower",
+        "both connections use timestamps, and the new TSval is lower",
     ),
-    not_set_when=("the holder of TIME-WAIT sends the SYN itself",),
+    not_set_when=("the side in TIME-WAIT sends the SYN itself",),
     rfc=("RFC 6191", "RFC 7323 5.3"),
     remedy=(
-        "Several hosts behind one address, random-fully NAT ports with per-connection timestamp offsets, or a NAT that "
-        "frees a tuple too early: drop --random-fully, set tcp_timestamps=2 on the clients, let the client close first, "
-        "keep connections alive longer."
+        "Look for several hosts behind one address, a NAT that picks random ports (--random-fully) while clients use a "
+        "timestamp offset per connection, or a NAT that reuses a port too early. Remove --random-fully on the NAT gateway, "
+        "set net.ipv4.tcp_timestamps=2 on the clients, let the clients close first, or keep connections open longer."
     ),
     example="syn-ts-regressed-on-reuse",
     counter="TcpExtPAWSTimewait",
@@ -213,20 +218,20 @@ OLD_DUPLICATE_REJECTED = Rule(
     id="PA003",
     name="old-duplicate-rejected",
     severity=INFO,
-    summary="A late copy of bytes that had been received was refused: PAWS, or the sequence check, did its work.",
+    summary="The receiver rejected a late duplicate of received bytes, by PAWS or by the sequence number check.",
     table="stale_segments",
     predicate=old_duplicate_rejected,
     grades=(
         Grade(lambda r: (r.dsack_frame >= 0) | (r.answer_frame >= 0), INFO, CONFIRMED),
         Grade(always, INFO, PREDICTED),
     ),
-    message="{peer_ip}:{peer_port} refused a late copy of[ {payload_len:byte} of] what {ip}:{port} had sent",
+    message="{peer_ip}:{peer_port} rejected a late duplicate[ of {payload_len:byte}] from {ip}:{port}",
     frames=("frame", "answer_frame", "dsack_frame"),
     values=("tsval", "ts_recent", "seq_delta", "payload_len"),
-    set_when=("TSval is below TS.Recent, and the bytes lie below RCV.NXT",),
+    set_when=("TSval is below TS.Recent, and the bytes are below RCV.NXT",),
     not_set_when=("the bytes are new: that is PA001",),
     rfc=("RFC 7323 5.3",),
-    remedy="Nothing.",
+    remedy="Nothing to do.",
     example="old-duplicate-rejected",
 )
 
@@ -234,17 +239,17 @@ STALE_ACK_RULE = Rule(
     id="PA005",
     name="stale-ack",
     severity=INFO,
-    summary="A pure ACK with an old timestamp: overtaken on the way.",
+    summary="A pure ACK has an old timestamp: later segments overtook it.",
     table="stale_segments",
     predicate=stale_ack,
-    grades=(Grade(always, INFO, PREDICTED, "what becomes of it is not visible"),),
-    message="a pure ACK of {ip}:{port} to {peer_ip}:{peer_port} carries TSval {tsval}, below TS.Recent {ts_recent}",
+    grades=(Grade(always, INFO, PREDICTED, "its effect is not visible"),),
+    message="a pure ACK from {ip}:{port} to {peer_ip}:{peer_port} has TSval {tsval}, below TS.Recent {ts_recent}",
     frames=("ts_recent_frame", "echo_frame", "frame"),
     values=("tsval", "ts_recent", "seq_delta", "count"),
-    set_when=("a segment without text has a TSval below TS.Recent, by more than one tick",),
-    not_set_when=("it carries data or FIN",),
+    set_when=("a segment without payload and FIN has a TSval below TS.Recent, by more than one tick",),
+    not_set_when=("it carries payload or a FIN",),
     rfc=("RFC 7323 5.3",),
-    remedy="Nothing; many of them mean reordering.",
+    remedy="Nothing to do. Many of them mean reordering.",
     example="stale-ack",
     counter="TcpExtPAWSOldAck",
 )
@@ -253,17 +258,17 @@ TS_MISSING = Rule(
     id="PA006",
     name="ts-missing-after-negotiation",
     severity=NOTICE,
-    summary="A segment came without timestamps on a connection that had negotiated them.",
+    summary="A segment has no timestamp although both SYNs negotiated timestamps.",
     table="anomalies",
     predicate=ts_missing,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="{ip}:{port} sent {ts_missing:segment} to {peer_ip}:{peer_port} without the timestamps that both SYNs had carried",
+    message="{ip}:{port} sent {ts_missing:segment} without timestamps to {peer_ip}:{peer_port}, although both SYNs carried them",
     frames=("syn_frame", "ts_missing_frame"),
     values=("ts_missing",),
-    set_when=("both SYNs carried timestamps", "a segment that is no RST carries none"),
-    not_set_when=("the options were cut off by the snap length",),
+    set_when=("both SYNs carried timestamps", "a segment other than a RST carries none"),
+    not_set_when=("the snap length cut off the options",),
     rfc=("RFC 7323 3.2",),
-    remedy="A middlebox strips options, or answers in the name of the host.",
+    remedy="Look for a middlebox that strips options, or answers for the host.",
     example="ts-missing-after-negotiation",
 )
 
@@ -271,73 +276,73 @@ SENDER_TS_BROKEN = Rule(
     id="PA007",
     name="sender-ts-broken",
     severity=WARNING,
-    summary="The timestamp clock of a sender went back, and stayed there.",
+    summary="The timestamp clock of a sender went backwards and stayed there.",
     table="anomalies",
     predicate=sender_ts_broken,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} went back by {ts_back_ticks:tick}, and stayed there",
+    message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} went backwards by {ts_back_ticks:tick} and stayed there",
     frames=("ts_back_frame",),
     values=("ts_back_ticks", "ts_back_segments"),
     set_when=(
-        "new data has a TSval a second and more below the one before",
-        "two and more segments after it are below too",
+        "new data has a TSval lower than the previous one, by 1 s or more",
+        "at least two segments after it are lower too",
     ),
-    not_set_when=("only retransmissions carry old timestamps", "the next segment is above again"),
+    not_set_when=("only retransmissions carry old timestamps", "the next segment is higher again"),
     rfc=("RFC 7323 5.4",),
-    remedy="A clock that is set back, or a virtual machine that moved to another host.",
+    remedy="Look for a clock that was set back, or a virtual machine that moved to another host.",
     example="sender-ts-broken",
-    rival="two hosts on one tuple (NAT)",
+    rival="two hosts on one 4-tuple (NAT)",
 )
 
 TS_CLOCK_STEP = Rule(
     id="PA010",
     name="ts-clock-step",
     severity=NOTICE,
-    summary="A timestamp clock leapt ahead within a connection.",
+    summary="A timestamp clock jumped ahead within a connection.",
     table="anomalies",
     predicate=ts_clock_step,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} leapt ahead by {ts_step_ms:ms}",
+    message="the timestamps of {ip}:{port} towards {peer_ip}:{peer_port} jumped ahead by {ts_step_ms:ms}",
     frames=("ts_step_frame",),
     values=("ts_step_ms",),
-    set_when=("TSval rises by a minute more than the sender's own rate so far explains",),
-    not_set_when=("the sender was silent for as long",),
+    set_when=("TSval rises by 60 s more than the sender's own rate so far explains",),
+    not_set_when=("the sender was silent for that long",),
     rfc=("RFC 7323 5.4",),
-    remedy="A live migration or a clock that is set; the receiver cannot tell.",
+    remedy="Look for a live migration, or a clock that was set; the receiver cannot notice it.",
     example="ts-clock-step",
-    rival="two hosts on one tuple (NAT)",
+    rival="two hosts on one 4-tuple (NAT)",
 )
 
 TS_WRAP_NEAR = Rule(
     id="PA011",
     name="ts-wrap-near",
     severity=INFO,
-    summary="A connection was silent for so long that TS.Recent had lost its meaning.",
+    summary="A connection was idle for so long that TS.Recent was no longer valid.",
     table="anomalies",
     predicate=ts_wrap_near,
     grades=(Grade(always, INFO, PREDICTED),),
-    message="{ip}:{port} was silent towards {peer_ip}:{peer_port} for {idle_ns}: TS.Recent says nothing any more",
+    message="{ip}:{port} was silent towards {peer_ip}:{peer_port} for {idle_ns}: TS.Recent is no longer valid",
     frames=("idle_frame",),
     values=("idle_ns",),
-    set_when=("longer silent than the profile's stack trusts TS.Recent (Linux 2147 s, else 24 days)",),
-    not_set_when=("keep-alives with timestamps came in between",),
+    set_when=("silent for longer than the profile's stack trusts TS.Recent (Linux 2147 s, others 24 days)",),
+    not_set_when=("keep-alives with timestamps arrived in between",),
     rfc=("RFC 7323 5.5",),
-    remedy="Keep-alives.",
+    remedy="Enable keep-alives.",
     example="ts-wrap-near",
 )
 
 SURE, ENOUGH = 3, 2
-"""So many SYNs of each kind are compared (semantics: 5.6)."""
+"""The number of SYNs of each kind that are needed (semantics: 5.6)."""
 
 MANY_ANSWERED = 50
-"""One of so many answered SYNs may lie below another: segments overtake each other on their way to the tap."""
+"""One in this many answered SYNs may be lower than another: the network reorders segments before the capture point."""
 
 
 def tw_recycle_drop(clocks: Rows) -> Mask:
-    """PA008: every ignored SYN is stale, and no answered one is; of many, a few that overtook each other may be."""
+    """PA008: every ignored SYN is stale, and no answered one is, except for a few reordered ones of many."""
     answered_fresh = clocks.answered_stale * MANY_ANSWERED <= clocks.answered
     separated = (clocks.ignored_stale == clocks.ignored) & answered_fresh & (clocks.ignored > 0)
-    # A single SYN tells something only where the clocks are known: randomised offsets are low or high by chance.
+    # A single SYN proves something only where the clocks are known: randomised offsets are low or high by chance.
     once = (clocks.clocks >= 2) | (clocks.ignored >= ENOUGH)
     return separated & once & (clocks.answered >= ENOUGH)
 
@@ -351,28 +356,28 @@ TW_RECYCLE_DROP = Rule(
     id="PA008",
     name="tw-recycle-drop",
     severity=ERROR,
-    summary="A server ignores SYNs of one address for their timestamps: tcp_tw_recycle behind NAT.",
+    summary="A server ignores SYNs from one address because of their timestamps: tcp_tw_recycle with clients behind NAT.",
     table="clocks",
     predicate=tw_recycle_drop,
     grades=(
-        Grade(lambda r: (r.ignored >= SURE) & (r.answered >= SURE) & (r.clocks >= 2), ERROR, CONFIRMED, "three and more of each kind, perfectly separated"),
+        Grade(lambda r: (r.ignored >= SURE) & (r.answered >= SURE) & (r.clocks >= 2), ERROR, CONFIRMED, "at least three of each kind, clearly separated"),
         Grade(lambda r: r.ignored >= ENOUGH, ERROR, LIKELY),
-        Grade(always, NOTICE, PREDICTED, "a single SYN behind an address with several clocks: loss could do the same"),
+        Grade(always, NOTICE, PREDICTED, "a single SYN from an address with several clocks: loss would look the same"),
     ),
-    message="{peer_ip} ignored {ignored:SYN} of {ip}, each below a timestamp that it had answered in the minute before, and no other SYN",
+    message="{peer_ip} ignored {ignored:SYN} from {ip}, each with a timestamp lower than one answered in the 60 s before, and ignored no other SYN",
     frames=("first_ignored_frame", "last_ignored_frame"),
     values=("ignored", "answered", "clocks", "offset_ms"),
     set_when=(
-        "SYNs with timestamps are never answered, and all lie below one answered in the minute before",
-        "two of them at least, or a single one where several clocks are known behind the address",
-        "no answered SYN does, or fewer than one of fifty",
+        "SYNs with timestamps are never answered, and each is lower than one answered in the 60 s before",
+        "at least two of them, or one if several clocks are known behind the address",
+        "no answered SYN is lower, or fewer than one in fifty",
     ),
-    not_set_when=("SYNs with newer timestamps are ignored too: a full queue, a firewall, loss", "the tuple is in TIME-WAIT: that is PA004"),
+    not_set_when=("SYNs with newer timestamps are ignored too: a full queue, a firewall, loss", "the 4-tuple is in TIME-WAIT: that is PA004"),
     rfc=("RFC 6191", "RFC 7323 7"),
-    remedy="Turn tcp_tw_recycle off on the server, or upgrade to Linux 4.12 and later.",
+    remedy="Turn tcp_tw_recycle off on the server, or upgrade to Linux 4.12 or later.",
     example="tw-recycle-drop",
     counter="TcpExtPAWSPassive",
-    rival="a full accept queue or a firewall that happens to hit these SYNs",
+    rival="a full accept queue, or a firewall that happens to drop just these SYNs",
     end_time="end_time",
 )  # fmt: skip
 
@@ -380,17 +385,17 @@ NAT_MANY_CLOCKS = Rule(
     id="PA009",
     name="nat-many-clocks",
     severity=INFO,
-    summary="Several timestamp clocks send from one address: several hosts behind NAT.",
+    summary="SYNs from one address use several timestamp clocks: several hosts behind NAT.",
     table="clocks",
     predicate=nat_many_clocks,
     grades=(Grade(always, INFO, LIKELY),),
-    message="{clocks:timestamp clock} send from {ip} to {peer_ip}, {offset_ms:ms} apart",
+    message="{clocks:timestamp clock} behind {ip} send SYNs to {peer_ip}, up to {offset_ms:ms} apart",
     frames=("syn_frame",),
     values=("clocks", "syns", "rate_hz", "offset_ms"),
-    set_when=("the SYNs fall into two clocks and more, each seen on three ports and more",),
-    not_set_when=("every connection has an offset of its own: Linux randomises them by tuple",),
+    set_when=("the SYNs come from two or more clocks, each seen on three or more ports",),
+    not_set_when=("each connection has its own timestamp offset: Linux randomises it per 4-tuple",),
     rfc=("RFC 7323 7", "RFC 6191"),
-    remedy="Nothing by itself; it explains PA004 and PA008.",
+    remedy="Nothing to do for this alone; it explains PA004 and PA008.",
     example="nat-many-clocks",
     end_time="end_time",
 )

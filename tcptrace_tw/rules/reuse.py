@@ -1,19 +1,19 @@
-"""RU: a tuple is used again inside 2MSL, and what became of it (RFC 9293 3.6.1, RFC 6191).
+"""RU: reuse of a 4-tuple inside 2MSL, and the outcome (RFC 9293 3.6.1, RFC 6191).
 
-The decision table, in this order; ``holder`` is who had been in TIME-WAIT in the earlier incarnation:
+The decision table, in this order; ``holder`` is the side in TIME-WAIT of the previous connection:
 
 =================  ===============  ==============================  =======
-SYN comes from     gap              what follows                    rule
+SYN comes from     gap              answer                          rule
 =================  ===============  ==============================  =======
 the holder         below 2MSL       ISN or TSecr prove Linux reuse  RU001
-the holder         below 2MSL       neither                         RU002
+the holder         below 2MSL       any other                       RU002
 the holder's peer  in TIME-WAIT     SYN+ACK                         RU003
-the holder's peer  in TIME-WAIT     ACK of the old numbers          RU004
-the holder's peer  in TIME-WAIT     nothing before the SYN again    RU005
+the holder's peer  in TIME-WAIT     challenge ACK                   RU004
+the holder's peer  in TIME-WAIT     none before the SYN is retried  RU005
 the holder's peer  in TIME-WAIT     RST                             RU006
-either             above 2MSL       anything                        RU007
+either             above 2MSL       any                             RU007
 either             no TIME-WAIT     ended by RST or refusal         RU010
-either             not ended        old numbers, RST, or nothing    RU011
+either             not ended        challenge ACK, RST, or none     RU011
 =================  ===============  ==============================  =======
 """
 
@@ -39,14 +39,14 @@ SURE_GAP_NS = 30_000_000_000
 """Below this gap every common stack is still inside its 2MSL."""
 
 STALL_NS = 1_000_000_000
-"""From here on somebody notices."""
+"""A delay that a user notices."""
 
 IN_VAIN = 2
-"""A SYN repeated so often in vain is a connect() that does not come about."""
+"""After this many unanswered retransmissions the connect() has failed."""
 
 
 def is_inside(reuses: Rows) -> Mask:
-    """Less than 2MSL since TIME-WAIT began anew."""
+    """Less than 2MSL since TIME-WAIT began or was restarted."""
     return reuses.gap_ns < reuses.two_msl_ns
 
 
@@ -56,14 +56,14 @@ def met_time_wait(reuses: Rows) -> Mask:
 
 
 def is_ignored_at_first(reuses: Rows) -> Mask:
-    """Nothing answered the first SYN: it was sent again, in vain or until a SYN+ACK came."""
+    """The first SYN got no answer: it was retransmitted, until a SYN+ACK came or without success."""
     silent = (reuses.answer == ANSWER_NONE) | (reuses.answer == ANSWER_SYN_ACK)
     ignored: Mask = silent & (reuses.syn_retries > 0)
     return ignored
 
 
 def refused_at_first(reuses: Rows) -> Mask:
-    """The SYN was sent again, and not because it was lost: the stack would not take it, or nothing ever came."""
+    """The SYN was retransmitted, and not because it was lost: the stack would not accept it, or it never got an answer."""
     return (reuses.syn_retries > 0) & ((reuses.acceptance != ACCEPT) | (reuses.opened_frame < 0))
 
 
@@ -104,7 +104,7 @@ def reuse_after_rst(reuses: Rows) -> Mask:
 
 
 def is_ended(reuses: Rows) -> Mask:
-    """The earlier incarnation was over: a TIME-WAIT that began, or a RST."""
+    """The previous connection was over: TIME-WAIT had begun, or a RST had ended it."""
     return (reuses.holder != NONE) | (reuses.is_previous_reset != 0)
 
 
@@ -148,19 +148,19 @@ def isn_not_above_last(reuses: Rows) -> Mask:
 
 
 def went_whole_way(reuses: Rows) -> Mask:
-    """All steps of the detour were captured: answer, RST, SYN again, SYN+ACK."""
+    """Every step was captured: challenge ACK, RST, retransmitted SYN, SYN+ACK."""
     return (
         (reuses.answer_frame >= 0) & (reuses.reset_frame >= 0) & (reuses.syn_retries > 0) & (reuses.opened_frame >= 0)
     )
 
 
 def stalls(reuses: Rows) -> Mask:
-    """It took a second or more, or never worked although the SYN was repeated."""
+    """It took 1 s or longer, or never connected although the SYN was retransmitted."""
     return (reuses.cost_ns >= STALL_NS) | never_worked(reuses)
 
 
 def never_worked(reuses: Rows) -> Mask:
-    """Twice and more in vain; with fewer tries the capture may only have ended too soon."""
+    """The SYN was retransmitted at least twice and never answered; with fewer tries the capture may have ended too early."""
     return (reuses.opened_frame < 0) & (reuses.syn_retries >= IN_VAIN)
 
 
@@ -170,20 +170,20 @@ TW_REUSE_BY_HOLDER = Rule(
     id="RU001",
     name="tw-reuse-by-holder",
     severity=INFO,
-    summary="Linux connected over its own TIME-WAIT (tcp_tw_reuse, or a bound source port).",
+    summary="A Linux client reused a port that was in its own TIME-WAIT (tcp_tw_reuse, or a bound source port).",
     table="reuses",
     predicate=tw_reuse_by_holder,
-    grades=(Grade(always, INFO, CONFIRMED, "ISN or TSecr cannot be a coincidence"),),
-    message="{ip}:{port} connected to {peer_ip}:{peer_port} over its own TIME-WAIT after {gap_ns}",
+    grades=(Grade(always, INFO, CONFIRMED, "the ISN or the TSecr proves it"),),
+    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT",
     frames=_EVIDENCE,
     values=("gap_ns", "isn_delta", "tsval_delta", "tsecr"),
     set_when=(
-        "the holder itself sends the SYN, less than 2MSL after the last restart",
-        "ISN = old SND.NXT + 65537, or TSecr is the last TSval that the holder had accepted",
+        "the side in TIME-WAIT sends the SYN, less than 2MSL after TIME-WAIT began or was restarted",
+        "ISN = old SND.NXT + 65537, or TSecr is the last TSval that this side had accepted",
     ),
-    not_set_when=("neither proof is there: that is RU002",),
+    not_set_when=("neither proof is present: that is RU002",),
     rfc=("RFC 6191", "RFC 9293 3.6.1"),
-    remedy="Nothing: timestamps protect it.",
+    remedy="Nothing to do: timestamps protect the new connection.",
     example="tw-reuse-by-holder",
     counter="TcpExtTWRecycled",
     key="attempt_id",
@@ -193,25 +193,25 @@ REUSE_INSIDE_2MSL = Rule(
     id="RU002",
     name="reuse-inside-2msl",
     severity=NOTICE,
-    summary="A tuple was reused before 2MSL had passed.",
+    summary="A client reused a 4-tuple before 2MSL had passed.",
     table="reuses",
     predicate=reuse_inside_2msl,
     grades=(
         Grade(
             lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED,
-            "nothing but the ISN tells old from new",
+            "only the ISN separates old segments from new ones",
         ),
         Grade(lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0), WARNING, LIKELY),
         Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
         Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
     ),
-    message="{ip}:{port} connected to {peer_ip}:{peer_port} again {gap_ns} after its own TIME-WAIT had begun, before 2MSL had passed",
+    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed",
     frames=_EVIDENCE,
     values=("gap_ns", "two_msl_ns", "isn_delta", "tsval_delta"),
-    set_when=("the holder itself sends the SYN", "less than 2MSL since the last restart of TIME-WAIT"),
+    set_when=("the side in TIME-WAIT sends the SYN", "less than 2MSL since TIME-WAIT began or was restarted"),
     not_set_when=("ISN = old SND.NXT + 65537: that is RU001", "the SYN is a retransmission or was captured late"),
     rfc=("RFC 9293 3.6.1", "RFC 6191"),
-    remedy="Widen the port range or pool connections.",
+    remedy="Widen the source port range, or pool connections.",
     example="reuse-inside-2msl",
     key="attempt_id",
 )  # fmt: skip
@@ -220,7 +220,7 @@ TW_SYN_ACCEPTED = Rule(
     id="RU003",
     name="tw-syn-accepted",
     severity=INFO,
-    summary="A SYN reopened the connection from TIME-WAIT.",
+    summary="A SYN arrived in TIME-WAIT and was accepted as a new connection.",
     table="reuses",
     predicate=tw_syn_accepted,
     grades=(
@@ -228,13 +228,13 @@ TW_SYN_ACCEPTED = Rule(
         Grade(lambda r: r.acceptance != ACCEPT, NOTICE, LIKELY, "the profile's stack would not have accepted it"),
         Grade(always, INFO, CONFIRMED),
     ),
-    message="{peer_ip}:{peer_port} left TIME-WAIT for a new SYN of {ip}:{port} after {gap_ns}",
+    message="{peer_ip}:{peer_port} accepted a SYN from {ip}:{port} {gap_ns} into TIME-WAIT",
     frames=_EVIDENCE,
     values=("gap_ns", "isn_delta", "tsval_delta", "answer_isn_delta", "acceptance"),
-    set_when=("the holder's peer sends a SYN into TIME-WAIT", "the holder answers SYN+ACK"),
-    not_set_when=("the SYN comes after 2MSL", "an ACK or RST came first: RU004, RU006"),
+    set_when=("a SYN arrives at the side in TIME-WAIT", "that side answers with SYN+ACK"),
+    not_set_when=("the SYN arrives after 2MSL", "the first answer is an ACK or a RST: RU004, RU006"),
     rfc=("RFC 6191", "RFC 9293 3.6.1"),
-    remedy="Nothing: this is what timestamps and a rising ISN are for.",
+    remedy="Nothing to do: timestamps and a rising ISN make this safe.",
     example="tw-syn-accepted",
     key="attempt_id",
 )
@@ -243,22 +243,25 @@ TW_SYN_CHALLENGED = Rule(
     id="RU004",
     name="tw-syn-challenged",
     severity=WARNING,
-    summary="A SYN met TIME-WAIT and took the detour over a stale ACK and a RST.",
+    summary="A SYN arrived in TIME-WAIT and was challenged: the client had to send RST and retransmit the SYN.",
     table="reuses",
     predicate=tw_syn_challenged,
     grades=(
-        Grade(lambda r: went_whole_way(r) & stalls(r), ERROR, CONFIRMED, "a second or more was lost"),
+        Grade(lambda r: went_whole_way(r) & stalls(r), ERROR, CONFIRMED, "the delay was 1 s or longer"),
         Grade(went_whole_way, WARNING, CONFIRMED, "every step was captured"),
-        Grade(stalls, ERROR, LIKELY, "it took a second or more, or never worked"),
-        Grade(always, WARNING, LIKELY, "a step is missing"),
+        Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
+        Grade(always, WARNING, LIKELY, "a step was not captured"),
     ),
-    message="the SYN of {ip}:{port} met TIME-WAIT of {peer_ip}:{peer_port}, which answered with an ACK of the old connection[; {reset_frame:?}a RST followed][; the SYN was repeated {syn_retries:time}][; it was accepted after {cost_ns}]",
+    message="SYN from {ip}:{port} challenged in TIME-WAIT of {peer_ip}:{peer_port}[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=_EVIDENCE,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries", "acceptance"),
-    set_when=("the holder's peer sends a SYN into TIME-WAIT", "the first answer is an ACK with the old numbers"),
+    set_when=(
+        "a SYN arrives at the side in TIME-WAIT",
+        "the first answer is a challenge ACK: an ACK with the old sequence numbers",
+    ),
     not_set_when=("the first answer is SYN+ACK: that is RU003",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Keep timestamps on, let the client close first, and see PA004 if the timestamp was lower.",
+    remedy="Keep TCP timestamps on, and let the client close first. See PA004 if the timestamp was lower.",
     example="tw-syn-challenged",
     counter="TcpExtPAWSTimewait",
     key="attempt_id",
@@ -268,20 +271,20 @@ TW_SYN_DROPPED = Rule(
     id="RU005",
     name="tw-syn-dropped",
     severity=WARNING,
-    summary="A SYN into TIME-WAIT got no answer.",
+    summary="A SYN arrived in TIME-WAIT and got no answer.",
     table="reuses",
     predicate=tw_syn_dropped,
     grades=(
-        Grade(never_worked, ERROR, LIKELY, "the connection never came about"),
+        Grade(never_worked, ERROR, LIKELY, "it never connected"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="the SYN of {ip}:{port} into TIME-WAIT of {peer_ip}:{peer_port} got no answer and was repeated {syn_retries:time}[; it was accepted after {cost_ns}]",
+    message="SYN from {ip}:{port} got no answer in TIME-WAIT of {peer_ip}:{peer_port}; the client retransmitted it {syn_retries:time}[; it connected after {cost_ns}]",
     frames=_EVIDENCE,
     values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta", "acceptance"),
-    set_when=("the holder's peer sends a SYN into TIME-WAIT", "nothing answers before the SYN is sent again"),
+    set_when=("a SYN arrives at the side in TIME-WAIT", "no answer comes before the SYN is retransmitted"),
     not_set_when=("an ACK or a RST answers it: RU004, RU006",),
     rfc=("RFC 6191",),
-    remedy="Keep timestamps on; look for a firewall that drops the challenge ACK.",
+    remedy="Keep TCP timestamps on; look for a firewall that drops the challenge ACK.",
     example="tw-syn-dropped",
     rival="loss on the way, or a firewall that drops the answer",
     key="attempt_id",
@@ -291,17 +294,17 @@ TW_SYN_REFUSED = Rule(
     id="RU006",
     name="tw-syn-refused",
     severity=WARNING,
-    summary="A SYN into TIME-WAIT or FIN-WAIT-2 was answered by RST.",
+    summary="A SYN arrived in TIME-WAIT or FIN-WAIT-2 and was answered with RST.",
     table="reuses",
     predicate=tw_syn_refused,
     grades=(Grade(always, WARNING, CONFIRMED),),
-    message="the SYN of {ip}:{port} met {peer_ip}:{peer_port} in {receiver_state} and was answered by RST",
+    message="SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port} and was answered with RST",
     frames=_EVIDENCE,
     values=("gap_ns", "receiver_state", "isn_delta"),
-    set_when=("the peer's endpoint is in TIME-WAIT or FIN-WAIT-2", "the answer to the SYN is a RST"),
-    not_set_when=("the tuple had ended before: that is an ordinary refusal",),
+    set_when=("the SYN arrives in TIME-WAIT or FIN-WAIT-2", "the answer is a RST"),
+    not_set_when=("the previous connection had ended: that is an ordinary refusal",),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="Check that the listener is still there; close() both ways.",
+    remedy="Check that the server still listens, and that the application calls close() for both directions.",
     example="tw-syn-refused",
     key="attempt_id",
 )
@@ -310,17 +313,17 @@ REUSE_AFTER_RST = Rule(
     id="RU010",
     name="reuse-after-rst",
     severity=INFO,
-    summary="A tuple was reused whose earlier incarnation had ended by RST: no TIME-WAIT protected it.",
+    summary="A client reused a 4-tuple after a RST: no TIME-WAIT protected the new connection.",
     table="reuses",
     predicate=reuse_after_rst,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{ip}:{port} connected to {peer_ip}:{peer_port} again {gap_ns} after a RST had ended the earlier connection",
+    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} after a RST had ended the previous connection",
     frames=_EVIDENCE,
     values=("gap_ns", "isn_delta"),
-    set_when=("the earlier incarnation ended by RST or was refused", "less than 2MSL ago"),
-    not_set_when=("one end had been in TIME-WAIT",),
+    set_when=("the previous connection ended by RST or was refused", "less than 2MSL ago"),
+    not_set_when=("one side had been in TIME-WAIT",),
     rfc=("RFC 1337",),
-    remedy="Avoid SO_LINGER 0.",
+    remedy="Do not close with SO_LINGER 0.",
     example="reuse-after-rst",
     key="attempt_id",
 )
@@ -329,17 +332,17 @@ TUPLE_REUSED_AFTER_2MSL = Rule(
     id="RU007",
     name="tuple-reused-after-2msl",
     severity=INFO,
-    summary="A tuple was reused soon after 2MSL had passed.",
+    summary="A client reused a 4-tuple soon after 2MSL had passed.",
     table="reuses",
     predicate=tuple_reused_after_2msl,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{ip}:{port} connected to {peer_ip}:{peer_port} again {gap_ns} after the earlier connection, when 2MSL had passed",
+    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} after the previous connection; 2MSL had passed",
     frames=_EVIDENCE,
     values=("gap_ns", "two_msl_ns", "isn_delta"),
-    set_when=("2MSL and more, but less than one and a half times 2MSL, since the earlier incarnation",),
-    not_set_when=("the earlier incarnation had not ended: that is RU011",),
+    set_when=("at least 2MSL, but less than 1.5 times 2MSL, since the previous connection",),
+    not_set_when=("the previous connection had not ended: that is RU011",),
     rfc=("RFC 9293 3.6.1",),
-    remedy="Nothing; many of them mean that ports are scarce: see PE003.",
+    remedy="Nothing to do. Many of them mean that source ports are scarce: see PE003.",
     example="tuple-reused-after-2msl",
     key="attempt_id",
 )
@@ -348,17 +351,17 @@ OLD_SYN_DUPLICATE = Rule(
     id="RU008",
     name="old-syn-duplicate",
     severity=NOTICE,
-    summary="The SYN of a finished handshake was seen again.",
+    summary="A SYN was captured again after its handshake had completed.",
     table="connections",
     predicate=old_syn_duplicate,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="the SYN of {orig_ip}:{orig_port} to {resp_ip}:{resp_port} came again after the handshake",
+    message="the SYN from {orig_ip}:{orig_port} to {resp_ip}:{resp_port} was captured again after the handshake",
     frames=("orig_syn_frame", "old_syn_frame"),
     values=("syn_retries",),
-    set_when=("a SYN with the ISN of the connection comes after its sender was ESTABLISHED",),
-    not_set_when=("the handshake was not finished: a retransmission", "the frame is a copy that the capture made"),
+    set_when=("a SYN with the ISN of the connection arrives after its sender was ESTABLISHED",),
+    not_set_when=("the handshake had not completed: that is a retransmission", "the capture recorded one frame twice"),
     rfc=("RFC 9293 3.5",),
-    remedy="A loop in the network, a late copy, or a tap that reorders.",
+    remedy="Look for a loop in the network, a late duplicate, or a tap that reorders frames.",
     example="old-syn-duplicate",
     time="first_time",
 )
@@ -367,30 +370,30 @@ OLD_DUPLICATE_IN_NEW_INCARNATION = Rule(
     id="RU009",
     name="old-duplicate-in-new-incarnation",
     severity=ERROR,
-    summary="A segment of the earlier incarnation came into the next one of its tuple.",
+    summary="A segment of the previous connection arrived in the new one on the same 4-tuple.",
     table="reuses",
     predicate=old_duplicate_in_new_incarnation,
     grades=(
-        Grade(lambda r: r.is_old_duplicate_disowned != 0, ERROR, LIKELY, "its bytes were acknowledged, and its sender goes on from before it"),
-        Grade(lambda r: r.old_duplicate_taken_frame >= 0, ERROR, CONFIRMED, "an ACK or SACK of its bytes"),
-        Grade(lambda r: r.is_old_duplicate_rejected != 0, INFO, CONFIRMED, "timestamps refuse it"),
-        Grade(lambda r: r.old_duplicate_refused_frame >= 0, INFO, CONFIRMED, "an ACK that stays below it, or a D-SACK"),
-        Grade(lambda r: r.is_old_duplicate_in_window != 0, ERROR, LIKELY, "nothing keeps its bytes out"),
-        Grade(always, INFO, CONFIRMED, "it lies outside the window"),
+        Grade(lambda r: r.is_old_duplicate_disowned != 0, ERROR, LIKELY, "the receiver acknowledged its bytes, but its sender continues from before them"),
+        Grade(lambda r: r.old_duplicate_taken_frame >= 0, ERROR, CONFIRMED, "an ACK or a SACK covers its bytes"),
+        Grade(lambda r: r.is_old_duplicate_rejected != 0, INFO, CONFIRMED, "PAWS rejects its timestamp"),
+        Grade(lambda r: r.old_duplicate_refused_frame >= 0, INFO, CONFIRMED, "a later ACK does not cover it, or a D-SACK reports it"),
+        Grade(lambda r: r.is_old_duplicate_in_window != 0, ERROR, LIKELY, "nothing keeps the receiver from accepting its bytes"),
+        Grade(always, INFO, CONFIRMED, "it is outside the window"),
     ),
-    message="{old_duplicates:segment} of the earlier connection of {ip}:{port} and {peer_ip}:{peer_port} came into the new one",
+    message="{old_duplicates:segment} of the previous connection between {ip}:{port} and {peer_ip}:{peer_port} arrived in the new one",
     frames=(
         "fin_frame", "syn_frame", "opened_frame", "old_duplicate_frame", "old_duplicate_taken_frame",
         "old_duplicate_refused_frame",
     ),
     values=("gap_ns", "old_duplicates", "is_old_duplicate_in_window", "is_old_duplicate_rejected"),
     set_when=(
-        "data with sequence numbers or an ACK field of the earlier incarnation and not of this one",
-        "or with numbers of both, acknowledged by the receiver and not known to its sender",
+        "data whose sequence number or ACK field fits the previous connection and not this one",
+        "or fits both: the receiver acknowledges it, but its sender does not count it as sent",
     ),
-    not_set_when=("the bytes are a retransmission of this incarnation",),
+    not_set_when=("the bytes are a retransmission of this connection",),
     rfc=("RFC 7323 B", "RFC 1337", "RFC 2883"),
-    remedy="Turn timestamps on; keep TIME-WAIT.",
+    remedy="Turn TCP timestamps on, and do not shorten or skip TIME-WAIT.",
     example="old-duplicate-in-new-incarnation",
     key="attempt_id",
 )  # fmt: skip
@@ -399,27 +402,29 @@ SYN_INTO_ESTABLISHED = Rule(
     id="RU011",
     name="syn-into-established",
     severity=WARNING,
-    summary="A new SYN met a peer that still had the old connection.",
+    summary="A new SYN arrived while the peer still had the previous connection.",
     table="reuses",
     predicate=syn_into_established,
     grades=(
-        Grade(lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old numbers"),
+        Grade(
+            lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"
+        ),
         Grade(lambda r: r.answer == ANSWER_RST, WARNING, LIKELY),
-        Grade(always, WARNING, PREDICTED, "nothing came back"),
+        Grade(always, WARNING, PREDICTED, "no answer"),
     ),
-    message="a new SYN of {ip}:{port} met {peer_ip}:{peer_port}, which was in {receiver_state}[ and answered with an ACK of the old connection{answer:=challenge-ack}][ and answered with RST{answer:=rst}][ and did not answer{answer:=none}]",
+    message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ did not answer{answer:=none}]",
     frames=_EVIDENCE,
     values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
     set_when=(
-        "the receiver is synchronised and has not sent its last FIN",
-        "it answers with its old numbers, or not at all",
+        "the receiver is in a synchronised state and has not sent its last FIN",
+        "it answers with its old sequence numbers, or not at all",
     ),
     not_set_when=(
-        "the SYN is one of the same incarnation",
-        "a SYN+ACK comes at once: the receiver had forgotten the old connection",
+        "the SYN belongs to the same connection",
+        "a SYN+ACK follows at once: the receiver no longer had the previous connection",
     ),
     rfc=("RFC 9293 3.5.1", "RFC 5961 4.2"),
-    remedy="A restart of the client, a NAT that forgets too soon, or a forged SYN; keep-alives find half-open connections.",
+    remedy="Look for a restarted client, a NAT that drops its mapping too early, or a forged SYN. Keep-alives detect half-open connections.",
     example="syn-into-established",
     counter="TcpExtTCPSYNChallenge",
     key="attempt_id",
@@ -429,17 +434,17 @@ ISN_NOT_ABOVE_LAST = Rule(
     id="RU012",
     name="isn-not-above-last",
     severity=NOTICE,
-    summary="A SYN into TIME-WAIT had an ISN that is not above the old sequence numbers: only its timestamp let it in.",
+    summary="A SYN in TIME-WAIT had an ISN not above the old sequence numbers: it was accepted only because of its timestamp.",
     table="reuses",
     predicate=isn_not_above_last,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="the ISN of {ip}:{port} is {isn_delta:#} below the next sequence number of its earlier connection to {peer_ip}:{peer_port}; only the timestamp let it in",
+    message="the ISN of {ip}:{port} is {isn_delta:#} below the next sequence number of its previous connection to {peer_ip}:{peer_port}; the SYN was accepted only because of its timestamp",
     frames=_EVIDENCE,
     values=("isn_delta", "tsval_delta", "gap_ns"),
-    set_when=("the SYN was accepted out of TIME-WAIT", "ISN <= RCV.NXT, TSval newer"),
+    set_when=("the SYN was accepted in TIME-WAIT", "ISN <= RCV.NXT, TSval newer"),
     not_set_when=("the ISN is above",),
     rfc=("RFC 6528", "RFC 1122 4.2.2.13"),
-    remedy="A broken ISN generator, several hosts behind one address, or more than 2 GB sent in the earlier connection.",
+    remedy="Look for a broken ISN generator, several hosts behind one address, or more than 2 GB sent in the previous connection.",
     example="isn-not-above-last",
     key="attempt_id",
 )

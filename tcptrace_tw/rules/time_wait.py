@@ -19,7 +19,7 @@ from tcptrace_tw.schema.words import (
 
 
 def tw_span(spans: Rows) -> Mask:
-    """Every span."""
+    """Every TIME-WAIT period."""
     return always(spans)
 
 
@@ -29,17 +29,17 @@ def simultaneous_close(connections: Rows) -> Mask:
 
 
 def tw_restarted(spans: Rows) -> Mask:
-    """A FIN came again into TIME-WAIT."""
+    """A retransmitted FIN arrived in TIME-WAIT."""
     return spans.fin_repeats > 0
 
 
 def tw_assassinated(spans: Rows) -> Mask:
-    """A RST ended TIME-WAIT, and no SYN had provoked it."""
+    """A RST ended TIME-WAIT, and it was not part of a SYN's retry."""
     return (spans.end_reason == END_ASSASSINATED) & (spans.is_syn_pending == 0)
 
 
 def tw_extended_by_stale_syn(spans: Rows) -> Mask:
-    """TW006: one stale SYN is an ordinary detour; two and more keep TIME-WAIT alive."""
+    """TW006: one stale SYN is an ordinary retry; two or more keep TIME-WAIT alive."""
     return spans.stale_syns >= 2
 
 
@@ -66,7 +66,7 @@ def is_time_wait_gone(resets: Rows) -> Mask:
 
 
 def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
-    """TW008: a FIN is refused only where the timer has ended FIN-WAIT-2; data also where the socket was closed."""
+    """TW008: a FIN gets a RST only after the timer has ended FIN-WAIT-2; data also if the socket was closed."""
     bare = (resets.is_bare != 0) & (resets.is_echo != 0)
     first = (
         (resets.sender_state == TIME_WAIT_STATE)
@@ -86,7 +86,7 @@ def half_close_long(anomalies: Rows) -> Mask:
 
 
 FIN_WAIT_2_NS = 60_000_000_000
-"""How long the common stacks wait in FIN-WAIT-2 for the peer's FIN (Linux tcp_fin_timeout, FreeBSD finwait2_timeout)."""
+"""The time that common stacks wait in FIN-WAIT-2 for the peer's FIN (Linux tcp_fin_timeout, FreeBSD finwait2_timeout)."""
 
 DAY_NS = 86_400_000_000_000
 
@@ -101,17 +101,17 @@ TW_SPAN = Rule(
     table="time_wait",
     predicate=tw_span,
     grades=(
-        Grade(lambda r: r.start_basis == START_ACK, INFO, CONFIRMED, "the holder's ACK of the last FIN was captured"),
+        Grade(lambda r: r.start_basis == START_ACK, INFO, CONFIRMED, "the ACK of the last FIN was captured"),
         Grade(lambda r: r.start_basis == START_FIN, INFO, LIKELY, "only the FIN was captured"),
         Grade(always, INFO, PREDICTED),
     ),
-    message="{ip}:{port} held TIME-WAIT towards {peer_ip}:{peer_port}[, restarted {restarts:time}]; {end_reason}",
+    message="{ip}:{port} was in TIME-WAIT towards {peer_ip}:{peer_port}[, restarted {restarts:time}]; {end_reason}",
     frames=("fin_frame", "start_frame", "restart_frame", "end_frame"),
     values=("holder", "start_basis", "restarts", "end_reason", "two_msl_ns"),
-    set_when=("an endpoint has received the FIN that completes a close that it began",),
-    not_set_when=("the close ended by RST before both FINs were received", "the endpoint closed second"),
+    set_when=("an endpoint that sent its FIN first, or at the same time, has received the peer's FIN",),
+    not_set_when=("a RST ended the connection before both FINs were received", "the endpoint closed second"),
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
-    remedy="Nothing: this is how TCP protects the next incarnation. Many of them: let the client close, pool connections.",
+    remedy="Nothing to do: TIME-WAIT protects the next connection on this 4-tuple. If there are many, pool connections or let the clients close first.",
     example="tw-span",
     counter="TcpExtTW",
     time="start",
@@ -122,7 +122,7 @@ SIMULTANEOUS_CLOSE = Rule(
     id="TW003",
     name="simultaneous-close",
     severity=INFO,
-    summary="Both ends closed before either had seen the other's FIN; both go through CLOSING to TIME-WAIT.",
+    summary="Both sides sent FIN before they received the other's FIN; both go through CLOSING to TIME-WAIT.",
     table="connections",
     predicate=simultaneous_close,
     grades=(Grade(always, INFO, CONFIRMED),),
@@ -132,7 +132,7 @@ SIMULTANEOUS_CLOSE = Rule(
     set_when=("neither FIN acknowledges the other",),
     not_set_when=("one FIN acknowledges the other, however close they are in time",),
     rfc=("RFC 9293 3.6, case 3",),
-    remedy="Nothing; TIME-WAIT on both ends is right here.",
+    remedy="Nothing to do: TIME-WAIT on both sides is correct here.",
     example="simultaneous-close",
     time="last_time",
 )
@@ -141,17 +141,17 @@ TW_RESTARTED = Rule(
     id="TW004",
     name="tw-restarted",
     severity=INFO,
-    summary="A FIN was repeated into TIME-WAIT, and 2MSL began anew.",
+    summary="A retransmitted FIN arrived in TIME-WAIT and restarted the 2MSL timer.",
     table="time_wait",
     predicate=tw_restarted,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{peer_ip}:{peer_port} repeated its FIN {fin_repeats:time} into TIME-WAIT of {ip}:{port}; 2MSL began anew",
+    message="{peer_ip}:{peer_port} retransmitted its FIN {fin_repeats:time} while {ip}:{port} was in TIME-WAIT, and restarted the 2MSL timer",
     frames=("fin_frame", "start_frame", "restart_frame"),
     values=("fin_repeats", "restarts"),
-    set_when=("the peer's FIN comes again after the holder entered TIME-WAIT",),
-    not_set_when=("the repeated frame is a copy that the capture made",),
+    set_when=("the peer's FIN is retransmitted after TIME-WAIT began",),
+    not_set_when=("the capture recorded one frame twice",),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="Look for the loss of the last ACK on the way to the passive closer.",
+    remedy="Find out where the final ACK is lost on its way to the passive closer.",
     example="tw-restarted",
     time="restart",
 )
@@ -160,11 +160,16 @@ TW_ASSASSINATED = Rule(
     id="TW005",
     name="tw-assassinated",
     severity=WARNING,
-    summary="A RST ended TIME-WAIT before 2MSL; old segments can reach the next incarnation.",
+    summary="A RST ended TIME-WAIT before 2MSL had passed: old segments can reach the next connection.",
     table="time_wait",
     predicate=tw_assassinated,
     grades=(
-        Grade(lambda r: r.answered_frame >= 0, WARNING, CONFIRMED, "a later segment was answered as by a closed port"),
+        Grade(
+            lambda r: r.answered_frame >= 0,
+            WARNING,
+            CONFIRMED,
+            "a later segment was answered as if the port were closed",
+        ),
         Grade(always, WARNING, PREDICTED, "the profile's stack lets an exact RST end TIME-WAIT"),
     ),
     message="a RST from {peer_ip}:{peer_port} ended the TIME-WAIT of {ip}:{port} before 2MSL had passed",
@@ -172,12 +177,12 @@ TW_ASSASSINATED = Rule(
     values=("restarts", "two_msl_ns"),
     set_when=("a RST exactly at RCV.NXT reaches an endpoint in TIME-WAIT, and its timestamp is not stale",),
     not_set_when=(
-        "the RST is the answer to a challenge ACK after a SYN: that is RU004",
+        "the RST answers a challenge ACK after a SYN: that is RU004",
         "the RST is not at RCV.NXT, or its TSval is below TS.Recent",
-        "the holder goes on answering as in TIME-WAIT (tcp_rfc1337 = 1)",
+        "the endpoint still answers as in TIME-WAIT (tcp_rfc1337 = 1)",
     ),
     rfc=("RFC 1337", "RFC 9293 3.10.7.4"),
-    remedy="Set net.ipv4.tcp_rfc1337 = 1 on the holder if it does harm.",
+    remedy="Set net.ipv4.tcp_rfc1337 = 1 on the side in TIME-WAIT if this does harm.",
     example="tw-assassinated",
     time="end",
 )
@@ -186,17 +191,20 @@ TW_EXTENDED_BY_STALE_SYN = Rule(
     id="TW006",
     name="tw-extended-by-stale-syn",
     severity=WARNING,
-    summary="SYNs refused for their timestamp keep restarting a server's TIME-WAIT.",
+    summary="SYNs with old timestamps keep restarting the TIME-WAIT of a server.",
     table="time_wait",
     predicate=tw_extended_by_stale_syn,
-    grades=(Grade(always, WARNING, LIKELY, "the profile's stack restarts 2MSL for them"),),
-    message="{stale_syns:SYN} of {peer_ip}:{peer_port} with old timestamps prolonged the TIME-WAIT of {ip}:{port}",
+    grades=(Grade(always, WARNING, LIKELY, "the profile's stack restarts the 2MSL timer for them"),),
+    message="{stale_syns:SYN} from {peer_ip}:{peer_port} with old timestamps extended the TIME-WAIT of {ip}:{port}",
     frames=("start_frame", "first_stale_syn_frame", "restart_frame"),
     values=("stale_syns", "restarts", "two_msl_ns"),
-    set_when=("two and more SYNs with a TSval below TS.Recent meet one TIME-WAIT",),
-    not_set_when=("the SYN is refused for its ISN: that does not restart 2MSL", "a single SYN: that is PA004"),
+    set_when=("two or more SYNs with a TSval below TS.Recent arrive in one TIME-WAIT period",),
+    not_set_when=(
+        "the SYN is rejected because of its ISN: that does not restart the 2MSL timer",
+        "a single SYN: that is PA004",
+    ),
     rfc=("RFC 6191", "RFC 7323 5.3"),
-    remedy="See PA004: several clocks behind one address, or ports handed out anew by a NAT.",
+    remedy="See PA004: several clocks behind one address, or a NAT that reuses its ports too early.",
     example="tw-extended-by-stale-syn",
     counter="TcpExtPAWSTimewait",
     time="restart",
@@ -206,7 +214,7 @@ TW_CUT_SHORT = Rule(
     id="TW007",
     name="tw-cut-short",
     severity=NOTICE,
-    summary="A tuple was answered as if closed before the profile's 2MSL had passed.",
+    summary="An endpoint answered with RST before the profile's 2MSL had passed: its TIME-WAIT had ended early.",
     table="resets",
     predicate=tw_cut_short,
     grades=(
@@ -216,10 +224,10 @@ TW_CUT_SHORT = Rule(
     message="{ip}:{port} should still have been in TIME-WAIT towards {peer_ip}:{peer_port}, but answered with RST {time_wait_gap_ns} after entering it",
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("time_wait_gap_ns", "two_msl_ns"),
-    set_when=("a bare RST answers a segment that is no FIN, less than 2MSL after TIME-WAIT began",),
+    set_when=("a bare RST answers a segment without FIN, less than 2MSL after TIME-WAIT began",),
     not_set_when=("a RST had ended TIME-WAIT: that is TW005", "the segment is the peer's FIN: that is TW009"),
     rfc=("RFC 9293 3.4.2", "RFC 9293 3.6.1"),
-    remedy="A stack with a shorter 2MSL (--two-msl), tcp_max_tw_buckets, tcp_tw_recycle, or a restart.",
+    remedy="Look for a stack with a shorter 2MSL (then give --two-msl), tcp_max_tw_buckets, tcp_tw_recycle, or a restart.",
     example="tw-cut-short",
     counter="TcpExtTCPTimeWaitOverflow",
 )  # fmt: skip
@@ -228,42 +236,42 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
     id="TW008",
     name="fin-wait-2-timeout-reset",
     severity=WARNING,
-    summary="The peer closed, or sent, after FIN-WAIT-2 had timed out, and got a RST.",
+    summary="The peer sent FIN or data after FIN-WAIT-2 had timed out, and got a RST.",
     table="resets",
     predicate=fin_wait_2_timeout_reset,
     grades=(
         Grade(lambda r: r.fin_acked_gap_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
         Grade(always, WARNING, LIKELY, "tcp_fin_timeout is shorter than its default, or the entry was removed"),
     ),
-    message="{peer_ip}:{peer_port} was still sending {fin_acked_gap_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 and answered with RST",
+    message="{peer_ip}:{peer_port} sent again {fin_acked_gap_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 and answered with RST",
     frames=("fin_frame", "trigger_frame", "frame"),
     values=("fin_acked_gap_ns", "trigger_len"),
-    set_when=("the sender's FIN was acknowledged", "a minute and more later a FIN or data gets a bare RST", "or a FIN does, a second and more later"),
-    not_set_when=("data gets a RST sooner: the socket was closed both ways, RS003",),
+    set_when=("the sender's FIN was acknowledged", "60 s later or more, a FIN or data gets a bare RST", "or 1 s later or more, a FIN gets one"),
+    not_set_when=("data gets a RST sooner: the socket was closed for both directions, RS003",),
     rfc=("RFC 9293 3.6",),
-    remedy="Close promptly when the peer has closed; raise tcp_fin_timeout if the wait is wanted.",
+    remedy="Close soon after the peer has closed; raise tcp_fin_timeout if the wait is intended.",
     example="fin-wait-2-timeout-reset",
-    rival="the host or a device on the path has lost the connection",
+    rival="a host or a device on the path that has lost the connection",
 )  # fmt: skip
 
 TW_MISSING = Rule(
     id="TW009",
     name="tw-missing",
     severity=WARNING,
-    summary="A repeated FIN got a RST inside 2MSL: the TIME-WAIT that should have answered it was not there.",
+    summary="A retransmitted FIN got a RST inside 2MSL: the TIME-WAIT socket that should have answered it was gone.",
     table="resets",
     predicate=tw_missing,
     grades=(
         Grade(lambda r: r.is_time_wait_proved != 0, WARNING, CONFIRMED),
         Grade(always, WARNING, LIKELY, "the ACK of the FIN was not captured"),
     ),
-    message="{ip}:{port} had no TIME-WAIT left for {peer_ip}:{peer_port} when the FIN came again, and answered with RST",
+    message="{ip}:{port} no longer had a TIME-WAIT socket for {peer_ip}:{peer_port} when the FIN was retransmitted, and answered with RST",
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("time_wait_gap_ns", "two_msl_ns"),
-    set_when=("the FIN comes again less than 2MSL after TIME-WAIT began", "a bare RST answers it"),
+    set_when=("the FIN is retransmitted less than 2MSL after TIME-WAIT began", "a bare RST answers it"),
     not_set_when=("2MSL has passed",),
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
-    remedy="Raise tcp_max_tw_buckets; look for what removes sockets (ss --kill, a NAT entry that expires).",
+    remedy="Raise tcp_max_tw_buckets; find out if something removes sockets (ss --kill, a NAT entry that expires).",
     example="tw-missing",
     counter="TcpExtTCPTimeWaitOverflow",
 )
@@ -272,33 +280,33 @@ HALF_CLOSE_LONG = Rule(
     id="TW011",
     name="half-close-long",
     severity=NOTICE,
-    summary="A connection was half closed for a minute and more: one end in FIN-WAIT-2, the other in CLOSE-WAIT.",
+    summary="A connection was half-closed for 60 s or longer: one side in FIN-WAIT-2, the other in CLOSE-WAIT.",
     table="anomalies",
     predicate=half_close_long,
     grades=(
         Grade(lambda r: r.half_closed_ns < DAY_NS, NOTICE, CONFIRMED),
-        Grade(always, NOTICE, LIKELY, "a day and more: the capturing clock may have leapt"),
+        Grade(always, NOTICE, LIKELY, "a day or longer: the clock of the capturing host may have jumped"),
     ),
-    message="{ip}:{port} had closed, and {peer_ip}:{peer_port} stayed in CLOSE-WAIT for {half_closed_ns}[, to the end of the capture, and sent nothing{is_left_open:?}]",
+    message="after {ip}:{port} had closed, {peer_ip}:{peer_port} stayed in CLOSE-WAIT for {half_closed_ns}[, until the capture ended, and sent nothing{is_left_open:?}]",
     frames=("fin_frame", "peer_fin_frame"),
     values=("half_closed_ns", "is_left_open"),
-    set_when=("60 s and more between the FINs", "or the second FIN never came, and 60 s and more were captured"),
-    not_set_when=("the first FIN ended the connection by RST",),
+    set_when=("60 s or more between the FINs", "or no second FIN, although the capture continues for 60 s or longer"),
+    not_set_when=("a RST ended the connection after the first FIN",),
     rfc=("RFC 9293 3.6.1",),
-    remedy="The application forgot close(), or it still sends: that is legal.",
+    remedy="Check if the application forgot close(). If it still sends data, this is legal.",
     example="half-close-long",
     end_time="end_time",
 )
 
 SERVER_CLOSES = 20
-"""So many closes make a habit."""
+"""From this many closes on, the server's closing first is a pattern."""
 
 LEFT_OPEN = 10
-"""So many connections left in CLOSE-WAIT are no forgotten one."""
+"""From this many connections left in CLOSE-WAIT on, it is a leak and not a single forgotten socket."""
 
 
 def tw_on_server(services: Rows) -> Mask:
-    """TW002: half and more of its closes."""
+    """TW002: at least half of its closes."""
     return (services.closed_by_server >= SERVER_CLOSES) & (services.closed_by_server * 2 >= services.closed)
 
 
@@ -316,17 +324,17 @@ TW_ON_SERVER = Rule(
     id="TW002",
     name="tw-on-server",
     severity=NOTICE,
-    summary="The listening side closes first, and collects the TIME-WAITs.",
+    summary="The server closes first and collects the TIME-WAIT sockets.",
     table="services",
     predicate=tw_on_server,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="{ip}:{port} closed first in {closed_by_server:#} of {closed:connection}, and holds the TIME-WAIT",
+    message="{ip}:{port} closed first in {closed_by_server:#} of {closed:connection}, so the TIME-WAIT sockets are on the server",
     frames=(),
     values=("connections", "closed", "closed_by_server"),
-    set_when=("the server is the active closer of 20 connections and more, and of half of all that closed",),
+    set_when=("the server is the active closer of at least 20 connections, and of at least half of all that closed",),
     not_set_when=("the clients close first",),
     rfc=("RFC 9293 3.6",),
-    remedy="Let clients close; raise the limits of keep-alive requests and idle time.",
+    remedy="Let the clients close first: raise the server's keep-alive request limit and idle timeout.",
     example="tw-on-server",
     counter="TcpExtTW",
     end_time="end_time",
@@ -336,15 +344,15 @@ TW_CENSUS_PEAK = Rule(
     id="TW010",
     name="tw-census-peak",
     severity=INFO,
-    summary="The most TIME-WAITs that one address held at once.",
+    summary="Peak number of TIME-WAIT sockets on one address.",
     table="holders",
     predicate=tw_census_peak,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{ip} held at least {most_time_wait:TIME-WAIT} at once, {spans} in all",
+    message="{ip} had at least {most_time_wait:TIME-WAIT socket} at once, {spans} in total",
     frames=(),
     values=("most_time_wait", "spans"),
-    set_when=("two TIME-WAIT spans and more of one address are open at the end of the same second",),
-    not_set_when=("one span ends before the next begins", "connections ended by RST: they have none"),
+    set_when=("two or more TIME-WAIT periods of one address are open at the end of the same second",),
+    not_set_when=("one period ends before the next begins", "a RST ended the connections: they have no TIME-WAIT"),
     rfc=("RFC 9293 3.6",),
     remedy="Pool connections.",
     example="tw-census-peak",
@@ -359,15 +367,15 @@ CLOSE_WAIT_LEAK = Rule(
     table="services",
     predicate=close_wait_leak,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{ip}:{port} left {left_in_close_wait:connection} in CLOSE-WAIT for a minute and more",
+    message="{ip}:{port} left {left_in_close_wait:connection} in CLOSE-WAIT for 60 s or longer",
     frames=("fin_frame",),
     values=("left_in_close_wait", "connections"),
     set_when=(
-        "ten connections and more that the client closed a minute ago, and on which the server sent nothing since",
+        "at least ten connections that the client closed 60 s ago or earlier, and on which the server has sent nothing since",
     ),
     not_set_when=("the server closes, or still sends",),
     rfc=("RFC 9293 3.6",),
-    remedy="A bug of the application: close() what has been read to its end.",
+    remedy="Application bug: call close() once read() returns 0.",
     example="close-wait-leak",
     end_time="end_time",
     needs_acks=True,

@@ -36,8 +36,8 @@ START_BASIS = Vocabulary("start_basis", "ack", "fin", "inferred")
 END_REASON = Vocabulary(
     "end_reason", "expired", "reopened-by-peer", "reused-by-holder", "assassinated", "capture-end", "unknown",
     prose=(
-        "it expired", "a SYN of the peer reopened the connection", "its holder used the port again",
-        "a RST ended it", "it was open when the capture ended", "how it ended is not known",
+        "it expired", "a SYN from the peer reopened the connection", "this side reused the port",
+        "a RST ended it", "the capture ended before it did", "its end is not known",
     ),
 )  # fmt: skip
 ANSWER = Vocabulary("answer", "none", "syn-ack", "challenge-ack", "rst")

@@ -8,7 +8,7 @@ from tests.docs.markdown import bullets, code, table
 
 FAMILIES = {
     "TW": "the life of TIME-WAIT",
-    "RU": "reuse of a tuple",
+    "RU": "reuse of a 4-tuple",
     "PA": "timestamps",
     "LA": "LAST-ACK",
     "RS": "resets",
@@ -35,7 +35,7 @@ def index() -> str:
     page += (
         "A rule is a record and a predicate over the rows of one table; `tcptrace-tw rules ID` prints the same.\n"
         "Severity says how bad it is: info is an ordinary mechanism and is only counted, notice is a hazard that can "
-        "happen, warning a hazard that happened, error a failure or a stall of a second or more that a user notices.\n"
+        "happen, warning a hazard that happened, error a failure or a delay of 1 s or longer that a user notices.\n"
         "Confidence says how sure it is: confirmed when the effect itself is in the capture, likely when cause and "
         "effect are there and one rival explanation remains, predicted when only the rule says so.\n"
         "The severity in the table is the usual one; the grading table of a rule can raise or lower it.\n"
@@ -58,9 +58,9 @@ def family_page(family: str) -> str:
 def section(rule: Rule) -> str:
     """All there is to say about one rule."""
     text = f'\n<a id="{rule.id.lower()}"></a>\n\n## {rule.id} {rule.name}\n\n{rule.summary}\n\n'
-    text += "Set when all of this holds:\n\n" + bullets(rule.set_when)
+    text += "Reported if all of this holds:\n\n" + bullets(rule.set_when)
     if rule.not_set_when:
-        text += "\nNot set when:\n\n" + bullets(rule.not_set_when)
+        text += "\nNot reported if:\n\n" + bullets(rule.not_set_when)
     text += "\nGraded by the first row that holds:\n\n" + _grades(rule)
     return text + "\n" + bullets(f"**{label}**: {fact}" for label, fact in _facts(rule))
 

@@ -16,33 +16,35 @@ from tests.docs import conditions
 from tests.docs.markdown import bullets, code, table, yes
 
 _RESTARTS = {
-    "repeated_fin": "the peer's FIN again",
+    "repeated_fin": "a retransmitted FIN from the peer",
     "exact_ack": "a bare ACK at RCV.NXT",
     "other_ack": "any other segment with ACK",
     "stale": "a segment with a stale timestamp",
-    "refused_syn": "a SYN that is refused for its ISN",
-    "stale_syn": "a SYN that is refused for its timestamp",
+    "refused_syn": "a SYN that is rejected because of its ISN",
+    "stale_syn": "a SYN that is rejected because of its timestamp",
 }
 _VERDICTS = {
     "accept": "accepted",
-    "challenge": "ACK with the old numbers",
-    "paws-reject": "ACK with the old numbers, 2MSL begins anew",
-    "drop": "dropped in silence",
+    "challenge": "challenge ACK",
+    "paws-reject": "challenge ACK, 2MSL timer restarted",
+    "drop": "dropped without an answer",
 }
 
 
 def page() -> str:
     """All decision tables."""
-    text = "# Decision tables\n\nEach table is one in the code, in the same order: the first row that fits decides.\n"
+    text = "# Decision tables\n\nEach table is one in the code, in the same order: the first matching row decides.\n"
     text += "\n## SYN into TIME-WAIT\n\n"
     text += (
-        "What a host in TIME-WAIT does with a SYN of its peer (RFC 6191; RFC 9293 3.10.7.4).\n"
-        "TSval is compared with the last one of the earlier incarnation, the ISN with RCV.NXT.\n\n"
+        "How a host in TIME-WAIT answers a SYN from its peer (RFC 6191; RFC 9293 3.10.7.4).\n"
+        "TSval is compared with the last one of the previous connection, the ISN with RCV.NXT.\n\n"
     )
     text += _syn_table()
-    text += "\n## What makes 2MSL begin anew\n\n" + _restart_table()
-    text += "\n## A SYN on a remembered tuple\n\n"
-    text += "A SYN that meets an earlier incarnation is one row of `reuses`; these rules read it.\n\n"
+    text += (
+        '\n<a id="what-makes-2msl-begin-anew"></a>\n\n## Segments that restart the 2MSL timer\n\n' + _restart_table()
+    )
+    text += "\n## A SYN on a 4-tuple with a previous connection\n\n"
+    text += "Each such SYN is one row of `reuses`; these rules read it.\n\n"
     text += table(
         ("rule", "name", "where"),
         [

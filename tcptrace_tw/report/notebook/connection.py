@@ -64,7 +64,7 @@ class Connection(Shown):
         self._segments = segments
         found = _plain_rows(self._own("connections"))
         if not found:
-            raise KeyError(f"no connection {connection_id}; there are 1 to {table('connections').num_rows}")
+            raise KeyError(f"no connection {connection_id}; there are connections 1 to {table('connections').num_rows}")
         self.row: Row = found[0]
         """Its row of ``connections`` as a dictionary; times are ns since 1970."""
         self.orig = endpoint_text(self.row["orig_ip"], self.row["orig_port"])

@@ -49,7 +49,7 @@ def draw_one(rule: Rule, console: Console) -> None:
     severity = SEVERITY.words[rule.severity]
     console.print(Text.assemble((f"{rule.id} {rule.name}", "bold"), "  ", (severity, SEVERITY_STYLES[severity])))
     page.line("meaning", rule.summary)
-    for label, texts in (("set when", rule.set_when), ("not when", rule.not_set_when)):
+    for label, texts in (("reported if", rule.set_when), ("not if", rule.not_set_when)):
         for text in texts:
             page.line(label, text)
             label = ""
@@ -57,7 +57,7 @@ def draw_one(rule: Rule, console: Console) -> None:
         note = f": {grade.note}" if grade.note else ""
         page.line("graded", f"{SEVERITY.words[grade.severity]}, {CONFIDENCE.words[grade.confidence]}{note}")
     if rule.rival:
-        page.line("or else", rule.rival)
+        page.line("could also be", rule.rival)
     page.line("remedy", rule.remedy)
     if rule.counter:
         page.line("confirm with", f"nstat counter {rule.counter}")

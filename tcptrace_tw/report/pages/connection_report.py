@@ -8,6 +8,7 @@ from rich.console import Console
 from tcptrace_tw.report.pages.ladder import Ladder, Note, Others, Step, Style, Turn, head_of
 from tcptrace_tw.report.pages.ladder_page import draw
 from tcptrace_tw.report.pages.page import Page
+from tcptrace_tw.report.pages.sentences import ended_text
 from tcptrace_tw.report.words.findings import connection_of, tuple_filter
 from tcptrace_tw.report.words.phrases import counted, span
 from tcptrace_tw.schema.words import END_REASON, ENDPOINT
@@ -58,10 +59,9 @@ class Story:
         return Ladder(head_of(self.row), steps, turns, notes, others or {})
 
     def facts(self) -> list[tuple[str, str]]:
-        """What stands above the ladder: a label and what it says."""
+        """The facts above the ladder: labels and texts."""
         row = self.row
-        closer = row["active_closer"]
-        facts = [("closed", row["close"] if closer == "none" else f"{row['close']}, first by {closer}")]
+        facts = [("closed", ended_text(row["close"], row["active_closer"]))]
         facts.append(("Zeek history", row["history"]))
         if self.earlier:
             facts.append(("earlier", _neighbour(self.earlier[-1], row) + _and_more(self.earlier)))
@@ -70,7 +70,7 @@ class Story:
         return facts
 
     def ends(self) -> list[tuple[str, str]]:
-        """What stands below the ladder."""
+        """The facts below the ladder."""
         held = [("TIME-WAIT", _deferred(span)) for span in self.time_wait]
         return held + [(f["rule"], f["message"]) for f in self.findings if not f["frames"]]
 
@@ -106,13 +106,12 @@ def _deferred(row: Row) -> str:
 
 def _neighbour(other: Row, row: Row) -> str:
     gap = other["first_time"] - row["first_time"]
-    when = f"{span(-gap)} before" if gap < 0 else f"{span(gap)} after"
-    return f"connection {other['connection_id']} ({_ended(other)}), began {when} this one"
+    when = f"{span(-gap)} earlier" if gap < 0 else f"{span(gap)} later"
+    return f"connection {other['connection_id']} ({_ended(other)}), began {when}"
 
 
 def _ended(row: Row) -> str:
-    closer = row["active_closer"]
-    return str(row["close"]) if closer == "none" else f"{row['close']}, first by {closer}"
+    return ended_text(row["close"], row["active_closer"])
 
 
 def _and_more(rows: Sequence[Row]) -> str:

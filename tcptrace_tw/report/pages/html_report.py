@@ -9,7 +9,7 @@ from tcptrace_tw.report.pages.ladder import Ladder
 from tcptrace_tw.report.pages.sentences import (
     capture_facts,
     connection_facts,
-    cost_text,
+    delay_text,
     frames_text,
     grades_text,
     options,
@@ -79,7 +79,7 @@ def _overview(rules: Sequence[RuleDigest]) -> str:
         f'<th scope="col"{kind}>{name}</th>'
         for name, kind in (
             ("severity", ""), ("rule", ""), ("name", ""), ("count", ' class="n"'), ("confidence", ""),
-            ("cost", ' class="n"'), ("meaning", ""),
+            ("delay", ' class="n"'), ("meaning", ""),
         )
     )  # fmt: skip
     return f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
@@ -87,12 +87,12 @@ def _overview(rules: Sequence[RuleDigest]) -> str:
 
 def _time_wait(digest: TimeWaitDigest) -> str:
     if not digest.spans:
-        return "<h2>TIME-WAIT: nobody was in it</h2>"
+        return "<h2>TIME-WAIT: none</h2>"
     ended = [("ended", ", ".join(f"{word} {count:,}" for word, count in digest.end_reason.items()))]
     if digest.restarts:
         ended.append(("restarted", counted(digest.restarts, "time")))
     ended += port_uses(digest.ports)
-    title = f"{counted(digest.spans, 'span')}, at most {digest.curve.peak:,} at once"
+    title = f"{counted(digest.spans, 'period')}, peak {digest.curve.peak:,}"
     return f"<h2>TIME-WAIT: {title}</h2>{curve_svg(digest.curve)}{facts(ended)}{_pools(digest)}"
 
 
@@ -104,24 +104,24 @@ def _pools(digest: TimeWaitDigest) -> str:
         for pool in digest.pools[:_MOST_POOLS]
     )
     head = (
-        '<th scope="col">side</th><th scope="col">held by</th><th scope="col">service</th>'
-        '<th scope="col" class="n">peak</th><th scope="col" class="n">spans</th>'
+        '<th scope="col">side</th><th scope="col">TIME-WAIT on</th><th scope="col">service</th>'
+        '<th scope="col" class="n">peak</th><th scope="col" class="n">periods</th>'
     )
     left_out = digest.pool_count - min(_MOST_POOLS, len(digest.pools))
-    more = f'<p class="dim">and {counted(left_out, "more holder")}</p>' if left_out > 0 else ""
+    more = f'<p class="dim">and {left_out:,} more</p>' if left_out > 0 else ""
     return f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}'
 
 
 def _rule(rule: RuleDigest, digest: Digest, captures: Sequence[str], stories: Stories) -> str:
     said = [("meaning", rule.summary)]
     if rule.count > 1 and rule.cost_ns is not None:
-        said.append(("cost", cost_text(rule)))
+        said.append(("delay", delay_text(rule)))
     if rule.first_time is not None and rule.last_time is not None and rule.count > 1:
         said.append(("between", f"{time_text(rule.first_time)} and {time_text(rule.last_time)}"))
     said.append(("remedy", rule.remedy))
     pastes, chosen = [("explain", command("rules", [rule.rule]))], options(digest.settings)
     if rule.count > 1:
-        pastes.append(("list them", command("check", captures, "--select", rule.rule, "--show", "info", *chosen)))
+        pastes.append(("list all", command("check", captures, "--select", rule.rule, "--show", "info", *chosen)))
     shown = _shown(rule)
     examples = "".join(_example(example, digest, captures, stories) for example in shown)
     left_out = rule.count - len(shown)
@@ -144,7 +144,7 @@ def _example(example: Finding, digest: Digest, captures: Sequence[str], stories:
     if example.frames:
         said.append(("frames", frames_text(example, files)))
     if example.rival:
-        said.append(("or else", example.rival))
+        said.append(("could also be", example.rival))
     said += [("caveat", caveat) for caveat in example.caveats]
     pastes = [("Wireshark", example.display_filter)]
     number = connection_of(example.finding_id)
@@ -155,7 +155,7 @@ def _example(example: Finding, digest: Digest, captures: Sequence[str], stories:
     ladder = ""
     if number in stories:
         unfolded = story_html(*stories[number])
-        ladder = f'<details><summary>the ladder</summary><div class="body">{unfolded}</div></details>'
+        ladder = f'<details><summary>ladder diagram</summary><div class="body">{unfolded}</div></details>'
     return f"<p><strong>{text(example.message)}</strong></p>{facts(said)}{_pastes(pastes)}{ladder}"
 
 

@@ -1,4 +1,4 @@
-"""What the pages for people say alike, on a terminal and in HTML."""
+"""The sentences that a report has on a terminal and in HTML alike."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +15,7 @@ _MOST_FILES = 8
 _MOST_REMARKS = 4
 _MOST_PORT_USES = 3
 _WORTH_A_LINE = 0.01
+_CLOSERS = {"orig": "by the client", "resp": "by the server", "both": "by both", "none": "by neither"}
 
 Facts = list[tuple[str, str]]
 """Labels and what they say, in order."""
@@ -51,9 +52,20 @@ def connection_facts(digest: ConnectionsDigest) -> Facts:
     return [
         ("began", tally(digest.opened, w.OPENED.words)),
         ("ended", tally(digest.close, w.CLOSE.words)),
-        ("closed first", tally(digest.active_closer, w.ACTIVE_CLOSER.words)),
+        ("closed first", _closers_text(digest.active_closer)),
         ("carried", f"{counted(digest.segments, 'segment')}, {size(digest.payload_bytes)} of payload{again}"),
     ]
+
+
+def _closers_text(counts: dict[str, int]) -> str:
+    """``18 by the server, 2 by the client``, the most frequent first."""
+    names = sorted(counts, key=lambda name: -counts[name])
+    return ", ".join(f"{counts[name]:,} {_CLOSERS[name]}" for name in names)
+
+
+def ended_text(close: str, closer: str) -> str:
+    """``normal, first by the client``; without a first side, just how it ended."""
+    return f"{close}, first {_CLOSERS[closer]}" if closer in ("orig", "resp") else close
 
 
 def frames_text(example: Finding, files: list[str]) -> str:
@@ -73,34 +85,43 @@ def grades_text(rule: RuleDigest) -> str:
     return f"{rule.count:,} times{severities}{';' if severities else ','} {sure}"
 
 
-def cost_text(rule: RuleDigest) -> str:
-    """``2.081 s together, 1.028 s at most, known of 5 of 7``."""
-    together, most = duration_text(rule.cost_ns or 0), duration_text(rule.cost_most_ns or 0)
-    part = f", known of {rule.cost_known:,} of {rule.count:,}" if rule.cost_known < rule.count else ""
-    return f"{together} together, {most} at most{part}"
+def delay_text(rule: RuleDigest) -> str:
+    """``2.081 s in total, 1.028 s worst (measured for 5 of 7)``."""
+    total, worst = duration_text(rule.cost_ns or 0), duration_text(rule.cost_most_ns or 0)
+    part = f" (measured for {rule.cost_known:,} of {rule.count:,})" if rule.cost_known < rule.count else ""
+    return f"{total} in total, {worst} worst{part}"
 
 
 def port_uses(uses: Sequence[PortUse]) -> Facts:
-    """The fullest range, and those of which a hundredth and more was in use."""
+    """The fullest range, and those of which at least 1 % was in use."""
     shown = [use for i, use in enumerate(uses) if i == 0 or use.used >= use.size * _WORTH_A_LINE]
     return [("ports", port_use_text(use)) for use in shown[:_MOST_PORT_USES]]
 
 
 def port_use_text(use: PortUse) -> str:
-    """How many ports were in use, how many are left, and whether they will do at this pace."""
+    """The ports in use, the ports left, and whether they suffice at this rate of closes."""
     seen = f"from {use.lowest} to {use.highest}"
     if use.is_every_port_seen:
-        used = f"its one port {use.lowest} in use" if use.used == 1 else f"all {use.used:,} ports {seen} in use at once"
+        used = (
+            f"its only port {use.lowest} in use" if use.used == 1 else f"all {use.used:,} ports {seen} in use at once"
+        )
     else:
         used = f"at most {counted(use.used, 'port')} {seen} in use at once"
     text = f"{use.ip} to {use.service}: {used}"
     text += f"; {use.left:,} of {use.size:,} left if its range is {use.range_first} to {use.range_last}"
     if use.per_second is None:
         return text
-    pace = f"{use.per_second:{',.0f' if use.per_second >= 10 else '.2g'}} closes a second"
+    pace = f"at {use.per_second:{',.0f' if use.per_second >= 10 else '.2g'}} closes/s"
     if use.full_after_s is not None:
-        return f"{text}, and {pace} use it up in {span(round(use.full_after_s * 1e9))}"
-    return f"{text}; {pace} keep {use.levels_off_at:,} busy"
+        return f"{text}; {pace} it is used up in {span(round(use.full_after_s * 1e9))}"
+    return f"{text}; {pace} {_about(use.levels_off_at or 0)} always in TIME-WAIT"
+
+
+def _about(ports: int) -> str:
+    """``1 port is``, ``42 ports are``, and from 100 on two digits: ``about 3,900 ports are``."""
+    if ports < 100:
+        return f"{counted(ports, 'port')} {'is' if ports == 1 else 'are'}"
+    return f"about {round(ports, 2 - len(str(ports))):,} ports are"
 
 
 def _files(files: Sequence[FileDigest]) -> Facts:

@@ -13,7 +13,7 @@ def curve_svg(curve: Curve) -> str:
     if curve.start is None or not curve.open:
         return ""
     length = curve.step_ns * len(curve.open)
-    title = f"TIME-WAIT entries open at once, at most {curve.peak:,}, from {moment(curve.start)} over {span(length)}"
+    title = f"TIME-WAIT sockets over time, peak {curve.peak:,}, from {moment(curve.start)} over {span(length)}"
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in _corners(curve))
     base = _HEIGHT - _BOTTOM
     right = _WIDTH - _RIGHT
@@ -51,7 +51,7 @@ def _numbers(curve: Curve) -> str:
             rows.append(f'<tr><td class="n">+{text(when)}</td><td class="n">{level:,}</td></tr>')
         before = level
     return (
-        '<details class="small"><summary>the numbers</summary><div class="body"><table><thead><tr>'
+        '<details class="small"><summary>numbers</summary><div class="body"><table><thead><tr>'
         '<th class="n" scope="col">time</th><th class="n" scope="col">open</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></details>"
     )

@@ -1,4 +1,4 @@
-"""The report on a terminal: what the capture is, how connections ended, who sat in TIME-WAIT, what was found."""
+"""The report on a terminal: what the capture is, how connections ended, the TIME-WAIT sockets, the findings."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from tcptrace_tw.report.pages.page import Page
 from tcptrace_tw.report.pages.sentences import (
     capture_facts,
     connection_facts,
-    cost_text,
+    delay_text,
     frames_text,
     grades_text,
     options,
@@ -73,11 +73,11 @@ class _Report(Page):
 
     def time_wait(self, digest: TimeWaitDigest) -> None:
         if not digest.spans:
-            self.heading("TIME-WAIT", "nobody was in it")
+            self.heading("TIME-WAIT", "none")
             return
         peak, when = digest.curve.peak, digest.curve.peak_time
         at = f" at {_time_of(digest.curve)(when)}" if when is not None else ""
-        self.heading("TIME-WAIT", f"{counted(digest.spans, 'span')}, at most {peak:,} at once{at}")
+        self.heading("TIME-WAIT", f"{counted(digest.spans, 'period')}, peak {peak:,}{at}")
         self._curve(digest)
         self.line("ended", tally(digest.end_reason, w.END_REASON.words))
         if digest.restarts:
@@ -104,14 +104,14 @@ class _Report(Page):
         self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
 
     def _pools(self, digest: TimeWaitDigest) -> None:
-        rows = [("held by", "peak", "spans")]
+        rows = [("TIME-WAIT on", "peak", "periods")]
         for pool in digest.pools[:_MOST_POOLS]:
             side = f"server {pool.service}" if pool.role == "server" else f"client {pool.ip} to {pool.service}"
             rows.append((side, f"{pool.peak:,}", f"{pool.spans:,}"))
         self.columns(rows, right={1, 2}, head=True)
         left_out = digest.pool_count - min(_MOST_POOLS, len(digest.pools))
         if left_out > 0:
-            self.console.print(Text(f"  and {counted(left_out, 'more holder')}; --json has the first 20", LABEL))
+            self.console.print(Text(f"  and {left_out:,} more; --json has the first 20", LABEL))
         for label, said in port_uses(digest.ports):
             self.line(label, said)
 
@@ -143,13 +143,13 @@ class _Report(Page):
         if not rule.examples:
             return
         example = rule.examples[0]
-        self.line("for example" if rule.count > 1 else "what", example.message)
+        self.line("example" if rule.count > 1 else "finding", example.message)
         if example.frames:
             self.line("frames", frames_text(example, files))
         if rule.count > 1 and rule.cost_ns is not None:
-            self.line("cost", cost_text(rule))
+            self.line("delay", delay_text(rule))
         if example.rival:
-            self.line("or else", example.rival)
+            self.line("could also be", example.rival)
         for caveat in example.caveats:
             self.line("caveat", caveat)
         self.line("remedy", rule.remedy)
@@ -161,12 +161,12 @@ class _Report(Page):
             self.paste("look", command("show", self.captures, "--finding", str(example.finding_id), *self.options))
         if rule.count > 1:
             self.paste(
-                "list them", command("check", self.captures, "--select", rule.rule, "--show", "info", *self.options)
+                "list all", command("check", self.captures, "--select", rule.rule, "--show", "info", *self.options)
             )
         self.paste("Wireshark", example.display_filter)
 
     def _mechanisms(self, rules: list[RuleDigest]) -> None:
-        """Ordinary things that were counted: one line each."""
+        """Ordinary mechanisms, only counted: one line each."""
         if not rules:
             return
         self.console.print()

@@ -59,7 +59,7 @@ class CaptureDigest:
 
 @dataclass
 class ConnectionsDigest:
-    """How many connections there were, and how they began and ended."""
+    """The number of connections, and how they began and ended."""
 
     total: int = 0
     opened: Counts = field(default_factory=dict)
@@ -72,7 +72,7 @@ class ConnectionsDigest:
 
 @dataclass
 class TimeWaitDigest:
-    """How many TIME-WAIT spans there were, how they ended, and who held how many at once."""
+    """The number of TIME-WAIT periods, how they ended, and the peaks per address."""
 
     spans: int = 0
     restarts: int = 0
@@ -100,11 +100,11 @@ class RuleDigest:
     last_time: Time | None
     examples: tuple[Finding, ...]
     cost_ns: int | None = None
-    """What all of them cost together; null where nothing is known."""
+    """The delay of all of them in total; null if none is known."""
     cost_most_ns: int | None = None
-    """What the dearest one cost."""
+    """The worst delay of one of them."""
     cost_known: int = 0
-    """Of how many of them the cost is known."""
+    """The number of them whose delay is known."""
 
 
 @dataclass

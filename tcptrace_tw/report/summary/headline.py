@@ -16,9 +16,9 @@ def severities(digest: Digest, least: str = "info") -> str:
 
 
 def headline(digest: Digest, least: str = "info") -> str:
-    """``100,000 connections, at most 84,703 in TIME-WAIT at once; 1 error, 3 warnings``."""
+    """``100,000 connections, peak 84,703 TIME-WAIT sockets; 1 error, 3 warnings``."""
     connections = counted(digest.connections.total, "connection")
     peak = digest.time_wait.curve.peak
-    held = f", at most {peak:,} in TIME-WAIT at once" if peak else ", none in TIME-WAIT"
+    held = f", peak {counted(peak, 'TIME-WAIT socket')}" if peak else ", no TIME-WAIT sockets"
     nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
     return f"{connections}{held if digest.connections.total else ''}; {severities(digest, least) or nothing}"

@@ -12,7 +12,7 @@ from tcptrace_tw.report.summary.occupancy import Pool
 from tcptrace_tw.report.words.text import endpoint_text, ip_halves, ip_text
 
 _LEAST_SPANS, _LEAST_SECONDS = 20, 1.0
-"""Fewer TIME-WAITs, or in less time, make no pace."""
+"""With fewer TIME-WAIT periods, or in less time, no rate is given."""
 
 _EVERY_PORT = (0, 65535)
 
@@ -33,11 +33,11 @@ class PortUse:
     range_first: int = 0
     range_last: int = 65535
     per_second: float | None = None
-    """TIME-WAITs that began in a second; null where there were too few to say."""
+    """TIME-WAIT periods that began per second; null if there were too few."""
     levels_off_at: int | None = None
-    """Ports that this pace keeps busy when each waits for 2MSL."""
+    """Ports that are always in TIME-WAIT at this rate, when each waits for 2MSL."""
     full_after_s: float | None = None
-    """How long the range lasts at this pace; null where it levels off before."""
+    """Time after which the range is used up at this rate; null if it levels off before."""
 
     @property
     def size(self) -> int:

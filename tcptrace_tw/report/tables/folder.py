@@ -129,14 +129,14 @@ def _check(name: str, target: Path, force: bool) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISDIR(mode):
-        raise UsageError(f"{name}: is a file; -o wants a folder")
+        raise UsageError(f"{name}: is a file; -o needs a folder")
     with locked(str(target)):  # another process may be moving its files
         is_foreign = _has_foreign_files(target)
     if is_foreign and not force:
-        raise UsageError(f"{name}: holds files that tcptrace-tw did not write; choose another, or add --force")
+        raise UsageError(f"{name}: contains files that tcptrace-tw did not write; choose another, or add --force")
     for each in OURS:
         if (target / each).is_dir():
-            raise UsageError(f"{name}: holds a folder {each} where a table goes; choose another")
+            raise UsageError(f"{name}: contains a folder {each} in place of a table; choose another folder")
     return True
 
 

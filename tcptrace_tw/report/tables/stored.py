@@ -24,7 +24,9 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         raise CaptureError(f"{folder}: was not written by tcptrace-tw analyze")
     if manifest["schema_version"] != SCHEMA_VERSION:
         found = manifest["schema_version"]
-        raise CaptureError(f"{folder}: has schema version {found}, this is version {SCHEMA_VERSION}; analyze again")
+        raise CaptureError(
+            f"{folder}: has schema version {found}, but this program needs {SCHEMA_VERSION}; run analyze again"
+        )
     return manifest
 
 

@@ -9,11 +9,11 @@ from tcptrace_tw.report.checks.checked import Checked
 Write = Callable[[Checked], Iterator[str]]
 
 FORMATS = {
-    "text": "one line a finding, for people",
+    "text": "one line per finding, for people",
     "json": "one object with all findings",
-    "ndjson": "one JSON object a line",
+    "ndjson": "one JSON object per line",
     "sarif": "SARIF 2.1.0, for code scanning",
-    "junit": "JUnit XML, one test case a rule",
+    "junit": "JUnit XML, one test case per rule",
     "github": "annotations of a GitHub workflow",
     "gitlab": "GitLab code quality",
     "markdown": "a table of groups, for the summary of a job or a merge request",

@@ -21,7 +21,7 @@ class CheckedFinding(Finding):
     path: str = field(metadata={"doc": "The capture file that `frame` is in."})
     subject: str = field(metadata={"doc": "Client, server and service, without the client's port."})
     fingerprint: str = field(metadata={"doc": "Of rule and subject: the same on every machine and in every run."})
-    fails: bool = field(metadata={"doc": "Whether it is at or above the bar and not known."})
+    fails: bool = field(metadata={"doc": "Whether it reaches the threshold and is not known."})
     is_known: bool = field(metadata={"doc": "Whether the baseline covers it."})
 
 
@@ -34,17 +34,17 @@ class CheckDigest:
     check_schema_version: int
     captures: tuple[str, ...] = field(metadata={"doc": "As they were given."})
     files: tuple[str, ...] = field(metadata={"doc": "The files that were read; `file` of a finding counts them."})
-    settings: dict[str, Any] = field(metadata={"doc": "What the analysis depends on besides the capture."})
+    settings: dict[str, Any] = field(metadata={"doc": "The settings of the analysis."})
     policy: str | None = field(metadata={"doc": "The policy file."})
     baseline: str | None = field(metadata={"doc": "The baseline file."})
-    fail_on: str = field(metadata={"doc": "The bar, SEVERITY:CONFIDENCE, or never."})
-    failed: bool = field(metadata={"doc": "Whether a finding reached the bar: the exit code is 1 then, else 0."})
+    fail_on: str = field(metadata={"doc": "The threshold, SEVERITY:CONFIDENCE, or never."})
+    failed: bool = field(metadata={"doc": "Whether a finding reached the threshold: the exit code is 1 then, else 0."})
     severities: Counts = field(metadata={"doc": "All findings by severity, also those that are not shown."})
-    failing: int = field(metadata={"doc": "How many findings fail the check."})
-    known: int = field(metadata={"doc": "How many the baseline covers."})
-    ignored: int = field(metadata={"doc": "How many the policy's ignore_for leaves out."})
-    stale: tuple[str, ...] = field(metadata={"doc": "What the baseline knows and did not come again."})
-    findings: tuple[CheckedFinding, ...] = field(metadata={"doc": "Those that are shown, by file and frame."})
+    failing: int = field(metadata={"doc": "Number of findings that fail the check."})
+    known: int = field(metadata={"doc": "Number of findings that the baseline covers."})
+    ignored: int = field(metadata={"doc": "Number of findings that the policy's ignore_for leaves out."})
+    stale: tuple[str, ...] = field(metadata={"doc": "Known findings of the baseline that were not found this time."})
+    findings: tuple[CheckedFinding, ...] = field(metadata={"doc": "The findings that are shown, by file and frame."})
 
 
 def write(checked: Checked) -> Iterator[str]:

@@ -68,9 +68,9 @@ def _help(rule: Rule, heading: str, bullet: str) -> str:
     """Meaning, conditions and remedy, as ``tcptrace-tw rules`` tells them."""
     parts = [
         (f"{rule.id} {rule.name}", [rule.summary]),
-        ("Set when", list(rule.set_when)),
-        ("Not set when", list(rule.not_set_when)),
-        ("Or else", [rule.rival] if rule.rival else []),
+        ("Reported if", list(rule.set_when)),
+        ("Not reported if", list(rule.not_set_when)),
+        ("Could also be", [rule.rival] if rule.rival else []),
         ("Remedy", [rule.remedy]),
         ("Confirm with", [f"nstat counter {rule.counter}"] if rule.counter else []),
         ("Read", list(rule.rfc)),
@@ -84,10 +84,10 @@ def _help(rule: Rule, heading: str, bullet: str) -> str:
 
 def _invocation(checked: Checked, items: list[Item]) -> Json:
     """SARIF 3.20: how it ended; what could not be shown one by one is a notification."""
-    notes = [f"the baseline knows what did not come again: {text}" for text in checked.stale]
+    notes = [f"known in the baseline, but not found this time: {text}" for text in checked.stale]
     left_out = sum(item.groups for item in items if item.groups > 1)
     if left_out:
-        notes.append(f"{counted(left_out, 'group')} of hosts are folded into one result a rule")
+        notes.append(f"{counted(left_out, 'group')} of hosts are combined into one result per rule")
     found: Json = {"executionSuccessful": True, "exitCode": int(bool(checked.failing))}
     if notes:
         found["toolExecutionNotifications"] = [{"level": "note", "message": {"text": note}} for note in notes]

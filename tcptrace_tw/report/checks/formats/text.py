@@ -43,7 +43,8 @@ def total(checked: Checked) -> str:
     """``12 findings: warning 2, info 10; 1 at or above error:likely; 1 known``."""
     count = sum(checked.severities.values())
     parts = [counted(count, "finding") + (f": {tally(checked.severities, checked.severities)}" if count else "")]
-    parts.append(f"{checked.failing:,} at or above {checked.fail_on}")
+    if checked.fail_on != "never":
+        parts.append(f"{checked.failing:,} at or above {checked.fail_on}")
     if checked.known:
         parts.append(f"{checked.known:,} known")
     if checked.ignored:
