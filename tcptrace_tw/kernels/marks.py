@@ -9,6 +9,7 @@ code from the library.
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -90,8 +91,15 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def load(function: Function, *, compiled: bool) -> Function:
     """Return the kernel to call: the function itself, or its machine code."""
-    if not compiled:
-        return function
-    from tcptrace_tw.kernels.library import compiled_kernel
+    return load_named(name_of(function), compiled=True) if compiled else function  # type: ignore[return-value]
 
-    return compiled_kernel(name_of(function))  # type: ignore[return-value]
+
+def load_named(name: str, *, compiled: bool) -> Callable[..., Any]:
+    """The same by a name (see ``name_of``): the module is not imported where its machine code is called."""
+    if compiled:
+        from tcptrace_tw.kernels.library import compiled_kernel
+
+        return compiled_kernel(name)
+    module, _, own = name.rpartition(".")
+    kernel: Callable[..., Any] = getattr(importlib.import_module(f"tcptrace_tw.{module}"), own)
+    return kernel

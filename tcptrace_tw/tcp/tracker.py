@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import Buffers, Pool, address_of, full, zeros
 from tcptrace_tw.kernels.bounds import IS_CHECKED
-from tcptrace_tw.kernels.marks import load
+from tcptrace_tw.kernels.marks import load_named
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.protocol.profiles import Profile, syn_acceptance_table
 from tcptrace_tw.protocol.states import next_state_table
@@ -25,16 +25,9 @@ from tcptrace_tw.schema.columns import (
     Table,
 )
 from tcptrace_tw.schema.segments import TUPLE, Segments
-from tcptrace_tw.tcp.machine.batch import segments_arrive
-from tcptrace_tw.tcp.machine.early_forgetting import forget_early
-from tcptrace_tw.tcp.machine.end_of_capture import finish
-from tcptrace_tw.tcp.machine.retirement import settle_released
-from tcptrace_tw.tcp.machine.time_wait_count import count_waiting
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
-from tcptrace_tw.tcp.store.archive import BLOCK
-from tcptrace_tw.tcp.store.attempt_index import FULL_EIGHTHS, index_attempts
-from tcptrace_tw.tcp.store.reservations import RESERVATIONS
+from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -105,13 +98,13 @@ class Tracker:
 
         ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
         """
-        self._arrive = load(segments_arrive, compiled=compiled)
-        self._finish = load(finish, compiled=compiled)
-        self._settle = load(settle_released, compiled=compiled)
-        self._index_attempts = load(index_attempts, compiled=compiled)
-        self._forget_early = load(forget_early, compiled=compiled)
+        self._arrive = load_named("tcp.machine.batch.segments_arrive", compiled=compiled)
+        self._finish = load_named("tcp.machine.end_of_capture.finish", compiled=compiled)
+        self._settle = load_named("tcp.machine.retirement.settle_released", compiled=compiled)
+        self._index_attempts = load_named("tcp.store.attempt_index.index_attempts", compiled=compiled)
+        self._forget_early = load_named("tcp.machine.early_forgetting.forget_early", compiled=compiled)
         self._most_bytes = most_bytes
-        self._count_waiting = load(count_waiting, compiled=compiled)
+        self._count_waiting = load_named("tcp.machine.time_wait_count.count_waiting", compiled=compiled)
         self._wants_transitions = transitions
         self._pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),

@@ -21,8 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tcptrace_tw.kernels.arrays import Allocator
-from tcptrace_tw.tcp import tracker
-from tcptrace_tw.tcp.machine import end_of_capture
+from tcptrace_tw.tcp.machine import batch, end_of_capture
 from tcptrace_tw.tcp.store import freelists
 from tcptrace_tw.tcp.store import records as s
 from tests.fuzz import engines
@@ -84,7 +83,7 @@ class Maxima:
     @contextmanager
     def _watching(self) -> Iterator[None]:
         with (
-            patch.object(tracker, "segments_arrive", self._one_by_one(tracker.segments_arrive)),
+            patch.object(batch, "segments_arrive", self._one_by_one(batch.segments_arrive)),
             patch.object(end_of_capture, "retire", self._each(end_of_capture.retire, END)),
             patch.object(end_of_capture, "unpack", self._each(end_of_capture.unpack, END)),
             patch.object(freelists, "take", self._counted(freelists.take)),
@@ -94,9 +93,9 @@ class Maxima:
     def _one_by_one(self, arrive: Callable[..., int]) -> Callable[..., int]:
         each = self._each(arrive, SEGMENT, place=3)
 
-        def segments_arrive(batch: Any, start: int, size: int, st: Any, wants_states: bool) -> int:
+        def segments_arrive(segments: Any, start: int, size: int, st: Any, wants_states: bool) -> int:
             for i in range(start, size):
-                if each(batch, i, i + 1, st, wants_states) == i:
+                if each(segments, i, i + 1, st, wants_states) == i:
                     return i
                 self.segments += 1
             return size

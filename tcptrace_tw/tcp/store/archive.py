@@ -50,14 +50,12 @@ from tcptrace_tw.tcp.store.records import (
     SPANS_FREE,
     WANT_TRANSITIONS,
 )
-
-BLOCK = 1 << 15
-"""Units of 16 bits in a block. Its first word is the block that follows, or -1."""
+from tcptrace_tw.tcp.store.reservations import BLOCK as BLOCK
 
 HEAD = 20
 """Units of the head of a block: the block that follows, and four words for whoever fills it."""
 
-TOMBSTONE, ATTEMPT = range(2)
+INCARNATION, ATTEMPT = range(2)
 """Two chains of blocks: archived records of all kinds, and attempts (see ``attempts``)."""
 
 HEADER = 8
@@ -84,7 +82,7 @@ def can_be_archived(st, c):  # type: ignore[no-untyped-def]
     """Whether incarnation ``c`` is the only one of its tuple, and there is room for its archived record."""
     conn = conn_at(st, c)
     return (
-        can_place(st, TOMBSTONE, MOST_EACH)
+        can_place(st, INCARNATION, MOST_EACH)
         and np.int64(conn.previous) < 0
         and newest_incarnation(st, np.int64(conn.slot)) == c
     )
@@ -100,7 +98,7 @@ def should_be_archived(st, c):  # type: ignore[no-untyped-def]
 def put_into_archive(st, c, due):  # type: ignore[no-untyped-def]
     """Pack incarnation ``c``, which is in no queue, until ``due``, and give its records back."""
     counters = st.counters
-    at = place_for(st, TOMBSTONE, MOST_EACH)
+    at = place_for(st, INCARNATION, MOST_EACH)
     conn = conn_at(st, c)
     o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
     spans = (1 if np.int64(o.span) >= 0 else 0) | (2 if np.int64(r.span) >= 0 else 0)
@@ -235,7 +233,7 @@ def oldest(st, chain):  # type: ignore[no-untyped-def]
 @kernel
 def oldest_archived(st):  # type: ignore[no-untyped-def]
     """The unit of the oldest archived record, or -1; asks for what the next one needs."""
-    at = oldest(st, TOMBSTONE)
+    at = oldest(st, INCARNATION)
     if at >= 0:
         following = at + (word_at(st, at) & LENGTH)
         if word_at(st, following) > 0:

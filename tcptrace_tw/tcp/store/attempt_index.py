@@ -21,14 +21,12 @@ from tcptrace_tw.tcp.store.access import (
 from tcptrace_tw.tcp.store.archive import BLOCK, HEAD, LENGTH, WORD
 from tcptrace_tw.tcp.store.attempt_record import read_key
 from tcptrace_tw.tcp.store.records import ATTEMPTS_NEXT, ATTEMPTS_OLDEST, PLACES, PLACES_TAKEN
+from tcptrace_tw.tcp.store.reservations import FULL_EIGHTHS
 
 EMPTY, LEFT = 0, 1
 """Marks of a place that was never taken, and of one that was left; marks of hashes begin above them."""
 
 MARKS = 254
-
-FULL_EIGHTHS = 6
-"""How many eighths of the places may be taken."""
 
 
 @inlined

@@ -57,6 +57,12 @@ from tcptrace_tw.tcp.store.records import (
     STALES_USED,
 )
 
+BLOCK = 1 << 15
+"""Units of 16 bits in a block of the archive. Its first word is the block that follows, or -1."""
+
+FULL_EIGHTHS = 6
+"""How many eighths of the places in the index of attempts may be taken."""
+
 RESTORED = 3
 """Incarnations that come back from the archive: two whose time has come, and that of the segment."""
 
