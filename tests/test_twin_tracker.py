@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, note, settings
+from hypothesis import HealthCheck, assume, example, given, note, settings
 from hypothesis import strategies as st
 
 from tests.generate import Conversation, conversations_on_one_tuple, healthy_conversation, merged
@@ -49,6 +50,17 @@ def without_hole_frames(states: list[dict[str, Any]], talk: Conversation) -> lis
     ]
 
 
+def are_same(said: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
+    """The same changes. Where only one of the two knows of a hole before the FIN, by a later ACK, frames may differ."""
+    pairs = [
+        (one, other)
+        for life, twin_life in zip(said, expected, strict=True)
+        for end in ("orig", "resp")
+        for one, other in zip_longest(life[end], twin_life[end], fillvalue=(0, "", ""))
+    ]
+    return all(one[1:] == other[1:] and (one[0] == other[0] or None in (one[0], other[0])) for one, other in pairs)
+
+
 def tool_spans(result: Result) -> list[tuple[object, ...]]:
     return sorted(
         (s.connection_id, s.holder, s.end_reason, s.start_frame, s.start_basis, s.restarts) for s in result.time_wait
@@ -89,6 +101,9 @@ def test_a_lossless_conversation_is_read_as_by_the_twin(seed: int) -> None:
 
 
 @FEW
+@example(180)  # the tap shows the ACK of both FINs before the second FIN
+@example(987)  # the same within a tick of the clock
+@example(1636844)  # a hole before the FIN that only a later ACK shows
 @given(SEEDS)
 def test_a_lossy_conversation_is_read_as_by_the_twin(seed: int) -> None:
     """Losses on both sides of the tap and reordering change neither the states nor the holder of TIME-WAIT.
@@ -100,7 +115,8 @@ def test_a_lossy_conversation_is_read_as_by_the_twin(seed: int) -> None:
     note(write(talk.frames))
     result, twin = play_frames(talk.frames), track(talk.frames)
 
-    assert without_hole_frames(tool_states(result), talk) == without_hole_frames(twin_states(twin), talk)
+    said, expected = (without_hole_frames(states, talk) for states in (tool_states(result), twin_states(twin)))
+    assert are_same(said, expected), f"{said} != {expected}"
     assert [span[:3] for span in tool_spans(result)] == [span[:3] for span in twin_spans(twin)]
     if talk.is_over:
         assert_true(result, [talk])

@@ -22,7 +22,7 @@ from tcptrace_tw.protocol.states import (
     SND_FIN,
     TIME_WAIT,
 )
-from tcptrace_tw.schema.columns import ACK, FIN
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS
 from tcptrace_tw.schema.words import BASIS_ASSUMED, BASIS_CONFIRMED, BASIS_SENT, START_FIN
 from tcptrace_tw.tcp.facts.resets import last_reset
 from tcptrace_tw.tcp.machine.time_wait import enter_time_wait
@@ -71,11 +71,21 @@ def note_ack_from_beyond(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
 @kernel
 def is_before_peers_fin(st, k, p, seg, ahead):  # type: ignore[no-untyped-def]
     """Whether the FIN of ``k`` was sent before the peer's FIN came, although the tap had shown that one."""
-    if np.int64(tcb_at(st, k).bits) & ACKED_FROM_BEYOND and ahead == 0:
+    if np.int64(tcb_at(st, k).bits) & ACKED_FROM_BEYOND and ahead == 0 and is_later(tcb_at(st, k), seg):
         return True  # it is sent again; its ACK field is not the one of the first time
     if np.int64(tcb_at(st, p).bits) & FIN_SENT == 0 or np.int64(tcb_at(st, k).bits) & FIN_RECEIVED == 0:
         return False
     return np.int64(seg.flags) & ACK == 0 or not seq_gt(np.int64(seg.ack), np.int64(tcb_at(st, p).fin_seq))
+
+
+@kernel
+def is_later(snd, seg):  # type: ignore[no-untyped-def]
+    """Whether a segment may have been sent after its sender's last one: not where its timestamp is no later.
+
+    A retransmission waits for its timer. What has the TSval of the segment before, or an older one, was sent with it or
+    before it, and only passed the tap behind it.
+    """
+    return np.int64(seg.options) & HAS_TS == 0 or seq_gt(np.int64(seg.tsval), np.int64(snd.last_tsval))
 
 
 @kernel
