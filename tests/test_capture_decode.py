@@ -155,6 +155,24 @@ def test_every_frame_is_read_as_the_naive_twin_reads_it(frame: tuple[int, bytes]
 
 
 @settings(max_examples=300, deadline=None)
+@given(
+    flags=st.sampled_from([0, 1, 0x1001, 0x3081, 0x8000, 0x2000, 0x1000, 0xB000, 0x4000, 2]),
+    kind=st.sampled_from([0x0800, 0x86DD, 0x6558, 0x880B, 0x88BE, 0x22EB, 0x883E, 0x8847, 0x1234]),
+    filling=st.binary(max_size=24),
+    data=st.data(),
+)
+def test_whatever_gre_holds_is_read_as_the_naive_twin_reads_it(
+    flags: int, kind: int, filling: bytes, data: st.DataObject
+) -> None:
+    """PPTP, ERSPAN, WCCP and plain packets, behind headers of all lengths."""
+    inside = data.draw(st.sampled_from([build.ipv4(build.tcp(b"x")), build.ethernet(build.ipv4(build.tcp(b"x")))]))
+    body = struct.pack("!HH", flags, kind) + filling + inside
+    frame = build.ethernet(build.ipv4(body, protocol=47))
+
+    agree(build.pcap([frame], link=1))
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=120), st.sampled_from([1, 113, 276, 0, 101]))
 def test_noise_is_counted_and_never_read_beyond_its_end(noise: bytes, link: int) -> None:
     for compiled in (True, False):

@@ -340,10 +340,19 @@ def inside(protocol: int, data: bytes, beyond: int) -> dict[str, Any]:
     if protocol == 47 and len(data) >= 4:
         flags, kind = struct.unpack("!HH", data[:4])
         has_sum, has_key, has_number = bool(flags & 0x8000), bool(flags & 0x2000), bool(flags & 0x1000)
+        if flags & 7 == 1 and kind == 0x880B:  # PPTP
+            return ppp(data[8 + 4 * has_number + 4 * bool(flags & 0x0080) :], beyond, Scope())
         at = 4 + 4 * has_sum
         if not flags & 0x4007 and len(data) >= at + 4 * has_key:
             scope = Scope(tunnel=(3, struct.unpack("!I", data[at : at + 4])[0])) if has_key else Scope()
-            return network(kind, data[at + 4 * has_key + 4 * has_number :], beyond, scope)
+            inside = data[at + 4 * has_key + 4 * has_number :]
+            if kind == 0x88BE:  # ERSPAN
+                return network(0x6558, inside[8 * has_number :], beyond, Scope())
+            if kind == 0x22EB and len(inside) >= 12:  # ERSPAN III
+                return network(0x6558, inside[20 if inside[11] & 1 else 12 :], beyond, Scope())
+            if kind == 0x883E:  # WCCP
+                return network(0x0800, inside if inside and inside[0] >> 4 == 4 else inside[4:], beyond, Scope())
+            return network(kind, inside, beyond, scope)
     if protocol == 17 and len(data) >= 16:
         port = struct.unpack("!H", data[2:4])[0]
         vni = int.from_bytes(data[12:15], "big")
