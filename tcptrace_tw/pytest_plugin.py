@@ -33,11 +33,11 @@ class AssertNoFindings(Protocol):
         baseline: Capture | None = None,
         config: Capture | None = None,
     ) -> "Checked":
-        """Fail the test if a finding is at or above the bar; else return what was found, for other assertions.
+        """Fail the test if a finding is at or above the threshold; else return what was found, for other assertions.
 
         Arguments win over the policy: ``config``, or the nearest ``tcptrace-tw.toml`` or pyproject.toml from
         pytest's root directory upwards. Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a
-        rule, a bar or a policy that is wrong.
+        rule, a threshold or a policy that is wrong.
         """
 
 
