@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tcptrace_tw.kernels import platforms
+from tcptrace_tw.kernels import index, platforms
 
 
 class KernelsHook(BuildHookInterface[Any]):
@@ -34,15 +34,15 @@ class KernelsHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the kernels in the source tree, unless those that are there fit."""
-        from tcptrace_tw.kernels import build, library
-
         if platforms.is_unwanted():
-            library.write_choice(library.FOLDER)
-            build_data["artifacts"].append(f"tcptrace_tw/kernels/{library.INDEX}")
+            index.write_choice(Path(self.root) / "tcptrace_tw" / "kernels")
+            build_data["artifacts"].append(f"tcptrace_tw/kernels/{index.INDEX}")
             return
         if reason := platforms.why_not():
             self.app.display_warning(f"tcptrace-tw: {reason}, so they run interpreted")
             return
+        from tcptrace_tw.kernels import build, library  # they want numpy, which comes with numba
+
         try:
             library.Library(library.FOLDER)
         except library.Unfit:
@@ -51,6 +51,6 @@ class KernelsHook(BuildHookInterface[Any]):
             except (build.BuildError, ValueError, OSError) as error:
                 without = f"to install without compiled kernels, set {platforms.VARIABLE}=interpreted"
                 self.app.abort(f"tcptrace-tw: {error}; {without}")
-        build_data["artifacts"] += [f"tcptrace_tw/kernels/{name}" for name in (library.LIBRARY, library.INDEX)]
+        build_data["artifacts"] += [f"tcptrace_tw/kernels/{name}" for name in (library.LIBRARY, index.INDEX)]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"

@@ -18,6 +18,7 @@ import pytest
 import tcptrace_tw as tw
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.kernels import build, compiler, library, marks
+from tcptrace_tw.kernels import index as library_index
 from tests.compiled import needs_compiler
 from tests.scenario.play import why_unfit
 
@@ -30,23 +31,23 @@ needs_library = pytest.mark.skipif(bool(why_unfit()), reason=why_unfit())
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The library, where it can be damaged."""
-    for name in (library.LIBRARY, library.INDEX):
+    for name in (library.LIBRARY, library_index.INDEX):
         shutil.copy(library.FOLDER / name, tmp_path)
     return tmp_path
 
 
 def edit(folder: Path, **values: Any) -> None:
     """Change the index, as a build would have written it."""
-    index = json.loads((folder / library.INDEX).read_text())
+    index = json.loads((folder / library_index.INDEX).read_text())
     del index["digest"]
-    (folder / library.INDEX).write_bytes(library.index_file({**index, **values}))
+    (folder / library_index.INDEX).write_bytes(library_index.index_file({**index, **values}))
 
 
 def spoil(folder: Path, old: str, new: str) -> None:
     """Change the index as damage would."""
-    text = (folder / library.INDEX).read_text()
+    text = (folder / library_index.INDEX).read_text()
     assert old in text
-    (folder / library.INDEX).write_text(text.replace(old, new, 1))
+    (folder / library_index.INDEX).write_text(text.replace(old, new, 1))
 
 
 def endless(folder: Path, name: str) -> None:
@@ -72,25 +73,28 @@ def flip(folder: Path) -> None:
 
 
 DAMAGES = {
-    "no index": (lambda folder: (folder / library.INDEX).unlink(), "has no compiled kernels"),
+    "no index": (lambda folder: (folder / library_index.INDEX).unlink(), "has no compiled kernels"),
     "no library": (lambda folder: (folder / library.LIBRARY).unlink(), "is missing"),
     "a pipe": (lambda folder: pipe(folder, library.LIBRARY), "is not a file that the build has written"),
     "endless": (lambda folder: endless(folder, library.LIBRARY), "is not a file that the build has written"),
-    "index is endless": (lambda folder: endless(folder, library.INDEX), "is not a file that the build has written"),
-    "index of brackets": (lambda folder: (folder / library.INDEX).write_text("[" * 100_000), "is damaged"),
+    "index is endless": (
+        lambda folder: endless(folder, library_index.INDEX),
+        "is not a file that the build has written",
+    ),
+    "index of brackets": (lambda folder: (folder / library_index.INDEX).write_text("[" * 100_000), "is damaged"),
     "a kernel is gone": (lambda folder: spoil(folder, "flow.rehash", "flow.rehasp"), "is damaged"),
     "a symbol": (lambda folder: spoil(folder, "tcptrace_tw_flow_rehash", "memset"), "is damaged"),
     "a result": (lambda folder: spoil(folder, '"result": "i"', '"result": "f"'), "is damaged"),
     "a source": (lambda folder: spoil(folder, '"flow.py"', '"/dev/zero"'), "is damaged"),
     "cut": (cut, "is damaged"),
     "one bit": (flip, "is damaged"),
-    "index without sense": (lambda folder: (folder / library.INDEX).write_bytes(b"\xff{"), "is damaged"),
-    "index of another kind": (lambda folder: (folder / library.INDEX).write_text("[]"), "is damaged"),
+    "index without sense": (lambda folder: (folder / library_index.INDEX).write_bytes(b"\xff{"), "is damaged"),
+    "index of another kind": (lambda folder: (folder / library_index.INDEX).write_text("[]"), "is damaged"),
     "another version": (lambda folder: edit(folder, format=2), "of another version"),
     "other sources": (lambda folder: edit(folder, sources="0" * 64), "were changed"),
     "a source is gone": (lambda folder: edit(folder, files=["gone.py"]), "cannot be read"),
     "another system": (lambda folder: edit(folder, platform="plan9 mips"), "are for plan9 mips, not for"),
-    "none was wanted": (lambda folder: library.write_choice(folder), "was installed without compiled kernels"),
+    "none was wanted": (lambda folder: library_index.write_choice(folder), "was installed without compiled kernels"),
 }
 
 
@@ -107,7 +111,7 @@ def test_what_does_not_fit_is_not_loaded(damage: str, copy: Path) -> None:
 
 @needs_library
 def test_the_index_and_the_sources_agree() -> None:
-    index = json.loads((library.FOLDER / library.INDEX).read_text())
+    index = json.loads((library.FOLDER / library_index.INDEX).read_text())
 
     assert sorted(index["kernels"]) == sorted(build.entries())
     assert build.LARGEST in index["kernels"]
@@ -187,7 +191,7 @@ def test_a_stale_library_falls_back_and_says_so_once(arguments: tuple[str, ...],
 
 
 def test_an_installation_without_library_works(package: Path) -> None:
-    for name in (library.LIBRARY, library.INDEX):
+    for name in (library.LIBRARY, library_index.INDEX):
         (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
     done = command(package, "report", CAPTURE, **{library.VARIABLE: ""})
 
@@ -197,7 +201,7 @@ def test_an_installation_without_library_works(package: Path) -> None:
 
 
 def test_a_run_that_has_to_be_compiled_says_why_it_cannot_be(package: Path) -> None:
-    for name in (library.LIBRARY, library.INDEX):
+    for name in (library.LIBRARY, library_index.INDEX):
         (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
     done = command(package, "report", CAPTURE, **{library.VARIABLE: "library"})
 
@@ -207,7 +211,7 @@ def test_a_run_that_has_to_be_compiled_says_why_it_cannot_be(package: Path) -> N
 
 
 def test_who_installed_without_kernels_is_not_told_again_and_again(package: Path) -> None:
-    library.write_choice(package / "tcptrace_tw" / "kernels")
+    library_index.write_choice(package / "tcptrace_tw" / "kernels")
     done = command(package, "report", CAPTURE, **{library.VARIABLE: ""})
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -290,7 +294,7 @@ def test_python_is_warned_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_kernels_are_built_by_one_command(package: Path) -> None:
     """What is built is loaded, whatever the environment of the build was, and a second time nothing is to do."""
-    for name in (library.LIBRARY, library.INDEX):
+    for name in (library.LIBRARY, library_index.INDEX):
         (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
     with (package / "tcptrace_tw" / "flow.py").open("a") as file:
         file.write("# changed\n")
@@ -307,4 +311,4 @@ def test_kernels_are_built_by_one_command(package: Path) -> None:
     assert after.stderr == ""
     assert done.stdout.startswith("2 connections")
     left = {path.name for path in (package / "tcptrace_tw" / "kernels").iterdir() if path.suffix != ".py"}
-    assert left - {"__pycache__"} == {library.LIBRARY, library.INDEX}
+    assert left - {"__pycache__"} == {library.LIBRARY, library_index.INDEX}

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tcptrace_tw.kernels import index as library_index
 from tcptrace_tw.kernels import library, marks, platforms
 from tcptrace_tw.kernels.compiler import compile_entry, processor
 
@@ -80,7 +81,7 @@ def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell
         link(linker, sorted(place.glob("*.o")), made)
         code = made.read_bytes()
         index = {
-            "format": library.FORMAT,
+            "format": library_index.FORMAT,
             "platform": platforms.this_platform(),
             "sources": compiled["sources"],
             "library": hashlib.sha256(code).hexdigest(),
@@ -90,7 +91,7 @@ def build(folder: Path = library.FOLDER, *, is_checked: bool = False, tell: Tell
         }
     if library.digest_of(compiled["files"]) != compiled["sources"]:
         raise BuildError("the sources were changed while they were compiled; build again")
-    for path, content in ((library.LIBRARY, code), (library.INDEX, library.index_file(index))):
+    for path, content in ((library.LIBRARY, code), (library_index.INDEX, library_index.index_file(index))):
         with AtomicFile(folder / path) as file:
             file.write(content)
             file.commit()

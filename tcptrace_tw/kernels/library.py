@@ -30,6 +30,7 @@ from typing import Any
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.kernels import platforms
 from tcptrace_tw.kernels.calls import CompiledKernel
+from tcptrace_tw.kernels.index import FORMAT, INDEX, digest_of_index
 from tcptrace_tw.kernels.platforms import VARIABLE as VARIABLE
 from tcptrace_tw.kernels.platforms import this_platform
 
@@ -37,10 +38,6 @@ MODES = ("library", "interpreted", "compiled", "checked")
 
 FOLDER = Path(__file__).parent
 LIBRARY = f"_kernels.{'dylib' if sys.platform == 'darwin' else 'so'}"
-INDEX = "_kernels.json"
-FORMAT = 1
-"""Of the index; another number is the index of another version of this file."""
-
 LARGEST_FILE = 1 << 24
 """Bytes of the library or its index; more than ten times what a checked build has."""
 
@@ -116,21 +113,6 @@ def _content(path: Path, missing: str = "") -> bytes:
             return file.read()
         except OSError as error:
             raise Unfit(f"{path.name} cannot be read ({error.strerror})") from None
-
-
-def digest_of_index(index: dict[str, Any]) -> str:
-    """Of everything that the index says."""
-    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
-
-
-def index_file(index: dict[str, Any]) -> bytes:
-    """The bytes of an index, with its digest."""
-    return f"{json.dumps({**index, 'digest': digest_of_index(index)}, indent=1)}\n".encode()
-
-
-def write_choice(folder: Path) -> None:
-    """Note that an installation has no library because its builder wanted none."""
-    (folder / INDEX).write_bytes(index_file({"format": FORMAT, "is_unwanted": True}))
 
 
 def check_platform(index: dict[str, Any]) -> None:
