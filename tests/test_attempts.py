@@ -15,7 +15,7 @@ from tcptrace_tw.tcp.store import attempt_record
 from tcptrace_tw.tcp.store import records as s
 from tests import capture_bytes as cb
 from tests.scenario import play_pcap
-from tests.test_tombstones import buried, said, tracked
+from tests.test_archive import buried, said, tracked
 
 MS = 1_000_000
 T0 = 1_700_000_000 * 1000 * MS
