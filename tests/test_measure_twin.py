@@ -63,7 +63,7 @@ def span_rows(spans: list[Span]) -> Any:
 @FEW
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40), st.integers(1, 40))
 def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span], cut: int) -> None:
-    """Ports in use second by second, in whatever chunks the rows come (semantics: 8)."""
+    """Ports in use second by second, in whatever chunks the rows come (docs/semantics.md: ports)."""
     census = Measurements(compiled=False, wants_seconds=True, seed=new_seed())
     for rows in (connection_rows(lives[:cut]), connection_rows(lives[cut:])):
         census.see("connections", rows)
@@ -82,7 +82,7 @@ def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
 @FEW
 @given(st.lists(LIVES, min_size=1, max_size=40), st.lists(SPANS, max_size=40))
 def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans: list[Span]) -> None:
-    """Connections begun until its ports were in use, and after that (semantics: 8)."""
+    """Connections begun until its ports were in use, and after that (docs/semantics.md: ports)."""
     census = Measurements(compiled=False, wants_seconds=False, seed=new_seed())
     census.see("connections", connection_rows(lives))
     census.see("time_wait", span_rows(spans))
@@ -99,7 +99,7 @@ def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
 @given(st.lists(st.builds(Syn, TIMES, st.integers(0, (1 << 32) - 1), st.integers(1, 9)), min_size=1, max_size=30),
        st.integers(0, 2), st.sampled_from(measured.RATES_HZ))  # fmt: skip
 def test_clocks_are_told_apart_as_by_a_plain_count(syns: list[Syn], hosts: int, rate: int) -> None:
-    """With offsets at random, of one clock, and of two that are an hour apart (semantics: 5.6)."""
+    """With offsets at random, of one clock, and of two that are an hour apart (docs/semantics.md: clocks)."""
     if hosts:
         syns = [
             s._replace(tsval=((s.time - START) * rate // NS + i % hosts * 3600 * rate) % (1 << 32))
@@ -129,7 +129,7 @@ APART = st.lists(st.tuples(st.integers(300, 40_000), TICKS, st.booleans()), min_
 @FEW
 @given(APART, st.randoms(use_true_random=False))
 def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, int, bool]], random: Any) -> None:
-    """However many there are, and in whatever order their connections end (semantics: 5.6)."""
+    """However many there are, and in whatever order their connections end (docs/semantics.md: clocks)."""
     times = START + np.cumsum([gap for gap, _, _ in drawn]) * 1_000_000
     syns = [Syn(int(time), tsval, port) for port, (time, (_, tsval, _)) in enumerate(zip(times, drawn, strict=True))]
     order = random.sample(range(len(syns)), len(syns))

@@ -1,4 +1,4 @@
-"""Who holds how many TIME-WAITs and ports, second by second (semantics: 3.7 and 8).
+"""Who holds how many TIME-WAITs and ports, second by second (docs/semantics.md: TIME-WAIT, ports).
 
 A source is (address, peer address, peer port): a client towards one service, whose ports are the scarce thing. A
 server that holds TIME-WAIT is counted by peer address with port 0. Everything comes from finished rows, so a number

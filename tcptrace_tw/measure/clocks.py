@@ -1,4 +1,4 @@
-"""Timestamp clocks behind one address, and SYNs that a server ignores for their timestamps (semantics: 5.6 and 5.7).
+"""Timestamp clocks behind one address, and SYNs that a server ignores for their timestamps (docs/semantics.md: clocks).
 
 Compared is only what one client address sends to one server address: Linux gives other destinations other offsets.
 """

@@ -1,4 +1,4 @@
-"""Who closes first at each service, and which servers never close at all (semantics: TW002, TW012)."""
+"""Who closes first at each service, and which servers never close at all (docs/semantics.md: TIME-WAIT)."""
 
 from __future__ import annotations
 

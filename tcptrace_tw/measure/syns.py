@@ -1,4 +1,4 @@
-"""Which SYNs of a pair of addresses a server ignored, and which of them for their timestamps (semantics: 5.6).
+"""Which SYNs of a pair of addresses a server ignored, and which for their timestamps (docs/semantics.md: clocks).
 
 Rows of connections come in the order of their ends, the ignored ones last of all. What is kept until then are not the
 SYNs but, for each pair and quarter of a second, the highest and the lowest timestamps; where there are too many, what

@@ -1,4 +1,4 @@
-"""Properties of the capture that lower the confidence of findings (semantics: 9).
+"""Properties of the capture that lower the confidence of findings (docs/semantics.md: the capture itself).
 
 The table, in this order; a finding is capped by every row that holds for its family, and names them:
 
@@ -40,7 +40,7 @@ NO_CAVEATS = Caveats()
 
 
 CONTROL_ONLY_CONNECTIONS = 20
-"""With this many connections without a pure ACK or payload, the capture was certainly filtered (semantics: 9.2)."""
+"""With this many connections without a pure ACK or payload, the capture was certainly filtered (docs/semantics.md: missing packets)."""
 
 SWAPS = 3
 """Data appears after its own ACK this often: the tap reorders frames, it is not chance."""

@@ -15,7 +15,7 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.words import CONFIRMED
 
 HABIT = 5
-"""From this many aborts on, it is a pattern (semantics: 7.3)."""
+"""From this many aborts on, it is a pattern (docs/semantics.md: resets)."""
 
 MOST_HELD = 1 << 16
 """At most this many findings wait; with one more, all are reported unchanged."""

@@ -332,7 +332,7 @@ TS_WRAP_NEAR = Rule(
 )
 
 SURE, ENOUGH = 3, 2
-"""The number of SYNs of each kind that are needed (semantics: 5.6)."""
+"""The number of SYNs of each kind that are needed (docs/semantics.md: clocks)."""
 
 MANY_ANSWERED = 50
 """One in this many answered SYNs may be lower than another: the network reorders segments before the capture point."""

@@ -1,4 +1,4 @@
-"""PE: source ports run out (semantics: 8). EADDRNOTAVAIL itself is never on the wire."""
+"""PE: source ports run out (docs/semantics.md: ports). EADDRNOTAVAIL itself is never on the wire."""
 
 from typing import Any
 

@@ -51,10 +51,10 @@ LONGEST_MS = (1 << 31) - 1
 """A clock of 1 kHz goes round in twice that time: over a longer one its ticks tell nothing, and products overflow."""
 
 LONG_HALF_CLOSED_NS = 60 * NS
-"""How long one end may keep its side open (semantics: TW011)."""
+"""How long one end may keep its side open (docs/semantics.md: TIME-WAIT)."""
 
 STUCK_FINS = 4
-"""A FIN repeated so often, and nothing came back (semantics: 6.3)."""
+"""A FIN repeated so often, and nothing came back (docs/semantics.md: observation)."""
 
 SWAP_NS = NS
 """Data that comes so soon after its ACK was swapped by the tap; later it is a copy of what the capture lost."""

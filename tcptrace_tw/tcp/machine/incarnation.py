@@ -43,7 +43,7 @@ NO_CONNECTION = -1
 
 @kernel
 def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
-    """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (semantics: 4.1)."""
+    """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (see docs/semantics.md)."""
     c = newest_incarnation(st, slot)
     if c >= 0 and is_forgotten(st, c):
         forget_slot(st, slot)

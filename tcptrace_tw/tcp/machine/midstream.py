@@ -17,7 +17,7 @@ MOST_LOST_MIDSTREAM = 1 << 24
 
 @kernel
 def begin_midstream(st, c, side, seq, ack, flags):  # type: ignore[no-untyped-def]
-    """The first numbers of an endpoint whose SYN was not captured (semantics: 2.1, 9.5)."""
+    """The first numbers of an endpoint whose SYN was not captured (docs/semantics.md: missing packets)."""
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
     if np.int64(snd.bits) & NXT_KNOWN == 0:

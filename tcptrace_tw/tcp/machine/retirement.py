@@ -237,7 +237,7 @@ def retire(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def count_caveats(st, c):  # type: ignore[no-untyped-def]
-    """Count what tells a filtered or one-way capture from a whole one (semantics: 9.2, 9.3)."""
+    """Count what tells a filtered or one-way capture from a whole one (docs/semantics.md: the capture itself)."""
     o = tcb_at(st, 2 * c)
     r = tcb_at(st, 2 * c + 1)
     if np.int64(conn_at(st, c).bits) & SAW_PLAIN:
