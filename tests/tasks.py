@@ -32,7 +32,12 @@ TASKS = {
     "build": Task("compile the kernels, about a minute", ("python -m tcptrace_tw.kernels build",)),
     "docs": Task(
         "write the generated pages anew, and build the site into site/",
-        ("python -m tests.docs", "python -m tests.readme", "zensical build"),
+        (
+            "python -m tcptrace_tw.kernels build --unless-fit",
+            "python -m tests.docs",
+            "python -m tests.readme",
+            "zensical build",
+        ),
     ),
     "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),
     "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
