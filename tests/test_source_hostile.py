@@ -131,15 +131,12 @@ def test_more_interfaces_than_are_kept_are_passed_over(
     """Also where one crosses the end of the window, and where the file ends inside one."""
     monkeypatch.setattr(pcapng, "INTERFACES_MAX", 5)
     data = cb.section() + cb.interface() * 300 + cb.packet(TALK[0].frame, which=4)
+    cut = data[: -len(cb.packet(TALK[0].frame, which=4)) - 3]
     with engine(compiled):
-        for end in (len(data), len(data) - len(cb.packet(TALK[0].frame)) - 3):
-            reader = Reader(cb.Bytes(data[:end]), compiled=compiled, window_size=window_size)
-            frames = sum(batch.size for batch in islice(reader.batches(), 10)) if end == len(data) else 0
-            if end == len(data):
-                assert frames == 1
-            else:
-                with pytest.raises(CaptureError, match="there is no whole frame before it"):
-                    list(islice(reader.batches(), 10))
+        whole = Reader(cb.Bytes(data), compiled=compiled, window_size=window_size)
+        assert sum(batch.size for batch in islice(whole.batches(), 10)) == 1
+        with pytest.raises(CaptureError, match="there is no whole frame before it"):
+            list(Reader(cb.Bytes(cut), compiled=compiled, window_size=window_size).batches())
 
 
 def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ CONNECTION = in_lines(
         ("history_lo", "i8"),
         ("slot", "i4"),
         ("previous", "i4"),  # the earlier incarnation while it is still open which of the two a segment belongs to
-        ("stale", "i4"),  # newest of chains in the pools
+        ("stale", "i4"),  # heads of chains in the pools
         ("reset", "i4"),
         ("anomaly", "i4"),
         ("reuse", "i4"),
