@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tcptrace_tw.rules import DERIVED, RULES, paws, resets
+from tcptrace_tw.rules import DERIVED, RULES, paws, resets, syn_answers
 from tcptrace_tw.rules.rule import Case
 from tests.scenario import Result, parse, play_frames
 from tests.test_fixtures import FIXTURES, expectation
 
-TABLES: dict[str, tuple[Case, ...]] = {"resets": resets.RESET, "stale_segments": paws.STALE_SEGMENT}
+TABLES: dict[str, tuple[Case, ...]] = {
+    "resets.verdict": resets.RESET,
+    "stale_segments.verdict": paws.STALE_SEGMENT,
+    "reuses.verdict": syn_answers.SYN_ANSWER,
+    "reuses.outcome": syn_answers.OUTCOME,
+}
 CASES = [(table, number) for table, cases in TABLES.items() for number in range(len(cases))]
 
 
@@ -27,7 +32,7 @@ def played(name: str, profile: str = "") -> Result:
 
 def deciders(name: str, table: str) -> set[int]:
     """The numbers of the cases that decide about the rows of a fixture."""
-    rows = played(name).records(table)
+    rows = played(name).records(table.split(".")[0])
     first = np.full(rows.size, -1)
     for number, case in reversed(list(enumerate(TABLES[table]))):
         first[case.when(rows)] = number
@@ -44,7 +49,7 @@ def test_a_row_of_a_table_decides_in_its_example_and_not_in_its_near_miss(table:
 
 
 def test_every_table_that_fills_a_column_is_held_to_it() -> None:
-    assert {derived.table for derived in DERIVED} == set(TABLES)
+    assert {f"{derived.table}.{derived.column}" for derived in DERIVED} == set(TABLES)
 
 
 class Syn(NamedTuple):

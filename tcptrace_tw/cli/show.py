@@ -37,6 +37,16 @@ def show(
             rich_help_panel=o.OUTPUT,
         ),
     ] = "rel",
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="Also say in which states both endpoints were at TIME: +2.5s from the connection's first segment, "
+            "or like 2026-11-21T04:16:26Z.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "",
     all_segments: Annotated[
         bool, typer.Option("--all", help="Show all segments of a long connection.", rich_help_panel=o.OUTPUT)
     ] = False,
@@ -52,6 +62,7 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """Draw one connection as a ladder diagram: its segments and the states of both endpoints."""
+    from tcptrace_tw.capture.time_spec import parse_moment
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
     from tcptrace_tw.report.pages.ladder import TIME_FORMATS, Style
@@ -59,6 +70,7 @@ def show(
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
     number = _number(connection, finding)
+    moment = parse_moment(at, "--at") if at else None
     captures = run.sources(captures, files_from)
     targets.keep_apart([], captures, [files_from])
     settings = run.settings(
@@ -69,7 +81,8 @@ def show(
         story, ladder = _stored(folder, number)
     else:
         story, ladder = _read(captures, settings, number, quiet, no_progress)
-    tell(run.console(color), story, ladder, Style(not raw, time_format, None if all_segments else Style.most))
+    style = Style(not raw, time_format, None if all_segments else Style.most)
+    tell(run.console(color), story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
 
 
 def _number(connection: int | None, finding: int | None) -> int:

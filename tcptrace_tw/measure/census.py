@@ -71,6 +71,10 @@ CENSUS_KIND = bundle(
 )  # fmt: skip
 
 
+MOST_SHOWN = 10_000
+"""Of so many addresses at the most it is kept how long their TIME-WAIT is shown to last."""
+
+
 class Census:
     """Fed with ``connections``, ``time_wait`` and ``reuses``; gives rows of ``census``, ``ports`` and ``holders``."""
 
@@ -84,6 +88,8 @@ class Census:
         )
         self._compiled = compiled
         self._wants_seconds = wants_seconds
+        self._shown: dict[tuple[int, int], int] = {}
+        """Of the addresses that answered out of TIME-WAIT: how long after its start or restart, at the most."""
         self._kernels = {
             "time_wait": load(count_spans, compiled=compiled),
             "reuses": load(count_reuses, compiled=compiled),
@@ -93,6 +99,15 @@ class Census:
         """Take finished rows of other tables than ``connections``."""
         if table in self._kernels:
             self._kernels[table](rows, self.tables)
+        if table == "time_wait":
+            self._see_shown(rows[rows["shown_ns"] >= 0])
+
+    def _see_shown(self, rows: Any) -> None:
+        """Keep the longest time that is shown of each address; there are few."""
+        shown = zip(rows["ip_hi"].tolist(), rows["ip_lo"].tolist(), rows["shown_ns"].tolist(), strict=True)
+        for high, low, span in shown:
+            if len(self._shown) < MOST_SHOWN or (high, low) in self._shown:
+                self._shown[high, low] = max(span, self._shown.get((high, low), -1))
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -119,6 +134,10 @@ class Census:
         held = sources.spans > 0
         np.add.at(rows["spans"], levels.holder_of, sources.spans)
         np.minimum.at(rows["connection_id"], levels.holder_of[held], sources.first_connection[held])
+        addresses = zip(rows["ip_hi"].tolist(), rows["ip_lo"].tolist(), strict=True) if self._shown else ()
+        rows["least_two_msl_ns"] = -1
+        for number, address in enumerate(addresses):
+            rows["least_two_msl_ns"][number] = self._shown.get(address, -1)
         return rows[rows["spans"] > 0]
 
     def _ports(self, levels: Levels) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """The catalogue: one module per family, every rule listed once, in the order of the docs."""
 
-from tcptrace_tw.rules import capture, handshake, last_ack, paws, ports, resets, reuse, time_wait
+from tcptrace_tw.rules import capture, handshake, last_ack, paws, ports, resets, reuse, syn_answers, time_wait
 from tcptrace_tw.rules.rule import Derived, Grade, Rule, RuleHits
 
 RULES: tuple[Rule, ...] = (
@@ -14,6 +14,6 @@ RULES: tuple[Rule, ...] = (
     *capture.RULES,
 )
 
-DERIVED: tuple[Derived, ...] = (*paws.DERIVED, *resets.DERIVED)
+DERIVED: tuple[Derived, ...] = (*paws.DERIVED, *resets.DERIVED, *syn_answers.DERIVED)
 
 __all__ = ["DERIVED", "RULES", "Derived", "Grade", "Rule", "RuleHits"]

@@ -1,12 +1,19 @@
 """LA: LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
 
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, LAST_ACK
-from tcptrace_tw.rules.reuse import is_ignored_at_first, went_whole_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.syn_answers import (
+    HITS_LAST_ACK,
+    IGNORED_IN_LAST_ACK,
+    RESET_IN_LAST_ACK,
+    STALL_NS,
+    STUCK_IN_LAST_ACK,
+    never_worked,
+    stalls,
+    went_whole_way,
+)
 from tcptrace_tw.schema.columns import FIN
 from tcptrace_tw.schema.words import (
-    ANSWER_CHALLENGE,
-    ANSWER_RST,
     BOTH,
     CONFIRMED,
     ERROR,
@@ -14,32 +21,34 @@ from tcptrace_tw.schema.words import (
     LIKELY,
     NONE,
     NOTICE,
+    OUTCOME_REFUSED,
     WARNING,
 )
-
-STALL_NS = 1_000_000_000
-
-
-def met_last_ack(reuses: Rows) -> Mask:
-    """The receiver of the SYN still waited for the ACK of its FIN, as far as the capture shows."""
-    return (reuses.receiver_state == LAST_ACK) | (reuses.is_last_ack_lost != 0)
 
 
 def syn_hits_last_ack(reuses: Rows) -> Mask:
     """LA001."""
-    return met_last_ack(reuses) & (reuses.answer == ANSWER_CHALLENGE) & (reuses.opened_frame >= 0)
+    return reuses.verdict == HITS_LAST_ACK
 
 
 def syn_ignored_in_last_ack(reuses: Rows) -> Mask:
     """LA002."""
-    silent = is_ignored_at_first(reuses)
-    stuck = (reuses.answer == ANSWER_CHALLENGE) & (reuses.opened_frame < 0) & (reuses.syn_retries > 0)
-    return met_last_ack(reuses) & (silent | stuck)
+    return (reuses.verdict == IGNORED_IN_LAST_ACK) | (reuses.verdict == STUCK_IN_LAST_ACK)
 
 
 def syn_reset_in_last_ack(reuses: Rows) -> Mask:
     """LA003."""
-    return met_last_ack(reuses) & (reuses.answer == ANSWER_RST)
+    return reuses.verdict == RESET_IN_LAST_ACK
+
+
+def is_shown(reuses: Rows) -> Mask:
+    """The capture shows LAST-ACK itself."""
+    return reuses.receiver_state == LAST_ACK
+
+
+def failed(reuses: Rows) -> Mask:
+    """The connect() failed: refused, or given up."""
+    return (reuses.outcome == OUTCOME_REFUSED) | never_worked(reuses)
 
 
 def last_ack_lost(connections: Rows) -> Mask:
@@ -124,17 +133,23 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
     summary="A SYN arrived while the server was in LAST-ACK, and got no useful answer.",
     table="reuses",
     predicate=syn_ignored_in_last_ack,
-    grades=(Grade(always, ERROR, LIKELY),),
-    message="SYN from {ip}:{port} got no useful answer in LAST-ACK of {peer_ip}:{peer_port}; the client retransmitted it {syn_retries:time}[; it connected after {cost_ns}]",
-    frames=_EVIDENCE,
-    values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta"),
-    set_when=("the receiver is in LAST-ACK", "the SYN is retransmitted before any answer other than a challenge ACK"),
+    grades=(
+        Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
+        Grade(always, WARNING, LIKELY, "the delay was shorter, or the capture ended before it was known"),
+    ),
+    message="{peer_ip}:{peer_port} was in LAST-ACK and[ did not answer the SYN from {ip}:{port}{verdict:=ignored-in-last-ack}][ only sent a challenge ACK to {ip}:{port}{verdict:=stuck-in-last-ack}][; its retransmitted FIN drew a RST, which ended LAST-ACK{fin_repeat_frame:?}{reset_frame:?}]; the client retransmitted the SYN {syn_retries:time}[; it connected after {cost_ns}]",
+    frames=(*_EVIDENCE[:3], "fin_repeat_frame", *_EVIDENCE[3:]),
+    values=("gap_ns", "cost_ns", "syn_retries", "isn_delta", "tsval_delta", "outcome"),
+    set_when=(
+        "the receiver is in LAST-ACK, also where only its FIN, retransmitted after the SYN, shows that",
+        "the SYN is retransmitted before any answer other than a challenge ACK",
+    ),
     not_set_when=("the connection opens after challenge ACK, RST and retry: that is LA001",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Let the firewall pass the challenge ACK and the RST that answers it.",
+    remedy="Let the firewall pass the challenge ACK and the RST that answers it. Find out where the final ACK is lost, or reuse ports later.",
     example="syn-ignored-in-last-ack",
     needs_acks=True,
-    rival="loss on the way",
+    rival="an answer that was lost or filtered on its way; no Linux is known to stay silent here (before 3.6 it sent a duplicate ACK or a RST)",
     key="attempt_id",
 )
 
@@ -142,22 +157,49 @@ SYN_RESET_IN_LAST_ACK = Rule(
     id="LA003",
     name="syn-reset-in-last-ack",
     severity=ERROR,
-    summary="A SYN arrived while the server was in LAST-ACK and was answered with RST: the connect failed.",
+    summary="A SYN arrived while the server was in LAST-ACK and was answered with RST: the connect failed or was delayed.",
     table="reuses",
     predicate=syn_reset_in_last_ack,
     grades=(
-        Grade(lambda r: r.receiver_state == LAST_ACK, ERROR, CONFIRMED),
-        Grade(always, ERROR, LIKELY, "the capture shows the final ACK, but the FIN was retransmitted after it"),
+        Grade(
+            lambda r: is_shown(r) & (failed(r) | stalls(r)),
+            ERROR,
+            CONFIRMED,
+            "the connect failed, or took 1 s or longer",
+        ),
+        Grade(
+            is_shown,
+            WARNING,
+            CONFIRMED,
+            "the client drops such a RST (it does not acknowledge the SYN), and the delay was short or is not known",
+        ),
+        Grade(
+            lambda r: (r.is_last_ack_lost != 0) & (failed(r) | stalls(r)),
+            ERROR,
+            LIKELY,
+            "the capture shows the final ACK, but the FIN was retransmitted after it",
+        ),
+        Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer"),
+        Grade(
+            always,
+            WARNING,
+            LIKELY,
+            "the capture shows the final ACK; that it was lost after the capture point is the best explanation",
+        ),
     ),
-    message="SYN from {ip}:{port} arrived in LAST-ACK of {peer_ip}:{peer_port} and was answered with RST",
+    message="the SYN from {ip}:{port} met {peer_ip}:{peer_port}[, probably still{is_last_ack_likely:?}] in LAST-ACK and was answered with RST[: the connect failed{outcome:=refused}][; the client retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=_EVIDENCE,
-    values=("gap_ns", "isn_delta", "tsval_delta"),
-    set_when=("the receiver is in LAST-ACK", "it answers the SYN with RST"),
-    not_set_when=("the receiver had reached CLOSED: that is an ordinary refusal",),
-    rfc=("RFC 9293 3.10.7.4",),
-    remedy="Upgrade the server's stack (it follows RFC 793), or reuse ports later.",
+    values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "answer", "outcome"),
+    set_when=(
+        "the receiver is in LAST-ACK, and answers the SYN with RST",
+        "or its FIN was acknowledged less than 1 s ago, as far as the capture shows: that ACK may have been lost, and the FIN was not yet due again",
+        "or its RST carries the old sequence number: a host without the connection would have acknowledged the SYN",
+    ),
+    not_set_when=("the receiver had reached CLOSED for certain: that is an ordinary refusal, RS004",),
+    rfc=("RFC 9293 3.10.7.4", "RFC 9293 3.5.2"),
+    remedy="Find out where the final ACK is lost. Upgrade the server's stack (it follows RFC 793), or reuse ports later.",
     example="syn-reset-in-last-ack",
-    rival="a server that no longer listened",
+    rival="a server that had stopped listening at that moment",
     key="attempt_id",
 )
 

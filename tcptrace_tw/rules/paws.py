@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
-from tcptrace_tw.rules.reuse import stalls
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
+from tcptrace_tw.rules.syn_answers import stalls
 from tcptrace_tw.schema.columns import FIN
 from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
 

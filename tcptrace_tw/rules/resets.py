@@ -186,7 +186,8 @@ def abort_unread_data(r: Rows) -> Mask:
 def abort_after_fin(r: Rows) -> Mask:
     """RS003."""
     named = rst_from_last_ack(r) | fin_then_rst_same_seq(r) | fin_wait_2_timeout_reset(r)
-    return (r.verdict == AFTER_FIN) & ~named & (r.sender_state != CLOSED)
+    answers_syn = r.is_syn_pending != 0  # LA003
+    return (r.verdict == AFTER_FIN) & ~named & ~answers_syn & (r.sender_state != CLOSED)
 
 
 def port_closed(r: Rows) -> Mask:

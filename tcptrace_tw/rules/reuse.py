@@ -1,29 +1,28 @@
 """RU: reuse of a 4-tuple inside 2MSL, and the outcome (RFC 9293 3.6.1, RFC 6191).
 
-The decision table, in this order; ``holder`` is the side in TIME-WAIT of the previous connection:
-
-=================  ===============  ==============================  =======
-SYN comes from     gap              answer                          rule
-=================  ===============  ==============================  =======
-the holder         below 2MSL       ISN or TSecr prove Linux reuse  RU001
-the holder         below 2MSL       any other                       RU002
-the holder's peer  in TIME-WAIT     SYN+ACK                         RU003
-the holder's peer  in TIME-WAIT     challenge ACK                   RU004
-the holder's peer  in TIME-WAIT     none before the SYN is retried  RU005
-the holder's peer  in TIME-WAIT     RST                             RU006
-either             above 2MSL       any                             RU007
-either             no TIME-WAIT     ended by RST or refusal         RU010
-either             not ended        challenge ACK, RST, or none     RU011
-=================  ===============  ==============================  =======
+``rules/syn_answers.py`` has the decision table: what the SYN met, and what answered it. RU001, RU002, RU007 and RU010
+say who reused the 4-tuple and how soon, whatever the answer was.
 """
 
-from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.syn_answers import (
+    ACCEPTED_IN_TIME_WAIT,
+    ALIVE,
+    CHALLENGED_IN_TIME_WAIT,
+    DROPPED_IN_TIME_WAIT,
+    REFUSED_WHILE_WAITING,
+    STALL_NS,
+    UNSEEN,
+    is_accepted,
+    is_reset,
+    met_time_wait,
+    never_worked,
+    stalls,
+    went_whole_way,
+)
 from tcptrace_tw.schema.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
-    ANSWER_NONE,
-    ANSWER_RST,
     ANSWER_SYN_ACK,
     CONFIRMED,
     ERROR,
@@ -38,33 +37,10 @@ from tcptrace_tw.schema.words import (
 SURE_GAP_NS = 30_000_000_000
 """Below this gap every common stack is still inside its 2MSL."""
 
-STALL_NS = 1_000_000_000
-"""A delay that a user notices."""
-
-IN_VAIN = 2
-"""After this many unanswered retransmissions the connect() has failed."""
-
 
 def is_inside(reuses: Rows) -> Mask:
     """Less than 2MSL since TIME-WAIT began or was restarted."""
     return reuses.gap_ns < reuses.two_msl_ns
-
-
-def met_time_wait(reuses: Rows) -> Mask:
-    """The receiver of the SYN was in TIME-WAIT, and its sender was not."""
-    return (reuses.receiver_state == TIME_WAIT) & (reuses.is_by_holder == 0)
-
-
-def is_ignored_at_first(reuses: Rows) -> Mask:
-    """The first SYN got no answer: it was retransmitted, until a SYN+ACK came or without success."""
-    silent = (reuses.answer == ANSWER_NONE) | (reuses.answer == ANSWER_SYN_ACK)
-    ignored: Mask = silent & (reuses.syn_retries > 0)
-    return ignored
-
-
-def refused_at_first(reuses: Rows) -> Mask:
-    """The SYN was retransmitted, and not because it was lost: the stack would not accept it, or it never got an answer."""
-    return (reuses.syn_retries > 0) & ((reuses.acceptance != ACCEPT) | (reuses.opened_frame < 0))
 
 
 def tw_reuse_by_holder(reuses: Rows) -> Mask:
@@ -79,23 +55,22 @@ def reuse_inside_2msl(reuses: Rows) -> Mask:
 
 def tw_syn_accepted(reuses: Rows) -> Mask:
     """RU003."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & ~refused_at_first(reuses)
+    return reuses.verdict == ACCEPTED_IN_TIME_WAIT
 
 
 def tw_syn_challenged(reuses: Rows) -> Mask:
     """RU004."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_CHALLENGE)
+    return reuses.verdict == CHALLENGED_IN_TIME_WAIT
 
 
 def tw_syn_dropped(reuses: Rows) -> Mask:
     """RU005."""
-    return met_time_wait(reuses) & is_ignored_at_first(reuses) & refused_at_first(reuses)
+    return reuses.verdict == DROPPED_IN_TIME_WAIT
 
 
 def tw_syn_refused(reuses: Rows) -> Mask:
     """RU006."""
-    waiting = (reuses.receiver_state == TIME_WAIT) | (reuses.receiver_state == FIN_WAIT_2)
-    return waiting & (reuses.is_by_holder == 0) & (reuses.answer == ANSWER_RST)
+    return reuses.verdict == REFUSED_WHILE_WAITING
 
 
 def reuse_after_rst(reuses: Rows) -> Mask:
@@ -110,7 +85,7 @@ def is_ended(reuses: Rows) -> Mask:
 
 def tuple_reused_after_2msl(reuses: Rows) -> Mask:
     """RU007."""
-    return is_ended(reuses) & ~is_inside(reuses)
+    return is_ended(reuses) & ~is_inside(reuses) & (reuses.gap_ns >= 0) & ~met_time_wait(reuses)
 
 
 def old_syn_duplicate(connections: Rows) -> Mask:
@@ -125,18 +100,12 @@ def old_duplicate_in_new_incarnation(reuses: Rows) -> Mask:
 
 def syn_into_established(reuses: Rows) -> Mask:
     """RU011: the answer shows that the receiver still had the old connection."""
-    state = reuses.receiver_state
-    alive = (
-        (state == ESTABLISHED)
-        | (state == FIN_WAIT_1)
-        | (state == CLOSE_WAIT)
-        | (state == CLOSING)
-        | (state == FIN_WAIT_2)
-    )
-    silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
-    return alive & (
-        (reuses.answer == ANSWER_CHALLENGE) | ((reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)) | silent
-    )
+    return reuses.verdict == ALIVE
+
+
+def syn_challenged_unseen(reuses: Rows) -> Mask:
+    """RU013: the client's RST, or its SYN again, shows that the answer was of no use to it."""
+    return (reuses.verdict == UNSEEN) & ((reuses.reset_frame >= 0) | (reuses.syn_retries > 0))
 
 
 def isn_not_above_last(reuses: Rows) -> Mask:
@@ -145,23 +114,6 @@ def isn_not_above_last(reuses: Rows) -> Mask:
     return (
         met_time_wait(reuses) & is_inside(reuses) & (reuses.isn_delta <= 0) & saved & (reuses.answer == ANSWER_SYN_ACK)
     )
-
-
-def went_whole_way(reuses: Rows) -> Mask:
-    """Every step was captured: challenge ACK, RST, retransmitted SYN, SYN+ACK."""
-    return (
-        (reuses.answer_frame >= 0) & (reuses.reset_frame >= 0) & (reuses.syn_retries > 0) & (reuses.opened_frame >= 0)
-    )
-
-
-def stalls(reuses: Rows) -> Mask:
-    """It took 1 s or longer, or never connected although the SYN was retransmitted."""
-    return (reuses.cost_ns >= STALL_NS) | never_worked(reuses)
-
-
-def never_worked(reuses: Rows) -> Mask:
-    """The SYN was retransmitted at least twice and never answered; with fewer tries the capture may have ended too early."""
-    return (reuses.opened_frame < 0) & (reuses.syn_retries >= IN_VAIN)
 
 
 _EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
@@ -174,7 +126,7 @@ TW_REUSE_BY_HOLDER = Rule(
     table="reuses",
     predicate=tw_reuse_by_holder,
     grades=(Grade(always, INFO, CONFIRMED, "the ISN or the TSecr proves it"),),
-    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT",
+    message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT; the SYN was {outcome}",
     frames=_EVIDENCE,
     values=("gap_ns", "isn_delta", "tsval_delta", "tsecr"),
     set_when=(
@@ -197,6 +149,7 @@ REUSE_INSIDE_2MSL = Rule(
     table="reuses",
     predicate=reuse_inside_2msl,
     grades=(
+        Grade(lambda r: ~is_accepted(r), NOTICE, CONFIRMED, "nothing came of it: old segments have no connection to reach"),
         Grade(
             lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED,
             "only the ISN separates old segments from new ones",
@@ -205,7 +158,7 @@ REUSE_INSIDE_2MSL = Rule(
         Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
         Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
     ),
-    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed",
+    message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed; the SYN was {outcome}",
     frames=_EVIDENCE,
     values=("gap_ns", "two_msl_ns", "isn_delta", "tsval_delta"),
     set_when=("the side in TIME-WAIT sends the SYN", "less than 2MSL since TIME-WAIT began or was restarted"),
@@ -252,7 +205,7 @@ TW_SYN_CHALLENGED = Rule(
         Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
         Grade(always, WARNING, LIKELY, "a step was not captured"),
     ),
-    message="SYN from {ip}:{port} challenged in TIME-WAIT of {peer_ip}:{peer_port}[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message="SYN from {ip}:{port} challenged {gap_ns} into the TIME-WAIT of {peer_ip}:{peer_port}[, which lasts longer than 2MSL of the profile{is_outlived:?}][, because its timestamp was older than the last one{acceptance:=paws-reject}][, because its ISN was not above the old numbers and no newer timestamp helped{acceptance:=challenge}][; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=_EVIDENCE,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries", "acceptance"),
     set_when=(
@@ -261,7 +214,7 @@ TW_SYN_CHALLENGED = Rule(
     ),
     not_set_when=("the first answer is SYN+ACK: that is RU003",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Keep TCP timestamps on, and let the client close first. See PA004 if the timestamp was lower.",
+    remedy="Reuse source ports later, or let the client close first: then the server holds no TIME-WAIT. Where the SYN had no timestamp, switch TCP timestamps on. Where its timestamp was older, see PA004.",
     example="tw-syn-challenged",
     counter="TcpExtPAWSTimewait",
     key="attempt_id",
@@ -278,15 +231,16 @@ TW_SYN_DROPPED = Rule(
         Grade(never_worked, ERROR, LIKELY, "it never connected"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="SYN from {ip}:{port} got no answer in TIME-WAIT of {peer_ip}:{peer_port}; the client retransmitted it {syn_retries:time}[; it connected after {cost_ns}]",
+    message="SYN from {ip}:{port} got no answer in TIME-WAIT of {peer_ip}:{peer_port}; the client retransmitted it {syn_retries:time}[; it connected after {cost_ns}][; its timestamp was older than the last one: a server with tcp_tw_recycle drops such SYNs in silence{acceptance:=paws-reject}]",
     frames=_EVIDENCE,
-    values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta", "acceptance"),
+    values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta", "acceptance", "outcome"),
     set_when=("a SYN arrives at the side in TIME-WAIT", "no answer comes before the SYN is retransmitted"),
     not_set_when=("an ACK or a RST answers it: RU004, RU006",),
     rfc=("RFC 6191",),
-    remedy="Keep TCP timestamps on; look for a firewall that drops the challenge ACK.",
+    remedy="If the server runs Linux before 4.12, switch net.ipv4.tcp_tw_recycle off there. Otherwise look for loss, or for a firewall that drops the SYN or its answer: a TIME-WAIT socket of Linux answers such a SYN with an ACK.",
     example="tw-syn-dropped",
-    rival="loss on the way, or a firewall that drops the answer",
+    needs_acks=True,
+    rival="tcp_tw_recycle, loss on the way, or a firewall: one 4-tuple alone cannot tell them apart",
     key="attempt_id",
 )
 
@@ -317,7 +271,7 @@ REUSE_AFTER_RST = Rule(
     table="reuses",
     predicate=reuse_after_rst,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} after a RST had ended the previous connection",
+    message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} after a RST had ended the previous connection; the SYN was {outcome}",
     frames=_EVIDENCE,
     values=("gap_ns", "isn_delta"),
     set_when=("the previous connection ended by RST or was refused", "less than 2MSL ago"),
@@ -336,11 +290,16 @@ TUPLE_REUSED_AFTER_2MSL = Rule(
     table="reuses",
     predicate=tuple_reused_after_2msl,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{ip}:{port} reconnected to {peer_ip}:{peer_port} {gap_ns} after the previous connection; 2MSL had passed",
+    message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} after the previous connection, when 2MSL had passed; the SYN was {outcome}",
     frames=_EVIDENCE,
     values=("gap_ns", "two_msl_ns", "isn_delta"),
-    set_when=("at least 2MSL, but less than 1.5 times 2MSL, since the previous connection",),
-    not_set_when=("the previous connection had not ended: that is RU011",),
+    set_when=(
+        "at least 2MSL since the previous connection, and less than five minutes, or two in a capture of many connections",
+    ),
+    not_set_when=(
+        "the previous connection had not ended: that is RU011",
+        "the answer shows that TIME-WAIT still lasted: RU004",
+    ),
     rfc=("RFC 9293 3.6.1",),
     remedy="Nothing to do. Many of them mean that source ports are scarce: see PE003.",
     example="tuple-reused-after-2msl",
@@ -381,7 +340,7 @@ OLD_DUPLICATE_IN_NEW_INCARNATION = Rule(
         Grade(lambda r: r.is_old_duplicate_in_window != 0, ERROR, LIKELY, "nothing keeps the receiver from accepting its bytes"),
         Grade(always, INFO, CONFIRMED, "it is outside the window"),
     ),
-    message="{old_duplicates:segment} of the previous connection between {ip}:{port} and {peer_ip}:{peer_port} arrived in the new one",
+    message="{old_duplicates:segment} of the previous connection between {ip}:{port} and {peer_ip}:{peer_port} arrived in the new one[; {old_duplicate_taken_frame:?}the receiver accepted {old_duplicate_bytes:old byte} {old_duplicate_offset:byte} into the new stream: the stream is corrupt][; the receiver dropped the bytes{old_duplicate_refused_frame:?}]",
     frames=(
         "fin_frame", "syn_frame", "opened_frame", "old_duplicate_frame", "old_duplicate_taken_frame",
         "old_duplicate_refused_frame",
@@ -409,10 +368,10 @@ SYN_INTO_ESTABLISHED = Rule(
         Grade(
             lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"
         ),
-        Grade(lambda r: r.answer == ANSWER_RST, WARNING, LIKELY),
+        Grade(is_reset, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
-    message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ did not answer{answer:=none}]",
+    message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ refused it{answer:=refused}][ did not answer{answer:=none}]",
     frames=_EVIDENCE,
     values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
     set_when=(
@@ -427,6 +386,41 @@ SYN_INTO_ESTABLISHED = Rule(
     remedy="Look for a restarted client, a NAT that drops its mapping too early, or a forged SYN. Keep-alives detect half-open connections.",
     example="syn-into-established",
     counter="TcpExtTCPSYNChallenge",
+    key="attempt_id",
+)
+
+SYN_CHALLENGED_UNSEEN = Rule(
+    id="RU013",
+    name="syn-challenged-unseen",
+    severity=WARNING,
+    summary="A SYN was answered with other sequence numbers: the peer holds an earlier connection of this 4-tuple that is not in the capture.",
+    table="reuses",
+    predicate=syn_challenged_unseen,
+    grades=(
+        Grade(lambda r: went_whole_way(r) & (r.cost_ns >= STALL_NS), ERROR, CONFIRMED, "the delay was 1 s or longer"),
+        Grade(lambda r: stalls(r) & (r.reset_frame >= 0), ERROR, CONFIRMED, "it never connected"),
+        Grade(stalls, ERROR, LIKELY, "the client sent no RST: it may not have got the answer"),
+        Grade(
+            lambda r: r.reset_frame >= 0,
+            NOTICE,
+            CONFIRMED,
+            "the delay was shorter than 1 s, or the capture ended before it was known",
+        ),
+        Grade(always, NOTICE, LIKELY),
+    ),
+    message="SYN from {ip}:{port} challenged by {peer_ip}:{peer_port}, which holds an earlier connection of this 4-tuple that is not in the capture[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    frames=("syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame"),
+    values=("cost_ns", "isn_delta", "tsval_delta", "syn_retries", "outcome"),
+    set_when=(
+        "an ACK, or a SYN+ACK of another SYN, comes for a SYN, and its ACK field is not ISN + 1",
+        "the client answers with RST, or retransmits the SYN",
+    ),
+    not_set_when=("the capture holds the earlier connection: RU004, RU011, LA001",),
+    rfc=("RFC 9293 3.5.1", "RFC 9293 3.10.7.3", "RFC 5961 4.2"),
+    remedy="Begin the capture earlier to see that connection. It was in TIME-WAIT, LAST-ACK or ESTABLISHED: look for a NAT or load balancer that reuses source ports too soon, or for a client that restarted.",
+    example="syn-challenged-unseen",
+    counter="TcpExtTCPSYNChallenge",
+    rival="a device that answers for the host",
     key="attempt_id",
 )
 
@@ -462,4 +456,5 @@ RULES = (
     REUSE_AFTER_RST,
     SYN_INTO_ESTABLISHED,
     ISN_NOT_ABOVE_LAST,
+    SYN_CHALLENGED_UNSEEN,
 )

@@ -40,7 +40,14 @@ END_REASON = Vocabulary(
         "a RST ended it", "the capture ended before it did", "its end is not known",
     ),
 )  # fmt: skip
-ANSWER = Vocabulary("answer", "none", "syn-ack", "challenge-ack", "rst")
+ANSWER = Vocabulary("answer", "none", "syn-ack", "challenge-ack", "rst", "refused")
+OUTCOME = Vocabulary(
+    "outcome", "unknown", "accepted", "accepted-after-challenge", "accepted-after-retry", "refused", "ignored", "gave-up",
+    prose=(
+        "what became of it is not known", "accepted", "accepted after a challenge ACK", "accepted after a retry", "refused",
+        "never answered", "given up",
+    ),
+)  # fmt: skip
 ACCEPTANCE = Vocabulary("acceptance", "accept", "challenge", "paws-reject", "drop", "not-in-time-wait")
 SEVERITY = Vocabulary("severity", "info", "notice", "warning", "error")
 CONFIDENCE = Vocabulary("confidence", "refuted", "predicted", "likely", "confirmed")
@@ -80,7 +87,16 @@ OPENED_HANDSHAKE, OPENED_SIMULTANEOUS, OPENED_MIDSTREAM = range(3)
 ) = range(7)
 START_ACK, START_FIN, START_INFERRED = range(3)
 END_EXPIRED, END_REOPENED, END_REUSED, END_ASSASSINATED, END_CAPTURE, END_UNKNOWN = range(6)
-ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST = range(4)
+ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST, ANSWER_REFUSED = range(5)
+(
+    OUTCOME_UNKNOWN,
+    OUTCOME_ACCEPTED,
+    OUTCOME_AFTER_CHALLENGE,
+    OUTCOME_AFTER_RETRY,
+    OUTCOME_REFUSED,
+    OUTCOME_IGNORED,
+    OUTCOME_GAVE_UP,
+) = range(7)
 ACCEPT_NOT_TIME_WAIT = 4  # behind the four of protocol.profiles
 INFO, NOTICE, WARNING, ERROR = range(4)
 REFUTED, PREDICTED, LIKELY, CONFIRMED = range(4)

@@ -28,6 +28,7 @@ from tcptrace_tw.schema.segments import TUPLE, Segments
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
+from tcptrace_tw.tcp.store.state import State
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -76,6 +77,16 @@ _SIZES = {
 
 LEAST_PLACES = 1 << 12
 """Places of the index of attempts at the least."""
+
+REMEMBER_NS = 300 * _NS
+"""How long an incarnation that is over is remembered: 2MSL of the slowest stacks (240 s), and a minute.
+
+2MSL of the profile is only the least: the packets may show a longer one, and who waits for its peer in LAST-ACK or
+SYN-SENT waits for minutes, whatever 2MSL is.
+"""
+
+REMEMBER_AT_LEAST_NS = 120 * _NS
+"""The same where very many are remembered: longer than the gap between two retransmissions (RFC 1122 4.2.3.1: 60 s)."""
 
 IDLE_AFTER_NS = 1_000_000_000
 """An incarnation that is silent for this long is idle: it is archived like a closed one, and restored when needed."""
@@ -334,7 +345,7 @@ class Tracker:
             return self._kernel_state[0]
         kernel_state = self._kernel_state[0]
         small = {name: kernel_state[name] for name in ("counters", "params", "next_state", "syn_table", "seed")}
-        return s.State(**self._arrays(tuples), **small)
+        return State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self._pools.items()}
@@ -358,7 +369,8 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
 def _parameters(p: Profile, keep_duplicates: bool) -> NDArray[np.int64]:
     params = np.zeros(s.PARAMETERS, np.int64)
     params[s.TWO_MSL] = p.two_msl_ns
-    params[s.REMEMBER] = 2 * p.two_msl_ns
+    params[s.REMEMBER] = max(REMEMBER_NS, 2 * p.two_msl_ns)
+    params[s.REMEMBER_AT_LEAST] = max(REMEMBER_AT_LEAST_NS, 2 * p.two_msl_ns)
     params[s.PASSES_FIN_WAIT_2] = p.passes_fin_wait_2
     params[s.RST_FATAL] = p.is_rst_fatal
     params[s.PAWS_IN_TIME_WAIT] = p.is_paws_in_time_wait

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tcptrace_tw.report.notebook.connection import Connection, Segments
+from tcptrace_tw.report.notebook.states import sockets_per_second, states_at, states_of
 from tcptrace_tw.report.pages import terminal
 from tcptrace_tw.report.pages.renderable import Shown
 from tcptrace_tw.report.summary.digest import Digest
@@ -78,6 +79,30 @@ class Trace(Shown):
     def transitions(self) -> "pd.DataFrame":
         """One row per state change of one endpoint."""
         return self.frame("transitions")
+
+    @property
+    def states(self) -> "pd.DataFrame":
+        """One row per stay of an endpoint in a state, from ``since`` to ``until`` (NaT: to the end of the capture)."""
+        if "states" not in self._frames:
+            self._frames["states"] = states_of(self.transitions)
+        return self._frames["states"]
+
+    def states_at(self, time: "str | pd.Timestamp") -> "pd.DataFrame":
+        """One row per endpoint that has a socket at ``time``, with its state; a time without an offset is in UTC.
+
+        >>> import tcptrace_tw as tw
+        >>> trace = tw.analyze("fixtures/kernel-active-close-client/capture.pcap")
+        >>> trace.states_at(trace.time_wait.start[0]).state.tolist()
+        ['TIME-WAIT']
+        """
+        import pandas as pd
+
+        moment = pd.Timestamp(time)
+        return states_at(self.states, moment if moment.tzinfo else moment.tz_localize("UTC"))
+
+    def sockets_per_second(self) -> "pd.DataFrame":
+        """Sockets in each state at the end of each second, over both hosts: ``ss -s`` over time."""
+        return sockets_per_second(self.states)
 
     @property
     def time_wait(self) -> "pd.DataFrame":

@@ -11,6 +11,7 @@ from tcptrace_tw.report.pages.page import Page
 from tcptrace_tw.report.pages.sentences import ended_text
 from tcptrace_tw.report.words.findings import connection_of, tuple_filter
 from tcptrace_tw.report.words.phrases import counted, span
+from tcptrace_tw.report.words.text import time_text
 from tcptrace_tw.schema.words import END_REASON, ENDPOINT
 
 Row = dict[str, Any]
@@ -58,6 +59,18 @@ class Story:
         notes = [_note(finding) for finding in self.findings if finding["frames"]]
         return Ladder(head_of(self.row), steps, turns, notes, others or {})
 
+    def states_at(self, time: int) -> tuple[str, str]:
+        """The states of orig and resp at ``time``, in ns since 1970; CLOSED before the first transition of each.
+
+        What a later row retracts never was.
+        """
+        gone = {turn["retracts"] for turn in self.transitions} - {None}
+        states = dict.fromkeys(ENDPOINT.words, "CLOSED")
+        for turn in self.transitions:
+            if turn["retracts"] is None and turn["transition_id"] not in gone and turn["time"] <= time:
+                states[turn["endpoint"]] = turn["to_state"]
+        return states["orig"], states["resp"]
+
     def facts(self) -> list[tuple[str, str]]:
         """The facts above the ladder: labels and texts."""
         row = self.row
@@ -75,8 +88,8 @@ class Story:
         return held + [(f["rule"], f["message"]) for f in self.findings if not f["frames"]]
 
 
-def tell(console: Console, story: Story, ladder: Ladder, style: Style) -> None:
-    """Print everything about one connection."""
+def tell(console: Console, story: Story, ladder: Ladder, style: Style, at: int | None = None) -> None:
+    """Print everything about one connection; with ``at``, a time in ns, also the states then."""
     page = Page(console)
     page.heading(f"Connection {ladder.head.connection_id}", f"{ladder.head.orig} (orig)  {ladder.head.resp} (resp)")
     for label, text in story.facts():
@@ -86,6 +99,9 @@ def tell(console: Console, story: Story, ladder: Ladder, style: Style) -> None:
     console.print()
     for label, text in story.ends():
         page.line(label, text)
+    if at is not None:
+        orig, resp = story.states_at(at)
+        page.line("states", f"orig {orig}, resp {resp} at {time_text(at)}")
     page.paste("Wireshark", story.display_filter)
 
 

@@ -13,6 +13,7 @@ from tcptrace_tw.report.pages.sentences import (
     frames_text,
     grades_text,
     options,
+    outlived_facts,
     port_uses,
 )
 from tcptrace_tw.report.pages.svg import curve_svg
@@ -91,6 +92,7 @@ def _time_wait(digest: TimeWaitDigest) -> str:
     ended = [("ended", ", ".join(f"{word} {count:,}" for word, count in digest.end_reason.items()))]
     if digest.restarts:
         ended.append(("restarted", counted(digest.restarts, "time")))
+    ended += outlived_facts(digest)
     ended += port_uses(digest.ports)
     title = f"{counted(digest.spans, 'period')}, peak {digest.curve.peak:,}"
     return f"<h2>TIME-WAIT: {title}</h2>{curve_svg(digest.curve)}{facts(ended)}{_pools(digest)}"

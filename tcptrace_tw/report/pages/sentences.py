@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tcptrace_tw.protocol.profiles import profile
-from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, FileDigest, RuleDigest
+from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
 from tcptrace_tw.report.summary.port_usage import PortUse
 from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.report.words.phrases import counted, moment, size, span, tally
@@ -172,3 +172,9 @@ def options(settings: dict[str, Any]) -> list[str]:
     if settings.get("filter"):
         found += ["--filter", settings["filter"]]
     return [*found, "--ignore-vlan"] if settings.get("ignore_vlan") else found
+
+
+def outlived_facts(digest: TimeWaitDigest) -> Facts:
+    """What the packets show of a TIME-WAIT that lasts longer than the profile's."""
+    longer = digest.outlived.items()
+    return [("lasts", f"on {ip} at least {span(ns)}, longer than the profile's 2MSL") for ip, ns in longer]

@@ -14,6 +14,7 @@ from tcptrace_tw.report.pages.sentences import (
     frames_text,
     grades_text,
     options,
+    outlived_facts,
     port_uses,
 )
 from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, RuleDigest, TimeWaitDigest
@@ -82,6 +83,8 @@ class _Report(Page):
         self.line("ended", tally(digest.end_reason, w.END_REASON.words))
         if digest.restarts:
             self.line("restarted", counted(digest.restarts, "time"))
+        for label, said in outlived_facts(digest):
+            self.line(label, said)
         self._pools(digest)
 
     def _curve(self, digest: TimeWaitDigest) -> None:

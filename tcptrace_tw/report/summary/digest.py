@@ -78,6 +78,8 @@ class TimeWaitDigest:
     restarts: int = 0
     end_reason: Counts = field(default_factory=dict)
     curve: Curve = field(default_factory=Curve)
+    outlived: Counts = field(default_factory=dict)
+    """By address, where the packets show a longer TIME-WAIT than the profile's 2MSL: at least so many ns."""
     pool_count: int = 0
     pools: tuple[Pool, ...] = ()
     ports: tuple[PortUse, ...] = ()

@@ -21,6 +21,7 @@ from tcptrace_tw.report.summary.occupancy import Occupancy
 from tcptrace_tw.report.summary.port_usage import uses
 from tcptrace_tw.report.words.codec import Time, to_json
 from tcptrace_tw.report.words.findings import Finding, finding, finding_ids, times
+from tcptrace_tw.report.words.text import ip_text
 from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import PORTS
@@ -29,6 +30,7 @@ from tcptrace_tw.version import __version__
 
 _EXAMPLES = 3
 _PORT_USES = 5
+_MOST_OUTLIVED = 20
 _COSTS = ("cost_ns", "handshake_ns")
 """Values of a finding that say how long somebody had to wait."""
 
@@ -105,6 +107,11 @@ class SummarySink:
     def _count_time_wait(self, rows: NDArray[Any]) -> None:
         _count_words(self.time_wait.end_reason, rows["end_reason"], w.END_REASON)
         self.time_wait.restarts += int(rows["restarts"].sum())
+        longest = self.time_wait.outlived
+        for row in rows[rows["shown_ns"] >= rows["two_msl_ns"]][:_MOST_OUTLIVED]:
+            address = ip_text(int(row["ip_hi"]), int(row["ip_lo"]))
+            if address in longest or len(longest) < _MOST_OUTLIVED:
+                longest[address] = max(longest.get(address, 0), int(row["shown_ns"]))
         self._occupancy.add(rows)
 
 

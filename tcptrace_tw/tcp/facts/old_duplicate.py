@@ -12,7 +12,8 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge, seq_gt, seq_le
-from tcptrace_tw.schema.columns import ACK, HAS_SACK, HAS_TS, SYN
+from tcptrace_tw.schema.columns import ACK, HAS_SACK, HAS_TS, RST, SYN
+from tcptrace_tw.schema.words import ORIG
 from tcptrace_tw.tcp.store.access import conn_at, reuse_at, tcb_at
 
 REACH = 65535
@@ -29,7 +30,7 @@ def note_old_duplicate(st, c, seg, side):  # type: ignore[no-untyped-def]
     if r < 0 or np.int64(seg.payload_len) == 0:
         return False
     row = reuse_at(st, r)
-    if np.int64(row.opened_frame) < 0:
+    if np.int64(row.opened_frame) < 0 or np.int64(row.previous_connection_id) < 0:
         return False
     t = tcb_at(st, 2 * c + side)
     peer = tcb_at(st, 2 * c + 1 - side)
@@ -42,6 +43,8 @@ def note_old_duplicate(st, c, seg, side):  # type: ignore[no-untyped-def]
     is_of_new = seq_diff(np.int64(seg.seq), np.int64(t.iss)) > 0 and ahead <= 0
     if (above < reach and not is_of_new) or (acks_old and not acks_new):
         open_old_duplicate(row, peer, by_opener, side, seg)
+        if np.int64(row.old_duplicates) == 1:
+            place_in_stream(row, np.int64(t.iss))
         return True
     if acks_old and ahead == 0 and np.int64(row.old_duplicates) == 0:
         suspect(row, side, seg)
@@ -98,20 +101,35 @@ def open_old_duplicate(row, peer, by_opener, side, seg):  # type: ignore[no-unty
 
 
 @kernel
+def place_in_stream(row, iss):  # type: ignore[no-untyped-def]
+    """How many bytes the old duplicate has, and where they lie in the stream that begins after ``iss``."""
+    row.old_duplicate_bytes = (np.int64(row.suspect_end) - np.int64(row.suspect_seq)) & MASK
+    row.old_duplicate_offset = (np.int64(row.suspect_seq) - iss - 1) & MASK
+
+
+@kernel
 def follow_old_duplicate(st, c, side, seg):  # type: ignore[no-untyped-def]
     """A later segment of an incarnation that may hold bytes of the earlier one."""
     row = reuse_at(st, np.int64(conn_at(st, c).reuse))
+    if np.int64(row.completed_frame) < 0 and side == ORIG and is_plain_ack(seg) and np.int64(row.opened_frame) >= 0:
+        row.completed_frame = seg.frame
     if np.int64(row.suspect_frame) < 0 or np.int64(seg.flags) & SYN:
         return
     if np.int64(row.suspect_side) == side:
         if np.int64(row.old_duplicates) == 0:
-            judge_by_sender(row, seg)
+            judge_by_sender(row, np.int64(tcb_at(st, 2 * c + side).iss), seg)
     elif np.int64(seg.flags) & ACK and np.int64(row.suspect_taken_frame) < 0:
         judge_by_receiver(st, c, row, seg)
 
 
 @kernel
-def judge_by_sender(row, seg):  # type: ignore[no-untyped-def]
+def is_plain_ack(seg):  # type: ignore[no-untyped-def]
+    """Whether it acknowledges, and is neither SYN nor RST."""
+    return np.int64(seg.flags) & (ACK | SYN | RST) == ACK
+
+
+@kernel
+def judge_by_sender(row, iss, seg):  # type: ignore[no-untyped-def]
     """The alleged sender of a segment whose numbers fit both incarnations: has it sent those bytes?"""
     seq = np.int64(seg.seq)
     end = (seq + np.int64(seg.payload_len)) & MASK
@@ -123,6 +141,7 @@ def judge_by_sender(row, seg):  # type: ignore[no-untyped-def]
         row.old_duplicate_taken_frame = row.suspect_taken_frame
         row.is_old_duplicate_in_window = 1
         row.is_old_duplicate_disowned = 1
+        place_in_stream(row, iss)
         row.suspect_frame = -1
 
 

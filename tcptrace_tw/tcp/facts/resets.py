@@ -212,7 +212,9 @@ def earlier_state(st, conn):  # type: ignore[no-untyped-def]
     met = reuse_at(st, np.int64(conn.reuse))
     if np.int64(met.answer) != ANSWER_NONE:
         return 255
-    return LAST_ACK if np.int64(met.is_last_ack_lost) else np.int64(met.receiver_state)
+    if np.int64(met.is_last_ack_lost) or np.int64(met.is_last_ack_likely):
+        return LAST_ACK
+    return np.int64(met.receiver_state)
 
 
 @kernel

@@ -8,17 +8,20 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.protocol.profiles import ACCEPT
 from tcptrace_tw.protocol.seq import MASK, seq_diff
-from tcptrace_tw.protocol.states import TIME_WAIT
+from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import (
     ACCEPT_NOT_TIME_WAIT,
     ANSWER_CHALLENGE,
     ANSWER_NONE,
+    ANSWER_REFUSED,
     ANSWER_RST,
     ANSWER_SYN_ACK,
     BOTH,
     NONE,
+    NULL_WORD,
     ORIG,
     RESP,
 )
@@ -33,6 +36,7 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     REFUSED,
     TS_OK,
+    TS_ON_SYN,
     TS_VALID,
     TWO_MSL,
 )
@@ -49,32 +53,117 @@ def is_linux_step(isn, old_nxt):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def open_reuse(st, c, new, seg):  # type: ignore[no-untyped-def]
-    """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came."""
-    r = new_reuse(st)
-    row = reuse_at(st, r)
+def open_reuse(st, c, new, seg, now):  # type: ignore[no-untyped-def]
+    """Write down how things stood in incarnation ``c`` when the SYN of incarnation ``new`` came, at ``now``.
+
+    ``seg`` is the SYN, or the SYN+ACK of a SYN that was not captured.
+    """
+    row = new_row(st, new, now)
     conn = conn_at(st, c)
-    attempt = conn_at(st, new)
-    attempt.reuse = r
     # The new incarnation's orig is the sender; which side of the earlier incarnation was that?
-    side = np.int64(attempt.orig_is_b) ^ np.int64(conn.orig_is_b)
+    side = np.int64(conn_at(st, new).orig_is_b) ^ np.int64(conn.orig_is_b)
     s = tcb_at(st, 2 * c + side)
     p = tcb_at(st, 2 * c + 1 - side)
-    row.connection_id = -1
-    row.attempt_id = attempt.id
-    row.sender_is_b = attempt.orig_is_b
-    set_peers(st, row, 2 * new)
-    row.time = st.counters[NOW]
-    row.last_syn_time = st.counters[NOW]
-    row.two_msl_ns = st.params[TWO_MSL]
     row.previous_orig_state = tcb_at(st, 2 * c).state
     row.previous_resp_state = tcb_at(st, 2 * c + 1).state
     note_previous(row, conn, s, p)
     note_syn_met(row, s, p, seg)
-    nothing_followed(row)
-    note_holder(st, c, side, row)
+    note_holder(st, c, side, row, now)
     note_linux_step(row, s)
+    return row
+
+
+@kernel
+def new_row(st, new, now):  # type: ignore[no-untyped-def]
+    """A row of the SYN of incarnation ``new``, of which nothing more is known yet."""
+    r = new_reuse(st)
+    row = reuse_at(st, r)
+    attempt = conn_at(st, new)
+    attempt.reuse = r
+    row.connection_id = -1
+    row.attempt_id = attempt.id
+    row.sender_is_b = attempt.orig_is_b
+    set_peers(st, row, 2 * new)
+    row.time = now
+    row.last_syn_time = now
+    row.two_msl_ns = st.params[TWO_MSL]
     row.acceptance = ACCEPT_NOT_TIME_WAIT
+    row.is_last_ack_likely = 0
+    row.is_outlived = 0
+    row.waiting_time = -1
+    row.waiting_frame = -1
+    nothing_followed(row)
+    return row
+
+
+@kernel
+def open_unseen_reuse(st, c, seg):  # type: ignore[no-untyped-def]
+    """The SYN of ``c`` is answered with other numbers: its receiver holds a connection that was not captured.
+
+    ``seg`` is that answer. Its numbers are what the receiver has and expects (RFC 9293 3.10.7.4, first; RFC 5961 4.2).
+    """
+    conn = conn_at(st, c)
+    row = new_row(st, c, np.int64(conn.first_time))
+    o = tcb_at(st, 2 * c)
+    row.previous_connection_id = -1
+    row.previous_orig_state = NULL_WORD
+    row.previous_resp_state = NULL_WORD
+    row.sender_state = NULL_WORD
+    row.receiver_state = NULL_WORD
+    row.is_previous_reset = 0
+    row.is_receiver_fin_acked = 0
+    row.is_last_ack_lost = 0
+    row.previous_ts_ok = 1 if np.int64(seg.options) & HAS_TS else 0
+    row.old_sender_nxt = seg.ack
+    row.old_sender_iss = seg.ack
+    row.old_responder_nxt = seg.seq
+    row.old_responder_iss = seg.seq
+    row.responder_tsval = seg.tsval
+    row.fin_frame = -1
+    row.time_wait_frame = -1
+    row.holder = NONE
+    row.is_by_holder = 0
+    row.gap_ns = -1
+    row.is_linux_tw_reuse = 0
+    note_own_syn(row, o, seg)
+
+
+@kernel
+def note_own_syn(row, o, seg):  # type: ignore[no-untyped-def]
+    """The SYN of an incarnation without a past; ``seg`` acknowledges what its receiver had expected."""
+    has_ts = np.int64(o.bits) & TS_ON_SYN != 0
+    row.syn_frame = o.syn_frame
+    row.last_syn_time = o.last_time
+    row.last_syn_frame = o.last_frame
+    row.syn_retries = o.syn_repeats
+    row.retry_frame = o.last_frame if np.int64(o.syn_repeats) > 0 else -1
+    row.isn = o.iss
+    row.isn_delta = seq_diff(np.int64(o.iss), np.int64(seg.ack))
+    row.has_ts = 1 if has_ts else 0
+    row.tsecr = 0
+    row.tsval = o.last_tsval if has_ts else 0
+    row.tsval_delta = 0
+    if has_ts and np.int64(seg.options) & HAS_TS:
+        row.tsval_delta = seq_diff(np.int64(o.last_tsval), np.int64(seg.tsecr))
+
+
+@kernel
+def note_unseen_answer(st, c, seg):  # type: ignore[no-untyped-def]
+    """An ACK or SYN+ACK of other numbers towards the SYN of ``c``."""
+    conn = conn_at(st, c)
+    if np.int64(conn.reuse) < 0:
+        open_unseen_reuse(st, c, seg)
+    answer(reuse_at(st, np.int64(conn.reuse)), ANSWER_CHALLENGE, seg, st.counters[NOW])
+
+
+@kernel
+def note_reset_of_syn(st, c, seg):  # type: ignore[no-untyped-def]
+    """The sender of the SYN of ``c`` answers those numbers with RST, and stays in SYN-SENT."""
+    r = np.int64(conn_at(st, c).reuse)
+    if r >= 0 and np.int64(reuse_at(st, r).reset_frame) < 0 and np.int64(reuse_at(st, r).opened_frame) < 0:
+        row = reuse_at(st, r)
+        row.reset_frame = seg.frame
+        row.reset_time = st.counters[NOW]
 
 
 @kernel
@@ -128,12 +217,19 @@ def nothing_followed(row):  # type: ignore[no-untyped-def]
     row.retry_frame = -1
     row.opened_frame = -1
     row.opened_time = -1
+    row.fin_repeat_frame = -1
+    row.completed_frame = -1
+    row.late_retry_frame = -1
+    row.outcome = 0
+    row.verdict = 0
     row.cost_ns = -1
     row.is_old_alive = 0
     row.old_duplicate_frame = -1
     row.is_old_duplicate_in_window = 0
     row.is_old_duplicate_rejected = 0
     row.old_duplicates = 0
+    row.old_duplicate_bytes = 0
+    row.old_duplicate_offset = 0
     row.old_duplicate_refused_frame = -1
     row.old_duplicate_taken_frame = -1
     row.is_old_duplicate_disowned = 0
@@ -153,9 +249,8 @@ def note_linux_step(row, s):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
+def note_holder(st, c, side, row, now):  # type: ignore[no-untyped-def]
     """Who had been in TIME-WAIT, and how long ago that began anew."""
-    now = st.counters[NOW]
     holders = 0
     latest = np.int64(-1)
     frame = np.int64(-1)
@@ -178,6 +273,25 @@ def note_holder(st, c, side, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def note_replayed(st, new, o, r):  # type: ignore[no-untyped-def]
+    """The SYN and its SYN+ACK passed before ``new`` was known: they are the last segments of ``o`` and ``r``."""
+    row = reuse_at(st, np.int64(conn_at(st, new).reuse))
+    row.syn_frame = o.last_frame
+    row.last_syn_frame = o.last_frame
+    row.isn = o.iss
+    row.isn_delta = seq_diff(np.int64(o.iss), np.int64(row.old_sender_nxt))
+    row.is_linux_tw_reuse = 0
+    row.connection_id = conn_at(st, new).id
+    row.answer = ANSWER_SYN_ACK
+    row.answer_frame = r.last_frame
+    row.answer_time = r.last_time
+    row.opened_frame = r.last_frame
+    row.opened_time = r.last_time
+    row.cost_ns = np.int64(r.last_time) - np.int64(row.time)
+    row.answer_isn_delta = seq_diff(np.int64(r.last_seq), np.int64(row.old_responder_nxt))
+
+
+@kernel
 def note_retry(st, c, seg):  # type: ignore[no-untyped-def]
     """The SYN of incarnation ``c`` again; whether it still waits for an earlier one to let it in."""
     r = np.int64(conn_at(st, c).reuse)
@@ -185,6 +299,8 @@ def note_retry(st, c, seg):  # type: ignore[no-untyped-def]
         return False
     row = reuse_at(st, r)
     if np.int64(row.opened_frame) >= 0:
+        if np.int64(row.late_retry_frame) < 0 and np.int64(row.completed_frame) < 0:
+            row.late_retry_frame = seg.frame
         return False
     row.syn_retries += 1
     row.retry_frame = seg.frame
@@ -212,6 +328,8 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
         else:
             row.is_old_alive = 1
         return
+    if flags & FIN and np.int64(row.fin_repeat_frame) < 0:
+        row.fin_repeat_frame = seg.frame
     if flags & RST:
         answer(row, ANSWER_RST, seg, st.counters[NOW])
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
@@ -232,18 +350,25 @@ def answer(row, kind, seg, now):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def is_retry_explained(row):  # type: ignore[no-untyped-def]
+    """Whether the earlier connection, and not loss, made its sender retransmit the SYN: so say RU004, RU005 and LA."""
+    if np.int64(row.answer) in (ANSWER_CHALLENGE, ANSWER_RST) or np.int64(row.receiver_state) == LAST_ACK:
+        return True
+    return np.int64(row.receiver_state) == TIME_WAIT and np.int64(row.acceptance) != ACCEPT
+
+
+@kernel
 def note_refused(st, c, seg):  # type: ignore[no-untyped-def]
     """RST+ACK of the new SYN."""
     r = np.int64(conn_at(st, c).reuse)
     if r >= 0:
-        answer(reuse_at(st, r), ANSWER_RST, seg, st.counters[NOW])
+        answer(reuse_at(st, r), ANSWER_REFUSED, seg, st.counters[NOW])
 
 
 @kernel
-def note_opened(st, c, previous, seg):  # type: ignore[no-untyped-def]
+def note_opened(st, c, seg, now):  # type: ignore[no-untyped-def]
     """The new incarnation was accepted."""
     row = reuse_at(st, np.int64(conn_at(st, c).reuse))
-    now = st.counters[NOW]
     answer(row, ANSWER_SYN_ACK, seg, now)
     row.connection_id = conn_at(st, c).id
     row.opened_frame = seg.frame

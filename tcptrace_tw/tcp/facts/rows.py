@@ -231,6 +231,7 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     row.stale_syns = span.stale_syns
     row.first_stale_syn_frame = span.first_stale_syn_frame
     row.two_msl_ns = st.params[TWO_MSL]
+    row.shown_ns = span.shown_ns
     row.is_syn_pending = span.is_syn_pending
     row.answered_frame = span.answered_frame
     span_at(st, s).next = st.counters[SPANS_FREE]

@@ -23,10 +23,13 @@ from tcptrace_tw.schema.columns import ACK, HAS_MSS, HAS_TS, HAS_WSCALE, SYN, TR
 from tcptrace_tw.schema.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
 from tcptrace_tw.tcp.facts.anomalies import expect_challenge, note_syn_retry, note_synack_repeat
 from tcptrace_tw.tcp.facts.history import rtt_ns
+from tcptrace_tw.tcp.facts.reuse import is_retry_explained, note_opened, note_unseen_answer
+from tcptrace_tw.tcp.machine.ack_evidence import remember_ack
 from tcptrace_tw.tcp.machine.closing import into_time_wait
 from tcptrace_tw.tcp.machine.syn_in_time_wait import old_syn_in_time_wait, retry_meets_earlier
+from tcptrace_tw.tcp.machine.syn_sent import is_of_other_numbers
 from tcptrace_tw.tcp.machine.transitions import move, prove, receive, take_back
-from tcptrace_tw.tcp.store.access import conn_at, tcb_at
+from tcptrace_tw.tcp.store.access import conn_at, reuse_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
     ECHO_VALID,
@@ -60,6 +63,10 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     again = known and np.int64(seg.seq) == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
     if known and np.int64(seg.seq) != np.int64(snd.iss):
         return  # a SYN+ACK of other numbers: an old duplicate; RFC 9293 3.10.7.4 answers it with an ACK
+    if is_syn_ack and np.int64(rcv.state) == SYN_SENT and is_of_other_numbers(rcv, np.int64(seg.ack)):
+        note_unseen_answer(st, c, seg)  # it answers another SYN, which was not captured
+        remember_ack(snd, np.int64(seg.ack))
+        return
     if not again:
         note_syn(st, conn, snd, rcv, seg)
     if is_syn_ack:
@@ -140,8 +147,12 @@ def syn_is_acked(st, c, side, seg, again):  # type: ignore[no-untyped-def]
     rcv = tcb_at(st, p)
     now = st.counters[NOW]
     frame = np.int64(seg.frame)
+    r = np.int64(conn_at(st, c).reuse)
     if np.int64(rcv.syn_repeats) > 0 and (not again or np.int64(rcv.state) == SYN_SENT):
-        note_syn_retry(st, c, 1 - side, seg)
+        if r < 0 or not is_retry_explained(reuse_at(st, r)):
+            note_syn_retry(st, c, 1 - side, seg)
+    if r >= 0 and np.int64(reuse_at(st, r).opened_frame) < 0:
+        note_opened(st, c, seg, now)
     rcv.snd_una = np.int64(seg.ack)
     tsval = np.int64(seg.tsval) if np.int64(seg.options) & HAS_TS else -1
     if np.int64(rcv.state) == SYN_SENT:

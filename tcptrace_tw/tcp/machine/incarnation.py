@@ -18,8 +18,9 @@ from tcptrace_tw.schema.words import (
     RESP,
 )
 from tcptrace_tw.schema.zeek import HISTORY_FLIPPED
-from tcptrace_tw.tcp.facts.reuse import note_opened
+from tcptrace_tw.tcp.facts.reuse import note_opened, note_replayed
 from tcptrace_tw.tcp.machine.retirement import forget_slot, is_forgotten, retire
+from tcptrace_tw.tcp.machine.same_isn import begins_anew, forget_old_syn, is_third_ack_of_same_isn, replay_handshake
 from tcptrace_tw.tcp.machine.syn_in_time_wait import syn_meets_earlier
 from tcptrace_tw.tcp.machine.time_wait import end_span, expire
 from tcptrace_tw.tcp.machine.transitions import first_seen, move
@@ -58,7 +59,10 @@ def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
             return c
         return open_after(st, c, seg, slot, direction)
     previous = np.int64(conn.previous)
-    if previous >= 0:
+    if previous < 0:
+        if side == ORIG and is_third_ack_of_same_isn(st, c, seg):
+            return open_again(st, c, seg, slot)
+    else:
         if not fits_attempt(st, c, seg, side):
             return previous
         if flags & RST == 0 and (side == RESP or flags & SYN == 0):
@@ -73,7 +77,7 @@ def belongs_syn(st, c, seg, side):  # type: ignore[no-untyped-def]
     t = tcb_at(st, 2 * c + side)
     peer = tcb_at(st, 2 * c + 1 - side)
     if np.int64(t.bits) & ISS_KNOWN:
-        return np.int64(t.iss) == seq
+        return np.int64(t.iss) == seq and not begins_anew(st, c, t, seg)
     if np.int64(conn_at(st, c).opened) == OPENED_MIDSTREAM:
         # The first captured segment of this side followed right after this SYN.
         return np.int64(t.bits) & NXT_KNOWN != 0 and seq == (np.int64(t.iss) - 1) & MASK
@@ -137,17 +141,30 @@ def continues_earlier(st, c, seg):  # type: ignore[no-untyped-def]
 
 @kernel
 def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-untyped-def]
-    """Begin a new incarnation with segment ``i``."""
-    counters = st.counters
-    c = new_incarnation(st)
-    counters[CONNS_LIVE] += 1
-    counters[LIVE_PEAK] = max(counters[LIVE_PEAK], counters[CONNS_LIVE])
+    """Begin a new incarnation with a segment."""
     flags = np.int64(seg.flags)
     orig_is_b = direction
     if flags & SYN == 0:
         orig_is_b = direction ^ (1 if looks_like_server(seg) else 0)
     elif flags & ACK:
         orig_is_b = direction ^ 1
+    opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
+    c = begin_incarnation(st, slot, orig_is_b, previous, opened, st.counters[NOW], np.int64(seg.frame))
+    if orig_is_b != direction:
+        append_letter(conn_at(st, c), ORIG, HISTORY_FLIPPED)
+    if flags & (SYN | RST) == 0:
+        first_seen(st, 2 * c, ESTABLISHED, st.counters[NOW], seg.frame)
+        first_seen(st, 2 * c + 1, ESTABLISHED, st.counters[NOW], seg.frame)
+    return c
+
+
+@kernel
+def begin_incarnation(st, slot, orig_is_b, previous, opened, time, frame):  # type: ignore[no-untyped-def]
+    """The records of a new incarnation, whose first segment came at ``time``."""
+    counters = st.counters
+    c = new_incarnation(st)
+    counters[CONNS_LIVE] += 1
+    counters[LIVE_PEAK] = max(counters[LIVE_PEAK], counters[CONNS_LIVE])
     clear(st, c)
     conn = conn_at(st, c)
     conn.id = counters[NEXT_CONNECTION]
@@ -155,11 +172,9 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
     conn.slot = slot
     conn.orig_is_b = orig_is_b
     conn.previous = previous
-    conn.first_time = counters[NOW]
-    conn.first_frame = seg.frame
-    conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
-    if orig_is_b != direction:
-        append_letter(conn, ORIG, HISTORY_FLIPPED)
+    conn.first_time = time
+    conn.first_frame = frame
+    conn.opened = opened
     if previous >= 0:
         conn.tuple_id = conn_at(st, previous).tuple_id
         conn.incarnation = np.int64(conn_at(st, previous).incarnation) + 1
@@ -169,9 +184,6 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
         conn.incarnation = 1
     set_newest_incarnation(st, slot, c)
     enqueue(st, c, counters[NOW] + st.params[LINGER], True)
-    if flags & (SYN | RST) == 0:
-        first_seen(st, 2 * c, ESTABLISHED, counters[NOW], seg.frame)
-        first_seen(st, 2 * c + 1, ESTABLISHED, counters[NOW], seg.frame)
     return c
 
 
@@ -205,24 +217,37 @@ def open_after(st, c, seg, slot, direction):  # type: ignore[no-untyped-def]
         new = open_incarnation(st, seg, slot, direction, c)
     for k in range(2 * c, 2 * c + 2):
         expire(st, k)
-    syn_meets_earlier(st, c, new, seg)
-    supersede_sender(st, c, new, seg)
+    syn_meets_earlier(st, c, new, seg, st.counters[NOW])
+    supersede_sender(st, c, new, np.int64(seg.flags) & ACK != 0, st.counters[NOW], np.int64(seg.frame))
     if np.int64(seg.flags) & ACK:
         promote(st, new, seg)
     return new
 
 
 @kernel
-def supersede_sender(st, c, new, seg):  # type: ignore[no-untyped-def]
-    """A holder of TIME-WAIT that sends a SYN with a new ISN has left it."""
+def open_again(st, c, seg, slot):  # type: ignore[no-untyped-def]
+    """The third ACK of a connection with the ISN of ``c``: its SYN had been taken for an old one (see ``same_isn``)."""
+    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    time, frame = np.int64(o.last_time), np.int64(o.last_frame)
+    forget_old_syn(st, c)
+    new = begin_incarnation(st, slot, np.int64(conn_at(st, c).orig_is_b), c, OPENED_HANDSHAKE, time, frame)
+    replay_handshake(st, c, new, seg)
+    syn_meets_earlier(st, c, new, seg, time)
+    note_replayed(st, new, o, r)
+    supersede_sender(st, c, new, False, time, frame)
+    promote(st, new, seg)
+    return new
+
+
+@kernel
+def supersede_sender(st, c, new, is_syn_ack, time, frame):  # type: ignore[no-untyped-def]
+    """A holder of TIME-WAIT that sends a SYN of a new connection, or a SYN+ACK, has left it."""
     conn = conn_at(st, c)
     side = np.int64(conn_at(st, new).orig_is_b) ^ np.int64(conn.orig_is_b)
-    if np.int64(seg.flags) & ACK:
-        side = 1 - side
-    k = 2 * c + side
+    k = 2 * c + ((1 - side) if is_syn_ack else side)
     if np.int64(tcb_at(st, k).state) == TIME_WAIT:
-        end_span(st, k, st.counters[NOW], seg.frame, END_REUSED)
-        move(st, k, SUPERSEDED, BASIS_INFERRED, st.counters[NOW], seg.frame)
+        end_span(st, k, time, frame, END_REUSED)
+        move(st, k, SUPERSEDED, BASIS_INFERRED, time, frame)
 
 
 @kernel
@@ -235,7 +260,8 @@ def promote(st, c, seg):  # type: ignore[no-untyped-def]
     syn_frame = np.int64(seg.frame)
     r = np.int64(conn.reuse)
     if r >= 0:
-        note_opened(st, c, previous, seg)
+        if np.int64(reuse_at(st, r).opened_frame) < 0:
+            note_opened(st, c, seg, now)
         syn_time = np.int64(reuse_at(st, r).last_syn_time)
         syn_frame = np.int64(reuse_at(st, r).last_syn_frame)
     for k in range(2 * previous, 2 * previous + 2):

@@ -34,7 +34,7 @@ from tcptrace_tw.schema.words import (
 )
 from tcptrace_tw.tcp.facts.anomalies import expect_challenge
 from tcptrace_tw.tcp.facts.resets import is_syn_pending, open_reset
-from tcptrace_tw.tcp.facts.reuse import note_refused
+from tcptrace_tw.tcp.facts.reuse import note_refused, note_reset_of_syn
 from tcptrace_tw.tcp.machine.fin import fin_not_received
 from tcptrace_tw.tcp.machine.paws import is_stale
 from tcptrace_tw.tcp.machine.syn_sent import answers_unfit, refuses_echo
@@ -108,6 +108,8 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     refuses = is_bare and refuses_echo(snd, rcv, seg) and take_back(st, k, RCV_SYN_ACK)
     stays_in_syn_sent = np.int64(snd.state) == SYN_SENT and is_bare and answers_unfit(snd, rcv, seg)
     stays_in_syn_sent = stays_in_syn_sent or refuses
+    if stays_in_syn_sent:
+        note_reset_of_syn(st, c, seg)
     open_reset(st, c, side, seg, acceptable, answers_syn, stays_in_syn_sent)
     if not acceptable and np.int64(rcv.state) >= ESTABLISHED:
         expect_challenge(st, c, 1 - side, frame)

@@ -47,6 +47,7 @@ from tcptrace_tw.tcp.store.records import (
     PLAIN_CONNECTIONS,
     QUEUE_HEAD,
     REMEMBER,
+    REMEMBER_AT_LEAST,
     SAW_PLAIN,
     VAIN_CONNECTIONS,
 )
@@ -74,10 +75,20 @@ def last_time(st, c):  # type: ignore[no-untyped-def]
     return max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
 
 
+MANY = 1 << 16
+"""So many archived incarnations, and each is remembered for a shorter time: they pass by at hundreds a second."""
+
+
+@kernel
+def remembered_ns(st):  # type: ignore[no-untyped-def]
+    """How long an incarnation that is over is remembered: longer than 2MSL of any stack, where that costs little."""
+    return st.params[REMEMBER_AT_LEAST] if st.counters[ARCHIVED] > MANY else st.params[REMEMBER]
+
+
 @kernel
 def is_forgotten(st, c):  # type: ignore[no-untyped-def]
     """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
-    return st.counters[NOW] - last_time(st, c) >= st.params[REMEMBER] and is_over(st, c)
+    return st.counters[NOW] - last_time(st, c) >= remembered_ns(st) and is_over(st, c)
 
 
 @kernel
@@ -91,8 +102,14 @@ def forget_finished(st):  # type: ignore[no-untyped-def]
         forget_archived(st)
         forget_attempt(st)
         look_at_cooled(st)
-    archived = due_of(st, oldest_archived(st)) if counters[ARCHIVED] else np.int64(NEVER)
+    archived = due_of_archived(st, oldest_archived(st)) if counters[ARCHIVED] else np.int64(NEVER)
     counters[NEXT_DUE] = min(first_due(st, QUEUE_HEAD), first_due(st, LINGERING_HEAD), archived, due_of_attempt(st))
+
+
+@kernel
+def due_of_archived(st, at):  # type: ignore[no-untyped-def]
+    """When the archived incarnation at unit ``at`` may be forgotten, by how many there are now."""
+    return due_of(st, at) - st.params[REMEMBER] + remembered_ns(st)
 
 
 @kernel
@@ -126,7 +143,7 @@ def forget_archived(st):  # type: ignore[no-untyped-def]
     if st.counters[ARCHIVED] == 0:
         return
     at = oldest_archived(st)
-    if st.counters[NOW] < due_of(st, at):
+    if st.counters[NOW] < due_of_archived(st, at):
         return
     c = unpack(st, at)
     if is_forgotten(st, c):

@@ -51,6 +51,7 @@ from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import count_segment, note_history
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
+from tcptrace_tw.tcp.facts.reuse import note_unseen_answer
 from tcptrace_tw.tcp.facts.rows import note_established
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
@@ -70,7 +71,8 @@ from tcptrace_tw.tcp.machine.midstream import begin_midstream, is_lost_text
 from tcptrace_tw.tcp.machine.paws import is_keep_alive, is_stale, store_ts_recent
 from tcptrace_tw.tcp.machine.reset import rst_arrives
 from tcptrace_tw.tcp.machine.retirement import is_over
-from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers
+from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers, earlier_moved
+from tcptrace_tw.tcp.machine.syn_sent import is_of_other_numbers
 from tcptrace_tw.tcp.machine.time_wait import expire
 from tcptrace_tw.tcp.machine.transitions import move, receive
 from tcptrace_tw.tcp.store.access import (
@@ -109,7 +111,8 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     flags = np.int64(seg.flags)
     now = st.counters[NOW]
     head = newest_incarnation(st, slot)
-    if head != c and np.int64(conn_at(st, head).reuse) >= 0:
+    is_earlier = head != c and np.int64(conn_at(st, head).reuse) >= 0
+    if is_earlier:
         earlier_answers(st, head, c, seg, side)
     if np.int64(rcv.state) == TIME_WAIT:
         expire(st, p)
@@ -130,6 +133,8 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     if np.int64(conn.established_time) < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
     count_segment(conn, snd, rcv, side, seg, now)
+    if is_earlier:
+        earlier_moved(st, head, c, side)
     if np.int64(conn.bits) & LINGERING == 0 and is_over(st, c):
         dequeue(st, c)
         enqueue(st, c, now + st.params[LINGER], True)
@@ -144,12 +149,13 @@ def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     rcv = tcb_at(st, k ^ 1)
     flags = np.int64(seg.flags)
     ack = np.int64(seg.ack)
-    if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
-        begin_midstream(st, c, side, np.int64(seg.seq), ack, flags)
-    if np.int64(rcv.state) == SYN_SENT and flags & ACK and seq_le(ack, np.int64(rcv.iss)):
-        # An ACK of other numbers towards SYN-SENT: 3.10.7.3 answers it with RST and stays.
+    if np.int64(rcv.state) == SYN_SENT and flags & ACK and is_of_other_numbers(rcv, ack):
+        # Towards SYN-SENT: 3.10.7.3 answers it with RST and stays.
+        note_unseen_answer(st, c, seg)
         remember_ack(snd, ack)
         return
+    if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
+        begin_midstream(st, c, side, np.int64(seg.seq), ack, flags)
     note_capture(st, c, side, seg)
     end = (np.int64(seg.seq) + np.int64(seg.payload_len) + (1 if flags & FIN else 0)) & MASK
     stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, np.int64(seg.seq), np.int64(seg.payload_len))

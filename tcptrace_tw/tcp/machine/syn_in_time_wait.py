@@ -9,42 +9,78 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.profiles import ACCEPT_PAWS_REJECT
+from tcptrace_tw.protocol.profiles import ACCEPT, ACCEPT_PAWS_REJECT
 from tcptrace_tw.protocol.seq import seq_diff
-from tcptrace_tw.protocol.states import CLOSED, RCV_ACK_OF_FIN, TIME_WAIT
-from tcptrace_tw.schema.columns import FIN, HAS_TS, RST, SYN
+from tcptrace_tw.protocol.states import CLOSED, LAST_ACK, RCV_ACK_OF_FIN, TIME_WAIT
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.words import ACCEPT_NOT_TIME_WAIT, ANSWER_CHALLENGE
 from tcptrace_tw.tcp.facts.reuse import is_sent_by_opener, note_on_earlier, note_retry, open_reuse
-from tcptrace_tw.tcp.machine.time_wait import restart
-from tcptrace_tw.tcp.machine.transitions import take_back
+from tcptrace_tw.tcp.machine.time_wait import restart, still_waits
+from tcptrace_tw.tcp.machine.transitions import is_pending, take_back
 from tcptrace_tw.tcp.store.access import conn_at, reuse_at, span_at, tcb_at
-from tcptrace_tw.tcp.store.records import NOW, RESTART_REFUSED_SYN, RESTART_STALE_SYN, TS_VALID
+from tcptrace_tw.tcp.store.records import (
+    ENTERED_FIN_WAIT_1,
+    NOW,
+    RESTART_REFUSED_SYN,
+    RESTART_STALE_SYN,
+    TS_VALID,
+)
+
+FIN_DUE_NS = 1_000_000_000
+"""A FIN whose ACK was lost is retransmitted within this time (RFC 6298 2.4; Linux TCP_RTO_MIN: 200 ms)."""
 
 
 @kernel
-def syn_meets_earlier(st, c, new, seg):  # type: ignore[no-untyped-def]
-    """The SYN that opens incarnation ``new`` meets ``c``, which is still remembered."""
-    open_reuse(st, c, new, seg)
+def syn_meets_earlier(st, c, new, seg, now):  # type: ignore[no-untyped-def]
+    """The SYN that opens incarnation ``new``, sent at ``now``, meets ``c``, which is still remembered."""
+    row = open_reuse(st, c, new, seg, now)
     side = np.int64(conn_at(st, new).orig_is_b) ^ np.int64(conn_at(st, c).orig_is_b)
-    if np.int64(tcb_at(st, 2 * c + 1 - side).state) == TIME_WAIT:
-        judge_syn(st, c, side, reuse_at(st, np.int64(conn_at(st, new).reuse)), seg)
+    k = 2 * c + 1 - side
+    row.is_last_ack_likely = 1 if may_be_in_last_ack(st, k, now) else 0
+    if np.int64(tcb_at(st, k).state) == TIME_WAIT:
+        judge_syn(st, row, now, np.int64(seg.frame))
 
 
 @kernel
-def judge_syn(st, c, side, row, seg):  # type: ignore[no-untyped-def]
-    """What the profile's stack does with this SYN in TIME-WAIT, and whether it begins 2MSL anew."""
-    k = 2 * c + 1 - side
+def may_be_in_last_ack(st, k, now):  # type: ignore[no-untyped-def]
+    """Whether only an ACK that may be lost behind the tap says that endpoint ``k`` is no longer in LAST-ACK."""
+    t = tcb_at(st, k)
+    if np.int64(t.state) != CLOSED or np.int64(t.bits) & ENTERED_FIN_WAIT_1 or np.int64(t.fin_acked_time) < 0:
+        return False
+    return is_pending(st, k, RCV_ACK_OF_FIN) and now - np.int64(t.fin_acked_time) <= FIN_DUE_NS
+
+
+@kernel
+def judge_syn(st, row, now, frame):  # type: ignore[no-untyped-def]
+    """What the profile's stack does with this SYN in TIME-WAIT; if that restarts 2MSL, its answer will show it."""
     step = np.int64(row.tsval_delta)
     both = np.int64(row.has_ts) != 0 and np.int64(row.previous_ts_ok) != 0
     sign = 0 if not both or step == 0 else (1 if step > 0 else -1)
     above = 1 if np.int64(row.isn_delta) > 0 else 0
-    verdict = np.int64(st.syn_table[np.int64(row.previous_ts_ok), np.int64(row.has_ts), sign + 1, above])
-    row.acceptance = verdict
+    row.acceptance = st.syn_table[np.int64(row.previous_ts_ok), np.int64(row.has_ts), sign + 1, above]
+    if is_restarting(st, row):
+        row.waiting_time = now
+        row.waiting_frame = frame
+
+
+@kernel
+def is_restarting(st, row):  # type: ignore[no-untyped-def]
+    """Whether the profile's stack begins 2MSL anew for a SYN that it refuses like this."""
+    verdict = np.int64(row.acceptance)
     if verdict == ACCEPT_PAWS_REJECT:
-        if st.params[RESTART_STALE_SYN]:
-            restart(st, k, st.counters[NOW], seg.frame)
-            count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame)
-    elif verdict != 0 and st.params[RESTART_REFUSED_SYN]:
-        restart(st, k, st.counters[NOW], seg.frame)
+        return st.params[RESTART_STALE_SYN] != 0
+    return verdict != ACCEPT and verdict != ACCEPT_NOT_TIME_WAIT and st.params[RESTART_REFUSED_SYN] != 0
+
+
+@kernel
+def restart_for_syn(st, k, row):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` has answered the SYN out of TIME-WAIT: 2MSL began anew when the SYN came."""
+    if np.int64(row.waiting_time) < 0:
+        return
+    restart(st, k, np.int64(row.waiting_time), np.int64(row.waiting_frame))
+    if np.int64(row.acceptance) == ACCEPT_PAWS_REJECT:
+        count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), np.int64(row.waiting_frame))
+    row.waiting_time = -1
 
 
 @kernel
@@ -77,22 +113,59 @@ def retry_meets_earlier(st, c, seg):  # type: ignore[no-untyped-def]
     if not note_retry(st, c, seg) or previous < 0:
         return
     k = 2 * previous + 1 - (np.int64(conn_at(st, c).orig_is_b) ^ np.int64(conn_at(st, previous).orig_is_b))
-    is_stale = np.int64(reuse_at(st, np.int64(conn_at(st, c).reuse)).acceptance) == ACCEPT_PAWS_REJECT
-    if np.int64(tcb_at(st, k).state) == TIME_WAIT and is_stale and st.params[RESTART_STALE_SYN]:
-        restart(st, k, st.counters[NOW], seg.frame)
-        count_stale_syn(span_at(st, np.int64(tcb_at(st, k).span)), seg.frame)
+    row = reuse_at(st, np.int64(conn_at(st, c).reuse))
+    if np.int64(tcb_at(st, k).state) == TIME_WAIT and is_restarting(st, row):
+        row.waiting_time = st.counters[NOW]
+        row.waiting_frame = seg.frame
+        if np.int64(row.answer) == ANSWER_CHALLENGE:
+            restart_for_syn(st, k, row)  # it has shown that it is there, and need not answer every SYN
 
 
 @kernel
 def earlier_answers(st, new, c, seg, side):  # type: ignore[no-untyped-def]
-    """A segment with the numbers of ``c`` while the SYN of ``new`` waits.
+    """A segment with the numbers of ``c`` while the SYN of ``new`` waits, before it moves anybody.
 
-    Who was thought to be CLOSED and answers with an ACK never got the ACK of its FIN.
+    What the receiver of the SYN sends now shows in which state the SYN met it.
     """
     row = reuse_at(st, np.int64(conn_at(st, new).reuse))
-    is_bare_ack = np.int64(seg.flags) & (SYN | FIN | RST) == 0 and np.int64(seg.payload_len) == 0
-    k = 2 * c + side
-    if is_bare_ack and not is_sent_by_opener(st, c, row, side):
-        if np.int64(tcb_at(st, k).state) == CLOSED and take_back(st, k, RCV_ACK_OF_FIN):
-            row.receiver_state = tcb_at(st, k).state
+    if np.int64(row.opened_frame) < 0 and not is_sent_by_opener(st, c, row, side):
+        k = 2 * c + side
+        flags = np.int64(seg.flags)
+        if flags & (SYN | FIN | RST) == 0 and np.int64(seg.payload_len) == 0:
+            challenge_shows_state(st, k, row, seg)
+        elif flags & (RST | ACK) == RST and np.int64(seg.seq) == np.int64(tcb_at(st, k).snd_nxt):
+            # A host without the connection would have acknowledged the SYN in its RST (RFC 9293 3.5.2, group 1).
+            was_in_last_ack(st, k, row)
     note_on_earlier(st, new, c, seg, side)
+
+
+@kernel
+def challenge_shows_state(st, k, row, seg):  # type: ignore[no-untyped-def]
+    """The SYN's receiver answers with an ACK: it has not got the ACK of its FIN, or is in TIME-WAIT."""
+    if was_in_last_ack(st, k, row):
+        return
+    if still_waits(st, k, seg, np.int64(row.last_syn_time)):
+        if np.int64(row.receiver_state) != TIME_WAIT:
+            row.receiver_state = TIME_WAIT
+            row.is_outlived = 1
+            judge_syn(st, row, np.int64(row.last_syn_time), np.int64(row.last_syn_frame))
+        restart_for_syn(st, k, row)
+
+
+@kernel
+def was_in_last_ack(st, k, row):  # type: ignore[no-untyped-def]
+    """Whether endpoint ``k``, thought to be CLOSED, shows that it never got the ACK of its FIN."""
+    if np.int64(tcb_at(st, k).state) != CLOSED or not take_back(st, k, RCV_ACK_OF_FIN):
+        return False
+    row.receiver_state = tcb_at(st, k).state
+    return True
+
+
+@kernel
+def earlier_moved(st, new, c, side):  # type: ignore[no-untyped-def]
+    """The same segment has moved its sender: a retransmitted FIN shows that the SYN had met LAST-ACK."""
+    row = reuse_at(st, np.int64(conn_at(st, new).reuse))
+    t = tcb_at(st, 2 * c + side)
+    is_shown = np.int64(row.fin_repeat_frame) == np.int64(t.last_frame) and np.int64(t.state) == LAST_ACK
+    if is_shown and np.int64(row.receiver_state) == CLOSED and not is_sent_by_opener(st, c, row, side):
+        row.receiver_state = LAST_ACK

@@ -8,9 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.seq import seq_gt
+from tcptrace_tw.protocol.seq import seq_diff, seq_gt
 from tcptrace_tw.schema.columns import ACK, SYN
-from tcptrace_tw.tcp.store.records import ECHO_VALID, TS_ON_SYN
+from tcptrace_tw.tcp.store.records import ECHO_VALID, ISS_KNOWN, TS_ON_SYN
+
+FARTHEST_UNSEEN = 1 << 20
+"""An ACK may be so far above a SYN because the tap lost what the SYN's sender sent next."""
+
+
+@kernel
+def is_of_other_numbers(rcv, ack):  # type: ignore[no-untyped-def]
+    """Whether an ACK field cannot be of the SYN of ``rcv``, which is in SYN-SENT (RFC 9293 3.10.7.3, first)."""
+    if np.int64(rcv.bits) & ISS_KNOWN == 0:
+        return False
+    ahead = seq_diff(ack, np.int64(rcv.iss))
+    return ahead <= 0 or ahead > seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.iss)) + FARTHEST_UNSEEN
 
 
 @kernel

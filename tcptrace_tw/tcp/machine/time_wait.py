@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.states import TIME_WAIT, TIMEOUT
+from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT, TIMEOUT
 from tcptrace_tw.schema.words import BASIS_TIMER, END_CAPTURE, END_EXPIRED, START_FIN
-from tcptrace_tw.tcp.machine.transitions import move
+from tcptrace_tw.tcp.machine.transitions import RETRACT_TIMEOUT, move, retract
 from tcptrace_tw.tcp.store.access import span_at, tcb_at, time_wait_since
 from tcptrace_tw.tcp.store.freelists import new_span
 from tcptrace_tw.tcp.store.records import NOW, SPANS_FREE, TWO_MSL
@@ -36,6 +36,7 @@ def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-un
     span.end_frame = -1
     span.end_reason = END_CAPTURE
     span.answered_frame = -1
+    span.shown_ns = -1
     span.is_syn_pending = 0
 
 
@@ -95,7 +96,30 @@ def expire(st, k):  # type: ignore[no-untyped-def]
     t = tcb_at(st, k)
     if np.int64(t.state) != TIME_WAIT or np.int64(t.span) < 0:
         return
+    if np.int64(span_at(st, np.int64(t.span)).shown_ns) >= st.params[TWO_MSL]:
+        return  # it has outlived the profile's 2MSL: nobody knows when it ends
     due = time_wait_since(st, k) + st.params[TWO_MSL]
     if st.counters[NOW] >= due:
         move(st, k, TIMEOUT, BASIS_TIMER, due, -1)
         end_span(st, k, due, -1, END_EXPIRED)
+
+
+@kernel
+def still_waits(st, k, seg, since):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` answers, at or after ``since``, with exactly its old numbers: its TIME-WAIT has not expired.
+
+    The packets win over the profile: an end by the timer is taken back. Returns whether it is in TIME-WAIT.
+    """
+    t = tcb_at(st, k)
+    s = np.int64(t.span)
+    if s < 0 or np.int64(seg.seq) != np.int64(t.snd_nxt) or np.int64(seg.ack) != np.int64(t.rcv_nxt):
+        return False
+    span = span_at(st, s)
+    if np.int64(t.state) == CLOSED and np.int64(span.end_reason) == END_EXPIRED and np.int64(span.end) >= 0:
+        if retract(st, k, CLOSED, TIME_WAIT, st.counters[NOW], np.int64(seg.frame), RETRACT_TIMEOUT):
+            span.end = -1
+            span.end_reason = END_CAPTURE
+    if np.int64(t.state) != TIME_WAIT:
+        return False
+    span.shown_ns = max(np.int64(span.shown_ns), since - time_wait_since(st, k))
+    return True

@@ -24,6 +24,7 @@ from tcptrace_tw.protocol.states import (
     RCV_SYN_ACK,
     SND_RST,
     TIME_WAIT,
+    TIMEOUT,
     UNKNOWN_STATE,
 )
 from tcptrace_tw.schema.words import (
@@ -44,7 +45,7 @@ from tcptrace_tw.tcp.store.records import (
     WANT_TRANSITIONS,
 )
 
-RETRACT_RESET, RETRACT_TIME_WAIT, RETRACT_CLOSE = range(3)
+RETRACT_RESET, RETRACT_TIME_WAIT, RETRACT_CLOSE, RETRACT_TIMEOUT = range(4)
 
 
 @kernel
@@ -176,7 +177,8 @@ def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
 def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` never went from ``right`` to ``wrong``: a row takes the earlier one back.
 
-    ``which`` says what is taken back: its last RST, its entry into TIME-WAIT, or that into FIN-WAIT-1 or CLOSE-WAIT.
+    ``which`` says what is taken back: its last RST, its entry into TIME-WAIT, that into FIN-WAIT-1 or CLOSE-WAIT, or
+    the end of TIME-WAIT by the timer.
     """
     t = tcb_at(st, k)
     if np.int64(t.state) != wrong or wrong == right:
@@ -188,6 +190,8 @@ def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped
         row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
         if which == RETRACT_CLOSE:
             row = np.int64(cause.close_id)
+        elif which == RETRACT_TIMEOUT:
+            row = np.int64(cause.timeout_id)
         write_transition(st, k, wrong, right, EVENT_RETRACTION, BASIS_INFERRED, time, frame, row)
     return True
 
@@ -227,10 +231,12 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
 
 @kernel
 def remember_cause(cause, event, new, transition_id):  # type: ignore[no-untyped-def]
-    """Keep the ids of the rows that may be taken back: a RST, TIME-WAIT, and the step from ESTABLISHED to a close."""
+    """Keep the ids of the rows that may be taken back: a RST, TIME-WAIT and its end, and the step to a close."""
     if event == SND_RST or event == RCV_RST:
         cause.reset_id = transition_id
     if new == TIME_WAIT:
         cause.time_wait_id = transition_id
     if new == FIN_WAIT_1 or new == CLOSE_WAIT:
         cause.close_id = transition_id
+    if event == TIMEOUT:
+        cause.timeout_id = transition_id

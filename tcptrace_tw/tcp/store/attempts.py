@@ -33,7 +33,7 @@ from tcptrace_tw.tcp.store.attempt_record import (
 )
 from tcptrace_tw.tcp.store.delta_codec import CONNECTION_FIELDS, TCB_FIELDS, Field
 from tcptrace_tw.tcp.store.freelists import free_incarnation, new_incarnation, release_slot
-from tcptrace_tw.tcp.store.records import ATTEMPTS, ATTEMPTS_NEXT, CONNS_LIVE, NEVER, NEXT_DUE, REMEMBER
+from tcptrace_tw.tcp.store.records import ATTEMPTS, ATTEMPTS_NEXT, CONNS_LIVE, NEVER, NEXT_DUE, REMEMBER_AT_LEAST
 
 
 @kernel
@@ -72,7 +72,7 @@ def archive_attempt(st, c):  # type: ignore[no-untyped-def]
     set_word(st, at + units, 0)
     counters[ATTEMPTS_NEXT] = at + units
     counters[ATTEMPTS] += 1
-    counters[NEXT_DUE] = min(counters[NEXT_DUE], np.int64(conn.first_time) + st.params[REMEMBER])
+    counters[NEXT_DUE] = min(counters[NEXT_DUE], np.int64(conn.first_time) + st.params[REMEMBER_AT_LEAST])
     enter(st, key, at)
     set_newest_incarnation(st, np.int64(conn.slot), -1)
     release_slot(st, np.int64(conn.slot))
@@ -112,7 +112,7 @@ def oldest_attempt(st):  # type: ignore[no-untyped-def]
 def due_of_attempt(st):  # type: ignore[no-untyped-def]
     """When the time of the oldest attempt comes; never, where there is none."""
     at = oldest_attempt(st)
-    return time_of(st, at) + st.params[REMEMBER] if at >= 0 else np.int64(NEVER)
+    return time_of(st, at) + st.params[REMEMBER_AT_LEAST] if at >= 0 else np.int64(NEVER)
 
 
 @kernel
