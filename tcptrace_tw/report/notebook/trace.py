@@ -93,7 +93,7 @@ class Trace(Shown):
         >>> import tcptrace_tw as tw
         >>> trace = tw.analyze("fixtures/kernel-active-close-client/capture.pcap")
         >>> trace.states_at(trace.time_wait.start[0]).state.tolist()
-        ['TIME-WAIT']
+        ['ESTABLISHED', 'ESTABLISHED', 'TIME-WAIT']
         """
         import pandas as pd
 

@@ -55,21 +55,24 @@ class Story:
 
     def ladder(self, steps: Sequence[Step], others: Others | None = None) -> Ladder:
         """What is drawn of it."""
-        turns = [_turn(turn) for turn in self.transitions]
+        turns = [_turn(turn) for turn in self.lasting]
         notes = [_note(finding) for finding in self.findings if finding["frames"]]
         return Ladder(head_of(self.row), steps, turns, notes, others or {})
 
-    def states_at(self, time: int) -> tuple[str, str]:
-        """The states of orig and resp at ``time``, in ns since 1970; CLOSED before the first transition of each.
-
-        What a later row retracts never was.
-        """
+    @property
+    def lasting(self) -> list[Row]:
+        """The transitions that no later row retracts; what was retracted never was."""
         gone = {turn["retracts"] for turn in self.transitions} - {None}
-        states = dict.fromkeys(ENDPOINT.words, "CLOSED")
-        for turn in self.transitions:
-            if turn["retracts"] is None and turn["transition_id"] not in gone and turn["time"] <= time:
+        return [row for row in self.transitions if row["retracts"] is None and row["transition_id"] not in gone]
+
+    def states_at(self, time: int) -> tuple[str, str]:
+        """The states of orig and resp at ``time``, in ns since 1970; before its first transition what it came from."""
+        states: dict[str, str] = {}
+        for turn in self.lasting:
+            states.setdefault(turn["endpoint"], turn["from_state"] or turn["to_state"])
+            if turn["time"] <= time:
                 states[turn["endpoint"]] = turn["to_state"]
-        return states["orig"], states["resp"]
+        return states.get("orig", "CLOSED"), states.get("resp", "CLOSED")
 
     def facts(self) -> list[tuple[str, str]]:
         """The facts above the ladder: labels and texts."""
@@ -106,7 +109,8 @@ def tell(console: Console, story: Story, ladder: Ladder, style: Style, at: int |
 
 
 def _turn(row: Row) -> Turn:
-    return Turn(row["time"], row["frame"], ENDPOINT.code(row["endpoint"]), row["to_state"], row["event"], row["basis"])
+    states = row["to_state"], row["event"], row["basis"], row["from_state"] or ""
+    return Turn(row["time"], row["frame"], ENDPOINT.code(row["endpoint"]), *states)
 
 
 def _note(row: Row) -> Note:

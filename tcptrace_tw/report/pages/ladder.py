@@ -4,6 +4,7 @@
 join the segments as timers and notes; ``ladder_page`` draws what comes of it.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,6 +72,7 @@ class Turn:
     to_state: str
     event: str
     basis: str = ""
+    from_state: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,12 @@ def rungs_of(
     """The lines in order of time: segments with the states after them, and what moved without a segment.
 
     Segments of an earlier incarnation are shown from the first one of this on, those of a later one up to its last.
+    The states are those of ``turns``: what a later segment took back is not drawn. Without turns that have frames they
+    are those of ``steps``, as each segment left them.
     """
     shown = [turn for turn in turns if turn.frame is None or not steps]
-    rungs = _segments(_bases(head, steps), steps, style) + [_turn(turn) for turn in shown]
+    own = _segments(_bases(head, steps), steps, style)
+    rungs = own + [_turn(turn) for turn in shown]
     for number, segments in (others or {}).items():
         late = _segments(_bases(None, segments), segments, style)
         for rung in late:
@@ -184,7 +189,28 @@ def rungs_of(
                     rung.time, rung.frame, rung.direction, rung.label + said, short=rung.short + said, is_other=True
                 )
             )
+    if steps and any(turn.frame is not None for turn in turns):
+        _draw_states(own, rungs, turns)
     return sorted(rungs, key=lambda rung: rung.time)
+
+
+def _draw_states(own: list[LadderLine], rungs: list[LadderLine], turns: Sequence[Turn]) -> None:
+    """Write the states of the turns beside the segments that caused them."""
+    by_frame = {rung.frame: rung for rung in [*(rung for rung in rungs if rung.is_other), *own]}
+    times = [rung.time for rung in own]
+    for rung in own:
+        rung.orig_state = rung.resp_state = ""
+    is_first = {0: True, 1: True}
+    for turn in turns:
+        name = "resp_state" if turn.endpoint else "orig_state"
+        if is_first[turn.endpoint] and own and turn.frame != own[0].frame:
+            setattr(own[0], name, turn.from_state)
+        is_first[turn.endpoint] = False
+        rung = None if turn.frame is None else by_frame.get(turn.frame)
+        if rung is not None and turn.time > rung.time:  # it waited: what crossed arrives behind the endpoint's own
+            rung = own[min(bisect_left(times, turn.time), len(own) - 1)]
+        if rung is not None:
+            setattr(rung, name, turn.to_state)
 
 
 def flags_text(flags: int) -> str:
