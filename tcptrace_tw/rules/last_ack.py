@@ -8,6 +8,7 @@ from tcptrace_tw.rules.syn_answers import (
     RESET_IN_LAST_ACK,
     STALL_NS,
     STUCK_IN_LAST_ACK,
+    is_accepted,
     never_worked,
     stalls,
     went_whole_way,
@@ -109,7 +110,8 @@ SYN_HITS_LAST_ACK = Rule(
     grades=(
         Grade(lambda r: went_whole_way(r) & (r.cost_ns >= STALL_NS), ERROR, CONFIRMED, "the delay was 1 s or longer"),
         Grade(went_whole_way, WARNING, CONFIRMED, "every step was captured"),
-        Grade(always, WARNING, LIKELY, "a step was not captured"),
+        Grade(is_accepted, WARNING, LIKELY, "a step was not captured"),
+        Grade(always, NOTICE, LIKELY, "nothing more came of the SYN"),
     ),
     message="SYN from {ip}:{port} challenged in LAST-ACK of {peer_ip}:{peer_port}[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=_EVIDENCE,

@@ -44,7 +44,7 @@ ANSWER = Vocabulary("answer", "none", "syn-ack", "challenge-ack", "rst", "refuse
 OUTCOME = Vocabulary(
     "outcome", "unknown", "accepted", "accepted-after-challenge", "accepted-after-retry", "refused", "ignored", "gave-up",
     prose=(
-        "what became of it is not known", "accepted", "accepted after a challenge ACK", "accepted after a retry", "refused",
+        "neither accepted nor refused", "accepted", "accepted after a challenge ACK", "accepted after a retry", "refused",
         "never answered", "given up",
     ),
 )  # fmt: skip

@@ -142,10 +142,11 @@ def earlier_answers(st, new, c, seg, side):  # type: ignore[no-untyped-def]
 @kernel
 def challenge_shows_state(st, k, row, seg):  # type: ignore[no-untyped-def]
     """The SYN's receiver answers with an ACK: it has not got the ACK of its FIN, or is in TIME-WAIT."""
-    if was_in_last_ack(st, k, row):
+    state = np.int64(row.receiver_state)
+    if was_in_last_ack(st, k, row) or (state != TIME_WAIT and state != CLOSED):
         return
     if still_waits(st, k, seg, np.int64(row.last_syn_time)):
-        if np.int64(row.receiver_state) != TIME_WAIT:
+        if state == CLOSED:
             row.receiver_state = TIME_WAIT
             row.is_outlived = 1
             judge_syn(st, row, np.int64(row.last_syn_time), np.int64(row.last_syn_frame))
