@@ -67,7 +67,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
         "total", "opened", "close", "active_closer", "segments", "payload_bytes", "retransmits",
     ]  # fmt: skip
     assert list(found["time_wait"]) == [
-        "spans", "restarts", "end_reason", "curve", "pool_count", "pools", "ports",
+        "spans", "restarts", "end_reason", "curve", "outlived", "pool_count", "pools", "ports",
     ]  # fmt: skip
     assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time"]
     assert list(found["time_wait"]["pools"][0]) == [
@@ -99,10 +99,14 @@ def test_the_page_says_what_to_do_next():
 
 
 def test_the_page_begins_with_the_worst():
+    """First the conclusion, then the whole in a line, then the rules."""
     lines = page(digest()).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("40 connections, peak "))
 
-    assert lines[0].startswith("40 connections, peak ")
-    assert [line.split()[:3] for line in lines[2:4]] == [["error", "LA003", "1x"], ["notice", "RU002", "2x"]]
+    said = " ".join(line.strip() for line in lines[: at - 1])
+    assert said.startswith("192.0.2.1:40000 > 198.51.100.7:80 was reused 1.204 s after TIME-WAIT began")
+    rules = [line.split()[:3] for line in lines[at + 2 : at + 4]]
+    assert rules == [["error", "LA003", "1x"], ["notice", "RU002", "2x"]]
 
 
 def ports(lowest, highest, used):

@@ -1,4 +1,4 @@
-"""A shorter 2MSL hides nothing that does not rest on TIME-WAIT: who waits for a peer is remembered by a floor of its own."""
+"""A shorter 2MSL hides nothing that does not rest on TIME-WAIT: who waits for a peer is remembered by a floor."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ KEPT = ("RU008", "RU009", "RU011", "RU013")
 SHORT_S = 0.2
 """A fifth of a second, as tcp_tw_recycle had it."""
 
-BEGINNINGS = ("last-ack", "rst-on-last-ack", "syn-", "kernel-syn-into", "kernel-last-ack", "kernel-lost-last-ack", "old-",
-              "paws-", "wandering-", "same-isn-newer", "close-wait", "half-close", "fin-wait-2", "port-closed", "refused")  # fmt: skip
+BEGINNINGS = (
+    "last-ack", "rst-on-last-ack", "syn-", "kernel-syn-into", "kernel-last-ack", "kernel-lost-last-ack", "old-",
+    "paws-", "wandering-", "same-isn-newer", "close-wait", "half-close", "fin-wait-2", "port-closed", "refused",
+)  # fmt: skip
 
 
 def findings(name: str, **settings: Any) -> set[tuple[str, tuple[int, ...]]]:

@@ -28,7 +28,8 @@ def analysed(name: str, folder: Path) -> Trace | None:
         capture = folder / "capture.pcap"
         capture.write_bytes(render(scenario.frames, scenario.link))
     trace = tw.analyze(str(capture))
-    return trace if trace.summary.capture.frames <= LARGE else None
+    is_settled = trace.summary.capture.frames <= LARGE and not trace.frame("capture").backward_ns.gt(0).any()
+    return trace if is_settled else None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,7 +37,7 @@ def test_the_ladder_and_the_tables_tell_the_same_states(name: str, tmp_path: Pat
     """Each segment of a ladder stands beside the states that the stays have when it has passed."""
     trace = analysed(name, tmp_path)
     if trace is None:
-        pytest.skip("more frames than a ladder shows")
+        pytest.skip("more frames than a ladder shows, or the clock of the capture was set back")
     wrong = []
     for number in trace.connections.connection_id.tolist():
         connection = trace.connection(number)

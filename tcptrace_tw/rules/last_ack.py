@@ -189,7 +189,7 @@ SYN_RESET_IN_LAST_ACK = Rule(
             "the capture shows the final ACK; that it was lost after the capture point is the best explanation",
         ),
     ),
-    message="the SYN from {ip}:{port} met {peer_ip}:{peer_port}[, probably still{is_last_ack_likely:?}] in LAST-ACK and was answered with RST[: the connect failed{outcome:=refused}][; the client retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message="the SYN from {ip}:{port} to {peer_ip}:{peer_port} met LAST-ACK[ (the final ACK had probably been lost){is_last_ack_likely:?}] and was answered with RST[: the connect failed{outcome:=refused}][; the client retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=_EVIDENCE,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "answer", "outcome"),
     set_when=(

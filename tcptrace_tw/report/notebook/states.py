@@ -22,6 +22,8 @@ def states_of(transitions: "pd.DataFrame") -> "pd.DataFrame":
     kept = kept.sort_values(["connection_id", "endpoint", "transition_id"], kind="stable")
     stays = kept[["connection_id", "endpoint", "ip", "port", "to_state", "time", "frame"]]
     stays = stays.rename(columns={"to_state": "state", "time": "since"}).reset_index(drop=True)
+    # A segment that crossed is taken in behind what the endpoint sent after it had passed the tap.
+    stays["since"] = stays.groupby(["connection_id", "endpoint"], observed=True).since.cummax()
     following = stays.groupby(["connection_id", "endpoint"], observed=True).since.shift(-1)
     stays.insert(6, "until", following)
     return stays

@@ -68,10 +68,13 @@ class Story:
     def states_at(self, time: int) -> tuple[str, str]:
         """The states of orig and resp at ``time``, in ns since 1970; before its first transition what it came from."""
         states: dict[str, str] = {}
+        reached = dict.fromkeys(ENDPOINT.words, 0)
         for turn in self.lasting:
-            states.setdefault(turn["endpoint"], turn["from_state"] or turn["to_state"])
-            if turn["time"] <= time:
-                states[turn["endpoint"]] = turn["to_state"]
+            side = turn["endpoint"]
+            states.setdefault(side, turn["from_state"] or turn["to_state"])
+            reached[side] = max(reached[side], turn["time"])
+            if reached[side] <= time:
+                states[side] = turn["to_state"]
         return states.get("orig", "CLOSED"), states.get("resp", "CLOSED")
 
     def facts(self) -> list[tuple[str, str]]:

@@ -195,22 +195,26 @@ def rungs_of(
 
 
 def _draw_states(own: list[LadderLine], rungs: list[LadderLine], turns: Sequence[Turn]) -> None:
-    """Write the states of the turns beside the segments that caused them."""
+    """Write the states of the turns beside the segments that caused them; what crossed, behind the endpoint's own."""
     by_frame = {rung.frame: rung for rung in [*(rung for rung in rungs if rung.is_other), *own]}
     times = [rung.time for rung in own]
     for rung in own:
         rung.orig_state = rung.resp_state = ""
-    is_first = {0: True, 1: True}
+    reached: dict[int, int] = {}
     for turn in turns:
         name = "resp_state" if turn.endpoint else "orig_state"
-        if is_first[turn.endpoint] and own and turn.frame != own[0].frame:
+        if turn.endpoint not in reached and own:
             setattr(own[0], name, turn.from_state)
-        is_first[turn.endpoint] = False
-        rung = None if turn.frame is None else by_frame.get(turn.frame)
-        if rung is not None and turn.time > rung.time:  # it waited: what crossed arrives behind the endpoint's own
-            rung = own[min(bisect_left(times, turn.time), len(own) - 1)]
-        if rung is not None:
-            setattr(rung, name, turn.to_state)
+        reached[turn.endpoint] = time = max(turn.time, reached.get(turn.endpoint, 0))
+        if turn.frame is None or not own:
+            continue
+        beside = by_frame.get(turn.frame)
+        if beside is None or time > beside.time:
+            at = bisect_left(times, time)
+            if at == len(own):
+                continue  # a segment of a later incarnation, which is not drawn here
+            beside = own[at]
+        setattr(beside, name, turn.to_state)
 
 
 def flags_text(flags: int) -> str:

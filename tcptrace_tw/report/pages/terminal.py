@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tcptrace_tw.report.pages import curve
-from tcptrace_tw.report.pages.page import Page
+from tcptrace_tw.report.pages.page import Page, folded
 from tcptrace_tw.report.pages.sentences import (
     capture_facts,
     connection_facts,
@@ -18,7 +18,7 @@ from tcptrace_tw.report.pages.sentences import (
     port_uses,
 )
 from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, RuleDigest, TimeWaitDigest
-from tcptrace_tw.report.summary.headline import headline, severities
+from tcptrace_tw.report.summary.headline import conclusion, headline, severities
 from tcptrace_tw.report.summary.occupancy import Curve
 from tcptrace_tw.report.words.findings import Finding, connection_of
 from tcptrace_tw.report.words.phrases import clock, command, counted, moment, span, tally
@@ -50,8 +50,13 @@ class _Report(Page):
         self.options = options
 
     def headline(self, digest: Digest) -> None:
-        """The whole report in one line, and the rules that matter in a line each."""
-        self.console.print(Text(headline(digest, "notice"), "bold"))
+        """The conclusion, the whole report in one line, and the rules that matter in a line each."""
+        said = conclusion(digest)
+        if said:
+            for piece in folded(said, self.console.width):
+                self.console.print(Text(piece, "bold"), soft_wrap=True)
+            self.console.print()
+        self.console.print(Text(headline(digest, "notice"), "" if said else "bold"))
         rules = [rule for rule in digest.findings if rule.severity != "info"]
         if not rules:
             return

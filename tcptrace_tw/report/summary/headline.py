@@ -1,7 +1,7 @@
-"""A whole report in one line."""
+"""A whole report in one line, and its conclusion in one sentence."""
 
 from tcptrace_tw.report.summary.digest import Digest
-from tcptrace_tw.report.words.phrases import counted
+from tcptrace_tw.report.words.phrases import counted, span
 from tcptrace_tw.schema.words import SEVERITY
 
 
@@ -22,3 +22,16 @@ def headline(digest: Digest, least: str = "info") -> str:
     held = f", peak {counted(peak, 'TIME-WAIT socket')}" if peak else ", no TIME-WAIT sockets"
     nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
     return f"{connections}{held if digest.connections.total else ''}; {severities(digest, least) or nothing}"
+
+
+def conclusion(digest: Digest) -> str:
+    """The worst finding above info in a sentence, how often it happened and what it cost; empty where there is none."""
+    worst = next((rule for rule in digest.findings if rule.severity != "info" and rule.examples), None)
+    if worst is None:
+        return ""
+    message = worst.examples[0].message
+    hedge = "" if worst.confidence == "confirmed" else f" ({worst.confidence})"
+    often = f" That happened {worst.count:,} times" if worst.count > 1 else ""
+    if often and worst.cost_known > 1 and worst.cost_ns and worst.cost_most_ns:
+        often += f": {span(worst.cost_ns)} of delay in total, {span(worst.cost_most_ns)} at worst"
+    return f"{message[0].upper()}{message[1:]}{hedge}.{often}{'.' if often else ''}"
