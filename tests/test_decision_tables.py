@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tcptrace_tw.rules import DERIVED, RULES, paws, resets
+from tcptrace_tw.rules import DERIVED, RULES, paws, resets, silence
 from tcptrace_tw.rules.rule import Case
 from tests.scenario import Result, parse, play_frames
 from tests.test_fixtures import FIXTURES, expectation
 
-TABLES: dict[str, tuple[Case, ...]] = {"resets": resets.RESET, "stale_segments": paws.STALE_SEGMENT}
+TABLES: dict[str, tuple[Case, ...]] = {"resets": resets.RESET, "stale_segments": paws.STALE_SEGMENT,
+                                       "connects": silence.SUSPECT}  # fmt: skip
 CASES = [(table, number) for table, cases in TABLES.items() for number in range(len(cases))]
 
 

@@ -14,7 +14,7 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS
 from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
 
-FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP")
+FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP", "SI")
 """The first digit of a rule's number: TW is 1."""
 
 RULES_PER_CONNECTION = 1000
@@ -99,7 +99,8 @@ def peer_fields(findings: RuleHits) -> tuple[str, str, str, str]:
     return one, two, three, four
 
 
-_SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "services": RESP}
+_SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "services": RESP, "connects": ORIG,
+          "scans": ORIG, "floods": RESP, "idles": RESP, "moves": ORIG}  # fmt: skip
 """Which side ``ip`` of ``peer_fields`` is, in tables in which it is always the same."""
 
 

@@ -118,6 +118,7 @@ def note_syn_met(row, s, p, seg):  # type: ignore[no-untyped-def]
 def nothing_followed(row):  # type: ignore[no-untyped-def]
     """What becomes of the SYN is not known yet."""
     row.answer = ANSWER_NONE
+    row.is_unheard = 0
     row.answer_frame = -1
     row.answer_time = -1
     row.answer_isn_delta = 0

@@ -20,6 +20,7 @@ from tcptrace_tw.schema.words import (
     ORIG,
     RESP,
 )
+from tcptrace_tw.tcp.facts.silence import is_deaf, write_silence
 from tcptrace_tw.tcp.store.access import (
     conn_at,
     out_connection_at,
@@ -146,6 +147,7 @@ def write_connection(st, c, key):  # type: ignore[no-untyped-def]
     row.last_frame = last.last_frame
     set_sides(row, o, r)
     set_close(row, conn, o, r)
+    write_silence(row, o, r)
 
 
 @kernel
@@ -245,6 +247,8 @@ def write_facts(st, c):  # type: ignore[no-untyped-def]
     counters = st.counters
     r = np.int64(conn.reuse)
     if r >= 0:
+        o = tcb_at(st, 2 * c)
+        reuse_at(st, r).is_unheard = 1 if np.int64(o.syn_repeats) > 0 and is_deaf(o, tcb_at(st, 2 * c + 1)) else 0
         copy_reuse(out_reuse_at(st, counters[OUT_REUSES]), reuse_at(st, r))
         counters[OUT_REUSES] += 1
         reuse_at(st, r).next = counters[REUSES_FREE]

@@ -117,6 +117,8 @@ TCB = in_lines(
         ("retransmits", "u4"),
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
+        ("silence_ms", "u4"),  # of both ends before a segment of this one; nothing has answered it yet, or it was the end
+        ("survived_ms", "u4"),  # the longest silence that a segment of this one broke and the peer answered
     ]
 )
 
@@ -143,7 +145,8 @@ TCB = in_lines(
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
     ACKED_FROM_BEYOND,  # its first ACK of the peer's FIN, which was sent once, lay one behind what it had shown
-) = (1 << i for i in range(21))
+    BROKE_SILENCE,  # it has broken a silence, and nothing has answered that
+) = (1 << i for i in range(22))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""

@@ -1,0 +1,163 @@
+"""What goes on under another 4-tuple: a SYN that a NAT sends from another port, a connection whose mapping it forgot.
+
+A retry has the ISN of a SYN that came to nothing, from another port. A connection that goes on has, in its first segment,
+exactly the numbers where another one stood, which was silent from then on. That both are so by chance does not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.schema.columns import MOVES, Table
+from tcptrace_tw.schema.words import (
+    CLOSE_HALF_CLOSED,
+    CLOSE_OPEN,
+    CLOSE_REFUSED,
+    MOVE_REBINDING,
+    MOVE_RETRY,
+    OPENED_HANDSHAKE,
+    OPENED_MIDSTREAM,
+)
+
+MOST = 1 << 16
+"""So many rows of each kind are remembered; what comes later is not linked."""
+
+GAP_NS = 1_000_000_000
+"""A mapping is not forgotten sooner; the same segment before and behind a NAT is no move."""
+
+RETRY_NS = 130_000_000_000
+"""The last SYN of a connect comes so long after the first at the most."""
+
+KEPT = ("connection_id", "orig_ip_hi", "orig_ip_lo", "orig_port", "resp_ip_hi", "resp_ip_lo", "resp_port", "first_time",
+        "last_time", "first_frame", "last_frame", "orig_isn", "resp_isn", "orig_nxt", "resp_nxt", "rst_frame",
+        "established_time", "orig_syn_has_ts", "orig_syn_tsval")  # fmt: skip
+
+
+class Moves:
+    """Fed with rows of ``connections``; gives rows of ``moves``."""
+
+    def __init__(self) -> None:
+        self._open = _Few()
+        self._midstream = _Few()
+        self._vain = _Few()
+        self._opened = _Few()
+
+    def see(self, rows: Any) -> None:
+        """Take finished rows of ``connections``."""
+        is_open = (rows.close == CLOSE_OPEN) | (rows.close == CLOSE_HALF_CLOSED)
+        both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
+        self._open.keep(rows, is_open & both)
+        self._midstream.keep(rows, rows.opened == OPENED_MIDSTREAM)
+        opened = (rows.opened == OPENED_HANDSHAKE) & (rows.orig_syn_frame >= 0)
+        self._opened.keep(rows, opened)
+        self._vain.keep(rows, opened & (rows.established_time < 0) & (rows.close != CLOSE_REFUSED))
+
+    def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """All rows, at the end of the capture."""
+        found = [*self._rebindings(), *self._retries()]
+        if found:
+            rows: Any = np.concatenate(found).view(np.recarray)
+            rows = rows[np.lexsort((rows.connection_id, rows.time))]
+            yield MOVES, rows
+
+    def _rebindings(self) -> Iterator[NDArray[Any]]:
+        """Connections from mid-stream that begin where another one, open and silent since, stood."""
+        later = self._midstream.rows()
+        for names in (("orig_nxt", "resp_nxt"), ("resp_nxt", "orig_nxt")):
+            known = _by_numbers(self._open.rows(), names)
+            for row in later:
+                for probe in (0, 1):  # a keep-alive probe begins one below
+                    for old in known.get(((int(row.orig_isn) + probe) & 0xFFFFFFFF, int(row.resp_isn)), ()):
+                        if _is_rebinding(old, row, same=names[0] == "orig_nxt"):
+                            yield _move(old, row, MOVE_REBINDING)
+
+    def _retries(self) -> Iterator[NDArray[Any]]:
+        """Connects with the ISN of one that came to nothing, of the same address to the same service."""
+        vain: dict[tuple[int, ...], list[Any]] = {}
+        for row in self._vain.rows():
+            vain.setdefault(_connect_of(row), []).append(row)
+        for row in self._opened.rows() if vain else ():
+            before = [
+                old
+                for old in vain.get(_connect_of(row), ())
+                if old.orig_port != row.orig_port and _is_later(old, row)
+            ]
+            if before:
+                yield _move(max(before, key=lambda old: int(old.first_time)), row, MOVE_RETRY)
+
+
+class _Few:
+    """Some rows, no more than ``MOST``."""
+
+    def __init__(self) -> None:
+        self._chunks: list[NDArray[Any]] = []
+        self._count = 0
+
+    def keep(self, rows: Any, mask: NDArray[np.bool_]) -> None:
+        """Keep the rows of the mask, as far as there is room."""
+        room = MOST - self._count
+        if room and mask.any():
+            chunk = rows[np.flatnonzero(mask)[:room]]
+            kept = np.zeros(chunk.size, [(name, "i8") for name in KEPT])
+            for name in KEPT:
+                kept[name] = chunk[name]
+            self._chunks.append(kept)
+            self._count += kept.size
+
+    def rows(self) -> Any:
+        """The rows in the order in which they came."""
+        if not self._chunks:
+            return np.zeros(0, [(name, "i8") for name in KEPT]).view(np.recarray)
+        return np.concatenate(self._chunks).view(np.recarray)
+
+
+def _by_numbers(rows: Any, names: tuple[str, str]) -> dict[tuple[int, int], list[Any]]:
+    known: dict[tuple[int, int], list[Any]] = {}
+    for row in rows:
+        known.setdefault((int(row[names[0]]), int(row[names[1]])), []).append(row)
+    return known
+
+
+def _connect_of(row: Any) -> tuple[int, ...]:
+    names = ("orig_ip_hi", "orig_ip_lo", "resp_ip_hi", "resp_ip_lo", "resp_port", "orig_isn")
+    return tuple(int(row[name]) for name in names)
+
+
+def _is_later(old: Any, row: Any) -> bool:
+    """Whether a SYN may be an earlier one, sent again: a little later, by the clock of its sender too."""
+    if not (old.orig_syn_has_ts and row.orig_syn_has_ts and 0 < row.first_time - old.first_time <= RETRY_NS):
+        return False
+    return 0 < (int(row.orig_syn_tsval) - int(old.orig_syn_tsval)) % (1 << 32) < 1 << 31
+
+
+def _is_rebinding(old: Any, row: Any, *, same: bool) -> bool:
+    """Whether a row from mid-stream goes on where an open one stood, and nothing more was heard of that."""
+    if old.connection_id == row.connection_id or row.first_time - old.last_time < GAP_NS:
+        return False
+    if not (row.orig_isn and row.resp_isn):
+        return False
+    service = ("resp_ip_hi", "resp_ip_lo", "resp_port")
+    ends = service if same else ("orig_ip_hi", "orig_ip_lo", "orig_port")
+    client = ("orig_ip_hi", "orig_ip_lo") if same else ("resp_ip_hi", "resp_ip_lo")
+    is_same_service = all(old[a] == row[b] for a, b in zip(service, ends, strict=True))
+    is_same_client = all(old[a] == row[b] for a, b in zip(("orig_ip_hi", "orig_ip_lo"), client, strict=True))
+    return is_same_service or is_same_client
+
+
+def _move(old: Any, row: Any, move: int) -> NDArray[Any]:
+    found: Any = np.zeros(1, MOVES.dtype).view(np.recarray)
+    one = found[0]
+    one.connection_id, one.previous_connection_id = row.connection_id, old.connection_id
+    for name, of in (("ip_hi", "orig_ip_hi"), ("ip_lo", "orig_ip_lo"), ("port", "orig_port"),
+                     ("peer_ip_hi", "resp_ip_hi"), ("peer_ip_lo", "resp_ip_lo"), ("peer_port", "resp_port")):  # fmt: skip
+        one[name] = row[of]
+    one.time, one.frame = row.first_time, row.first_frame
+    one.previous_frame, one.previous_port = old.last_frame, old.orig_port
+    one.gap_ns = row.first_time - old.last_time
+    one.move = move
+    one.is_reset = row.rst_frame >= 0
+    return found
