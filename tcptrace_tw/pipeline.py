@@ -94,9 +94,7 @@ def analyze(
     runner = RuleRunner(
         settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled, seed=seed
     )
-    overview = Measurements(
-        compiled=run.compiled, wants_seconds="census" in wanted, seed=seed, quotes=run.quotes
-    )
+    overview = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed, quotes=run.quotes)
 
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = runner.classify(table, rows)

@@ -48,8 +48,8 @@ def decode_frames(
     """Decode the first ``count`` frames of ``found[0]`` into the rows of ``batch`` from ``n`` on.
 
     ``number`` is the frame number of the first of them. A frame that goes to ``slow`` gets a row all the same, and
-    its index and row are noted in ``handed``; so are, from its end on, those that may be an ICMP error. Returns the next
-    free row, how many were handed over, and how many may be errors.
+    its index and row are noted in ``handed``; from the end of ``handed`` on, those are noted that may be ICMP errors.
+    Returns the next free row, how many were handed over, and how many may be errors.
     """
     frames = found[0]
     survey(frames, count, totals)

@@ -41,7 +41,8 @@ TALK = PLAIN | 16
 PAIR = ("connects", "answered", "refused", "unanswered", "failed", "syns", "half_open", "first_time", "last_time",
         "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed")  # fmt: skip
 CLIENT = ("vain", "retried", "answered", "first_time", "last_time", "first_frame", "first_id")
-SERVICE = ("answered", "one_way", "two_way", "vain", "first_unread", "first_time", "last_time", "first_frame", "first_id")
+SERVICE = ("answered", "one_way", "two_way", "vain", "first_unread", "first_time", "last_time", "first_frame",
+           "first_id")  # fmt: skip
 ADDRESS = ("heard",)
 
 

@@ -39,7 +39,10 @@ class IcmpErrors:
             return
         mine = rows.orig_port.astype(np.int64) << 16 | rows.resp_port
         for row in rows[np.isin(mine, self._ports)]:
-            orig, resp = ((int(row[f"{side}_ip_hi"]), int(row[f"{side}_ip_lo"]), int(row[f"{side}_port"])) for side in ("orig", "resp"))
+            orig, resp = (
+                (int(row[f"{side}_ip_hi"]), int(row[f"{side}_ip_lo"]), int(row[f"{side}_port"]))
+                for side in ("orig", "resp")
+            )
             for endpoint, key in ((ORIG, (*orig, *resp)), (RESP, (*resp, *orig))):
                 for quote in self._by_tuple.get(key, ()):
                     if row.first_time <= quote.time <= row.last_time + LATE_NS:
@@ -98,8 +101,8 @@ class IcmpErrors:
 
 
 def _new(row: Any, endpoint: int, own: str, peer: str, quote: Any) -> Any:
-    found: Any = np.zeros(1, [*((name, "i8") for name in ICMP_ERRORS.dtype.names or ()), ("last_id", "i8")]).view(np.recarray)
-    one = found[0]
+    names = (*(ICMP_ERRORS.dtype.names or ()), "last_id")
+    one: Any = np.zeros(1, [(name, "i8") for name in names]).view(np.recarray)[0]
     one.connection_id, one.endpoint = row.connection_id, endpoint
     for end, side in (("", own), ("peer_", peer)):
         one[f"{end}ip_hi"], one[f"{end}ip_lo"] = row[f"{side}_ip_hi"], row[f"{side}_ip_lo"]

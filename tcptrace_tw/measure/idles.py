@@ -25,8 +25,11 @@ MOST_SERVICES = 1 << 16
 LEAST_DROP_NS = 20_000_000_000
 """No device forgets a connection sooner; what ends after less is the doing of a program."""
 
-FIELDS = ("drops", "shortest_drop", "longest_drop", "resets", "shortest_reset", "longest_reset", "closes",
-          "shortest_close", "longest_close", "longest_survived", "first_time", "last_time", "first_id", "first_frame")  # fmt: skip
+FIELDS = (
+    *("drops", "shortest_drop", "longest_drop", "resets", "shortest_reset", "longest_reset"),
+    *("closes", "shortest_close", "longest_close", "longest_survived", "first_time", "last_time", "first_id"),
+    "first_frame",
+)
 
 
 class Idles:

@@ -1,7 +1,7 @@
 """What goes on under another 4-tuple: a SYN that a NAT sends from another port, a connection whose mapping it forgot.
 
-A retry has the ISN of a SYN that came to nothing, from another port. A connection that goes on has, in its first segment,
-exactly the numbers where another one stood, which was silent from then on. That both are so by chance does not happen.
+A retry has the ISN of a SYN that came to nothing, from another port. A connection that goes on has, in its first
+segment, exactly the numbers where another one stood, which was silent from then on. Neither happens by chance.
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ class Moves:
             vain.setdefault(_connect_of(row), []).append(row)
         for row in self._opened.rows() if vain else ():
             before = [
-                old
-                for old in vain.get(_connect_of(row), ())
-                if old.orig_port != row.orig_port and _is_later(old, row)
+                old for old in vain.get(_connect_of(row), ()) if old.orig_port != row.orig_port and _is_later(old, row)
             ]
             if before:
                 yield _move(max(before, key=lambda old: int(old.first_time)), row, MOVE_RETRY)
@@ -152,9 +150,9 @@ def _move(old: Any, row: Any, move: int) -> NDArray[Any]:
     found: Any = np.zeros(1, MOVES.dtype).view(np.recarray)
     one = found[0]
     one.connection_id, one.previous_connection_id = row.connection_id, old.connection_id
-    for name, of in (("ip_hi", "orig_ip_hi"), ("ip_lo", "orig_ip_lo"), ("port", "orig_port"),
-                     ("peer_ip_hi", "resp_ip_hi"), ("peer_ip_lo", "resp_ip_lo"), ("peer_port", "resp_port")):  # fmt: skip
-        one[name] = row[of]
+    for end, side in (("", "orig"), ("peer_", "resp")):
+        for name in ("ip_hi", "ip_lo", "port"):
+            one[f"{end}{name}"] = row[f"{side}_{name}"]
     one.time, one.frame = row.first_time, row.first_frame
     one.previous_frame, one.previous_port = old.last_frame, old.orig_port
     one.gap_ns = row.first_time - old.last_time

@@ -24,7 +24,7 @@ MIXER = np.uint64(0x9E3779B97F4A7C15)
 class Tallies:
     """Rows of ``fields`` by key, as long as there are fewer than ``most`` keys.
 
-    Of a field that begins with ``first_`` or ``shortest_`` the least is kept, of ``last_`` or ``longest_`` the greatest.
+    Of a field ``first_...`` or ``shortest_...`` the least is kept, of ``last_...`` or ``longest_...`` the greatest.
     """
 
     def __init__(self, most: int, fields: tuple[str, ...], *, compiled: bool, seed: Seed) -> None:
@@ -37,7 +37,9 @@ class Tallies:
 
     @staticmethod
     def _begin(name: str) -> int:
-        return LATEST if name.startswith(("first_", "shortest_")) else 0 if not name.startswith(("last_", "longest_")) else -1
+        if name.startswith(("first_", "shortest_")):
+            return LATEST
+        return -1 if name.startswith(("last_", "longest_")) else 0
 
     def __len__(self) -> int:
         return len(self.keys)

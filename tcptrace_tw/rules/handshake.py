@@ -144,7 +144,12 @@ ACCEPT_QUEUE_FULL = Rule(
     table="anomalies",
     predicate=accept_queue_full,
     grades=(
-        Grade(lambda r: (r.first_data == DATA_LOST) & (r.peer_retransmits >= LOST), ERROR, LIKELY, "the data were never taken"),
+        Grade(
+            lambda r: (r.first_data == DATA_LOST) & (r.peer_retransmits >= LOST),
+            ERROR,
+            LIKELY,
+            "the data were never taken",
+        ),
         Grade(lambda r: r.synack_repeats >= 2, WARNING, LIKELY),
         Grade(always, NOTICE, LIKELY, "one SYN+ACK was repeated: loss of the ACK and of the data is as likely"),
     ),
@@ -157,7 +162,10 @@ ACCEPT_QUEUE_FULL = Rule(
         "the SYN+ACK is retransmitted more than one round trip after the client's ACK",
         "data of the client had crossed the capture point before, and were not acknowledged",
     ),
-    not_set_when=("the client's first data are taken at once: TCP_DEFER_ACCEPT, HS003", "the client had sent no data: HS003"),
+    not_set_when=(
+        "the client's first data are taken at once: TCP_DEFER_ACCEPT, HS003",
+        "the client had sent no data: HS003",
+    ),
     rfc=("RFC 9293 3.10.7.4",),
     remedy="Raise the backlog (somaxconn, listen()); call accept() faster. ss -ltn shows the queue.",
     example="accept-queue-full",

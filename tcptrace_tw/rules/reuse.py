@@ -79,7 +79,9 @@ def reuse_inside_2msl(reuses: Rows) -> Mask:
 
 def tw_syn_accepted(reuses: Rows) -> Mask:
     """RU003."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & ~refused_at_first(reuses) & (reuses.is_unheard == 0)
+    return (
+        met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & ~refused_at_first(reuses) & (reuses.is_unheard == 0)
+    )
 
 
 def tw_syn_challenged(reuses: Rows) -> Mask:

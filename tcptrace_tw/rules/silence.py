@@ -205,7 +205,10 @@ SYN_ACK_NOT_RECEIVED = Rule(
     "capture point: its own side dropped the SYN+ACK, and the connect failed",
     frames=("syn_frame", "unheard_frame", "last_frame"),
     values=("unheard_syns", "syn_retries"),
-    set_when=("the SYN is retransmitted twice or more after the SYN+ACK was captured", "the client acknowledges nothing"),
+    set_when=(
+        "the SYN is retransmitted twice or more after the SYN+ACK was captured",
+        "the client acknowledges nothing",
+    ),
     not_set_when=("the client acknowledges the SYN+ACK later", "the SYN is retransmitted once: loss"),
     rfc=("RFC 9293 3.10.7.3",),
     remedy="Look between the capture point and the client, and on the client: a filter or conntrack (nstat, iptables -vL, "
@@ -291,7 +294,12 @@ IDLE_CONNECTION_DROPPED = Rule(
     table="idles",
     predicate=idle_connection_dropped,
     grades=(
-        Grade(lambda r: r.survived_ns >= r.shortest_drop_ns, NOTICE, PREDICTED, "others survived a longer silence: no single timeout explains it"),
+        Grade(
+            lambda r: r.survived_ns >= r.shortest_drop_ns,
+            NOTICE,
+            PREDICTED,
+            "others survived a longer silence: no single timeout explains it",
+        ),
         Grade(lambda r: (r.drops >= 2) | (r.drop_timeout != NULL_WORD), WARNING, LIKELY),
         Grade(always, NOTICE, LIKELY, "one connection, and no known timeout fits"),
     ),
@@ -299,7 +307,10 @@ IDLE_CONNECTION_DROPPED = Rule(
     "{survived_ns} was survived][; a RST answered what broke it{is_answered_by_reset:?}][; this fits {drop_timeout}]",
     frames=("frame",),
     values=("drops", "shortest_drop_ns", "longest_drop_ns", "survived_ns", "drop_timeout"),
-    set_when=("nobody sends for 20 s or longer", "the next segment is answered by RST, or is repeated three times in vain"),
+    set_when=(
+        "nobody sends for 20 s or longer",
+        "the next segment is answered by RST, or is repeated three times in vain",
+    ),
     not_set_when=("the RST acknowledges that segment: the program had read it", "a FIN ends the silence: SI009"),
     rfc=("RFC 1122 4.2.3.6", "RFC 5382 REQ-5"),
     remedy="Send keep-alives (TCP_KEEPIDLE, or those of the protocol) at less than the silence that was survived, or half of "
@@ -417,7 +428,10 @@ MANY_SERVICES_TRIED = Rule(
     message="{ip} tried about {services:service} in vain, in {vain:connect}[, and was answered {answered:time}]",
     frames=("syn_frame",),
     values=("vain", "services", "retried", "answered"),
-    set_when=("20 connects or more to about 12 services or more are refused or not answered", "four times as many as are answered"),
+    set_when=(
+        "20 connects or more to about 12 services or more are refused or not answered",
+        "four times as many as are answered",
+    ),
     not_set_when=("all of them go to few services: SI001, SI005",),
     rfc=("RFC 9293 3.10.7.1",),
     remedy="Look what that program is. If all of it should work, look at the client's route and filter.",
@@ -437,7 +451,10 @@ SYN_FLOOD = Rule(
     message="{ip}:{port} got {vain:SYN} that came to nothing, from about {clients:address|addresses}[, and {answered} that did not]",
     frames=("syn_frame",),
     values=("vain", "clients", "answered"),
-    set_when=("50 SYNs or more are sent once, and are not answered or do not acknowledge the answer", "four times as many as are answered"),
+    set_when=(
+        "50 SYNs or more are sent once, and are not answered or do not acknowledge the answer",
+        "four times as many as are answered",
+    ),
     not_set_when=("the SYNs are repeated: SI001",),
     rfc=("RFC 4987 2",),
     remedy="If the addresses are forged: SYN cookies (tcp_syncookies), and a filter before the server.",
@@ -457,8 +474,13 @@ SYN_FROM_OTHER_PORT = Rule(
     message="the SYN of {ip}:{port} to {peer_ip}:{peer_port} is that of port {previous_port}, {gap_ns} later: one connect",
     frames=("previous_frame", "frame"),
     values=("previous_port", "gap_ns"),
-    set_when=("a SYN has the ISN of an earlier one of the same address, which came to nothing, a later timestamp, and another port",),
-    not_set_when=("the port is the same: a retransmission", "there are no timestamps, or the earlier SYN was refused: a program that uses one ISN for all"),
+    set_when=(
+        "a SYN has the ISN of an earlier one of the same address, which came to nothing, a later timestamp, and another port",
+    ),
+    not_set_when=(
+        "the port is the same: a retransmission",
+        "there are no timestamps, or the earlier SYN was refused: a program that uses one ISN for all",
+    ),
     rfc=("RFC 5382 REQ-1",),
     remedy="Nothing to do for this alone; the NAT has few ports for this service, or forgets a refused SYN at once.",
     example="syn-from-other-port",
@@ -479,7 +501,11 @@ CONNECT_UNDELIVERABLE = Rule(
     frames=("frame",),
     values=("error", "errors", "connections", "most_retries"),
     set_when=("an ICMP error quotes the SYN of a connect that was never established",),
-    not_set_when=("the connect succeeds", "the client tries many services in vain: SI011", "it asks for smaller packets: SI016"),
+    not_set_when=(
+        "the connect succeeds",
+        "the client tries many services in vain: SI011",
+        "it asks for smaller packets: SI016",
+    ),
     rfc=("RFC 1122 4.2.3.9", "RFC 1812 5.2.7.1", "RFC 4443 3.1"),
     remedy="Prohibited, or a closed port by ICMP: allow it in the filter of that router. No route, or a host that is not "
     "reachable: look at the route there, and if the host is up.",

@@ -575,7 +575,9 @@ CONNECTS = Table(
         Column("syns", "u4", "SYNs of the unanswered ones."),
         _ns("longest_wait_ns", "The longest time from the first SYN of a connect to its last."),
         Column("half_open", "u4", "Connects of one SYN whose SYN+ACK was repeated, and never acknowledged."),
-        Column("stale", "u4", "Ignored SYNs to that address, if all of them had a timestamp below that of an answered one."),
+        Column(
+            "stale", "u4", "Ignored SYNs to that address, if all of them had a timestamp below that of an answered one."
+        ),
         Column("clock_answered", "u4", "Answered SYNs to that address that these were compared with."),
         Column("clocks", "u4", "Timestamp clocks behind the client's address (see clocks); 0 if they are not known."),
         _bool("is_waiting", "Whether that address held TIME-WAIT for the client."),

@@ -124,7 +124,7 @@ def end_of_silence(t, peer):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_race(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
-    """Whether new data follow a FIN or RST that its receiver sent after a silence, and are no farewell in answer to it."""
+    """Whether new data follow a FIN or RST that came after a silence, and are no farewell in answer to it."""
     length = np.int64(seg.payload_len)
     if length == 0 or ahead <= 0 or np.int64(rcv.silence_ms) == 0:
         return False

@@ -117,7 +117,7 @@ TCB = in_lines(
         ("retransmits", "u4"),
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
-        ("silence_ms", "u4"),  # of both ends before a segment of this one; nothing has answered it yet, or it was the end
+        ("silence_ms", "u4"),  # of both ends, before what this one sent last of all, or nothing has answered
         ("survived_ms", "u4"),  # the longest silence that a segment of this one broke and the peer answered
     ]
 )
