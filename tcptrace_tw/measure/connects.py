@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.keyed_hash import Seed
+from tcptrace_tw.measure.picked import Picked
 from tcptrace_tw.measure.tallies import LATEST, Ints, Tallies
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_SENT
 from tcptrace_tw.schema.columns import CONNECTS, FLOODS, SCANS, Table
@@ -37,6 +38,13 @@ MOSTLY = 4
 PLAIN = 4 | 8
 TALK = PLAIN | 16
 """Of ``completeness``: an ACK or data; or a FIN, too. Who sends these has heard the other side."""
+
+COLUMNS = (
+    *("opened", "orig_syn_frame", "orig_segments", "resp_segments", "completeness", "orig_ip_hi", "orig_ip_lo"),
+    *("resp_ip_hi", "resp_ip_lo", "resp_port", "first_time", "last_time", "first_frame", "last_frame", "connection_id"),
+    *("established_time", "rst_frame", "close", "syn_retries", "synack_retries", "resp_syn_frame", "orig_state"),
+    *("resp_payload_bytes", "resp_fin_frame"),
+)
 
 PAIR = ("connects", "answered", "refused", "unanswered", "failed", "syns", "half_open", "first_time", "last_time",
         "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed")  # fmt: skip
@@ -63,14 +71,15 @@ class Connects:
 
     def see(self, rows: Any) -> None:
         """Take finished rows of ``connections``."""
-        self._hear(rows)
-        rows = rows[(rows.opened == OPENED_HANDSHAKE) & (rows.orig_syn_frame >= 0)]
-        if not rows.size:
+        picked = Picked(rows, COLUMNS)
+        self._hear(picked)
+        picked = picked.where((picked.opened == OPENED_HANDSHAKE) & (picked.orig_syn_frame >= 0))
+        if not picked.size:
             return
-        kinds = _Kinds(rows)
-        self._count_pairs(rows[kinds.is_told], kinds.of(kinds.is_told))
-        self._count_clients(rows, kinds)
-        self._count_services(rows, kinds)
+        kinds = _Kinds(picked)
+        self._count_pairs(picked.where(kinds.is_told), kinds.of(kinds.is_told))
+        self._count_clients(picked, kinds)
+        self._count_services(picked, kinds)
 
     def see_reuses(self, rows: Any) -> None:
         """Take rows of ``reuses``: what became of a SYN that met another connection, its own rules tell (RU, LA)."""
@@ -85,18 +94,20 @@ class Connects:
 
     def _hear(self, rows: Any) -> None:
         """Which addresses have sent anything, and whether both directions of the talk were captured."""
-        for side in ("orig", "resp"):
-            spoke = rows[rows[f"{side}_segments"] > 0]
-            if spoke.size:
-                numbers = self._addresses.numbers(spoke[f"{side}_ip_hi"], spoke[f"{side}_ip_lo"])
-                self._addresses.take(numbers, heard=1)
+        for segments, hi, lo in (
+            (rows.orig_segments, rows.orig_ip_hi, rows.orig_ip_lo),
+            (rows.resp_segments, rows.resp_ip_hi, rows.resp_ip_lo),
+        ):
+            spoke = segments > 0
+            if spoke.any():
+                self._addresses.take(self._addresses.numbers(hi[spoke], lo[spoke]), heard=1)
         both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
         alone = ~both & ((rows.completeness & TALK != 0) | (rows.orig_segments == 0))
         self._two_way += int(both.sum())
         self._plain += int((rows.completeness & PLAIN != 0).sum())
         self._one_way += int(alone.sum())
-        seen = rows[both | alone]
-        if seen.size:
+        if (both | alone).any():
+            seen = rows.where(both | alone)
             numbers = self._services.numbers(*_service(seen))
             is_both = both[both | alone]
             self._services.take(numbers, two_way=is_both, one_way=~is_both)
@@ -109,10 +120,10 @@ class Connects:
         pairs.take(
             numbers, connects=1, answered=kinds.is_answered, refused=kinds.is_refused, unanswered=kinds.is_unanswered,
             failed=kinds.is_failed, half_open=kinds.is_half_open, longest_wait_ns=wait,
-            syns=np.where(kinds.is_unanswered, rows.syn_retries.astype(np.int64) + 1, 0),
+            syns=np.where(kinds.is_unanswered, rows.syn_retries + 1, 0),
         )  # fmt: skip
         vain = ~kinds.is_answered | kinds.is_half_open
-        rows, numbers = rows[vain], numbers[vain]
+        rows, numbers = rows.where(vain), numbers[vain]
         pairs.take(
             numbers, first_time=rows.first_time, last_time=rows.last_time, first_frame=rows.first_frame,
             last_frame=rows.last_frame, first_id=rows.connection_id,
@@ -122,7 +133,9 @@ class Connects:
         numbers = self._clients.numbers(rows.orig_ip_hi, rows.orig_ip_lo)
         self._clients.take(numbers, answered=kinds.is_answered, retried=kinds.is_failed)
         vain = kinds.is_refused | kinds.is_silent
-        rows, numbers = rows[vain], numbers[vain]
+        if not vain.any():
+            return
+        rows, numbers = rows.where(vain), numbers[vain]
         _note_vain(self._clients, numbers, rows)
         self._clients.mark(numbers, *_service(rows))
 
@@ -130,11 +143,13 @@ class Connects:
         numbers = self._services.numbers(*_service(rows))
         self._services.take(numbers, answered=kinds.is_answered)
         unread = kinds.is_unread
-        self._services.take(numbers[unread], first_unread=rows.established_time[unread])
-        count = self._unread.numbers(*_service(rows[unread])) if unread.any() else np.zeros(0, np.int64)
-        self._unread.take(count, count=1)
+        if unread.any():
+            self._services.take(numbers[unread], first_unread=rows.established_time[unread])
+            self._unread.take(self._unread.numbers(*_service(rows.where(unread))), count=1)
         vain = (kinds.is_silent & (rows.syn_retries == 0)) | kinds.is_half_open
-        rows, numbers = rows[vain], numbers[vain]
+        if not vain.any():
+            return
+        rows, numbers = rows.where(vain), numbers[vain]
         _note_vain(self._services, numbers, rows)
         self._services.mark(numbers, rows.orig_ip_hi, rows.orig_ip_lo)
 

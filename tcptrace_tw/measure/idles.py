@@ -41,9 +41,10 @@ class Idles:
 
     def see(self, rows: Any) -> None:
         """Take finished rows of ``connections``."""
-        rows = rows[(rows.survived_ns >= 0) | (rows.silence_ns >= 0)]
-        if not rows.size:
+        is_silent = (rows.survived_ns >= 0) | (rows.silence_ns >= 0)
+        if not is_silent.any():
             return
+        rows = rows[is_silent]
         numbers = self._services.numbers(rows.resp_ip_hi, rows.resp_ip_lo, rows.resp_port)
         self._services.take(
             numbers, longest_survived=rows.survived_ns, first_time=rows.first_time, last_time=rows.last_time,

@@ -26,6 +26,11 @@ from tcptrace_tw.schema.words import (
 MOST = 1 << 16
 """So many rows of each kind are remembered; what comes later is not linked."""
 
+MOST_LINKS = 1 << 12
+"""So many are linked, no more: where all are alike, somebody plays with the numbers."""
+
+MASK = 0xFFFFFFFF
+
 GAP_NS = 1_000_000_000
 """A mapping is not forgotten sooner; the same segment before and behind a NAT is no move."""
 
@@ -34,7 +39,7 @@ RETRY_NS = 130_000_000_000
 
 KEPT = ("connection_id", "orig_ip_hi", "orig_ip_lo", "orig_port", "resp_ip_hi", "resp_ip_lo", "resp_port", "first_time",
         "last_time", "first_frame", "last_frame", "orig_isn", "resp_isn", "orig_nxt", "resp_nxt", "rst_frame",
-        "established_time", "orig_syn_has_ts", "orig_syn_tsval")  # fmt: skip
+        "established_time", "orig_syn_tsval", "close")  # fmt: skip
 
 
 class Moves:
@@ -43,7 +48,6 @@ class Moves:
     def __init__(self) -> None:
         self._open = _Few()
         self._midstream = _Few()
-        self._vain = _Few()
         self._opened = _Few()
 
     def see(self, rows: Any) -> None:
@@ -52,9 +56,7 @@ class Moves:
         both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
         self._open.keep(rows, is_open & both)
         self._midstream.keep(rows, rows.opened == OPENED_MIDSTREAM)
-        opened = (rows.opened == OPENED_HANDSHAKE) & (rows.orig_syn_frame >= 0)
-        self._opened.keep(rows, opened)
-        self._vain.keep(rows, opened & (rows.established_time < 0) & (rows.close != CLOSE_REFUSED))
+        self._opened.keep(rows, (rows.opened == OPENED_HANDSHAKE) & (rows.orig_syn_has_ts != 0))
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -66,26 +68,32 @@ class Moves:
 
     def _rebindings(self) -> Iterator[NDArray[Any]]:
         """Connections from mid-stream that begin where another one, open and silent since, stood."""
-        later = self._midstream.rows()
-        for names in (("orig_nxt", "resp_nxt"), ("resp_nxt", "orig_nxt")):
-            known = _by_numbers(self._open.rows(), names)
-            for row in later:
-                for probe in (0, 1):  # a keep-alive probe begins one below
-                    for old in known.get(((int(row.orig_isn) + probe) & 0xFFFFFFFF, int(row.resp_isn)), ()):
-                        if _is_rebinding(old, row, same=names[0] == "orig_nxt"):
-                            yield _move(old, row, MOVE_REBINDING)
+        later, before = self._midstream.rows(), self._open.rows()
+        for is_same, names in ((True, ("orig_nxt", "resp_nxt")), (False, ("resp_nxt", "orig_nxt"))):
+            stood = _joined(before[names[0]], before[names[1]])
+            for probe in (0, 1):  # a keep-alive probe begins one below
+                begins = _joined((later.orig_isn + probe) & MASK, later.resp_isn)
+                known = np.flatnonzero(np.isin(stood, begins))
+                places = {int(stood[place]): place for place in known[:MOST_LINKS]}
+                for place in np.flatnonzero(np.isin(begins, stood))[:MOST_LINKS]:
+                    old, row = before[places.get(int(begins[place]), 0)], later[place]
+                    if _is_rebinding(old, row, same=is_same):
+                        yield _move(old, row, MOVE_REBINDING)
 
     def _retries(self) -> Iterator[NDArray[Any]]:
-        """Connects with the ISN of one that came to nothing, of the same address to the same service."""
-        vain: dict[tuple[int, ...], list[Any]] = {}
-        for row in self._vain.rows():
-            vain.setdefault(_connect_of(row), []).append(row)
-        for row in self._opened.rows() if vain else ():
-            before = [
-                old for old in vain.get(_connect_of(row), ()) if old.orig_port != row.orig_port and _is_later(old, row)
-            ]
-            if before:
-                yield _move(max(before, key=lambda old: int(old.first_time)), row, MOVE_RETRY)
+        """Connects with the ISN of the one before of the same address to the same service, which came to nothing."""
+        opened = self._opened.rows()
+        names = ("orig_isn", "resp_port", "resp_ip_lo", "resp_ip_hi", "orig_ip_lo", "orig_ip_hi")
+        order = np.lexsort((opened.first_frame, opened.first_time, *(opened[name] for name in names)))
+        opened = opened[order]
+        is_same = np.ones(max(opened.size - 1, 0), np.bool_)
+        for name in names:
+            is_same &= opened[name][1:] == opened[name][:-1]
+        is_same &= (opened.orig_port[1:] != opened.orig_port[:-1]) & _is_vain(opened)[:-1]
+        for place in np.flatnonzero(is_same)[:MOST_LINKS]:
+            old, row = opened[place], opened[place + 1]
+            if _is_later(old, row):
+                yield _move(old, row, MOVE_RETRY)
 
 
 class _Few:
@@ -99,10 +107,10 @@ class _Few:
         """Keep the rows of the mask, as far as there is room."""
         room = MOST - self._count
         if room and mask.any():
-            chunk = rows[np.flatnonzero(mask)[:room]]
-            kept = np.zeros(chunk.size, [(name, "i8") for name in KEPT])
+            places = np.flatnonzero(mask)[:room]
+            kept = np.zeros(places.size, [(name, "i8") for name in KEPT])
             for name in KEPT:
-                kept[name] = chunk[name]
+                kept[name] = rows[name][places]
             self._chunks.append(kept)
             self._count += kept.size
 
@@ -113,21 +121,20 @@ class _Few:
         return np.concatenate(self._chunks).view(np.recarray)
 
 
-def _by_numbers(rows: Any, names: tuple[str, str]) -> dict[tuple[int, int], list[Any]]:
-    known: dict[tuple[int, int], list[Any]] = {}
-    for row in rows:
-        known.setdefault((int(row[names[0]]), int(row[names[1]])), []).append(row)
-    return known
+def _joined(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Two numbers of 32 bits as one of 64."""
+    return one << 32 | other
 
 
-def _connect_of(row: Any) -> tuple[int, ...]:
-    names = ("orig_ip_hi", "orig_ip_lo", "resp_ip_hi", "resp_ip_lo", "resp_port", "orig_isn")
-    return tuple(int(row[name]) for name in names)
+def _is_vain(rows: Any) -> NDArray[np.bool_]:
+    """Connects that came to nothing, and were not refused."""
+    vain: NDArray[np.bool_] = (rows.established_time < 0) & (rows.close != CLOSE_REFUSED)
+    return vain
 
 
 def _is_later(old: Any, row: Any) -> bool:
     """Whether a SYN may be an earlier one, sent again: a little later, by the clock of its sender too."""
-    if not (old.orig_syn_has_ts and row.orig_syn_has_ts and 0 < row.first_time - old.first_time <= RETRY_NS):
+    if not 0 < row.first_time - old.first_time <= RETRY_NS:
         return False
     return 0 < (int(row.orig_syn_tsval) - int(old.orig_syn_tsval)) % (1 << 32) < 1 << 31
 

@@ -251,10 +251,10 @@ DATA_UNANSWERED = Rule(
         Grade(lambda r: r.unanswered_ns >= LONG_RUN_NS, WARNING, LIKELY),
         Grade(always, NOTICE, LIKELY, "the run is short: the capture may have ended in a moment of loss"),
     ),
-    message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}, and nothing came back"
-    "[; the peer had reset the connection before{is_peer_gone:?}]: the peer or the path is gone",
+    message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}"
+    "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: the peer or the path is gone",
     frames=("unanswered_frame", "last_frame"),
-    values=("unanswered", "unanswered_ns"),
+    values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
     set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more"),
     not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered"),
     rfc=("RFC 9293 3.8.3", "RFC 1122 4.2.3.5"),

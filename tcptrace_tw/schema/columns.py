@@ -464,6 +464,7 @@ ANOMALIES = Table(
         Column("unanswered", "u4", "Retransmissions of its data that nothing had answered at the end; 0 below three."),
         _ns("unanswered_ns", "From its first unanswered segment to the last."),
         _frame("unanswered_frame", "The last segment of the peer before them; null if there was none."),
+        _ns("unanswered_silence_ns", "The silence of both ends before them, if it was 1 s or longer."),
         _bool("is_peer_gone", "Whether the peer had sent RST: it had let the connection go."),
         _frame("race_frame", "Its first data after the peer's FIN or RST, which had come after a silence of 1 s or longer."),
         _ns("race_idle_ns", "That silence."),

@@ -134,6 +134,7 @@ def make_blank_silence(row):  # type: ignore[no-untyped-def]
     row.unanswered = 0
     row.unanswered_ns = -1
     row.unanswered_frame = -1
+    row.unanswered_silence_ns = -1
     row.is_peer_gone = 0
     row.race_frame = -1
     row.race_idle_ns = -1

@@ -31,6 +31,7 @@ from tcptrace_tw.tcp.store.records import (
     FIN_SENT,
     ISS_KNOWN,
     NOW,
+    NXT_ACKED,
     RST_SENT,
 )
 
@@ -149,6 +150,8 @@ def is_unanswered(t, peer):  # type: ignore[no-untyped-def]
     """Whether endpoint ``t`` has sent data again and again, and its peer, which had spoken before, is silent."""
     if np.int64(t.unanswered) < UNANSWERED or np.int64(t.bits) & RST_SENT or np.int64(peer.segments) == 0:
         return False
+    if np.int64(peer.bits) & NXT_ACKED or np.int64(t.last_seq) != np.int64(t.snd_una):
+        return False  # it acknowledges what was not captured, or its last segment is no retransmission
     fin = 1 if np.int64(t.bits) & FIN_SENT else 0
     if seq_diff(np.int64(t.snd_nxt), np.int64(t.snd_una)) <= fin:
         return False
@@ -172,6 +175,7 @@ def finish_silence(row, t, peer):  # type: ignore[no-untyped-def]
         silence = np.int64(t.silence_ms) * MS if np.int64(t.bits) & BROKE_SILENCE else np.int64(0)
         row.unanswered_ns = max(np.int64(t.last_time) - np.int64(peer.last_time) - silence, 0)
         row.unanswered_frame = peer.last_frame
+        row.unanswered_silence_ns = silence if silence else -1
         row.is_peer_gone = 1 if np.int64(peer.bits) & RST_SENT else 0
     if np.int64(row.race_frame) >= 0:
         is_reset = np.int64(peer.last_flags) & RST and np.int64(peer.last_frame) > np.int64(row.race_frame)
