@@ -54,7 +54,8 @@ class Idles:
         is_long = rows.silence_ns >= LEAST_DROP_NS
         dropped = (rows.silence_end == SILENCE_ANSWERED_BY_RESET) | (rows.silence_end == SILENCE_UNANSWERED)
         self._take("drop", rows, numbers, dropped & is_long)
-        self._take("reset", rows, numbers, (rows.silence_end == SILENCE_RESET) & by_server & is_long)
+        is_reset = (rows.silence_end == SILENCE_RESET) & is_long
+        self._take("reset", rows, numbers, is_reset & (by_server | _is_timer(rows.silence_ns)))
         self._take("close", rows, numbers, (rows.silence_end == SILENCE_FIN) & by_server)
 
     def _take(self, kind: str, rows: Any, numbers: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
@@ -94,6 +95,11 @@ class Idles:
             _name_timeouts(row)
         if rows.size:
             yield IDLES, rows
+
+
+def _is_timer(silence_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a silence is as long as a known timeout of a device, which resets both ends."""
+    return np.array([at(int(ns), RST_THEN) != NOT_KNOWN for ns in silence_ns], np.bool_)
 
 
 def _name_timeouts(row: Any) -> None:

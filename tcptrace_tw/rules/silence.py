@@ -50,6 +50,9 @@ RACE_NS = 1_000_000_000
 CLOSES = 2
 """So many connections that end after the same silence show a timeout."""
 
+LEAST_DROP_NS = 20_000_000_000
+"""As in measure/idles: no device forgets a connection sooner."""
+
 SECOND_NS = 1_000_000_000
 
 SUSPECT: tuple[Case, ...] = (
@@ -91,7 +94,8 @@ def syn_ack_unacknowledged(connects: Rows) -> Mask:
 
 def data_unanswered(anomalies: Rows) -> Mask:
     """SI004."""
-    return (anomalies.unanswered > 0) & (anomalies.unanswered_ns >= SHORT_RUN_NS)
+    is_idle = anomalies.unanswered_silence_ns >= LEAST_DROP_NS
+    return (anomalies.unanswered > 0) & (anomalies.unanswered_ns >= SHORT_RUN_NS) & ~is_idle
 
 
 def connects_refused(connects: Rows) -> Mask:
@@ -202,7 +206,7 @@ SYN_ACK_NOT_RECEIVED = Rule(
     predicate=syn_ack_not_received,
     grades=(Grade(always, ERROR, LIKELY),),
     message="{ip}:{port} sent its SYN to {peer_ip}:{peer_port} again {unheard_syns:time} although the SYN+ACK had passed the "
-    "capture point: its own side dropped the SYN+ACK, and the connect failed",
+    "capture point: that was dropped on the client's side, and the connect failed",
     frames=("syn_frame", "unheard_frame", "last_frame"),
     values=("unheard_syns", "syn_retries"),
     set_when=(
@@ -256,7 +260,7 @@ DATA_UNANSWERED = Rule(
     frames=("unanswered_frame", "last_frame"),
     values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
     set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more"),
-    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered"),
+    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered", "a silence of 20 s or longer came before: SI006"),
     rfc=("RFC 9293 3.8.3", "RFC 1122 4.2.3.5"),
     remedy="Look if the peer is alive, and what on the path drops its segments; TCP_USER_TIMEOUT or keep-alives end such a "
     "connection sooner (Linux retransmits for about 15 minutes).",
@@ -300,7 +304,9 @@ IDLE_CONNECTION_DROPPED = Rule(
             PREDICTED,
             "others survived a longer silence: no single timeout explains it",
         ),
-        Grade(lambda r: (r.drops >= 2) | (r.drop_timeout != NULL_WORD), WARNING, LIKELY),
+        Grade(
+            lambda r: (r.drops >= 2) | (r.drop_timeout != NULL_WORD) | (r.is_answered_by_reset == 0), WARNING, LIKELY
+        ),
         Grade(always, NOTICE, LIKELY, "one connection, and no known timeout fits"),
     ),
     message="{drops:connection} to {ip}:{port} died in a silence; the shortest of these was {shortest_drop_ns}[, and "
@@ -324,15 +330,18 @@ IDLE_CONNECTION_RESET = Rule(
     id="SI007",
     name="idle-connection-reset",
     severity=NOTICE,
-    summary="A RST from the server's side ended a long silence: the timer of a program or of a device.",
+    summary="A RST ended a long silence, and answered nothing: the timer of a program or of a device.",
     table="idles",
     predicate=idle_connection_reset,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="a RST from {ip}:{port} ended {resets:connection} after a silence of {shortest_reset_ns}[; the longest silence that "
+    message="a RST ended {resets:connection} with {ip}:{port} after a silence of {shortest_reset_ns}[; the longest silence that "
     "was survived is {survived_ns}][; this fits {reset_timeout}]",
     frames=("frame",),
     values=("resets", "shortest_reset_ns", "longest_reset_ns", "survived_ns", "reset_timeout"),
-    set_when=("nobody sends for 20 s or longer, and then the server's side sends a RST",),
+    set_when=(
+        "nobody sends for 20 s or longer, and then a RST comes from the server's side",
+        "or from the client's side, after a known timeout: a device resets both",
+    ),
     not_set_when=("the RST answers a segment: SI006",),
     rfc=("RFC 9293 3.10.5",),
     remedy="Send keep-alives more often than that, or raise the idle timeout of the server or of the device that sends the RST.",

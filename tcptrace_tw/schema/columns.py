@@ -638,7 +638,11 @@ IDLES = Table(
         _ns("shortest_drop_ns", "The shortest silence of those."),
         _ns("longest_drop_ns", "The longest silence of those."),
         _bool("is_answered_by_reset", "Whether a RST answered what broke the shortest of them."),
-        Column("resets", "u4", "Connections that ended in a silence by a RST from the server's side."),
+        Column(
+            "resets",
+            "u4",
+            "Connections that a RST ended in a silence: from the server's side, or after a known timeout.",
+        ),
         _ns("shortest_reset_ns", "The shortest silence of those."),
         _ns("longest_reset_ns", "The longest silence of those."),
         Column("closes", "u4", "Connections that the server closed by FIN after a silence."),

@@ -54,7 +54,7 @@ SUSPECT = Vocabulary(
     prose=(
         "the server has connections that it never read from: its accept queue is full",
         "their timestamps are below those of other SYNs from this address, and the server takes them for old ones",
-        "the same service answered others: loss, or a limit or filter that stops some",
+        "the same service answered others: a queue that is full at times, loss, or a limit or filter that stops some",
         "that host answers on other ports: a filter stops this one",
         "nothing else came from that address either: a filter, or the host is down",
     ),

@@ -82,6 +82,22 @@ def _answers(before: Sequence[Segment], breaker: Segment, x: Segment) -> bool:
     return after(x.ack, _acked(before, breaker.src)) > 0 or x.ack == _reached(before, breaker.src)
 
 
+def _repeats(segments: Sequence[Segment], place: int, src: object) -> int:
+    """How often one end has repeated itself from ``place`` on, without a word from the other in between."""
+    count = 0
+    for i in range(place, len(segments)):
+        x = segments[i]
+        if x.src != src or x.flags & (FIN | RST):
+            continue
+        is_alone = segments[i - 1].src == src
+        reached = _reached(segments[:i], src)
+        if x.payload_len and after(x.end, reached) <= 0:
+            count += is_alone
+        elif not x.payload_len and after(x.seq, reached) == -1:
+            count = count + 1 if is_alone else 1
+    return count
+
+
 def _end(segments: Sequence[Segment], place: int, gap: int) -> tuple[str, str] | None:
     """What came of a silence that was broken and not answered."""
     breaker = segments[place]
@@ -89,11 +105,11 @@ def _end(segments: Sequence[Segment], place: int, gap: int) -> tuple[str, str] |
     later = segments[place + 1 :]
     mine = [y for y in later if y.src == breaker.src]
     theirs = [y for y in later if y.src == breaker.dst]
-    if any(y.flags & FIN for y in mine):
+    repeats = _repeats(segments, place, breaker.src)
+    if any(y.flags & FIN for y in mine) and repeats < 3:
         return ("fin", side)  # what came before it was a farewell
     if theirs and theirs[-1].flags & RST and theirs[-1].time_ns >= (mine or [breaker])[-1].time_ns:
         has_taken = theirs[-1].flags & ACK and after(theirs[-1].ack, _reached(segments, breaker.src)) >= 0
         return None if has_taken else ("answered-by-reset", side)
-    if len(mine) >= 3 and not theirs:
-        return ("unanswered", side)
-    return None
+    is_last = not theirs or theirs[-1].time_ns < (mine or [breaker])[-1].time_ns
+    return ("unanswered", side) if repeats >= 3 and is_last else None

@@ -58,7 +58,7 @@ def note_silence(st, c, side, seg):  # type: ignore[no-untyped-def]
         rcv.survived_ms = max(np.int64(rcv.survived_ms), np.int64(rcv.silence_ms))
         rcv.silence_ms = 0
         rcv.bits &= ~BROKE_SILENCE & MASK
-    if np.int64(snd.bits) & BROKE_SILENCE and flags & FIN and np.int64(snd.unanswered) == 0:
+    if np.int64(snd.bits) & BROKE_SILENCE and flags & FIN and np.int64(snd.unanswered) < UNANSWERED:
         snd.bits &= ~BROKE_SILENCE & MASK  # a farewell before the FIN, as of TLS, is no attempt to go on
         return
     last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
@@ -69,6 +69,7 @@ def note_silence(st, c, side, seg):  # type: ignore[no-untyped-def]
     both = np.int64(snd.bits) | np.int64(rcv.bits)
     if both & (FIN_SENT | RST_SENT | BROKE_SILENCE) == 0 and is_all_acked(snd) and is_all_acked(rcv):
         snd.silence_ms = min((st.counters[NOW] - last) // MS, MASK)
+        snd.unanswered = 0
         if flags & (FIN | RST) == 0:
             snd.bits |= BROKE_SILENCE
 
