@@ -86,6 +86,8 @@ class Tallies:
         for part in parts:
             mixed = (mixed ^ part.astype(np.int64).view(np.uint64)) * MIXER
             mixed ^= mixed >> np.uint64(29)
+            mixed *= np.uint64(0xBF58476D1CE4E5B9)
+            mixed ^= mixed >> np.uint64(32)
         bit = mixed[known] >> np.uint64(56)
         place = numbers[known] * SKETCH_WORDS + (bit >> np.uint64(6)).astype(np.int64)
         np.bitwise_or.at(self._sketch.reshape(-1), place, np.uint64(1) << (bit & np.uint64(63)))

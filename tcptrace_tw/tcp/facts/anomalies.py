@@ -12,9 +12,9 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.schema.words import DATA_TAKEN_LATE, NULL_WORD
+from tcptrace_tw.schema.words import DATA_TAKEN_LATE
 from tcptrace_tw.tcp.facts.rows import set_peers
-from tcptrace_tw.tcp.facts.silence import finish_silence, is_data_waiting, is_unanswered
+from tcptrace_tw.tcp.facts.silence import finish_silence, is_data_waiting, is_unanswered, make_blank_silence
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
 from tcptrace_tw.tcp.store.records import (
@@ -123,25 +123,6 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.unseen_frame = -1
     row.swaps = 0
     make_blank_silence(row)
-
-
-@kernel
-def make_blank_silence(row):  # type: ignore[no-untyped-def]
-    """Nobody is deaf or silent yet."""
-    row.unheard_frame = -1
-    row.unheard_syns = 0
-    row.is_deaf = 0
-    row.unanswered = 0
-    row.unanswered_ns = -1
-    row.unanswered_frame = -1
-    row.unanswered_silence_ns = -1
-    row.is_peer_gone = 0
-    row.race_frame = -1
-    row.race_idle_ns = -1
-    row.race_gap_ns = -1
-    row.is_race_lost = 0
-    row.first_data = NULL_WORD
-    row.peer_retransmits = 0
 
 
 @kernel

@@ -167,6 +167,25 @@ def is_deaf(t, peer):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def make_blank_silence(row):  # type: ignore[no-untyped-def]
+    """Nobody is deaf or silent yet."""
+    row.unheard_frame = -1
+    row.unheard_syns = 0
+    row.is_deaf = 0
+    row.unanswered = 0
+    row.unanswered_ns = -1
+    row.unanswered_frame = -1
+    row.unanswered_silence_ns = -1
+    row.is_peer_gone = 0
+    row.race_frame = -1
+    row.race_idle_ns = -1
+    row.race_gap_ns = -1
+    row.is_race_lost = 0
+    row.first_data = NULL_WORD
+    row.peer_retransmits = 0
+
+
+@kernel
 def finish_silence(row, t, peer):  # type: ignore[no-untyped-def]
     """What the end of the incarnation shows: whether somebody stayed deaf, or silent, and who lost data."""
     if np.int64(row.unheard_syns) and is_deaf(t, peer):

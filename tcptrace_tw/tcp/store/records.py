@@ -117,8 +117,10 @@ TCB = in_lines(
         ("retransmits", "u4"),
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
-        ("silence_ms", "u4"),  # of both ends, before what this one sent last of all, or nothing has answered
-        ("survived_ms", "u4"),  # the longest silence that a segment of this one broke and the peer answered
+        *(
+            ("silence_ms", "u4"),
+            ("survived_ms", "u4"),
+        ),  # before what nothing has answered; the longest that was survived
     ]
 )
 
@@ -173,7 +175,6 @@ PENDING_CAUSE = np.dtype(
     ]
 )
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
-
 
 _KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
     "peer_ip_lo", "peer_port")  # fmt: skip
