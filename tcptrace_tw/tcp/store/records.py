@@ -67,7 +67,7 @@ CONNECTION = in_lines(
 
 TCB = in_lines(
     [
-        # The first cache line is what every segment touches, the second what most of them touch.
+        # Cache lines: what every segment touches; what most of them do; SYN, FIN, RST and what goes wrong.
         ("last_time", "i8"),
         ("last_frame", "i8"),
         ("payload_bytes", "i8"),
@@ -102,7 +102,6 @@ TCB = in_lines(
         ("wscale", "u1"),
         ("mss_256", "u1"),  # the largest segment it may send, in units of 256 bytes rounded up; 0: not known
         ("reset_state", "u1"),
-        # The third is for SYN, FIN, RST and what goes wrong.
         ("syn_frame", "i8"),
         ("fin_frame", "i8"),
         ("fin_acked_time", "i8"),
@@ -117,10 +116,7 @@ TCB = in_lines(
         ("retransmits", "u4"),
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
-        *(
-            ("silence_ms", "u4"),
-            ("survived_ms", "u4"),
-        ),  # before what nothing has answered; the longest that was survived
+        *((name, "u4") for name in ("silence_ms", "survived_ms")),  # what nothing answered; the longest survived
     ]
 )
 
