@@ -31,6 +31,9 @@ from tcptrace_tw.schema.words import (
 RETRIES = 2
 """A SYN that is sent three times has failed, and is no first try."""
 
+PROBE_NS = 10_000_000_000
+"""Worms and scanners that repeat their SYN give up sooner."""
+
 SEVERAL = 3
 """So many connects that sent their SYN twice are as telling as one that sent it three times."""
 
@@ -80,6 +83,11 @@ def connect_unanswered(connects: Rows) -> Mask:
     """SI001."""
     is_told = (connects.is_scan != 0) | (connects.has_icmp_error != 0) | is_clock_told(connects)
     return ~is_told & ((connects.failed > 0) | (connects.unanswered >= SEVERAL))
+
+
+def is_probe(connects: Rows) -> Mask:
+    """Whether it is one short connect to a port that answers nobody, of a host that answers on others."""
+    return (connects.suspect == SUSPECT_FILTERED) & (connects.failed <= 1) & (connects.longest_wait_ns < PROBE_NS)
 
 
 def syn_ack_not_received(anomalies: Rows) -> Mask:
@@ -169,6 +177,7 @@ CONNECT_UNANSWERED = Rule(
     grades=(
         Grade(lambda r: r.suspect == SUSPECT_ACCEPT_QUEUE, ERROR, LIKELY, "others wait in the accept queue"),
         Grade(lambda r: r.suspect == SUSPECT_TIMESTAMPS, WARNING, PREDICTED, "too few SYNs to tell clocks apart"),
+        Grade(is_probe, NOTICE, LIKELY, "one short connect to a port that answers nobody: a stranger's probe looks the same"),
         Grade(always, WARNING, LIKELY),
     ),
     message="{ip} got no answer from {peer_ip}:{peer_port} to {unanswered:connect}, {syns:SYN}, the longest for "
