@@ -470,7 +470,7 @@ ANOMALIES = Table(
         _ns("race_idle_ns", "That silence."),
         _ns("race_gap_ns", "From the FIN or RST to that data."),
         _bool("is_race_lost", "Whether the peer answered that data by RST."),
-        _word("first_data", w.FIRST_DATA, "Only where its SYN+ACK was repeated after the peer's ACK: what became of the peer's data."),
+        _word("first_data", w.FIRST_DATA, "Only where its SYN+ACK was repeated after the peer's ACK: what became of the peer's data.", null=True),
         Column("peer_retransmits", "u4", "Retransmissions of the peer's data."),
     ),
 )  # fmt: skip
