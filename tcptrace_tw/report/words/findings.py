@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 def rule_number(rule_id: str) -> int:
     """``RU002`` is 202: the three digits at the end of a finding's number."""
     family, number = rule_id[:2], int(rule_id[2:])
-    return (FAMILIES.index(family) + 1 if family in FAMILIES else 9) * 100 + number
+    return (FAMILIES.index(family) + 1 if family in FAMILIES else 0) * 100 + number
 
 
 def connection_of(finding_id: Any) -> Any:
