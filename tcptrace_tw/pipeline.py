@@ -38,6 +38,7 @@ from tcptrace_tw.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
     from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.capture.icmp import Quote
     from tcptrace_tw.capture.pcap_filter import Filter
     from tcptrace_tw.report.pages.ladder import Step
 
@@ -93,7 +94,7 @@ def analyze(
     runner = RuleRunner(
         settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled, seed=seed
     )
-    overview = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed)
+    overview = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed, quotes=run.quotes)
 
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = runner.classify(table, rows)
@@ -218,6 +219,8 @@ class _Run:
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
         self.facts = CaptureFacts(remarks=[printable(remark) for remark in found.remarks])
+        self.quotes: list[Quote] = []
+        """The ICMP errors that were read so far."""
         self._unreadable = 0
         self._files = found
         self._filter = _filter(settings.filter) if settings.filter else None
@@ -368,6 +371,7 @@ class _Run:
                 reader = Reader(
                     stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE,
                     is_prompt=stream.is_live, buffers=self._buffers,
+                    quotes=self.quotes,
                 )  # fmt: skip
                 facts = self.facts.files[-1] = reader.facts
                 for batch in reader.batches():

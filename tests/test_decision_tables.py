@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tcptrace_tw.rules import DERIVED, RULES, paws, resets, syn_answers
+from tcptrace_tw.rules import DERIVED, RULES, paws, resets, silence, syn_answers
 from tcptrace_tw.rules.rule import Case
 from tests.scenario import Result, parse, play_frames
 from tests.test_fixtures import FIXTURES, expectation
@@ -18,6 +18,7 @@ TABLES: dict[str, tuple[Case, ...]] = {
     "stale_segments.verdict": paws.STALE_SEGMENT,
     "reuses.verdict": syn_answers.SYN_ANSWER,
     "reuses.outcome": syn_answers.OUTCOME,
+    "connects.suspect": silence.SUSPECT,
 }
 CASES = [(table, number) for table, cases in TABLES.items() for number in range(len(cases))]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from tcptrace_tw.capture.byte_reader import INDEX, OCTETS_KIND, Octets, i64, u8, u16, u32
 from tcptrace_tw.capture.frames import FRAMES_KIND, TOTALS_KIND, survey
+from tcptrace_tw.capture.icmp import quotes_segment
 from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer, peel_tags
 from tcptrace_tw.capture.options import decode_options
 from tcptrace_tw.capture.skip_reasons import (
@@ -47,11 +48,12 @@ def decode_frames(
     """Decode the first ``count`` frames of ``found[0]`` into the rows of ``batch`` from ``n`` on.
 
     ``number`` is the frame number of the first of them. A frame that goes to ``slow`` gets a row all the same, and
-    its index and row are noted in ``handed``. Returns the next free row and how many were handed over.
+    its index and row are noted in ``handed``; from the end of ``handed`` on, those are noted that may be ICMP errors.
+    Returns the next free row, how many were handed over, and how many may be errors.
     """
     frames = found[0]
     survey(frames, count, totals)
-    pending, truncated = 0, 0
+    pending, truncated, errors = 0, 0, 0
     for i in range(count):
         out = batch[n & INDEX]
         at = int(frames.at[i])
@@ -64,13 +66,16 @@ def decode_frames(
             code = _decode(data, ip, end, at + int(frames.wirelen[i]), kind, scope, out)
             if code != SEGMENT:
                 skipped[code] += 1
+                if PROTOCOL < code < REASON and quotes_segment(data, ip, end, kind):
+                    errors += 1
+                    handed[handed.shape[0] - errors, 0] = i
                 continue
             truncated += int(out.options) & TRUNCATED
         out.frame = number + i
         out.time = int(frames.time[i])
         n += 1
     totals[0].truncated_options += truncated // TRUNCATED
-    return n, pending
+    return n, pending, errors
 
 
 @kernel

@@ -11,6 +11,7 @@ from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import link_types_slow, other_formats, pcap, pcapng, skip_reasons, unsupported_formats
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote, read_quote
 from tcptrace_tw.capture.links import link_number
 from tcptrace_tw.capture.window import WINDOW_SIZE, Stream, Window
 from tcptrace_tw.errors import CaptureError
@@ -57,13 +58,16 @@ class Reader:
         window_size: int = WINDOW_SIZE,
         is_prompt: bool = False,
         buffers: int = 1,
+        quotes: list[Quote] | None = None,
     ) -> None:
+        """``quotes``: where to put the ICMP errors that quote a TCP segment; None where nobody wants them."""
         self.facts = FileFacts(stream.name, compression=stream.compression, size=stream.size)
         self._stream = stream
         self._compiled = compiled
         self._next_frame = (file_index << FRAME_BITS) + 1
         self._batch_size = batch_size
         self._is_prompt = is_prompt
+        self._quotes = quotes
         self._window = Window(stream, compiled=compiled, size=window_size, is_prompt=is_prompt)
         self._frames = fr.Frames(batch_size, compiled=compiled)
         self._spare = [segments.allocate(batch_size) for _ in range(buffers)]
@@ -115,7 +119,7 @@ class Reader:
         """Decode the frames of the last scan into the batch from row ``n`` on; return the next free row."""
         if not count:
             return n
-        end, pending = self._decode_frames(
+        end, pending, errors = self._decode_frames(
             self._window.data,
             self._frames.as_argument,
             count,
@@ -126,8 +130,21 @@ class Reader:
             self._handed,
             self._totals,
         )
+        if errors and self._quotes is not None:
+            self._read_quotes(errors)
         self._next_frame += count
         return self._decode_slowly(pending, n, end) if pending else int(end)
+
+    def _read_quotes(self, errors: int) -> None:
+        """Read the frames of the last scan that may be ICMP errors, in the order of the file."""
+        frames, view = self._frames, self._window.view
+        for i in self._handed[-1 : -1 - errors : -1, 0].tolist():
+            if len(self._quotes) == MOST_QUOTES:  # type: ignore[arg-type] # asked for by somebody who wants them
+                return
+            at, end = int(frames.at[i]), int(frames.at[i] + frames.caplen[i])
+            quote = read_quote(view, at, end, int(frames.link[i]), int(frames.time[i]), self._next_frame + i)
+            if quote is not None:
+                self._quotes.append(quote)  # type: ignore[union-attr]
 
     def _decode_slowly(self, pending: int, start: int, end: int) -> int:
         """Fill the rows that the kernel left open between ``start`` and ``end``, close the gaps, return the next."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,11 @@ from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.census import CENSUS_KIND, Census, count_connections
 from tcptrace_tw.measure.clocks import CLOCKS_KIND, Clocks, take_syns
+from tcptrace_tw.measure.connects import Connects
+from tcptrace_tw.measure.icmp_errors import IcmpErrors
+from tcptrace_tw.measure.idles import Idles
 from tcptrace_tw.measure.keys import BLOCK
+from tcptrace_tw.measure.moves import Moves
 from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
 from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
@@ -28,12 +32,16 @@ one direction only, and those of them in a VLAN or tunnel."""
 class Measurements:
     """Sees finished rows pass, keeps bounded sums, and gives rows of its own at the end."""
 
-    def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed) -> None:
-        """``wants_seconds``: whether anybody wants the ``census`` table."""
+    def __init__(self, *, compiled: bool, wants_seconds: bool, seed: Seed, quotes: Sequence[Any] = ()) -> None:
+        """``wants_seconds``: whether anybody wants the ``census`` table; ``quotes``: ICMP errors, as they are read."""
         self._vlan_splits = VlanSplits()
         self._census = Census(compiled=compiled, wants_seconds=wants_seconds, seed=seed)
         self._services = Services(compiled=compiled, seed=seed)
         self._clocks = Clocks(compiled=compiled, seed=seed)
+        self._connects = Connects(compiled=compiled, seed=seed)
+        self._idles = Idles(compiled=compiled, seed=seed)
+        self._moves = Moves()
+        self._icmp_errors = IcmpErrors(quotes)
         self._see_connections = load(see_connections, compiled=compiled)
         self._tables = self._census.tables, self._services.tables, self._clocks.tables, zeros(TALLIES, np.int64)
         self._capture = np.zeros(1, CAPTURE.dtype)
@@ -47,10 +55,15 @@ class Measurements:
         if table == "connections":
             self._see_connections(records, *self._tables)
             self._look_at_tally(records)
+            for part in (self._connects, self._idles, self._moves, self._icmp_errors):
+                part.see(records)
         else:
             self._census.see(table, records)
             self._services.see(table, records)
+        if table == "reuses":
+            self._connects.see_reuses(records)
         if table == "time_wait":
+            self._connects.see_time_wait(records)
             censored = records.start_frame[records.end_reason == END_CAPTURE]
             self._count("censored_spans", "censored_frame", censored.size, *censored[:1])
 
@@ -69,8 +82,16 @@ class Measurements:
 
     def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
-        for part in (self._census, self._services, self._clocks):
+        for part in (self._census, self._services):
             yield from part.close()
+        clocks = None
+        for table, rows in self._clocks.close():
+            clocks = rows
+            yield table, rows
+        yield from self._connects.close(clocks, self._icmp_errors.connects())
+        yield from self._icmp_errors.close(self._connects.scanners())
+        yield from self._idles.close()
+        yield from self._moves.close()
         halves = {"split_connections": self._vlan_splits.count, "split_frame": self._vlan_splits.frame}
         for name, value in {**figures, **halves}.items():
             self._capture[name] = value

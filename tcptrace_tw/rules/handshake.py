@@ -1,10 +1,24 @@
 """HS: the opening of a connection, and the ACKs that challenge a SYN or a RST (RFC 9293 3.5, RFC 5961)."""
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, OPENED_SIMULTANEOUS
+from tcptrace_tw.schema.words import (
+    CONFIRMED,
+    DATA_LOST,
+    DATA_TAKEN,
+    DATA_TAKEN_LATE,
+    ERROR,
+    INFO,
+    LIKELY,
+    NOTICE,
+    OPENED_SIMULTANEOUS,
+    WARNING,
+)
 
 FIRST_RTO_NS = 1_000_000_000
 """The first retransmission timeout of a SYN (RFC 6298 2.1)."""
+
+LOST = 3
+"""Data that were sent again so often, and never taken, are lost."""
 
 ROUNDING_NS = 20_000_000
 """Stacks count the timeout in coarse ticks."""
@@ -22,7 +36,12 @@ def syn_retry_cost(anomalies: Rows) -> Mask:
 
 def synack_repeated(anomalies: Rows) -> Mask:
     """HS003."""
-    return anomalies.synack_repeat_frame >= 0
+    return (anomalies.synack_repeat_frame >= 0) & ~accept_queue_full(anomalies)
+
+
+def accept_queue_full(anomalies: Rows) -> Mask:
+    """HS005."""
+    return (anomalies.first_data == DATA_LOST) | (anomalies.first_data == DATA_TAKEN_LATE)
 
 
 def challenge_ack_seen(anomalies: Rows) -> Mask:
@@ -76,14 +95,19 @@ SYNACK_REPEATED = Rule(
     summary="The server retransmitted its SYN+ACK although the capture shows the client's ACK.",
     table="anomalies",
     predicate=synack_repeated,
-    grades=(Grade(always, NOTICE, LIKELY),),
-    message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK",
+    grades=(
+        Grade(lambda r: r.first_data == DATA_TAKEN, NOTICE, LIKELY, "the client's first data were taken at once"),
+        Grade(always, NOTICE, LIKELY),
+    ),
+    message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK"
+    "[; the client had sent no data before: TCP_DEFER_ACCEPT waits for these, a full accept queue looks the same{first_data:=none}]"
+    "[; the client's first data were taken at once: TCP_DEFER_ACCEPT, a full accept queue would have dropped them{first_data:=taken}]",
     frames=("syn_frame", "synack_repeat_frame"),
-    values=("synack_repeats",),
+    values=("synack_repeats", "first_data"),
     set_when=("the SYN+ACK is retransmitted more than one round trip after the client's ACK",),
-    not_set_when=("no ACK had arrived: the first SYN+ACK was lost",),
+    not_set_when=("no ACK had arrived: the first SYN+ACK was lost", "data of the client were dropped meanwhile: HS005"),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="Raise the backlog (somaxconn, listen()); call accept() faster.",
+    remedy="Nothing, if the listener sets TCP_DEFER_ACCEPT. Otherwise raise the backlog (somaxconn, listen()); call accept() faster.",
     example="synack-repeated",
     counter="TcpExtListenOverflows",
     rival="loss of the ACK between the capture point and the server",
@@ -112,4 +136,43 @@ CHALLENGE_ACK_SEEN = Rule(
     counter="TcpExtTCPChallengeACK",
 )
 
-RULES = (SIMULTANEOUS_OPEN, SYN_RETRY_COST, SYNACK_REPEATED, CHALLENGE_ACK_SEEN)
+ACCEPT_QUEUE_FULL = Rule(
+    id="HS005",
+    name="accept-queue-full",
+    severity=ERROR,
+    summary="The server did not complete the handshake and dropped the client's data: its accept queue was full.",
+    table="anomalies",
+    predicate=accept_queue_full,
+    grades=(
+        Grade(
+            lambda r: (r.first_data == DATA_LOST) & (r.peer_retransmits >= LOST),
+            ERROR,
+            LIKELY,
+            "the data were never taken",
+        ),
+        Grade(lambda r: r.synack_repeats >= 2, WARNING, LIKELY),
+        Grade(always, NOTICE, LIKELY, "one SYN+ACK was repeated: loss of the ACK and of the data is as likely"),
+    ),
+    message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK and data, "
+    "which the client sent again {peer_retransmits:time}: the accept queue was full[; the connect failed and the data were lost"
+    "{first_data:=lost}][; the data were taken late{first_data:=taken-late}]",
+    frames=("syn_frame", "synack_repeat_frame", "last_frame"),
+    values=("synack_repeats", "peer_retransmits", "first_data"),
+    set_when=(
+        "the SYN+ACK is retransmitted more than one round trip after the client's ACK",
+        "data of the client had crossed the capture point before, and were not acknowledged",
+    ),
+    not_set_when=(
+        "the client's first data are taken at once: TCP_DEFER_ACCEPT, HS003",
+        "the client had sent no data: HS003",
+    ),
+    rfc=("RFC 9293 3.10.7.4",),
+    remedy="Raise the backlog (somaxconn, listen()); call accept() faster. ss -ltn shows the queue.",
+    example="accept-queue-full",
+    counter="TcpExtListenOverflows",
+    rival="loss of the ACK and the data between the capture point and the server",
+    end_time="end_time",
+    needs_acks=True,
+)
+
+RULES = (SIMULTANEOUS_OPEN, SYN_RETRY_COST, SYNACK_REPEATED, CHALLENGE_ACK_SEEN, ACCEPT_QUEUE_FULL)

@@ -203,6 +203,14 @@ CONNECTIONS = Table(
         Column("duplicate_frames", "u4", "Frames of the connection that are copies of a captured segment."),
         _bool("orig_syn_has_ts", "Whether the first SYN of orig was captured and carried timestamps."),
         Column("orig_syn_tsval", "u4", "Its TSval."),
+        Column("orig_isn", "u4", "ISN of orig; mid-stream its first sequence number."),
+        Column("resp_isn", "u4", "ISN of resp; mid-stream the first number that orig acknowledged, or its own first."),
+        Column("orig_nxt", "u4", "SND.NXT of orig at the end."),
+        Column("resp_nxt", "u4", "SND.NXT of resp at the end."),
+        _ns("survived_ns", "Longest silence of both ends, 1 s or longer, after which the connection went on."),
+        _ns("silence_ns", "Silence of both ends, 1 s or longer, with which it ended: what broke it was the end."),
+        _word("silence_end", w.SILENCE_END, "What came after that silence.", null=True),
+        _word("silence_by", w.ENDPOINT, "Who sent it.", null=True),
         Column("conn_state", "text", "Zeek's conn_state."),
         Column(
             "history",
@@ -468,6 +476,20 @@ ANOMALIES = Table(
         Column("unseen_bytes", "i8", "Bytes that it sent and the peer acknowledged, but that were not captured."),
         _frame("unseen_frame", "The ACK that shows the first of them."),
         Column("swaps", "u4", "How often the capture shows the ACK of its data before the data."),
+        _frame("unheard_frame", "Its SYN, retransmitted although the capture shows the SYN+ACK."),
+        Column("unheard_syns", "u4", "Number of such retransmissions, until it acknowledged the SYN+ACK."),
+        _bool("is_deaf", "Whether it never acknowledged the SYN+ACK."),
+        Column("unanswered", "u4", "Retransmissions of its data that nothing had answered at the end; 0 below three."),
+        _ns("unanswered_ns", "From its first unanswered segment to the last."),
+        _frame("unanswered_frame", "The last segment of the peer before them; null if there was none."),
+        _ns("unanswered_silence_ns", "The silence of both ends before them, if it was 1 s or longer."),
+        _bool("is_peer_gone", "Whether the peer had sent RST: it had let the connection go."),
+        _frame("race_frame", "Its first data after the peer's FIN or RST, which had come after a silence of 1 s or longer."),
+        _ns("race_idle_ns", "That silence."),
+        _ns("race_gap_ns", "From the FIN or RST to that data."),
+        _bool("is_race_lost", "Whether the peer answered that data by RST."),
+        _word("first_data", w.FIRST_DATA, "Only where its SYN+ACK was repeated after the peer's ACK: what became of the peer's data.", null=True),
+        Column("peer_retransmits", "u4", "Retransmissions of the peer's data."),
     ),
 )  # fmt: skip
 
@@ -553,6 +575,142 @@ SERVICES = Table(
             "left_in_close_wait", "u4", "Those that the client closed 60 s ago or earlier, and the server never did."
         ),
         _frame("fin_frame", "The client's FIN of one of those."),
+    ),
+)
+
+CONNECTS = Table(
+    "connects",
+    "client address towards one service, where connects came to nothing",
+    (
+        _id("connection_id", "The first connect that got no answer, or was refused."),
+        Column("ip", "ip", "The client's address."),
+        Column("peer_ip", "ip", "The address that it connects to."),
+        Column("peer_port", "u2", "The port that it connects to."),
+        _time("time", "The first SYN of these connects."),
+        _time("end_time", "The last of them."),
+        _frame("syn_frame", "The frame of the first."),
+        _frame("last_frame", "The frame of the last."),
+        Column("connects", "u4", "Its connects whose outcome is known: answered, refused, or repeated in vain."),
+        Column("answered", "u4", "Those that were answered by SYN+ACK."),
+        Column("refused", "u4", "Those that were refused by RST."),
+        Column("unanswered", "u4", "Those whose SYN was repeated and never answered."),
+        Column("failed", "u4", "Those of them that repeated it twice or more, and for 2 s or longer."),
+        Column("syns", "u4", "SYNs of the unanswered ones."),
+        _ns("longest_wait_ns", "The longest time from the first SYN of a connect to its last."),
+        Column("half_open", "u4", "Connects of one SYN whose SYN+ACK was repeated, and never acknowledged."),
+        Column(
+            "stale", "u4", "Ignored SYNs to that address, if all of them had a timestamp below that of an answered one."
+        ),
+        Column("clock_answered", "u4", "Answered SYNs to that address that these were compared with."),
+        Column("clocks", "u4", "Timestamp clocks behind the client's address (see clocks); 0 if they are not known."),
+        _bool("is_waiting", "Whether that address held TIME-WAIT for the client."),
+        Column("service_answered", "u4", "Connects of all clients that this service answered."),
+        Column("service_unread", "u4", "Connections from before, which the service never sent data on."),
+        Column("address_heard", "u4", "Connections on which that address sent anything."),
+        _bool("is_scan", "Whether the client tried many services in vain (see scans)."),
+        _bool("has_icmp_error", "Whether an ICMP error tells why (see icmp_errors)."),
+        _word("suspect", w.SUSPECT, "The likeliest cause by the decision table (rules/silence).", null=True),
+    ),
+)
+
+SCANS = Table(
+    "scans",
+    "client address that tried many services in vain",
+    (
+        _id("connection_id", "One of these connects."),
+        Column("ip", "ip", "The client's address."),
+        _time("time", "The first of them."),
+        _time("end_time", "The last of them."),
+        _frame("syn_frame", "The frame of one of them."),
+        Column("vain", "u4", "Connects that were refused or not answered."),
+        Column("retried", "u4", "Those that repeated their SYN twice or more."),
+        Column("answered", "u4", "Connects that were answered."),
+        Column("services", "u4", "About how many different services they went to, at most 256."),
+    ),
+)
+
+FLOODS = Table(
+    "floods",
+    "service with many SYNs that came to nothing",
+    (
+        _id("connection_id", "One of these connects."),
+        Column("ip", "ip", "The server's address."),
+        Column("port", "u2", "The server's port."),
+        _time("time", "The first of them."),
+        _time("end_time", "The last of them."),
+        _frame("syn_frame", "The frame of one of them."),
+        Column("vain", "u4", "Connects of one SYN that were not answered, or did not acknowledge the answer."),
+        Column("answered", "u4", "Connects that were established."),
+        Column("clients", "u4", "About how many different addresses they came from, at most 256."),
+    ),
+)
+
+IDLES = Table(
+    "idles",
+    "service with connections that were silent for 1 s or longer",
+    (
+        _id("connection_id", "The connection that ended after the shortest silence."),
+        Column("ip", "ip", "The server's address."),
+        Column("port", "u2", "The server's port."),
+        _time("time", "The first connection."),
+        _time("end_time", "The last segment."),
+        _frame("frame", "The last segment of that connection."),
+        _ns("survived_ns", "The longest silence after which a connection went on."),
+        Column("drops", "u4", "Connections that were gone after a silence: what broke it got a RST, or no answer."),
+        _ns("shortest_drop_ns", "The shortest silence of those."),
+        _ns("longest_drop_ns", "The longest silence of those."),
+        _bool("is_answered_by_reset", "Whether a RST answered what broke the shortest of them."),
+        Column(
+            "resets",
+            "u4",
+            "Connections that a RST ended in a silence: from the server's side, or after a known timeout.",
+        ),
+        _ns("shortest_reset_ns", "The shortest silence of those."),
+        _ns("longest_reset_ns", "The longest silence of those."),
+        Column("closes", "u4", "Connections that the server closed by FIN after a silence."),
+        _ns("shortest_close_ns", "The shortest silence of those."),
+        _ns("longest_close_ns", "The longest silence of those."),
+        _word("drop_timeout", w.TIMEOUT, "A known timeout that fits the drops.", null=True),
+        _word("reset_timeout", w.TIMEOUT, "A known timeout that fits the resets.", null=True),
+        _word("close_timeout", w.TIMEOUT, "A known timeout that fits the closes.", null=True),
+    ),
+)
+
+MOVES = Table(
+    "moves",
+    "connection or connect that went on under another 4-tuple",
+    (
+        _id("connection_id", "The connection that goes on."),
+        _id("previous_connection_id", "The one that it continues."),
+        *_PEERS,
+        _time("time", "Its first segment."),
+        _frame("frame", "Its first segment.", null=False),
+        _frame("previous_frame", "The last segment of the one before.", null=False),
+        Column("previous_port", "u2", "The client's port in the one before."),
+        _ns("gap_ns", "The time between the two."),
+        _word("move", w.MOVE, "What went on: a SYN that was sent again, or an open connection."),
+        _bool("is_reset", "Whether it was answered by RST."),
+    ),
+)
+
+ICMP_ERRORS = Table(
+    "icmp_errors",
+    "ICMP errors of one router and kind, about segments of one address towards one service",
+    (
+        _id("connection_id", "The first connection that they are about."),
+        _word("endpoint", w.ENDPOINT, "The side that sent the quoted segments."),
+        *_PEERS,
+        _time("time", "The first of them."),
+        _time("end_time", "The last of them."),
+        _frame("frame", "The frame of the first.", null=False),
+        Column("router_ip", "ip", "Who sent them."),
+        _word("error", w.ICMP_ERROR, "What they say."),
+        _bool("is_connect", "Whether they quote the SYN of connects that were never established."),
+        Column("errors", "u4", "Number of errors."),
+        Column("connections", "u4", "Number of connections that they are about."),
+        Column("most_retries", "u4", "The most retransmissions of a SYN among these."),
+        Column("mtu", "u2", "The least MTU that they tell; 0 if they tell none."),
+        _bool("is_scan", "Whether the address tried many services in vain (see scans)."),
     ),
 )
 
@@ -652,7 +810,7 @@ FINDINGS = Table(
 )
 
 TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ANOMALIES, CENSUS, HOLDERS, PORTS, SERVICES,
-          CLOCKS, CAPTURE, FINDINGS)  # fmt: skip
+          CONNECTS, SCANS, FLOODS, IDLES, MOVES, ICMP_ERRORS, CLOCKS, CAPTURE, FINDINGS)  # fmt: skip
 """The tables of the contract, in the order of the docs."""
 
 BY_NAME = {table.name: table for table in TABLES}

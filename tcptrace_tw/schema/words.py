@@ -5,6 +5,7 @@ from tcptrace_tw.protocol.profiles import ACCEPT_CHALLENGE as ACCEPT_CHALLENGE
 from tcptrace_tw.protocol.profiles import ACCEPT_DROP as ACCEPT_DROP
 from tcptrace_tw.protocol.profiles import ACCEPT_PAWS_REJECT as ACCEPT_PAWS_REJECT
 from tcptrace_tw.protocol.states import State
+from tcptrace_tw.protocol.timeouts import prose, words
 
 
 class Vocabulary:
@@ -48,6 +49,33 @@ OUTCOME = Vocabulary(
         "never answered", "given up",
     ),
 )  # fmt: skip
+SILENCE_END = Vocabulary(
+    "silence_end", "fin", "reset", "answered-by-reset", "unanswered",
+    prose=("a FIN", "a RST", "a segment that a RST answered", "segments that nothing answered"),
+)  # fmt: skip
+FIRST_DATA = Vocabulary(
+    "first_data", "none", "taken", "taken-late", "lost",
+    prose=("it sent no data", "its data were taken", "its data were taken late", "its data were never taken"),
+)  # fmt: skip
+SUSPECT = Vocabulary(
+    "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard",
+    prose=(
+        "the server has connections that it never read from: its accept queue is full",
+        "their timestamps are below those of other SYNs from this address, and the server takes them for old ones",
+        "the same service answered others: a queue that is full at times, loss, or a limit or filter that stops some",
+        "that host answers on other ports: a filter stops this one",
+        "nothing else came from that address either: a filter, or the host is down",
+    ),
+)  # fmt: skip
+TIMEOUT = Vocabulary("timeout", *words(), prose=prose())
+ICMP_ERROR = Vocabulary(
+    "icmp_error", "no-route", "host-unreachable", "port-unreachable", "too-big", "prohibited", "time-exceeded", "other",
+    prose=(
+        "there is no route to it", "the host is not reachable", "the port is closed, or rejected by a filter",
+        "the packet is too big", "a filter prohibits it", "the packet went in a circle, or too far", "it is not deliverable",
+    ),
+)  # fmt: skip
+MOVE = Vocabulary("move", "retry", "rebinding")
 ACCEPTANCE = Vocabulary("acceptance", "accept", "challenge", "paws-reject", "drop", "not-in-time-wait")
 SEVERITY = Vocabulary("severity", "info", "notice", "warning", "error")
 CONFIDENCE = Vocabulary("confidence", "refuted", "predicted", "likely", "confirmed")
@@ -97,6 +125,19 @@ ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST, ANSWER_REFUSED = rang
     OUTCOME_IGNORED,
     OUTCOME_GAVE_UP,
 ) = range(7)
+SILENCE_FIN, SILENCE_RESET, SILENCE_ANSWERED_BY_RESET, SILENCE_UNANSWERED = range(4)
+DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST = range(4)
+SUSPECT_ACCEPT_QUEUE, SUSPECT_TIMESTAMPS, SUSPECT_SOME_ANSWERED, SUSPECT_FILTERED, SUSPECT_NOTHING_HEARD = range(5)
+(
+    ICMP_NO_ROUTE,
+    ICMP_HOST_UNREACHABLE,
+    ICMP_PORT_UNREACHABLE,
+    ICMP_TOO_BIG,
+    ICMP_PROHIBITED,
+    ICMP_TIME_EXCEEDED,
+    ICMP_OTHER,
+) = range(7)
+MOVE_RETRY, MOVE_REBINDING = range(2)
 ACCEPT_NOT_TIME_WAIT = 4  # behind the four of protocol.profiles
 INFO, NOTICE, WARNING, ERROR = range(4)
 REFUTED, PREDICTED, LIKELY, CONFIRMED = range(4)

@@ -13,6 +13,7 @@ FAMILIES = {
     "LA": "LAST-ACK",
     "RS": "resets",
     "HS": "handshakes",
+    "SI": "silence",
     "PE": "ports",
     "CP": "the capture itself",
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import tcptrace_tw.rules
 from tcptrace_tw.protocol.profiles import NS, PROFILES, Profile, Restart, syn_acceptance_table
+from tcptrace_tw.protocol.timeouts import FIN_THEN, IDLE_TIMEOUTS, RST_NEXT, RST_THEN, SILENT
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.rule import Case
 from tcptrace_tw.schema.columns import BY_NAME
@@ -178,3 +179,22 @@ def profiles_page() -> str:
 def _span(ns: int) -> str:
     seconds = ns // NS
     return f"{seconds // 86_400} days" if seconds % 86_400 == 0 else f"{seconds} s"
+
+
+def timeouts_page() -> str:
+    """The idle timeouts that are known."""
+    shows = {
+        SILENT: "the next segment is not answered",
+        RST_NEXT: "the next segment is answered by RST",
+        RST_THEN: "a RST when the time is over",
+        FIN_THEN: "a FIN when the time is over",
+    }
+    rows = [
+        (f"{each.seconds} s", each.who, "; ".join(shows[how] for how in each.shows), f"[source]({each.source})")
+        for each in IDLE_TIMEOUTS
+    ]
+    intro = (
+        "# Idle timeouts\n\nDefaults of programs and devices, which the findings on silence (SI006 to SI009) name as "
+        "candidates.\nAll of them can be changed, so what fits is no proof.\n\n"
+    )
+    return intro + table(("silence", "whose", "how it shows", "written in"), rows)

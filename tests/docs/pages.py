@@ -28,6 +28,7 @@ def all_pages() -> dict[str, Build]:
         "reference/states.md": _page("`tcptrace_tw/protocol/states.py`", diagram.page),
         "reference/decision-tables.md": _page("`tcptrace_tw/protocol` and `tcptrace_tw/rules`", decisions.page),
         "reference/profiles.md": _page("`tcptrace_tw/protocol/profiles.py`", decisions.profiles_page),
+        "reference/idle-timeouts.md": _page("`tcptrace_tw/protocol/timeouts.py`", decisions.timeouts_page),
         "reference/rfc-coverage.md": _page("the comments that cite a clause", coverage.page),
     }
     pages["kernel-record.md"] = _page("`tests/test_kernel_truth.py`", kernel.page)

@@ -288,7 +288,7 @@ def _always(row: Row) -> bool:
 _CHALLENGED_SYNS = (
     Part("reuses", "peer", _is_challenged_syn, ("RU011", "LA001", "HS004")),
     Part("anomalies", "own", _is_challenged_copy, ("RU008", "HS004"), lambda row: row.challenges),
-    Part("anomalies", "peer", lambda row: row.synack_repeats > 0, ("HS003",), lambda row: row.synack_repeats),
+    Part("anomalies", "peer", lambda row: row.synack_repeats > 0, ("HS003", "HS005"), lambda row: row.synack_repeats),
 )
 
 COUNTED: tuple[Counted, ...] = (

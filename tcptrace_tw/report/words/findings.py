@@ -14,7 +14,7 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS
 from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
 
-FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP")
+FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP", "SI")
 """The first digit of a rule's number: TW is 1."""
 
 RULES_PER_CONNECTION = 1000
@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 def rule_number(rule_id: str) -> int:
     """``RU002`` is 202: the three digits at the end of a finding's number."""
     family, number = rule_id[:2], int(rule_id[2:])
-    return (FAMILIES.index(family) + 1 if family in FAMILIES else 9) * 100 + number
+    return (FAMILIES.index(family) + 1 if family in FAMILIES else 0) * 100 + number
 
 
 def connection_of(finding_id: Any) -> Any:
@@ -99,7 +99,8 @@ def peer_fields(findings: RuleHits) -> tuple[str, str, str, str]:
     return one, two, three, four
 
 
-_SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "services": RESP}
+_SIDES = {"connections": ORIG, "reuses": ORIG, "ports": ORIG, "clocks": ORIG, "services": RESP, "connects": ORIG,
+          "scans": ORIG, "floods": RESP, "idles": RESP, "moves": ORIG}  # fmt: skip
 """Which side ``ip`` of ``peer_fields`` is, in tables in which it is always the same."""
 
 

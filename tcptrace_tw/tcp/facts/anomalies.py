@@ -12,7 +12,9 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.words import DATA_TAKEN_LATE
 from tcptrace_tw.tcp.facts.rows import set_peers
+from tcptrace_tw.tcp.facts.silence import finish_silence, is_data_waiting, is_unanswered, make_blank_silence
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
 from tcptrace_tw.tcp.store.records import (
@@ -120,6 +122,16 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.unseen_bytes = 0
     row.unseen_frame = -1
     row.swaps = 0
+    make_blank_silence(row)
+
+
+@kernel
+def note_unheard(st, c, side, frame):  # type: ignore[no-untyped-def]
+    """The SYN again, although its answer has crossed the tap."""
+    row = anomaly_at(st, anomaly_of(st, c, side))
+    if np.int64(row.unheard_frame) < 0:
+        row.unheard_frame = frame
+    row.unheard_syns += 1
 
 
 @kernel
@@ -139,6 +151,8 @@ def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
     if np.int64(row.synack_repeat_frame) < 0:
         row.synack_repeat_frame = seg.frame
     row.synack_repeats += 1
+    if is_data_waiting(tcb_at(st, 2 * c + 1 - side)):
+        row.first_data = DATA_TAKEN_LATE
 
 
 @kernel
@@ -287,6 +301,8 @@ def write_anomalies(st, c):  # type: ignore[no-untyped-def]
         k = 2 * c + side
         if is_left_open(st, c, k) or is_stuck(st, k):
             anomaly_of_the_end(st, c, k)
+        elif is_unanswered(tcb_at(st, k), tcb_at(st, k ^ 1)):
+            anomaly_of(st, c, side)
     s = np.int64(conn.anomaly)
     while s >= 0:
         row = anomaly_at(st, s)
@@ -364,3 +380,4 @@ def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     row.peer_fin_frame = peer.fin_frame
     row.last_frame = t.last_frame
     row.fin_repeats = t.fin_repeats
+    finish_silence(row, t, peer)

@@ -20,6 +20,7 @@ from tcptrace_tw.schema.words import (
     ORIG,
     RESP,
 )
+from tcptrace_tw.tcp.facts.silence import write_silence
 from tcptrace_tw.tcp.store.access import (
     conn_at,
     out_connection_at,
@@ -146,6 +147,7 @@ def write_connection(st, c, key):  # type: ignore[no-untyped-def]
     row.last_frame = last.last_frame
     set_sides(row, o, r)
     set_close(row, conn, o, r)
+    write_silence(row, o, r)
 
 
 @kernel

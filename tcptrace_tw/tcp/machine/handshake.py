@@ -21,7 +21,7 @@ from tcptrace_tw.protocol.states import (
 )
 from tcptrace_tw.schema.columns import ACK, HAS_MSS, HAS_TS, HAS_WSCALE, SYN, TRUNCATED
 from tcptrace_tw.schema.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
-from tcptrace_tw.tcp.facts.anomalies import expect_challenge, note_syn_retry, note_synack_repeat
+from tcptrace_tw.tcp.facts.anomalies import expect_challenge, note_syn_retry, note_synack_repeat, note_unheard
 from tcptrace_tw.tcp.facts.history import rtt_ns
 from tcptrace_tw.tcp.facts.reuse import is_retry_explained, note_opened, note_unseen_answer
 from tcptrace_tw.tcp.machine.ack_evidence import remember_ack
@@ -211,6 +211,8 @@ def syn_again(st, c, side, seg):  # type: ignore[no-untyped-def]
     k = 2 * c + side
     snd = tcb_at(st, k)
     snd.syn_repeats += 1
+    if np.int64(snd.bits) & ACKED == 0 and np.int64(tcb_at(st, k ^ 1).syn_frame) >= 0:
+        note_unheard(st, c, side, seg.frame)
     retry_meets_earlier(st, c, seg)
     take_back(st, k, RCV_SYN_ACK)
     if np.int64(snd.state) >= ESTABLISHED or np.int64(conn.established_time) >= 0:

@@ -48,11 +48,12 @@ from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
-from tcptrace_tw.tcp.facts.anomalies import follow_anomaly, note_half_close, note_merged, note_unseen
+from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import count_segment, note_history
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.reuse import note_unseen_answer
 from tcptrace_tw.tcp.facts.rows import note_established
+from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race, note_silence
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, remember_ack
@@ -76,6 +77,7 @@ from tcptrace_tw.tcp.machine.syn_sent import is_of_other_numbers
 from tcptrace_tw.tcp.machine.time_wait import expire
 from tcptrace_tw.tcp.machine.transitions import move, receive
 from tcptrace_tw.tcp.store.access import (
+    anomaly_at,
     conn_at,
     newest_incarnation,
     tcb_at,
@@ -83,6 +85,7 @@ from tcptrace_tw.tcp.store.access import (
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
     ACKED,
+    BROKE_SILENCE,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
@@ -94,6 +97,7 @@ from tcptrace_tw.tcp.store.records import (
     NXT_KNOWN,
     RESTART_OTHER_ACK,
     RESTART_STALE,
+    RST_SENT,
     SAW_PLAIN,
     SYN_PAYLOAD,
     TS_OK,
@@ -122,6 +126,9 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
         follow_anomaly(st, c, side, seg)
     if np.int64(conn.reuse) >= 0:
         follow_old_duplicate(st, c, side, seg)
+    last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
+    if now - last >= SILENCE_NS or (np.int64(snd.bits) | np.int64(rcv.bits)) & BROKE_SILENCE:
+        note_silence(st, c, side, seg)
     note_history(conn, snd, rcv, side, seg)
     if flags & RST:
         rst_arrives(st, c, side, seg)
@@ -267,6 +274,8 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
     note_ack_from_beyond(snd, rcv, seg, ahead)
+    if np.int64(rcv.bits) & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
+        note_race(anomaly_at(st, anomaly_of(st, c, side)), st, rcv, seg)
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF

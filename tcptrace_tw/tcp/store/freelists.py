@@ -145,6 +145,8 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.retransmits = 0
         t.zero_windows = 0
         t.stale_segments = 0
+        t.silence_ms = 0
+        t.survived_ms = 0
         t.window_max = 0
         t.last_len = 0
         t.span = -1

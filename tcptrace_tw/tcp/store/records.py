@@ -65,7 +65,7 @@ CONNECTION = in_lines(
 
 TCB = in_lines(
     [
-        # The first cache line is what every segment touches, the second what most of them touch.
+        # Cache lines: what every segment touches; what most of them do; SYN, FIN, RST and what goes wrong.
         ("last_time", "i8"),
         ("last_frame", "i8"),
         ("payload_bytes", "i8"),
@@ -100,7 +100,6 @@ TCB = in_lines(
         ("wscale", "u1"),
         ("mss_256", "u1"),  # the largest segment it may send, in units of 256 bytes rounded up; 0: not known
         ("reset_state", "u1"),
-        # The third is for SYN, FIN, RST and what goes wrong.
         ("syn_frame", "i8"),
         ("fin_frame", "i8"),
         ("fin_acked_time", "i8"),
@@ -115,6 +114,7 @@ TCB = in_lines(
         ("retransmits", "u4"),
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
+        *((name, "u4") for name in ("silence_ms", "survived_ms")),  # what nothing answered; the longest survived
     ]
 )
 
@@ -141,7 +141,8 @@ TCB = in_lines(
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
     ACKED_FROM_BEYOND,  # its first ACK of the peer's FIN, which was sent once, lay one behind what it had shown
-) = (1 << i for i in range(21))
+    BROKE_SILENCE,  # it has broken a silence, and nothing has answered that
+) = (1 << i for i in range(22))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
@@ -169,7 +170,6 @@ PENDING_CAUSE = np.dtype(
     ]
 )
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
-
 
 _KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
     "peer_ip_lo", "peer_port")  # fmt: skip

@@ -1,0 +1,168 @@
+"""What goes on under another 4-tuple: a SYN that a NAT sends from another port, a connection whose mapping it forgot.
+
+A retry has the ISN of a SYN that came to nothing, from another port. A connection that goes on has, in its first
+segment, exactly the numbers where another one stood, which was silent from then on. Neither happens by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.schema.columns import MOVES, Table
+from tcptrace_tw.schema.words import (
+    CLOSE_HALF_CLOSED,
+    CLOSE_OPEN,
+    CLOSE_REFUSED,
+    MOVE_REBINDING,
+    MOVE_RETRY,
+    OPENED_HANDSHAKE,
+    OPENED_MIDSTREAM,
+)
+
+MOST = 1 << 16
+"""So many rows of each kind are remembered; what comes later is not linked."""
+
+MOST_LINKS = 1 << 12
+"""So many are linked, no more: where all are alike, somebody plays with the numbers."""
+
+MASK = 0xFFFFFFFF
+
+GAP_NS = 1_000_000_000
+"""A mapping is not forgotten sooner; the same segment before and behind a NAT is no move."""
+
+RETRY_NS = 130_000_000_000
+"""The last SYN of a connect comes so long after the first at the most."""
+
+KEPT = ("connection_id", "orig_ip_hi", "orig_ip_lo", "orig_port", "resp_ip_hi", "resp_ip_lo", "resp_port", "first_time",
+        "last_time", "first_frame", "last_frame", "orig_isn", "resp_isn", "orig_nxt", "resp_nxt", "rst_frame",
+        "established_time", "orig_syn_tsval", "close")  # fmt: skip
+
+
+class Moves:
+    """Fed with rows of ``connections``; gives rows of ``moves``."""
+
+    def __init__(self) -> None:
+        self._open = _Few()
+        self._midstream = _Few()
+        self._opened = _Few()
+
+    def see(self, rows: Any) -> None:
+        """Take finished rows of ``connections``."""
+        is_open = (rows.close == CLOSE_OPEN) | (rows.close == CLOSE_HALF_CLOSED)
+        both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
+        self._open.keep(rows, is_open & both)
+        self._midstream.keep(rows, rows.opened == OPENED_MIDSTREAM)
+        self._opened.keep(rows, (rows.opened == OPENED_HANDSHAKE) & (rows.orig_syn_has_ts != 0))
+
+    def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """All rows, at the end of the capture."""
+        found = [*self._rebindings(), *self._retries()]
+        if found:
+            rows: Any = np.concatenate(found).view(np.recarray)
+            rows = rows[np.lexsort((rows.connection_id, rows.time))]
+            yield MOVES, rows
+
+    def _rebindings(self) -> Iterator[NDArray[Any]]:
+        """Connections from mid-stream that begin where another one, open and silent since, stood."""
+        later, before = self._midstream.rows(), self._open.rows()
+        for is_same, names in ((True, ("orig_nxt", "resp_nxt")), (False, ("resp_nxt", "orig_nxt"))):
+            stood = _joined(before[names[0]], before[names[1]])
+            for probe in (0, 1):  # a keep-alive probe begins one below
+                begins = _joined((later.orig_isn + probe) & MASK, later.resp_isn)
+                known = np.flatnonzero(np.isin(stood, begins))
+                places = {int(stood[place]): place for place in known[:MOST_LINKS]}
+                for place in np.flatnonzero(np.isin(begins, stood))[:MOST_LINKS]:
+                    old, row = before[places.get(int(begins[place]), 0)], later[place]
+                    if _is_rebinding(old, row, same=is_same):
+                        yield _move(old, row, MOVE_REBINDING)
+
+    def _retries(self) -> Iterator[NDArray[Any]]:
+        """Connects with the ISN of the one before of the same address to the same service, which came to nothing."""
+        opened = self._opened.rows()
+        names = ("orig_isn", "resp_port", "resp_ip_lo", "resp_ip_hi", "orig_ip_lo", "orig_ip_hi")
+        order = np.lexsort((opened.first_frame, opened.first_time, *(opened[name] for name in names)))
+        opened = opened[order]
+        is_same = np.ones(max(opened.size - 1, 0), np.bool_)
+        for name in names:
+            is_same &= opened[name][1:] == opened[name][:-1]
+        is_same &= (opened.orig_port[1:] != opened.orig_port[:-1]) & _is_vain(opened)[:-1]
+        for place in np.flatnonzero(is_same)[:MOST_LINKS]:
+            old, row = opened[place], opened[place + 1]
+            if _is_later(old, row):
+                yield _move(old, row, MOVE_RETRY)
+
+
+class _Few:
+    """Some rows, no more than ``MOST``."""
+
+    def __init__(self) -> None:
+        self._chunks: list[NDArray[Any]] = []
+        self._count = 0
+
+    def keep(self, rows: Any, mask: NDArray[np.bool_]) -> None:
+        """Keep the rows of the mask, as far as there is room."""
+        room = MOST - self._count
+        if room and mask.any():
+            places = np.flatnonzero(mask)[:room]
+            kept = np.zeros(places.size, [(name, "i8") for name in KEPT])
+            for name in KEPT:
+                kept[name] = rows[name][places]
+            self._chunks.append(kept)
+            self._count += kept.size
+
+    def rows(self) -> Any:
+        """The rows in the order in which they came."""
+        if not self._chunks:
+            return np.zeros(0, [(name, "i8") for name in KEPT]).view(np.recarray)
+        return np.concatenate(self._chunks).view(np.recarray)
+
+
+def _joined(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Two numbers of 32 bits as one of 64."""
+    return one << 32 | other
+
+
+def _is_vain(rows: Any) -> NDArray[np.bool_]:
+    """Connects that came to nothing, and were not refused."""
+    vain: NDArray[np.bool_] = (rows.established_time < 0) & (rows.close != CLOSE_REFUSED)
+    return vain
+
+
+def _is_later(old: Any, row: Any) -> bool:
+    """Whether a SYN may be an earlier one, sent again: a little later, by the clock of its sender too."""
+    if not 0 < row.first_time - old.first_time <= RETRY_NS:
+        return False
+    return 0 < (int(row.orig_syn_tsval) - int(old.orig_syn_tsval)) % (1 << 32) < 1 << 31
+
+
+def _is_rebinding(old: Any, row: Any, *, same: bool) -> bool:
+    """Whether a row from mid-stream goes on where an open one stood, and nothing more was heard of that."""
+    if old.connection_id == row.connection_id or row.first_time - old.last_time < GAP_NS:
+        return False
+    if not (row.orig_isn and row.resp_isn):
+        return False
+    service = ("resp_ip_hi", "resp_ip_lo", "resp_port")
+    ends = service if same else ("orig_ip_hi", "orig_ip_lo", "orig_port")
+    client = ("orig_ip_hi", "orig_ip_lo") if same else ("resp_ip_hi", "resp_ip_lo")
+    is_same_service = all(old[a] == row[b] for a, b in zip(service, ends, strict=True))
+    is_same_client = all(old[a] == row[b] for a, b in zip(("orig_ip_hi", "orig_ip_lo"), client, strict=True))
+    return is_same_service or is_same_client
+
+
+def _move(old: Any, row: Any, move: int) -> NDArray[Any]:
+    found: Any = np.zeros(1, MOVES.dtype).view(np.recarray)
+    one = found[0]
+    one.connection_id, one.previous_connection_id = row.connection_id, old.connection_id
+    for end, side in (("", "orig"), ("peer_", "resp")):
+        for name in ("ip_hi", "ip_lo", "port"):
+            one[f"{end}{name}"] = row[f"{side}_{name}"]
+    one.time, one.frame = row.first_time, row.first_frame
+    one.previous_frame, one.previous_port = old.last_frame, old.orig_port
+    one.gap_ns = row.first_time - old.last_time
+    one.move = move
+    one.is_reset = row.rst_frame >= 0
+    return found
