@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.seq import seq_gt
 from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT
-from tcptrace_tw.schema.columns import ACK, FIN, RST
+from tcptrace_tw.schema.columns import FIN, RST
 from tcptrace_tw.schema.words import END_CAPTURE
 from tcptrace_tw.tcp.facts.history import rtt_ns
 from tcptrace_tw.tcp.facts.resets import follow_resets, reset_time
@@ -36,10 +35,8 @@ def after_reset(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     now = st.counters[NOW]
     frame = np.int64(seg.frame)
     is_new = end != np.int64(seg.seq) and np.int64(seg.seq) == np.int64(snd.snd_nxt)
-    acks_more = np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(snd.last_ack))
-    goes_on = np.int64(snd.bits) & RST_SENT != 0 and (is_new or acks_more)
-    follow_resets(st, c, side, seg, goes_on)
-    if goes_on:
+    goes_on = follow_resets(st, c, side, seg, is_new, np.int64(snd.last_ack))
+    if goes_on and np.int64(snd.bits) & RST_SENT:
         for e in range(2 * c, 2 * c + 2):
             bring_back(st, e, now, frame)
         snd.bits &= ~RST_SENT & 0xFFFFFFFF

@@ -36,12 +36,13 @@ from tcptrace_tw.tcp.machine.crossing_fins import (
 )
 from tcptrace_tw.tcp.machine.fin import fin_not_received
 from tcptrace_tw.tcp.machine.time_wait import enter_time_wait, restart
-from tcptrace_tw.tcp.machine.transitions import move, receive, take_back
+from tcptrace_tw.tcp.machine.transitions import is_pending, move, receive, take_back
 from tcptrace_tw.tcp.store.access import conn_at, span_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
     ENTERED_FIN_WAIT_1,
     FIN_ACKED,
+    FIN_DENIED,
     FIN_RECEIVED,
     LAST_ACK_LOST,
     NOW,
@@ -50,6 +51,7 @@ from tcptrace_tw.tcp.store.records import (
     RESTART_FIN,
     RESTART_OTHER_ACK,
     SAW_PLAIN,
+    START,
 )
 
 
@@ -179,12 +181,34 @@ def eighth_check_the_fin(st, c, side, seg):  # type: ignore[no-untyped-def]
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
+    if np.int64(rcv.bits) & FIN_DENIED:
+        if np.int64(seg.flags) & FIN == 0:
+            return
+        rcv.bits &= ~FIN_DENIED & 0xFFFFFFFF
     missing = seq_diff(np.int64(snd.fin_seq), np.int64(rcv.rcv_nxt))
     # A capture without data never shows what is before the FIN.
     unseen = np.int64(conn.bits) & SAW_PLAIN == 0
     if missing > 0 and not unseen:
         return
     fin_received(st, p, k, np.int64(seg.frame), st.counters[NOW], True, seg)
+
+
+@kernel
+def ack_denies_fin(st, c, k, seg):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` acknowledges less than the peer's FIN, which had to be repeated: it has not received it yet.
+
+    What it had sent before the FIN could come does not count, nor what it sends again.
+    """
+    snd = tcb_at(st, k)
+    ack = np.int64(seg.ack)
+    if not is_pending(st, k, RCV_FIN) or seq_gt(ack, np.int64(tcb_at(st, k ^ 1).fin_seq)):
+        return
+    since_ms = (st.counters[NOW] - st.counters[START]) // 1_000_000 + 1 - np.int64(conn_at(st, c).fin_ms)
+    if since_ms * 1_000_000 <= rtt_ns(snd) or np.int64(seg.seq) != np.int64(snd.snd_nxt):
+        return
+    fin_not_received(st, k)
+    snd.rcv_nxt = ack
+    snd.bits |= FIN_DENIED
 
 
 @kernel

@@ -62,6 +62,8 @@ CONNECTION = in_lines(
         ("history_hi", "i8"),
         ("fin_ms", "u4"),  # when the first FIN was sent, in ms since the start of the capture, plus 1
         ("duplicates", "u4"),
+        ("silence_ns", "i8"),  # the last time that both sides were silent for a second and more, and when that ended
+        ("silence_time", "i8"),
     ]
 )
 
@@ -117,6 +119,12 @@ TCB = in_lines(
         ("retransmits", "u4"),
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
+        # The fourth is for what a RST may answer: the last segment before its ACK field changed.
+        ("earlier_time", "i8"),
+        ("earlier_frame", "i8"),
+        ("earlier_ack", "u4"),
+        ("ttl_low", "u1"),  # of all its segments but RSTs
+        ("ttl_high", "u1"),
     ]
 )
 
@@ -143,7 +151,11 @@ TCB = in_lines(
     FIN_ACKS_UNSEEN,  # its FIN acknowledged more than had passed the tap
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
     ACKED_FROM_BEYOND,  # its first ACK of the peer's FIN, which was sent once, lay one behind what it had shown
-) = (1 << i for i in range(21))
+    WINDOW_LOW,  # the window of its last segment was smaller than its largest by one segment of the peer, or more
+    PROBING,  # what got no answer from the peer are keep-alive probes
+    FIN_DENIED,  # it acknowledges less than the peer's FIN after the peer had to repeat that
+    ANSWERED_FIN,  # it has acknowledged the peer's FIN again, out of TIME-WAIT
+) = (1 << i for i in range(25))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
@@ -181,6 +193,8 @@ SPAN = np.dtype(
             for name in TIME_WAIT.dtype.names or ()
             if name not in _KNOWN_AT_THE_END
         ),
+        ("restart_before", "i8"),  # its last restart but one
+        ("restart_frame_before", "i8"),
         ("next", "i4"),
     ],
     align=True,
@@ -221,6 +235,7 @@ RESET = np.dtype(
     [
         *((name, RESETS.dtype[name].str[1:]) for name in RESETS.dtype.names or ()),
         ("seq", "u4"),
+        ("most_acked", "u4"),  # the highest ACK field of its sender so far
         ("next", "i4"),
     ],
     align=True,
