@@ -130,8 +130,12 @@ def is_of_the_host(r: Rows) -> Mask:
 
 
 def is_untranslated(r: Rows) -> Mask:
-    """The host resets text of a connection that lives on."""
-    return is_of_the_host(r) & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED)
+    """The host resets text of a connection that lives on: it sends new data, or, being the client, acknowledges more.
+
+    A server that only closes later may stand behind a firewall that answers for it.
+    """
+    lives = (r.continued_data_frame >= 0) | (r.endpoint == ORIG)
+    return is_of_the_host(r) & lives & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED)
 
 
 def is_past_the_stack(r: Rows) -> Mask:
@@ -202,7 +206,9 @@ def is_abort(r: Rows) -> Mask:
 def is_after_silence(r: Rows) -> Mask:
     """Nothing had been sent for a second or longer, and it is not what a socket of that host sends."""
     idle = (r.silence_ns >= 0) & ~is_echo(r) & (r.has_plain != 0) & (r.is_repeat == 0) & (r.sender_seq_delta == 0)
-    return idle & (r.sender_state >= ESTABLISHED) & ((r.is_bare != 0) | has_other_ttl(r) | (r.twin_gap_ns >= 0))
+    idle &= (~has_closed(r) | has_other_ttl(r)) & ~(is_abort(r) & gave_up(r)) & (r.is_syn_pending == 0)
+    alive = (r.sender_state >= ESTABLISHED) | (r.twin_gap_ns >= 0)
+    return idle & alive & ((r.is_bare != 0) | has_other_ttl(r) | (r.twin_gap_ns >= 0))
 
 
 RESET: tuple[Case, ...] = (
@@ -217,6 +223,7 @@ RESET: tuple[Case, ...] = (
     Case(goes_on, INJECTED, "the apparent sender continues as if nothing had happened", "rst-injected", "rst-injected-nearly"),
     Case(is_ladder, INJECTED, "several RSTs rise above everything that the apparent sender has sent", "rst-injected-ladder", "rst-injected-ladder-nearly"),
     Case(is_forgotten_by_a_device, FLOW_FORGOTTEN, "it answers the first segment after silence, with another TTL or too early", "idle-flow-forgotten", "rst-no-socket"),
+    Case(is_after_silence, AFTER_SILENCE, "it answers nothing, and looks unlike the host's own", "rst-after-silence", "rst-after-silence-nearly"),
     Case(is_made_between, INJECTED, "two of: another TTL, another IP ID, too early, the peer's sequence numbers, a RST of the other side within 1 ms", "rst-injected-ip-id", "rst-injected-ip-id-nearly"),
     Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN", "rst-on-last-ack", "data-before-the-fin-after-close"),
     Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake", "reset-in-syn-received", "port-closed-nearly"),
@@ -224,11 +231,10 @@ RESET: tuple[Case, ...] = (
     Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT", "rst-not-exact", "rst-not-exact-nearly"),
     Case(lambda r: has_closed(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN", "abort-after-fin", "rst-on-last-ack"),
     Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions or probes got no answer", "abort-timeout", "abort-after-one-retransmission"),
-    Case(is_after_silence, AFTER_SILENCE, "it answers nothing, and looks unlike the host's own", "rst-after-silence", "rst-after-silence-nearly"),
     Case(lambda r: is_abort(r) & is_refusal_after_handshake(r), NO_REQUEST, "a server, a handshake, no payload, RST", "reset-before-request", "health-check-reset"),
     Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a client, a handshake, no payload, RST", "health-check-reset", "health-check-reset-nearly"),
-    Case(lambda r: is_abort(r) & has_unread(r) & (r.is_accepted != 0), UNREAD_DATA, "received bytes had not been read", "abort-unread-data", "abort-unread-data-nearly"),
-    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0) & (r.is_accepted != 0), LINGER_0, "nothing in flight, and no sign by which to tell SO_LINGER 0 from unread data", "abort-linger0", "abort-with-data-in-flight"),
+    Case(lambda r: is_abort(r) & has_unread(r) & (r.sender_seq_delta <= 0), UNREAD_DATA, "received bytes had not been read", "abort-unread-data", "abort-unread-data-nearly"),
+    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0) & (r.sender_seq_delta <= 0), LINGER_0, "nothing in flight, and no sign by which to tell SO_LINGER 0 from unread data", "abort-linger0", "abort-with-data-in-flight"),
     Case(always, UNCLASSIFIED, "none of these", "rst-unclassified", "rst-unclassified-nearly"),
 )  # fmt: skip
 

@@ -78,6 +78,14 @@ USUAL_MSS = 1460
 
 
 @kernel
+def forget_earlier(t):  # type: ignore[no-untyped-def]
+    """Both FINs are acknowledged: no earlier segment waits for an answer, and the records pack better."""
+    t.earlier_ack = 0
+    t.earlier_frame = -1
+    t.earlier_time = -1
+
+
+@kernel
 def note_window(snd, rcv, window, shift):  # type: ignore[no-untyped-def]
     """The largest window, and whether this one is 0, or lacks at least a segment of the peer."""
     scaled = window << shift

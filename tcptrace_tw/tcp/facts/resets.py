@@ -204,7 +204,7 @@ def note_silence_before(st, conn, row, snd, rcv):  # type: ignore[no-untyped-def
     """How long both sides had been silent: before the segment that drew the RST, or before the RST where none did."""
     now = st.counters[NOW]
     own, others = np.int64(snd.last_time), np.int64(rcv.last_time)
-    is_drawn = others > own and now - others <= answer_limit_ns(snd)
+    is_drawn = others > own and now - others <= answer_limit_ns(snd) and np.int64(rcv.last_flags) & RST == 0
     if is_drawn or np.int64(row.is_echo):
         ended = np.int64(conn.silence_time)
         row.silence_ns = conn.silence_ns if ended >= 0 and ended > own else -1
@@ -228,6 +228,7 @@ def note_twin(st, c, row):  # type: ignore[no-untyped-def]
         if np.int64(other.endpoint) != np.int64(row.endpoint) and gap <= TWIN_NS:
             row.twin_gap_ns = gap
             other.twin_gap_ns = gap
+            row.silence_ns = max(np.int64(row.silence_ns), np.int64(other.silence_ns))
         s = np.int64(other.next)
 
 

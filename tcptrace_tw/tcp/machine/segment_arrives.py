@@ -262,7 +262,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     if flags & ACK:
         ack_proves(st, c, side, seg, np.int64(seg.ack))
         if np.int64(rcv.fin_repeats) > 0:
-            ack_denies_fin(st, c, k, seg)
+            ack_denies_fin(st, k, seg)
     if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
         if np.int64(seg.payload_len) > 0 and np.int64(rcv.segments) > 0:
             # Data before the third ACK was seen: it was not captured.
