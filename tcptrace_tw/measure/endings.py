@@ -42,7 +42,7 @@ class Endings:
         np.add.at(self._counts[:, UNACKED], number[(number >= 0) & (rows.unacked_bytes > 0)], 1)
 
     def of(self, rows: Any) -> tuple[Ints, Ints, Ints]:
-        """For rows about an ``endpoint``: its closes, its aborts, and those of unacknowledged payload; 0 without room."""
+        """For rows about an ``endpoint``: its closes, its aborts, and those of unacked payload; 0 without room."""
         number = self._number(rows)
         counts = np.where((number >= 0)[:, None], self._counts[number], 0)
         return counts[:, CLOSES], counts[:, ABORTS], counts[:, UNACKED]

@@ -228,7 +228,8 @@ RST_FROM_LAST_ACK = Rule(
         "it had repeated the FIN, or waited for 1 s or longer",
     ),
     not_set_when=(
-        "the RST follows the FIN at once: that is RS003", "the connection shows SYN, FIN and RST only",
+        "the RST follows the FIN at once: that is RS003",
+        "the connection shows SYN, FIN and RST only",
         "the RST answers a challenge ACK after a SYN",
         "it has the sequence number of the FIN: that is LA008",
     ),
@@ -272,7 +273,10 @@ FIN_THEN_RST_SAME_SEQ = Rule(
     frames=("fin_frame", "frame"),
     values=("receiver_state",),
     set_when=("the RST is one below RCV.NXT", "the receiver has processed the sender's FIN"),
-    not_set_when=("the RST is at RCV.NXT", "it answers a segment that arrived after the FIN, or text that crossed it: RS003"),
+    not_set_when=(
+        "the RST is at RCV.NXT",
+        "it answers a segment that arrived after the FIN, or text that crossed it: RS003",
+    ),
     rfc=("RFC 9293 3.5.3",),
     remedy="Nothing to do: Linux accepts it as a valid RST.",
     example="fin-then-rst-same-seq",

@@ -265,7 +265,10 @@ TW_MISSING = Rule(
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("time_wait_gap_ns", "two_msl_ns"),
     set_when=("the FIN is retransmitted less than 2MSL after TIME-WAIT began", "a bare RST answers it"),
-    not_set_when=("2MSL has passed", "no ACK of the FIN was captured: TIME-WAIT had never been reached",),
+    not_set_when=(
+        "2MSL has passed",
+        "no ACK of the FIN was captured: TIME-WAIT had never been reached",
+    ),
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
     remedy="Raise tcp_max_tw_buckets; find out if something removes sockets (ss --kill, a NAT entry that expires).",
     example="tw-missing",

@@ -73,6 +73,7 @@ def count_segment(conn, snd, rcv, side, seg, now):  # type: ignore[no-untyped-de
     if flags & ACK:
         snd.last_ack = seg.ack
 
+
 USUAL_MSS = 1460
 """Where the handshake was not captured."""
 

@@ -138,7 +138,7 @@ def ttl_outside(snd, ttl):  # type: ignore[no-untyped-def]
 
 
 ECHO_NONE, ECHO_LAST, ECHO_EARLIER, ECHO_OLDER = range(4)
-"""What the number of a bare RST is: no ACK field of the peer, that of its last segment, that before it, or an older one."""
+"""What a bare RST carries: no ACK field of the peer, that of its last segment, the one before it, or an older one."""
 
 OLDEST_ECHO = 1 << 20
 """Mid-stream: how far below its peer's ACK field a RST may lie and still echo an older one."""

@@ -157,7 +157,7 @@ def rst_proves(st, c, side, seg, acceptable):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_reset_echo(rcv, seg):  # type: ignore[no-untyped-def]
-    """A RST without ACK whose number is the peer's last ACK, however late: its sender has no socket (3.5.2, group 1)."""
+    """A RST without ACK whose number is the peer's last ACK, however late: no socket is left (3.5.2, group 1)."""
     return np.int64(seg.flags) & ACK == 0 and np.int64(seg.seq) == np.int64(rcv.last_ack)
 
 

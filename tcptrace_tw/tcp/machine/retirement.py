@@ -54,6 +54,7 @@ from tcptrace_tw.tcp.store.records import (
 GIVEN_BACK = -(1 << 31)
 """In ``newest`` while released slots are settled: the same slot may be named twice."""
 
+
 @kernel
 def is_over(st, c):  # type: ignore[no-untyped-def]
     """Whether nothing more is expected of incarnation ``c``: both ends are done, or nobody ever answered."""
