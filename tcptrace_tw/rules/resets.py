@@ -158,7 +158,13 @@ def is_empty(r: Rows) -> Mask:
 def is_probe(r: Rows) -> Mask:
     """A handshake, or half of one, and a RST of the client."""
     begun = ((r.trigger_flags & SYN) != 0) | (r.receiver_state == SYN_RECEIVED) | (r.receiver_state == ESTABLISHED)
-    return is_empty(r) & begun & (r.endpoint == ORIG) & (r.sender_state != CLOSED) & (r.retransmits == 0)
+    opened = (r.endpoint == ORIG) & (r.sender_segments > 0)
+    return is_empty(r) & begun & opened & (r.sender_state != CLOSED) & (r.retransmits == 0)
+
+
+def is_unasked(r: Rows) -> Mask:
+    """It answers a SYN+ACK, and no SYN of its sender was captured."""
+    return ((r.trigger_flags & SYN) != 0) & (r.sender_segments == 0)
 
 
 def is_soon_after_handshake(r: Rows) -> Mask:
@@ -444,6 +450,7 @@ RST_NO_SOCKET = Rule(
     table="resets",
     predicate=rst_no_socket,
     grades=(
+        Grade(is_unasked, INFO, LIKELY, "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured"),
         Grade(lambda r: (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0), NOTICE, CONFIRMED),
         Grade(
             always,
