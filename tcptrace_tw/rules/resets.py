@@ -450,7 +450,12 @@ RST_NO_SOCKET = Rule(
     table="resets",
     predicate=rst_no_socket,
     grades=(
-        Grade(is_unasked, INFO, LIKELY, "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured"),
+        Grade(
+            is_unasked,
+            INFO,
+            LIKELY,
+            "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured",
+        ),
         Grade(lambda r: (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0), NOTICE, CONFIRMED),
         Grade(
             always,

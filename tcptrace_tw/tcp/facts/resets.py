@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.seq import seq_diff, seq_ge, seq_gt
+from tcptrace_tw.protocol.seq import seq_diff, seq_gt
 from tcptrace_tw.protocol.states import (
     LAST_ACK,
 )
-from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.columns import ACK, HAS_TS, RST
 from tcptrace_tw.schema.words import (
     ANSWER_NONE,
     START_ACK,
 )
+from tcptrace_tw.tcp.facts.echo import ECHO_EARLIER, ECHO_NONE, earlier_flags
 from tcptrace_tw.tcp.facts.history import SILENCE_NS, answer_limit_ns, is_silent_since_probe, mss_of
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import (
@@ -137,38 +138,6 @@ def ttl_outside(snd, ttl):  # type: ignore[no-untyped-def]
     return ttl - high if ttl > high else ttl - low
 
 
-ECHO_NONE, ECHO_LAST, ECHO_EARLIER, ECHO_OLDER = range(4)
-"""What a bare RST carries: no ACK field of the peer, that of its last segment, the one before it, or an older one."""
-
-OLDEST_ECHO = 1 << 20
-"""Mid-stream: how far below its peer's ACK field a RST may lie and still echo an older one."""
-
-
-@kernel
-def echo_of(st, snd, rcv, seg):  # type: ignore[no-untyped-def]
-    """Which segment of the peer a RST without ACK may answer: a host without a socket sends back its ACK field.
-
-    Any segment that is still unanswered may be it, not only the last one: others were on their way (3.5.2, group 1).
-    """
-    if np.int64(seg.flags) & ACK or np.int64(rcv.last_frame) < 0:
-        return ECHO_NONE
-    seq = np.int64(seg.seq)
-    now = st.counters[NOW]
-    limit = answer_limit_ns(snd)
-    if np.int64(rcv.last_flags) & ACK and seq == np.int64(rcv.last_ack):
-        is_late = now - np.int64(rcv.last_time) > limit
-        return ECHO_NONE if is_late or has_answered(snd, rcv) else ECHO_LAST
-    if np.int64(rcv.earlier_frame) < 0 or now - np.int64(rcv.earlier_time) > limit:
-        return ECHO_NONE
-    if np.int64(snd.last_time) - np.int64(rcv.earlier_time) > limit and np.int64(snd.last_flags) & RST == 0:
-        return ECHO_NONE
-    behind = seq_diff(np.int64(rcv.earlier_ack), seq)
-    if behind == 0:
-        return ECHO_EARLIER
-    most = seq_diff(np.int64(rcv.earlier_ack), np.int64(snd.iss)) if np.int64(snd.bits) & ISS_KNOWN else OLDEST_ECHO
-    return ECHO_OLDER if 0 < behind < most else ECHO_NONE
-
-
 @kernel
 def note_trigger(st, row, snd, rcv, echo):  # type: ignore[no-untyped-def]
     """The segment of the other side that the RST answers, or may answer."""
@@ -189,14 +158,6 @@ def note_trigger(st, row, snd, rcv, echo):  # type: ignore[no-untyped-def]
     waited = time - np.int64(snd.fin_acked_time)
     has_both = np.int64(snd.fin_acked_time) >= 0 and echo != ECHO_NONE
     row.fin_wait_2_ns = waited if has_both and waited >= 0 else -1
-
-
-@kernel
-def earlier_flags(rcv, frame):  # type: ignore[no-untyped-def]
-    """What is known of the flags of an earlier segment of the peer."""
-    if frame == np.int64(rcv.fin_frame) or frame == np.int64(rcv.fin_repeat_frame):
-        return ACK | FIN
-    return ACK | SYN if frame == np.int64(rcv.syn_frame) else ACK
 
 
 @kernel
@@ -306,15 +267,6 @@ def note_rst_burst(st, c, row, snd):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def has_answered(snd, rcv):  # type: ignore[no-untyped-def]
-    """Whether the sender has acknowledged the other side's last segment: a host without a socket does not."""
-    end = np.int64(rcv.last_seq) + np.int64(rcv.last_len) + (1 if np.int64(rcv.last_flags) & FIN else 0)
-    if end == np.int64(rcv.last_seq) or np.int64(snd.bits) & ACKED == 0 or np.int64(snd.last_flags) & RST:
-        return False
-    return np.int64(snd.last_frame) > np.int64(rcv.last_frame) and seq_diff(np.int64(snd.last_ack), end) >= 0
-
-
-@kernel
 def unacked_bytes(snd, rcv):  # type: ignore[no-untyped-def]
     """Text of the other side that the sender of a RST had never acknowledged."""
     if np.int64(snd.bits) & ACKED == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
@@ -339,80 +291,3 @@ def is_syn_pending(st, c):  # type: ignore[no-untyped-def]
     """Whether a SYN waits for its answer while the earlier incarnation ``c`` gets this RST."""
     head = newest_incarnation(st, np.int64(conn_at(st, c).slot))
     return head != c
-
-
-@kernel
-def follow_resets(st, c, side, seg, is_new, last_ack):  # type: ignore[no-untyped-def]
-    """A later segment of an incarnation with RSTs: the alleged sender goes on, or the receiver does.
-
-    ``is_new``: it has text or a FIN in sequence. ``last_ack``: the ACK field of its sender before it.
-    Returns whether the sender of the last RST goes on.
-    """
-    goes_on = False
-    is_last = True
-    s = np.int64(conn_at(st, c).reset)
-    while s >= 0:
-        row = reset_at(st, s)
-        s = np.int64(row.next)
-        if np.int64(row.endpoint) != side:
-            follow_receiver(st, row, seg, last_ack)
-            continue
-        if is_last:
-            goes_on = is_new or acks_more(row, seg)
-            is_last = False
-        if np.int64(row.is_stale_ack_answer) == 0:
-            follow_sender(row, seg, is_new)
-    return goes_on
-
-
-@kernel
-def acks_more(row, seg):  # type: ignore[no-untyped-def]
-    """Whether a segment acknowledges more than the RST's sender ever had before; copies and strays do not."""
-    return np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(row.most_acked))
-
-
-@kernel
-def follow_sender(row, seg, is_new):  # type: ignore[no-untyped-def]
-    """A segment with the RST's source address: does it go on in sequence?"""
-    if np.int64(row.continued_frame) < 0 and (is_new or acks_more(row, seg)):
-        row.continued_frame = seg.frame
-    if np.int64(row.continued_data_frame) < 0 and is_new and np.int64(seg.payload_len) > 0:
-        if seq_ge(np.int64(seg.seq), np.int64(row.seq)):
-            row.continued_data_frame = seg.frame
-    row.vain_segments = 0
-    row.vain_ns = -1
-
-
-@kernel
-def follow_receiver(st, row, seg, last_ack):  # type: ignore[no-untyped-def]
-    """A segment of the RST's receiver: it challenges the RST with an ACK that moves nothing, or sends into nothing."""
-    flags = np.int64(seg.flags)
-    length = np.int64(seg.payload_len)
-    plain = flags & (SYN | FIN) == 0 and length == 0 and np.int64(seg.ack) == last_ack
-    if plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
-        row.challenge_frame = seg.frame
-    if flags & ACK and seq_gt(np.int64(seg.ack), last_ack):
-        row.vain_segments = 0  # something came that was not captured
-        row.vain_ns = -1
-    elif length > 0:
-        row.vain_segments += 1
-        row.vain_ns = st.counters[NOW] - np.int64(row.time)
-
-
-@kernel
-def last_reset(st, c, side):  # type: ignore[no-untyped-def]
-    """The row of the last RST of endpoint ``side`` that was acceptable, or -1."""
-    s = np.int64(conn_at(st, c).reset)
-    while s >= 0:
-        row = reset_at(st, s)
-        if np.int64(row.endpoint) == side and np.int64(row.is_accepted):
-            return s
-        s = np.int64(row.next)
-    return np.int64(-1)
-
-
-@kernel
-def reset_time(st, c, side):  # type: ignore[no-untyped-def]
-    """When endpoint ``side`` sent its last RST that was acceptable."""
-    s = last_reset(st, c, side)
-    return np.int64(reset_at(st, s).time) if s >= 0 else st.counters[NOW]

@@ -8,8 +8,8 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT
 from tcptrace_tw.schema.columns import FIN, RST
 from tcptrace_tw.schema.words import END_CAPTURE
+from tcptrace_tw.tcp.facts.after_resets import follow_resets, reset_time
 from tcptrace_tw.tcp.facts.history import rtt_ns
-from tcptrace_tw.tcp.facts.resets import follow_resets, reset_time
 from tcptrace_tw.tcp.machine.time_wait import restart
 from tcptrace_tw.tcp.machine.transitions import RETRACT_RESET, retract
 from tcptrace_tw.tcp.store.access import conn_at, span_at, tcb_at

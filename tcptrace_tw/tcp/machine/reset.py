@@ -34,7 +34,8 @@ from tcptrace_tw.schema.words import (
     ORIG,
 )
 from tcptrace_tw.tcp.facts.anomalies import expect_challenge
-from tcptrace_tw.tcp.facts.resets import ECHO_LAST, ECHO_NONE, echo_of, is_syn_pending, open_reset
+from tcptrace_tw.tcp.facts.echo import ECHO_LAST, ECHO_NONE, echo_of
+from tcptrace_tw.tcp.facts.resets import is_syn_pending, open_reset
 from tcptrace_tw.tcp.facts.reuse import note_refused
 from tcptrace_tw.tcp.machine.fin import UNANSWERED_FINS, fin_not_received
 from tcptrace_tw.tcp.machine.paws import is_stale

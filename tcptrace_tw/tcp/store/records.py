@@ -14,21 +14,9 @@ from numpy.typing import NDArray
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
 from tcptrace_tw.schema.segments import PRINT_PLACES
-
-PENDING = 3
-"""How many receipts of one endpoint may wait for their proof."""
-
-
-def in_lines(fields: list[tuple[Any, ...]]) -> np.dtype[Any]:
-    """A record that fills whole cache lines of 64 bytes."""
-    plain = np.dtype(fields, align=True)
-    names = list(plain.names or ())
-    places = [plain.fields[name] for name in names] if plain.fields else []
-    lines = -(-plain.itemsize // 64)
-    return np.dtype(
-        {"names": names, "formats": [p[0] for p in places], "offsets": [p[1] for p in places], "itemsize": 64 * lines}
-    )
-
+from tcptrace_tw.tcp.store.cache_lines import in_lines
+from tcptrace_tw.tcp.store.receipts import PENDING as PENDING
+from tcptrace_tw.tcp.store.receipts import PENDING_CAUSE as PENDING_CAUSE
 
 CONNECTION = in_lines(
     [
@@ -170,19 +158,6 @@ IP_ID_STEPS = 30
     HAS_RST,
     LINGERING,  # it is in the queue of those that may soon be archived
 ) = (1 << i for i in range(7))
-
-PENDING_CAUSE = np.dtype(
-    [
-        ("time", "i8", PENDING),
-        ("frame", "i8", PENDING),
-        ("tsval", "i8", PENDING),
-        ("reset_id", "i8"),
-        ("time_wait_id", "i8"),
-        ("close_id", "i8"),
-    ]
-)
-"""What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
-
 
 _KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
     "peer_ip_lo", "peer_port")  # fmt: skip
