@@ -144,9 +144,10 @@ def is_past_the_stack(r: Rows) -> Mask:
 
 
 def is_forgotten_by_a_device(r: Rows) -> Mask:
-    """The first segment after silence is answered, and not by the host."""
-    is_first = is_echo(r) & (r.silence_ns >= FORGETS_NS) & ~has_closed(r)
-    return is_first & (has_other_ttl(r) | is_too_soon(r))
+    """The first segment after silence is answered, with or without ACK, and not by the host."""
+    is_drawn = (r.silence_ns >= FORGETS_NS) & (r.silence_ns > r.trigger_gap_ns)
+    acks_it = (r.is_bare == 0) & (r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.sender_seq_delta == 0)
+    return is_drawn & (is_echo(r) | acks_it) & ~has_closed(r) & (has_other_ttl(r) | is_too_soon(r))
 
 
 def is_empty(r: Rows) -> Mask:
@@ -691,7 +692,7 @@ IDLE_FLOW_FORGOTTEN = Rule(
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "trigger_gap_ns", "rtt_ns", "ttl_delta"),
     set_when=(
-        "both sides were silent for 10 s or longer, and the next segment gets a bare RST with its ACK field",
+        "both sides were silent for 10 s or longer, and the next segment gets a bare RST with its ACK field, or one that acknowledges it",
         "the RST has another TTL than the host, or comes in less than half the time in which the host had ever answered",
     ),
     not_set_when=("it looks like the host's own: RS005", "there was no such silence: RS006"),
