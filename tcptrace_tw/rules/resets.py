@@ -56,6 +56,9 @@ PROBE_INTERVAL_NS = SECOND_NS
 AT_ONCE_NS = SECOND_NS
 """A probe resets its connection within some round trips; the first retransmission timeout is longer than most (RFC 6298)."""
 
+ANSWER_NS = SECOND_NS // 2
+"""No host may hold back even an ACK for longer (RFC 1122 4.2.3.2); and a RST it sends at once."""
+
 FORGETS_NS = 10 * SECOND_NS
 """Devices keep an idle connection for longer than this."""
 
@@ -211,8 +214,10 @@ def is_abort(r: Rows) -> Mask:
 
 
 def is_after_silence(r: Rows) -> Mask:
-    """Nothing had been sent for a second or longer, and it is not what a socket of that host sends."""
-    idle = (r.silence_ns >= 0) & ~is_echo(r) & (r.has_plain != 0) & (r.is_repeat == 0) & (r.sender_seq_delta == 0)
+    """Nothing had been sent for longer than an answer takes, and it is not what a socket of that host sends."""
+    last = np.where(r.own_gap_ns >= 0, np.minimum(r.own_gap_ns, r.trigger_gap_ns), r.trigger_gap_ns)
+    idle = (r.silence_ns >= 0) | ((r.is_bare != 0) & (last > ANSWER_NS + 4 * np.maximum(r.rtt_ns, 0)))
+    idle &= ~is_echo(r) & (r.has_plain != 0) & (r.is_repeat == 0) & (r.sender_seq_delta == 0)
     idle &= (~has_closed(r) | has_other_ttl(r)) & ~(is_abort(r) & gave_up(r)) & (r.is_syn_pending == 0)
     alive = (r.sender_state >= ESTABLISHED) | (r.twin_gap_ns >= 0)
     return idle & alive & ((r.is_bare != 0) | has_other_ttl(r) | (r.twin_gap_ns >= 0))
@@ -636,11 +641,11 @@ RST_AFTER_SILENCE = Rule(
         Grade(lambda r: (r.twin_gap_ns >= 0) & has_other_ttl(r), NOTICE, CONFIRMED, "both directions were reset within 1 ms, and the TTL differs: a device between them"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} came after {silence_ns} of silence and answers nothing: the timer of a device or of an application, or a forged segment[; both sides were reset within 1 ms: a device between them{twin_gap_ns:?}][; the TTL differs by {ttl_delta:#}: a device is the more likely]",
+    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} answers nothing[ and came after {silence_ns} of silence]: the timer of a device or of an application, or a forged segment[; both sides were reset within 1 ms: a device between them{twin_gap_ns:?}][; the TTL differs by {ttl_delta:#}: a device is the more likely]",
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "twin_gap_ns", "ttl_delta", "ip_id_delta", "is_bare", "rtt_ns"),
     set_when=(
-        "nothing was sent for 1 s or longer, and for longer than an answer takes",
+        "nothing was sent for longer than an answer takes: four of the shortest round trips and 500 ms",
         "the RST is bare, or its TTL differs, or the other side was reset within 1 ms",
     ),
     not_set_when=(

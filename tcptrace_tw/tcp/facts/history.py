@@ -88,9 +88,12 @@ def forget_earlier(t):  # type: ignore[no-untyped-def]
 
 @kernel
 def note_window(snd, rcv, window, shift):  # type: ignore[no-untyped-def]
-    """The largest window, and whether this one is 0, or lacks at least a segment of the peer."""
+    """The largest window, and whether this one is 0, or lacks at least a segment of the peer.
+
+    That of a SYN is not scaled, and some stacks have another one afterwards: it counts until the next.
+    """
     scaled = window << shift
-    most = max(np.int64(snd.window_max), scaled)
+    most = scaled if np.int64(snd.last_flags) & SYN else max(np.int64(snd.window_max), scaled)
     snd.window_max = most
     bits = np.int64(snd.bits)
     new = bits & ~(WINDOW_CLOSED | WINDOW_LOW)
