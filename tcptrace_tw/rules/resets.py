@@ -33,6 +33,9 @@ from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD,
     NO_REQUEST,
 ) = range(16)
 
+FAR_NS = 2_000_000
+"""A round trip from which on the path, and not the host, makes most of the time of an answer."""
+
 HOPS = 2
 """TTLs that differ by this much come from different hosts."""
 
@@ -104,9 +107,9 @@ def has_other_ip_id(r: Rows) -> Mask:
 
 
 def is_too_soon(r: Rows) -> Mask:
-    """It answers its trigger, earlier than the sender could have."""
+    """It answers its trigger, earlier than the sender could have; what answers within the host itself has no such time."""
     answers = is_echo(r) | ((r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.ack_delta >= 0) & (r.is_bare == 0))
-    known = (r.rtt_ns >= 0) & (r.sender_segments >= 2) & (r.trigger_frame >= 0) & answers
+    known = (r.rtt_ns >= FAR_NS) & (r.sender_segments >= 2) & (r.trigger_frame >= 0) & answers
     return known & (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns < r.rtt_ns // 2)
 
 
