@@ -10,6 +10,7 @@ from tcptrace_tw.schema.columns import FIN, RST
 from tcptrace_tw.schema.words import END_CAPTURE
 from tcptrace_tw.tcp.facts.after_resets import follow_resets, reset_time
 from tcptrace_tw.tcp.facts.history import rtt_ns
+from tcptrace_tw.tcp.facts.stale_segments import believe_stale
 from tcptrace_tw.tcp.machine.time_wait import restart
 from tcptrace_tw.tcp.machine.transitions import RETRACT_RESET, retract
 from tcptrace_tw.tcp.store.access import conn_at, span_at, tcb_at
@@ -63,6 +64,7 @@ def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
             span.end_frame = -1
             span.end_reason = END_CAPTURE
             t.bits |= IGNORES_RST
+            believe_stale(st, k >> 1)
             peer = tcb_at(st, k ^ 1)
             restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
             if np.int64(peer.last_flags) & FIN:

@@ -202,6 +202,7 @@ STALE = np.dtype(
     [
         *((name, STALE_SEGMENTS.dtype[name].str[1:]) for name in STALE_SEGMENTS.dtype.names or ()),
         ("end", "u4"),
+        ("is_doubtful", "u1"),  # it came after a RST that should have ended the receiver's TIME-WAIT
         ("next", "i4"),
     ],
     align=True,
