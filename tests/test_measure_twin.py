@@ -233,11 +233,13 @@ def test_who_closes_has_no_habit_of_aborting() -> None:
     endings.see(rows)
     aborts = blank(c.RESETS, 4)
     aborts.ip_lo, aborts.peer_ip_lo, aborts.peer_port, aborts.endpoint = [1, 2, 2, 2], 9, 80, w.ORIG
+    aborts.unacked_bytes = [0, 0, 7, 0]
     endings.abort(aborts)
-    closes, aborted = endings.of(aborts[:2])
+    closes, aborted, unacked = endings.of(aborts[:2])
 
     assert closes.tolist() == [2, 0]
     assert aborted.tolist() == [1, 3]
+    assert unacked.tolist() == [0, 1]
 
 
 def test_work_behind_is_done_in_order_and_its_error_comes_back() -> None:

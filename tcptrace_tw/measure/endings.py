@@ -18,7 +18,7 @@ from tcptrace_tw.schema.words import ORIG, RESP
 
 MOST_ENDPOINTS = 1 << 17
 
-CLOSES, ABORTS = range(2)
+CLOSES, ABORTS, UNACKED = range(3)
 
 Ints = NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Endings:
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._keys = Keys(MOST_ENDPOINTS, compiled=compiled, seed=seed)
-        self._counts = zeros((MOST_ENDPOINTS, 2), np.int64)
+        self._counts = zeros((MOST_ENDPOINTS, 3), np.int64)
         self._count_closes = load(count_closes, compiled=compiled)
 
     def see(self, connections: Any) -> None:
@@ -36,15 +36,16 @@ class Endings:
         self._count_closes(connections, self._keys.table, self._counts)
 
     def abort(self, rows: Any) -> None:
-        """Take rows that are each an abort by ``endpoint``."""
+        """Take rows that are each an abort by ``endpoint``; some leave payload that no ACK had covered before."""
         number = self._number(rows)
         np.add.at(self._counts[:, ABORTS], number[number >= 0], 1)
+        np.add.at(self._counts[:, UNACKED], number[(number >= 0) & (rows.unacked_bytes > 0)], 1)
 
-    def of(self, rows: Any) -> tuple[Ints, Ints]:
-        """For rows about an ``endpoint``: how often it closed, and how often it aborted; 0 where there was no room."""
+    def of(self, rows: Any) -> tuple[Ints, Ints, Ints]:
+        """For rows about an ``endpoint``: its closes, its aborts, and those of unacked payload; 0 without room."""
         number = self._number(rows)
         counts = np.where((number >= 0)[:, None], self._counts[number], 0)
-        return counts[:, CLOSES], counts[:, ABORTS]
+        return counts[:, CLOSES], counts[:, ABORTS], counts[:, UNACKED]
 
     def _number(self, rows: Any) -> Ints:
         service = np.where(rows.endpoint == RESP, rows.port, rows.peer_port)

@@ -1,6 +1,7 @@
 """Findings that wait for the end of the capture, because what an endpoint does elsewhere decides how sure they are.
 
-An endpoint that aborts five connections of a service and never closes one with FIN has the habit of SO_LINGER 0.
+An endpoint that aborts five connections of a service and never closes one with FIN has the habit of it, unless one of
+the aborts may have left data unread.
 """
 
 from collections.abc import Iterator
@@ -53,5 +54,5 @@ class DeferredFindings:
         return self._size >= MOST_HELD
 
     def _are_habits(self, rows: Any) -> NDArray[np.bool_]:
-        closes, aborts = self._endings.of(rows)
-        return (aborts >= HABIT) & (closes == 0)
+        closes, aborts, unacked = self._endings.of(rows)
+        return (aborts >= HABIT) & (closes == 0) & (unacked == 0)

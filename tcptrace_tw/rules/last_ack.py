@@ -13,6 +13,7 @@ from tcptrace_tw.rules.syn_answers import (
     stalls,
     went_whole_way,
 )
+from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, tw_missing
 from tcptrace_tw.schema.columns import FIN
 from tcptrace_tw.schema.words import (
     BOTH,
@@ -61,9 +62,12 @@ def last_ack_lost(connections: Rows) -> Mask:
 
 
 def rst_on_last_ack(resets: Rows) -> Mask:
-    """LA005."""
+    """LA005: where no rule on TIME-WAIT or FIN-WAIT-2 says why."""
     return (
         (resets.receiver_state == LAST_ACK)
+        & (resets.has_plain != 0)
+        & ~tw_missing(resets)
+        & ~fin_wait_2_timeout_reset(resets)
         & (resets.is_bare != 0)
         & (resets.is_echo != 0)
         & ((resets.trigger_flags & FIN) != 0)
@@ -78,19 +82,20 @@ def rst_on_last_ack(resets: Rows) -> Mask:
 def fin_then_rst_same_seq(resets: Rows) -> Mask:
     """LA008: Linux accepts a RST one below RCV.NXT in these states (tcp_reset_check).
 
-    A host whose socket is gone answers a segment that crosses its FIN with the same number: such a RST is not meant here.
+    A host whose socket is gone answers text that crosses its FIN with the same number: such a RST is not meant here.
     """
     waiting = (
         (resets.receiver_state == CLOSE_WAIT) | (resets.receiver_state == LAST_ACK) | (resets.receiver_state == CLOSING)
     )
-    answers = (resets.is_echo != 0) & (resets.trigger_frame > resets.fin_frame)
+    answers = (resets.is_echo != 0) & ((resets.trigger_frame > resets.fin_frame) | (resets.unacked_bytes > 0))
     return waiting & (resets.fin_frame >= 0) & (resets.seq_delta == -1) & ~answers
 
 
 def rst_from_last_ack(resets: Rows) -> Mask:
-    """LA006."""
-    step = (resets.is_syn_pending != 0) | (resets.is_stale_ack_answer != 0)
-    return (resets.sender_state == LAST_ACK) & ~step & ~fin_then_rst_same_seq(resets)
+    """LA006: it had waited, or tried again."""
+    step = (resets.is_syn_pending != 0) | (resets.is_stale_ack_answer != 0) | (resets.has_plain == 0)
+    waited = (resets.retransmits > 0) | (resets.own_gap_ns >= STALL_NS)
+    return (resets.sender_state == LAST_ACK) & waited & ~step & ~fin_then_rst_same_seq(resets)
 
 
 def last_ack_stuck(anomalies: Rows) -> Mask:
@@ -241,10 +246,12 @@ RST_ON_LAST_ACK = Rule(
     not_set_when=(
         "the RST answers a challenge ACK after a SYN",
         "data arrived with the FIN or before it, after close(): RS003",
+        "FIN-WAIT-2 had lasted 1 s or longer: TW008; TIME-WAIT had begun: TW009",
+        "the RST comes later than an answer can",
         "the sender had already sent a RST",
     ),
     rfc=("RFC 9293 3.5.2",),
-    remedy="Close sooner than the peer's FIN-WAIT-2 timeout (tcp_fin_timeout), or find out what removed its TIME-WAIT socket.",
+    remedy="Find out what removed the other side's socket so soon after its close(): TCP_LINGER2, a killed process, a device.",
     example="rst-on-last-ack",
     needs_acks=True,
 )
@@ -257,11 +264,16 @@ RST_FROM_LAST_ACK = Rule(
     table="resets",
     predicate=rst_from_last_ack,
     grades=(Grade(always, WARNING, CONFIRMED),),
-    message="{ip}:{port} gave up in LAST-ACK and sent RST to {peer_ip}:{peer_port}",
+    message="{ip}:{port} gave up in LAST-ACK and sent RST to {peer_ip}:{peer_port}[ after {retransmits:unanswered retransmission}]",
     frames=("peer_fin_frame", "fin_frame", "frame"),
     values=("receiver_state", "trigger_gap_ns", "retransmits"),
-    set_when=("the endpoint that sent its FIN second, and has not got the ACK of it, sends RST",),
+    set_when=(
+        "the endpoint that sent its FIN second, and has not got the ACK of it, sends RST",
+        "it had repeated the FIN, or waited for 1 s or longer",
+    ),
     not_set_when=(
+        "the RST follows the FIN at once: that is RS003",
+        "the connection shows SYN, FIN and RST only",
         "the RST answers a challenge ACK after a SYN",
         "it has the sequence number of the FIN: that is LA008",
     ),
@@ -305,7 +317,10 @@ FIN_THEN_RST_SAME_SEQ = Rule(
     frames=("fin_frame", "frame"),
     values=("receiver_state",),
     set_when=("the RST is one below RCV.NXT", "the receiver has processed the sender's FIN"),
-    not_set_when=("the RST is at RCV.NXT", "it answers a segment that arrived after the FIN: RS003"),
+    not_set_when=(
+        "the RST is at RCV.NXT",
+        "it answers a segment that arrived after the FIN, or text that crossed it: RS003",
+    ),
     rfc=("RFC 9293 3.5.3",),
     remedy="Nothing to do: Linux accepts it as a valid RST.",
     example="fin-then-rst-same-seq",

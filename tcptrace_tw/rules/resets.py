@@ -1,7 +1,7 @@
 """RS: who sent a RST, and why (RFC 9293 3.5.2, 3.5.3, 3.10.5; RFC 5961 3.2).
 
 ``RESET`` is the decision table; the first row that holds gives the verdict. Where the packets do not decide (SO_LINGER 0
-or unread data, an unread buffer or a window that had shrunk), the verdict stays ``likely`` and names its rival.
+or unread data, the timer of a device or of an application), the verdict names all of them.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVE
 from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
-from tcptrace_tw.schema.columns import SYN
-from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, PREDICTED, WARNING
+from tcptrace_tw.schema.columns import FIN, SYN, URG
+from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, ORIG, PREDICTED, RESP, WARNING
 
 (
     PORT_CLOSED,
@@ -27,13 +27,14 @@ from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD,
     NOT_EXACT,
     UNCLASSIFIED,
     LAST_ACK_REFUSED,
-) = range(12)
+    AFTER_SILENCE,
+    UNTRANSLATED,
+    FLOW_FORGOTTEN,
+    NO_REQUEST,
+) = range(16)
 
-AT_ONCE_NS = 5_000_000
-"""Payload that arrives this shortly before an abort was probably not read."""
-
-LEAST_SEGMENT = 536
-"""A window may be smaller by fewer bytes whether they were read or not."""
+FAR_NS = 2_000_000
+"""A round trip from which on the path, and not the host, makes most of the time of an answer."""
 
 HOPS = 2
 """TTLs that differ by this much come from different hosts."""
@@ -46,6 +47,26 @@ KNOWN_SEGMENTS = 3
 
 GIVES_UP = 3
 """After this many unanswered retransmissions a RST means that the sender gave up."""
+
+PROBES = 2
+"""After this many unanswered keep-alive probes it does, if it comes no sooner than the next probe."""
+
+SECOND_NS = 1_000_000_000
+
+PROBE_INTERVAL_NS = SECOND_NS
+"""TCP_KEEPINTVL is set in whole seconds."""
+
+AT_ONCE_NS = SECOND_NS
+"""A probe resets its connection within some round trips; the first retransmission timeout is longer than most (RFC 6298)."""
+
+ANSWER_NS = SECOND_NS // 2
+"""No host may hold back even an ACK for longer (RFC 1122 4.2.3.2); and a RST it sends at once."""
+
+FORGETS_NS = 10 * SECOND_NS
+"""Devices keep an idle connection for longer than this."""
+
+SENDS_ON = 3
+"""So many segments with payload after a RST, and no answer: nobody is there."""
 
 
 def is_echo(r: Rows) -> Mask:
@@ -65,24 +86,30 @@ def is_gone(r: Rows) -> Mask:
     return ~has_closed(r) | (r.sender_state == CLOSED) | waiting | fin_wait_2_timeout_reset(r)
 
 
+def is_damaged(r: Rows) -> Mask:
+    """SYN, FIN or URG beside RST: no stack sends that."""
+    return (r.tcp_flags & (SYN | FIN | URG)) != 0
+
+
 def goes_on(r: Rows) -> Mask:
     """The apparent sender sends new data, or acknowledges more, as if it had never sent the RST."""
     return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
 
 
 def has_other_ttl(r: Rows) -> Mask:
-    """The TTL is not that of the sender's other segments."""
-    return (np.abs(r.ttl_delta) >= HOPS) & (r.sender_segments >= KNOWN_SEGMENTS)
+    """The TTL is none of the sender's other segments."""
+    return (np.abs(r.ttl_delta) >= HOPS) & ((r.is_ttl_steady != 0) | (r.sender_segments >= KNOWN_SEGMENTS))
 
 
 def has_other_ip_id(r: Rows) -> Mask:
-    """Its IP ID is far from the sender's, which had been a counter."""
-    return (r.is_ip_id_counter != 0) & (np.abs(r.ip_id_delta) >= IP_ID_LEAP)
+    """Its IP ID is far from the sender's, which had been a counter; a host without a socket may count elsewhere."""
+    return (r.is_ip_id_counter != 0) & (np.abs(r.ip_id_delta) >= IP_ID_LEAP) & ~is_echo(r)
 
 
 def is_too_soon(r: Rows) -> Mask:
-    """It arrives earlier than the sender could have answered."""
-    known = (r.rtt_ns >= 0) & (r.sender_segments >= KNOWN_SEGMENTS)
+    """It answers its trigger, earlier than the sender could have; what answers within the host itself has no such time."""
+    answers = is_echo(r) | ((r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.ack_delta >= 0) & (r.is_bare == 0))
+    known = (r.rtt_ns >= FAR_NS) & (r.sender_segments >= 2) & (r.trigger_frame >= 0) & answers
     return known & (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns < r.rtt_ns // 2)
 
 
@@ -92,50 +119,93 @@ def is_seen_from_the_peer(r: Rows) -> Mask:
 
 
 def is_made_between(r: Rows) -> Mask:
-    """Two signs of a device on the path; a host without a socket may use another IP ID counter than the socket did."""
+    """Two signs of a device on the path."""
     signs = has_other_ttl(r).astype(np.int8) + is_too_soon(r) + is_seen_from_the_peer(r) + has_other_ip_id(r)
-    return (signs >= 2) & (has_other_ttl(r) | ~is_echo(r)) & (r.is_repeat == 0)
+    signs += r.twin_gap_ns >= 0
+    return (signs >= 2) & (has_other_ttl(r) | ~is_echo(r)) & (r.is_repeat == 0) & (r.has_plain != 0)
 
 
 def is_ladder(r: Rows) -> Mask:
     """Several RSTs with one source address rise above everything that the sender has sent."""
-    return r.ladder_frame >= 0
+    return (r.ladder_frame >= 0) & (r.has_plain != 0)
+
+
+def is_of_the_host(r: Rows) -> Mask:
+    """It answers in time and with the host's own TTL, but the connection goes on: the host did not know the segment."""
+    return is_echo(r) & (np.abs(r.ttl_delta) < HOPS) & ~is_too_soon(r) & goes_on(r) & ~has_closed(r)
+
+
+def is_untranslated(r: Rows) -> Mask:
+    """The host resets text of a connection that lives on: it sends new data, or, being the client, acknowledges more.
+
+    A server that only closes later may stand behind a firewall that answers for it.
+    """
+    lives = (r.continued_data_frame >= 0) | (r.endpoint == ORIG)
+    return is_of_the_host(r) & lives & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED)
+
+
+def is_past_the_stack(r: Rows) -> Mask:
+    """The host resets the answer to a SYN that its own stack had not sent."""
+    return is_of_the_host(r) & ((r.trigger_flags & SYN) != 0)
+
+
+def is_forgotten_by_a_device(r: Rows) -> Mask:
+    """The first segment after silence is answered, with or without ACK, and not by the host."""
+    is_drawn = (r.silence_ns >= FORGETS_NS) & (r.silence_ns > r.trigger_gap_ns)
+    acks_it = (r.is_bare == 0) & (r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.sender_seq_delta == 0)
+    return is_drawn & (is_echo(r) | acks_it) & ~has_closed(r) & (has_other_ttl(r) | is_too_soon(r))
+
+
+def is_empty(r: Rows) -> Mask:
+    """No payload in either direction, none that was not captured, and no FIN."""
+    nothing = (r.received_bytes == 0) & (r.sent_bytes == 0) & ~has_closed(r) & (r.peer_fin_frame < 0)
+    return nothing & (r.sender_seq_delta <= 0) & (r.ack_delta <= 0)
 
 
 def is_probe(r: Rows) -> Mask:
-    """No payload in either direction: a handshake, or half of one, and a RST."""
-    empty = (r.received_bytes == 0) & (r.sent_bytes == 0) & ~has_closed(r) & (r.peer_fin_frame < 0)
+    """A handshake, or half of one, and a RST of the client."""
     begun = ((r.trigger_flags & SYN) != 0) | (r.receiver_state == SYN_RECEIVED) | (r.receiver_state == ESTABLISHED)
-    return empty & begun & (r.sender_state != CLOSED) & (r.retransmits == 0)
+    opened = (r.endpoint == ORIG) & (r.sender_segments > 0)
+    return is_empty(r) & begun & opened & (r.sender_state != CLOSED) & (r.retransmits == 0)
+
+
+def is_unasked(r: Rows) -> Mask:
+    """It answers a SYN+ACK, and no SYN of its sender was captured."""
+    return ((r.trigger_flags & SYN) != 0) & (r.sender_segments == 0)
 
 
 def is_soon_after_handshake(r: Rows) -> Mask:
-    """The sender had sent at most two segments."""
-    return r.sender_segments <= 2
+    """The sender had sent at most two segments, the last of them just before."""
+    return (r.sender_segments <= 2) & (r.own_gap_ns < AT_ONCE_NS)
+
+
+def is_refusal_after_handshake(r: Rows) -> Mask:
+    """A server resets a connection in which nothing was said."""
+    return is_empty(r) & (r.endpoint == RESP) & (r.sender_state != CLOSED) & (r.retransmits == 0) & (r.has_plain != 0)
 
 
 def is_challenged(r: Rows) -> Mask:
     """In the window, but not at RCV.NXT: the receiver must send a challenge ACK (RFC 5961 3.2)."""
-    inside = (r.seq_delta > 0) & (r.seq_delta <= np.maximum(r.receive_window, 65535))
+    inside = (r.seq_delta > 0) & (r.seq_delta < r.receive_window)
     return (r.is_accepted == 0) & (r.receiver_state >= ESTABLISHED) & (r.receiver_state != TIME_WAIT) & inside
 
 
 def has_unread(r: Rows) -> Mask:
-    """Received bytes are missing from its window, or had arrived just before. Windows sends RSTs with window 0.
+    """Received bytes are missing from its window, as they were before, or its window had been closed.
 
-    An unscaled window does not change until a whole segment has been read (Linux __tcp_select_window).
+    Linux leaves less than a segment unannounced whether it was read or not (__tcp_select_window), and a window grows
+    while unread bytes arrive: only a whole segment counts. Windows sends RSTs with window 0.
     """
-    least = np.maximum(r.window_unit, LEAST_SEGMENT)
+    least = np.maximum(r.window_unit, r.mss)
     missing = (r.window > 0) & (r.window_missing >= least) & (r.window_missing <= r.received_bytes)
-    is_blurred = (r.window > 0) & (r.trigger_len < 2 * r.window_unit)
-    at_once = (r.trigger_len > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= AT_ONCE_NS) & is_blurred
     was_full = (r.was_window_closed != 0) & (r.is_repeat == 0)
-    return (r.received_bytes > 0) & (missing | at_once | was_full)
+    return (r.received_bytes > 0) & ((missing & (r.is_window_low != 0)) | was_full)
 
 
 def gave_up(r: Rows) -> Mask:
     """Retransmissions or probes got no answer."""
-    return (r.retransmits >= GIVES_UP) | ((r.bytes_in_flight > 0) & (r.retransmits >= GIVES_UP - 1))
+    repeated = (r.retransmits >= GIVES_UP) | ((r.bytes_in_flight > 0) & (r.retransmits >= GIVES_UP - 1))
+    return repeated | ((r.probes >= PROBES) & (r.own_gap_ns >= PROBE_INTERVAL_NS))
 
 
 def is_abort(r: Rows) -> Mask:
@@ -146,24 +216,40 @@ def is_abort(r: Rows) -> Mask:
     return own & ~has_closed(r) & alive
 
 
+def is_after_silence(r: Rows) -> Mask:
+    """Nothing had been sent for longer than an answer takes, and it is not what a socket of that host sends."""
+    last = np.where(r.own_gap_ns >= 0, np.minimum(r.own_gap_ns, r.trigger_gap_ns), r.trigger_gap_ns)
+    idle = (r.silence_ns >= 0) | ((r.is_bare != 0) & (last > ANSWER_NS + 4 * np.maximum(r.rtt_ns, 0)))
+    idle &= ~is_echo(r) & (r.has_plain != 0) & (r.is_repeat == 0) & (r.sender_seq_delta == 0)
+    idle &= (~has_closed(r) | has_other_ttl(r)) & ~(is_abort(r) & gave_up(r)) & (r.is_syn_pending == 0)
+    alive = (r.sender_state >= ESTABLISHED) | (r.twin_gap_ns >= 0)
+    return idle & alive & ((r.is_bare != 0) | has_other_ttl(r) | (r.twin_gap_ns >= 0))
+
+
 RESET: tuple[Case, ...] = (
     Case(lambda r: r.is_syn_answer != 0, PORT_CLOSED, "it answers a SYN: RST+ACK with ack = ISN + 1", "port-closed", "port-closed-nearly"),
     Case(
         lambda r: (r.is_stale_ack_answer != 0) | (((r.is_syn_pending != 0) | (r.sender_state == SYN_SENT)) & is_echo(r)), STALE_ACK_ANSWER,
         "part of a SYN's retry: it answers a challenge ACK", "syn-hits-last-ack", "reset-in-syn-received",
     ),
+    Case(is_damaged, UNCLASSIFIED, "SYN, FIN or URG beside RST: a damaged or invented segment", "rst-with-other-flags", "rst-injected"),
+    Case(is_untranslated, UNTRANSLATED, "the host answers a segment of a connection that lives on", "rst-untranslated-segment", "rst-untranslated-segment-nearly"),
+    Case(is_past_the_stack, NO_SOCKET, "the host answers a SYN+ACK, and segments with its address follow: a scanner's own kernel", "rst-of-a-scanners-kernel", "reset-in-syn-received"),
     Case(goes_on, INJECTED, "the apparent sender continues as if nothing had happened", "rst-injected", "rst-injected-nearly"),
     Case(is_ladder, INJECTED, "several RSTs rise above everything that the apparent sender has sent", "rst-injected-ladder", "rst-injected-ladder-nearly"),
-    Case(is_made_between, INJECTED, "two of: another TTL, another IP ID, too early, the peer's sequence numbers", "rst-injected-ip-id", "rst-injected-ip-id-nearly"),
+    Case(is_forgotten_by_a_device, FLOW_FORGOTTEN, "it answers the first segment after silence, with another TTL or too early", "idle-flow-forgotten", "rst-no-socket"),
+    Case(is_after_silence, AFTER_SILENCE, "it answers nothing, and looks unlike the host's own", "rst-after-silence", "rst-after-silence-nearly"),
+    Case(is_made_between, INJECTED, "two of: another TTL, another IP ID, too early, the peer's sequence numbers, a RST of the other side within 1 ms", "rst-injected-ip-id", "rst-injected-ip-id-nearly"),
     Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN", "rst-on-last-ack", "data-before-the-fin-after-close"),
     Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake", "reset-in-syn-received", "port-closed-nearly"),
     Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "a host without a socket answers like this", "rst-no-socket", "abort-without-ack"),
     Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT", "rst-not-exact", "rst-not-exact-nearly"),
-    Case(has_closed, AFTER_FIN, "the sender had sent its FIN", "abort-after-fin", "rst-on-last-ack"),
-    Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a handshake, no payload, RST", "health-check-reset", "health-check-reset-nearly"),
-    Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions got no answer", "abort-timeout", "abort-after-one-retransmission"),
-    Case(lambda r: is_abort(r) & has_unread(r), UNREAD_DATA, "received bytes had not been read", "abort-unread-data", "abort-unread-data-nearly"),
-    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0), LINGER_0, "nothing unread, nothing in flight", "abort-linger0", "abort-with-data-in-flight"),
+    Case(lambda r: has_closed(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN", "abort-after-fin", "rst-on-last-ack"),
+    Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions or probes got no answer", "abort-timeout", "abort-after-one-retransmission"),
+    Case(lambda r: is_abort(r) & is_refusal_after_handshake(r), NO_REQUEST, "a server, a handshake, no payload, RST", "reset-before-request", "health-check-reset"),
+    Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a client, a handshake, no payload, RST", "health-check-reset", "health-check-reset-nearly"),
+    Case(lambda r: is_abort(r) & has_unread(r) & (r.sender_seq_delta <= 0), UNREAD_DATA, "received bytes had not been read", "abort-unread-data", "abort-unread-data-nearly"),
+    Case(lambda r: is_abort(r) & (r.bytes_in_flight == 0) & (r.sender_seq_delta <= 0), LINGER_0, "nothing in flight, and no sign by which to tell SO_LINGER 0 from unread data", "abort-linger0", "abort-with-data-in-flight"),
     Case(always, UNCLASSIFIED, "none of these", "rst-unclassified", "rst-unclassified-nearly"),
 )  # fmt: skip
 
@@ -225,9 +311,35 @@ def rst_not_exact(r: Rows) -> Mask:
 
 def rst_unclassified(r: Rows) -> Mask:
     """RS010: a RST that had an effect on its receiver."""
-    return (
-        (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & (r.receiver_state != CLOSED)
-    )
+    first = (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & ~is_damaged(r)
+    return first & (r.receiver_state != CLOSED) & (r.is_accepted != 0)
+
+
+def rst_after_silence(r: Rows) -> Mask:
+    """RS011."""
+    return r.verdict == AFTER_SILENCE
+
+
+def rst_untranslated_segment(r: Rows) -> Mask:
+    """RS012."""
+    return r.verdict == UNTRANSLATED
+
+
+def idle_flow_forgotten(r: Rows) -> Mask:
+    """RS013."""
+    return r.verdict == FLOW_FORGOTTEN
+
+
+def reset_before_request(r: Rows) -> Mask:
+    """RS014."""
+    return r.verdict == NO_REQUEST
+
+
+def peer_gone_after_rst(r: Rows) -> Mask:
+    """RS015: the RST was lost behind the tap, or its receiver refused it."""
+    first = (r.is_repeat == 0) & (r.is_stale_ack_answer == 0) & (r.is_syn_answer == 0) & ~is_damaged(r)
+    first &= r.verdict != INJECTED
+    return first & (r.vain_segments >= SENDS_ON) & (r.vain_ns >= SECOND_NS) & (r.continued_frame < 0)
 
 
 _FRAMES = ("fin_frame", "peer_fin_frame", "trigger_frame", "frame")
@@ -246,23 +358,23 @@ ABORT_LINGER0 = Rule(
     id="RS001",
     name="abort-linger0",
     severity=NOTICE,
-    summary="An endpoint aborted the connection with RST instead of closing it with FIN (SO_LINGER 0).",
+    summary="An endpoint sent RST instead of FIN: SO_LINGER 0, or unread data (the packets do not tell).",
     table="resets",
     predicate=abort_linger0,
     grades=(
-        Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does this at least five times, and never closes with FIN"),
+        Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does this at least five times, has acknowledged all payload before, and never closes with FIN"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}: RST instead of FIN, nothing in flight, no sign of unread data",
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN (SO_LINGER 0 or unread data)[; it acknowledges {unacked_bytes:byte} that no ACK had covered before, perhaps unread]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
-    set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and nothing unread as far as the window shows"),
-    not_set_when=("no payload at all: that is RS008", "retransmissions got no answer: that is RS007"),
+    set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
+    not_set_when=("no payload at all: that is RS008 or RS014", "retransmissions or probes got no answer: that is RS007"),
     rfc=("RFC 9293 3.10.5",),
-    remedy="Do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection.",
+    remedy="Read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection. nstat tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0.",
     example="abort-linger0",
     counter="TcpExtTCPAbortOnData",
-    rival="unread data that the window does not show, or a process that was killed",
+    rival="a process that was killed",
     is_held=True,
 )  # fmt: skip
 
@@ -277,21 +389,20 @@ ABORT_UNREAD_DATA = Rule(
         Grade(lambda r: r.peer_fin_frame >= 0, NOTICE, LIKELY, "the peer had already sent FIN, so it loses nothing"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{ip}:{port} closed its connection with {peer_ip}:{peer_port} before it had read all received data: RST instead of FIN",
+    message="{ip}:{port} closed its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence] before it had read all received data: RST instead of FIN",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=(
         "RST with ACK, no FIN from the sender, payload received",
-        "its window is too small by at least one segment (536 bytes), and by at most the received bytes",
+        "its window, and the one before it, are smaller than its largest by at least one segment (the other side's MSS), and by at most the received bytes",
         "or it had just advertised a zero window",
-        "or payload arrived within the last 5 ms, too little to show in a scaled window",
     ),
-    not_set_when=("the window has its full size and the payload arrived long before: that is RS001",),
+    not_set_when=("less than a segment is missing from the window, or only in the RST: that is RS001",),
     rfc=("RFC 2525 2.17", "RFC 9293 3.6.1"),
     remedy="Read to the end of the stream before close(), or call shutdown() and read the rest.",
     example="abort-unread-data",
     counter="TcpExtTCPAbortOnClose",
-    rival="SO_LINGER 0 right after the data was read (RS001)",
+    rival="SO_LINGER 0 (RS001), and a window that shrank for want of memory",
 )
 
 ABORT_AFTER_FIN = Rule(
@@ -305,12 +416,12 @@ ABORT_AFTER_FIN = Rule(
         Grade(lambda r: is_echo(r) & (r.unacked_bytes > 0), NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
         Grade(always, NOTICE, LIKELY, "the linger time expired, the kernel dropped an orphan, or the process ended"),
     ),
-    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ when {unacked_bytes:byte} arrived{is_echo:?}]",
+    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {unacked_bytes:byte} arrived{is_echo:?}]",
     frames=_FRAMES,
     values=(*_VALUES, "unacked_bytes", "fin_acked_gap_ns"),
     set_when=("the sender had sent FIN, and sends RST later",),
     not_set_when=(
-        "the sender was in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",
+        "the sender had waited for an answer in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",
         "it had been in FIN-WAIT-2 for 60 s or longer: that is TW008",
     ),
     rfc=("RFC 9293 3.10.7.4",),
@@ -349,14 +460,30 @@ RST_NO_SOCKET = Rule(
     table="resets",
     predicate=rst_no_socket,
     grades=(
-        Grade(lambda r: ~has_other_ttl(r), NOTICE, CONFIRMED),
-        Grade(always, NOTICE, LIKELY, "the TTL differs: a device may have answered for the host"),
+        Grade(
+            is_unasked,
+            INFO,
+            LIKELY,
+            "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured",
+        ),
+        Grade(lambda r: (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0), NOTICE, CONFIRMED),
+        Grade(
+            always,
+            NOTICE,
+            LIKELY,
+            "the TTL differs: a device may have answered for the host; or it answers an earlier segment, and which one is not known",
+        ),
     ),
-    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST",
+    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence][; segments with its address follow: a program sends them without a socket of the host{continued_frame:?}]",
     frames=("trigger_frame", "frame"),
     values=_VALUES,
-    set_when=("a bare RST whose sequence number is the ACK field of the segment that it answers",),
+    set_when=(
+        "a bare RST whose sequence number is the ACK field of the segment that it answers, or of an earlier one that had got no answer yet",
+        "it comes in time: four of the shortest round trips and 500 ms, or 1 s where none is known",
+    ),
     not_set_when=(
+        "it comes later: that is RS011",
+        "the host's other segments show that it still has the connection: RS012",
         "the sender had sent FIN and was still closing: RS003, LA005, TW008, TW009",
         "the sender had already sent a RST",
     ),
@@ -378,20 +505,24 @@ RST_INJECTED = Rule(
         Grade(goes_on, WARNING, LIKELY, "the endpoint continues, but sends no new data"),
         Grade(always, WARNING, LIKELY, "signs of a device on the path"),
     ),
-    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} was not sent by that endpoint[; the endpoint continued afterwards{continued_frame:?}][; another RST followed, above everything that the endpoint had sent{ladder_frame:?}][; the TTL differs by {ttl_delta:#}]",
+    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} was not sent by that endpoint[; the endpoint continued afterwards{continued_frame:?}][; another RST followed, above everything that the endpoint had sent{ladder_frame:?}][; the TTL differs by {ttl_delta:#}][; a RST of the other side passed at the same time{twin_gap_ns:?}][, after {silence_ns} of silence]",
     frames=("trigger_frame", "frame", "ladder_frame", "continued_frame", "continued_data_frame"),
     values=("ttl_delta", "ip_id_delta", "is_ip_id_counter", "trigger_gap_ns", "rtt_ns", "sender_seq_delta"),
     set_when=(
         "the apparent sender continues in sequence",
         "or several RSTs with its address rise above everything that it has sent, with nothing in between",
         "or two of these: its TTL differs by 2 or more; its IP ID jumps although the sender's is a counter; "
-        "it arrives earlier than the sender ever answered; it carries the peer's sequence numbers",
+        "it arrives earlier than the sender ever answered; it carries the peer's sequence numbers; a RST of the other side passes within 1 ms",
     ),
     not_set_when=(
         "only one sign is present",
         "the IP ID is 0, or the sender's IP IDs are random",
         "the endpoint had already sent a RST: a RST from a device after that changes nothing",
-        "it looks like the answer of a host without a socket, and has the host's own TTL",
+        "it looks like the answer of a host without a socket, and has the host's own TTL: RS005, RS012",
+        "the TTL is one that the sender's other segments had",
+        "what follows is a copy, or out of sequence",
+        "SYN, FIN or URG stand beside RST: the segment is damaged",
+        "the connection shows SYN, FIN and RST only",
     ),
     rfc=("RFC 3360", "RFC 5961 3"),
     remedy="Find the device: compare TTLs hop by hop.",
@@ -407,15 +538,23 @@ ABORT_TIMEOUT = Rule(
     table="resets",
     predicate=abort_timeout,
     grades=(
-        Grade(lambda r: r.retransmits >= GIVES_UP, WARNING, CONFIRMED, "at least three got no answer"),
+        Grade(
+            lambda r: (r.retransmits >= GIVES_UP) | (r.probes >= GIVES_UP),
+            WARNING,
+            CONFIRMED,
+            "at least three got no answer",
+        ),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{ip}:{port} gave up on {peer_ip}:{peer_port} after {retransmits:unanswered retransmission}",
+    message="{ip}:{port} gave up on {peer_ip}:{peer_port}[ after {retransmits:unanswered retransmission}][ after {probes:unanswered keep-alive probe}]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
-    set_when=("RST with ACK after three unanswered retransmissions, or two with data in flight",),
-    not_set_when=("everything was acknowledged",),
-    rfc=("RFC 1122 4.2.3.5",),
+    set_when=(
+        "RST with ACK after three unanswered retransmissions, or two with data in flight",
+        "or after two unanswered keep-alive probes, 1 s after the last one or later",
+    ),
+    not_set_when=("everything was acknowledged, and the probes were answered; a probe of the other side is no answer",),
+    rfc=("RFC 1122 4.2.3.5", "RFC 9293 3.8.4"),
     remedy="Check the path, and why the peer stopped answering.",
     example="abort-timeout",
     counter="TcpExtTCPAbortOnTimeout",
@@ -430,13 +569,20 @@ HEALTH_CHECK_RESET = Rule(
     table="resets",
     predicate=health_check_reset,
     grades=(Grade(always, INFO, LIKELY),),
-    message="[{ip}:{port} opened a connection to {peer_ip}:{peer_port} and reset it at once{endpoint:=orig}][{ip}:{port} accepted a connection from {peer_ip}:{peer_port} and reset it at once{endpoint:=resp}]: no payload was sent",
+    message="{ip}:{port} opened a connection to {peer_ip}:{peer_port} and reset it at once: no payload was sent",
     frames=("trigger_frame", "frame"),
     values=("trigger_gap_ns", "is_bare"),
-    set_when=("RST right after the handshake, or after SYN+ACK", "no payload in either direction"),
-    not_set_when=("payload was sent",),
+    set_when=(
+        "the client's RST within 1 s of the handshake, or of SYN+ACK",
+        "no payload in either direction, and none is missing in the capture",
+    ),
+    not_set_when=(
+        "payload was sent",
+        "the server sent the RST: that is RS014",
+        "the client waited for 1 s or longer: that is RS001",
+    ),
     rfc=("RFC 9293 3.10.5",),
-    remedy="Nothing to do if the client sent the RST: health checks and port scans do this. If the server sent it, find out why it refuses.",
+    remedy="Nothing to do: health checks and port scans do this.",
     example="health-check-reset",
 )
 
@@ -451,11 +597,15 @@ RST_NOT_EXACT = Rule(
         Grade(lambda r: r.challenge_frame >= 0, NOTICE, CONFIRMED, "the challenge ACK was captured"),
         Grade(always, NOTICE, PREDICTED),
     ),
-    message="a RST from {ip}:{port} was {seq_delta:byte} above RCV.NXT of {peer_ip}:{peer_port}[, which answered with a challenge ACK{challenge_frame:?}]",
+    message="a RST from {ip}:{port} was {seq_delta:byte} above RCV.NXT of {peer_ip}:{peer_port}[, which answered with a challenge ACK{challenge_frame:?}][; {silence_ns} of silence before it]",
     frames=("frame", "challenge_frame"),
     values=("seq_delta", "ttl_delta", "receive_window"),
-    set_when=("the receiver is in a synchronised state", "SEG.SEQ is above RCV.NXT and inside the window"),
-    not_set_when=("SEG.SEQ = RCV.NXT", "SEG.SEQ follows the sender's last segment, as far as the capture shows"),
+    set_when=("the receiver is in a synchronised state", "RCV.NXT < SEG.SEQ < RCV.NXT + RCV.WND"),
+    not_set_when=(
+        "SEG.SEQ = RCV.NXT",
+        "SEG.SEQ is outside of the window: the receiver drops it in silence",
+        "SEG.SEQ follows the sender's last segment, as far as the capture shows",
+    ),
     rfc=("RFC 5961 3.2", "RFC 9293 3.5.3"),
     remedy="Look for a blind attack, or a device that guesses sequence numbers: see RS006.",
     example="rst-not-exact",
@@ -470,15 +620,137 @@ RST_UNCLASSIFIED = Rule(
     table="resets",
     predicate=rst_unclassified,
     grades=(Grade(always, INFO, CONFIRMED),),
-    message="{ip}:{port} reset its connection with {peer_ip}:{peer_port}; the packets do not show why",
+    message="{ip}:{port} reset its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]; the packets do not show why",
     frames=("trigger_frame", "frame"),
     values=(*_VALUES, "seq_delta", "ack_delta", "is_bare", "bytes_in_flight"),
     set_when=("no other rule of this family applies",),
-    not_set_when=("the sender had already sent a RST",),
+    not_set_when=(
+        "the sender had already sent a RST",
+        "the receiver does not take it",
+        "SYN, FIN or URG stand beside RST",
+    ),
     rfc=("RFC 9293 3.5.2",),
     remedy="Look at the segments before it.",
     example="rst-unclassified",
 )
+
+RST_AFTER_SILENCE = Rule(
+    id="RS011",
+    name="rst-after-silence",
+    severity=NOTICE,
+    summary="A RST came after silence and answers nothing: the timer of a device or of an application, or a forged segment.",
+    table="resets",
+    predicate=rst_after_silence,
+    grades=(
+        Grade(lambda r: (r.twin_gap_ns >= 0) & has_other_ttl(r), NOTICE, CONFIRMED, "both directions were reset within 1 ms, and the TTL differs: a device between them"),
+        Grade(always, NOTICE, LIKELY),
+    ),
+    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} answers nothing[ and came after {silence_ns} of silence]: the timer of a device or of an application, or a forged segment[; both sides were reset within 1 ms: a device between them{twin_gap_ns:?}][; the TTL differs by {ttl_delta:#}: a device is the more likely]",
+    frames=("trigger_frame", "frame"),
+    values=("silence_ns", "twin_gap_ns", "ttl_delta", "ip_id_delta", "is_bare", "rtt_ns"),
+    set_when=(
+        "nothing was sent for longer than an answer takes: four of the shortest round trips and 500 ms",
+        "the RST is bare, or its TTL differs, or the other side was reset within 1 ms",
+    ),
+    not_set_when=(
+        "it comes in time after a segment of the other side: RS005, RS013",
+        "it has an ACK, and the host's own TTL: RS001",
+        "the sender had closed: RS003",
+        "the connection shows SYN, FIN and RST only",
+    ),
+    rfc=("RFC 9293 3.5.2", "RFC 3360"),
+    remedy="Compare the silence with the idle timeouts on the path: firewalls and load balancers (Azure: 4 min with TCP reset), applications. Send keep-alives more often than that.",
+    example="rst-after-silence",
+    rival="a stack that aborts without ACK (Windows)",
+)  # fmt: skip
+
+RST_UNTRANSLATED_SEGMENT = Rule(
+    id="RS012",
+    name="rst-untranslated-segment",
+    severity=WARNING,
+    summary="A host reset a segment of a connection that it goes on with: the segment reached it past its own NAT.",
+    table="resets",
+    predicate=rst_untranslated_segment,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="{ip}:{port} reset {trigger_len:byte} from {peer_ip}:{peer_port}, and went on with the connection: its NAT did not translate that segment (conntrack: INVALID), so the host had no socket for it",
+    frames=("trigger_frame", "frame", "continued_frame", "continued_data_frame"),
+    values=("trigger_gap_ns", "rtt_ns", "ttl_delta", "ip_id_delta", "silence_ns"),
+    set_when=(
+        "a bare RST answers payload in time, with the host's own TTL",
+        "the same endpoint goes on in sequence",
+    ),
+    not_set_when=(
+        "the TTL differs, or it comes earlier than the host can answer: RS006",
+        "the endpoint does not go on: RS005",
+    ),
+    rfc=("RFC 9293 3.5.2", "RFC 3360"),
+    remedy="On the host that sends the RST, and on the gateway or node that translates for it: set net.netfilter.nf_conntrack_tcp_be_liberal=1, or drop packets in conntrack state INVALID.",
+    example="rst-untranslated-segment",
+    rival="a device with the same TTL that forges RSTs",
+)  # fmt: skip
+
+IDLE_FLOW_FORGOTTEN = Rule(
+    id="RS013",
+    name="idle-flow-forgotten",
+    severity=WARNING,
+    summary="After silence the next segment was answered with RST by a device: it had dropped the idle connection.",
+    table="resets",
+    predicate=idle_flow_forgotten,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="after {silence_ns} of silence the next segment from {peer_ip}:{peer_port} to {ip}:{port} got a RST {trigger_gap_ns} later[, with a TTL that differs by {ttl_delta:#}]: a device (NAT, load balancer, firewall) had dropped the idle connection",
+    frames=("trigger_frame", "frame"),
+    values=("silence_ns", "trigger_gap_ns", "rtt_ns", "ttl_delta"),
+    set_when=(
+        "both sides were silent for 10 s or longer, and the next segment gets a bare RST with its ACK field, or one that acknowledges it",
+        "the RST has another TTL than the host, or comes in less than half the time in which the host had ever answered",
+    ),
+    not_set_when=("it looks like the host's own: RS005", "there was no such silence: RS006"),
+    rfc=("RFC 9293 3.5.2", "RFC 9293 3.8.4"),
+    remedy="Send keep-alives more often than the device's idle timeout. AWS: 350 s for NAT gateway and network load balancer; Azure load balancer: 4 min.",
+    example="idle-flow-forgotten",
+    rival="a route that changed in the meantime, to a host that had lost the connection",
+)  # fmt: skip
+
+RESET_BEFORE_REQUEST = Rule(
+    id="RS014",
+    name="reset-before-request",
+    severity=NOTICE,
+    summary="A server reset a connection in which neither side had sent payload.",
+    table="resets",
+    predicate=reset_before_request,
+    grades=(
+        Grade(lambda r: r.silence_ns >= 0, NOTICE, LIKELY, "it waited: a timeout for the first request, or connections that were never accepted when the listener closed"),
+        Grade(always, NOTICE, LIKELY, "at once: an access rule, or no backend"),
+    ),
+    message="{ip}:{port} reset the connection from {peer_ip}:{peer_port}[ after {silence_ns} of silence]; no payload was sent: it waited for a request in vain, or its listener closed before it accepted the connection, or it refuses this client",
+    frames=("trigger_frame", "frame"),
+    values=("silence_ns", "trigger_gap_ns", "is_bare"),
+    set_when=("the server sends RST with ACK after the handshake", "no payload in either direction, and none is missing in the capture"),
+    not_set_when=("the client sent the RST: RS008", "the RST is bare and came after silence: RS011"),
+    rfc=("RFC 9293 3.10.5",),
+    remedy="If it waited: let the client send its request sooner than the server's handshake timeout, and look if the server was restarted. If at once: look at its access rules and backends.",
+    example="reset-before-request",
+)  # fmt: skip
+
+PEER_GONE_AFTER_RST = Rule(
+    id="RS015",
+    name="peer-gone-after-rst",
+    severity=WARNING,
+    summary="An endpoint was gone after its RST, but the other side did not take the RST and sent on into nothing.",
+    table="resets",
+    predicate=peer_gone_after_rst,
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="{peer_ip}:{peer_port} sent {vain_segments:more segment} in {vain_ns} to {ip}:{port}, which had sent RST and was gone: the RST was lost, or refused",
+    frames=("fin_frame", "frame"),
+    values=("vain_segments", "vain_ns", "seq_delta", "is_accepted"),
+    set_when=("after a RST the other side sends payload three times or more, for 1 s or longer", "the endpoint that sent the RST sends nothing more"),
+    not_set_when=("the endpoint answers, or goes on",),
+    rfc=("RFC 9293 3.5.3", "RFC 5961 3.2"),
+    remedy="The connection is dead, and the application that sends is not to blame: look for loss of the RST, or a firewall that drops it; a RST that is not exactly at RCV.NXT is refused.",
+    example="peer-gone-after-rst",
+    rival="a capture that misses the answers",
+    needs_acks=True,
+)  # fmt: skip
 
 RULES = (
     ABORT_LINGER0,
@@ -491,6 +763,11 @@ RULES = (
     HEALTH_CHECK_RESET,
     RST_NOT_EXACT,
     RST_UNCLASSIFIED,
+    RST_AFTER_SILENCE,
+    RST_UNTRANSLATED_SEGMENT,
+    IDLE_FLOW_FORGOTTEN,
+    RESET_BEFORE_REQUEST,
+    PEER_GONE_AFTER_RST,
 )
 
 DERIVED = (Derived("resets", "verdict", verdict),)

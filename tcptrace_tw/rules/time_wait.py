@@ -34,8 +34,8 @@ def tw_restarted(spans: Rows) -> Mask:
 
 
 def tw_assassinated(spans: Rows) -> Mask:
-    """A RST ended TIME-WAIT, and it was not part of a SYN's retry."""
-    return (spans.end_reason == END_ASSASSINATED) & (spans.is_syn_pending == 0)
+    """A RST ended TIME-WAIT, which an ACK of the FIN had shown; it was not part of a SYN's retry."""
+    return (spans.end_reason == END_ASSASSINATED) & (spans.is_syn_pending == 0) & (spans.start_basis == START_ACK)
 
 
 def tw_extended_by_stale_syn(spans: Rows) -> Mask:
@@ -57,7 +57,8 @@ def tw_missing(resets: Rows) -> Mask:
     """TW009."""
     # Not the FIN that began TIME-WAIT itself.
     again = (resets.trigger_frame != resets.peer_fin_frame) | (resets.time_wait_gap_ns > resets.trigger_gap_ns)
-    return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) != 0) & again
+    proved = resets.is_time_wait_proved != 0
+    return is_answered_as_closed(resets) & ((resets.trigger_flags & FIN) != 0) & again & proved
 
 
 def is_time_wait_gone(resets: Rows) -> Mask:
@@ -67,22 +68,16 @@ def is_time_wait_gone(resets: Rows) -> Mask:
 
 def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
     """TW008: a FIN gets a RST only after the timer has ended FIN-WAIT-2; data also if the socket was closed."""
-    bare = (resets.is_bare != 0) & (resets.is_echo != 0)
-    first = (
-        (resets.sender_state == TIME_WAIT_STATE)
-        & (resets.time_wait_gap_ns == resets.trigger_gap_ns)
-        & ~tw_missing(resets)
-    )
-    echo = bare & ((resets.sender_state == FIN_WAIT_2) | first)
-    is_fin = ((resets.trigger_flags & FIN) != 0) & (resets.trigger_len == 0)
-    is_late = resets.fin_acked_gap_ns >= FIN_WAIT_2_NS
-    waited = resets.fin_acked_gap_ns >= SHORTEST_FIN_WAIT_2_NS
+    echo = (resets.is_bare != 0) & (resets.is_echo != 0) & (resets.has_plain != 0) & (resets.sender_state == FIN_WAIT_2)
+    is_fin = ((resets.trigger_flags & FIN) != 0) & (resets.trigger_len == 0) & (resets.unacked_bytes == 0)
+    is_late = resets.fin_wait_2_ns >= FIN_WAIT_2_NS
+    waited = resets.fin_wait_2_ns >= SHORTEST_FIN_WAIT_2_NS
     return echo & (is_late | (is_fin & waited))
 
 
 def half_close_long(anomalies: Rows) -> Mask:
-    """TW011."""
-    return anomalies.half_closed_ns >= 0
+    """TW011: who has sent a RST is gone, and nobody waits for the other side to close."""
+    return (anomalies.half_closed_ns >= 0) & (anomalies.rst_frame < 0)
 
 
 FIN_WAIT_2_NS = 60_000_000_000
@@ -180,6 +175,7 @@ TW_ASSASSINATED = Rule(
         "the RST answers a challenge ACK after a SYN: that is RU004",
         "the RST is not at RCV.NXT, or its TSval is below TS.Recent",
         "the endpoint still answers as in TIME-WAIT (tcp_rfc1337 = 1)",
+        "no ACK of the peer's FIN was captured: TIME-WAIT is only assumed",
     ),
     rfc=("RFC 1337", "RFC 9293 3.10.7.4"),
     remedy="Set net.ipv4.tcp_rfc1337 = 1 on the side in TIME-WAIT if this does harm.",
@@ -240,14 +236,17 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
     table="resets",
     predicate=fin_wait_2_timeout_reset,
     grades=(
-        Grade(lambda r: r.fin_acked_gap_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
+        Grade(lambda r: r.fin_wait_2_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
         Grade(always, WARNING, LIKELY, "tcp_fin_timeout is shorter than its default, or the entry was removed"),
     ),
-    message="{peer_ip}:{peer_port} sent again {fin_acked_gap_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 and answered with RST",
+    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 and answered with RST",
     frames=("fin_frame", "trigger_frame", "frame"),
-    values=("fin_acked_gap_ns", "trigger_len"),
+    values=("fin_wait_2_ns", "fin_acked_gap_ns", "trigger_len"),
     set_when=("the sender's FIN was acknowledged", "60 s later or more, a FIN or data gets a bare RST", "or 1 s later or more, a FIN gets one"),
-    not_set_when=("data gets a RST sooner: the socket was closed for both directions, RS003",),
+    not_set_when=(
+        "data gets a RST sooner: the socket was closed for both directions, RS003",
+        "the RST comes later than an answer can", "the connection shows SYN, FIN and RST only",
+    ),
     rfc=("RFC 9293 3.6",),
     remedy="Close soon after the peer has closed; raise tcp_fin_timeout if the wait is intended.",
     example="fin-wait-2-timeout-reset",
@@ -261,15 +260,15 @@ TW_MISSING = Rule(
     summary="A retransmitted FIN got a RST inside 2MSL: the TIME-WAIT socket that should have answered it was gone.",
     table="resets",
     predicate=tw_missing,
-    grades=(
-        Grade(lambda r: r.is_time_wait_proved != 0, WARNING, CONFIRMED),
-        Grade(always, WARNING, LIKELY, "the ACK of the FIN was not captured"),
-    ),
+    grades=(Grade(always, WARNING, CONFIRMED),),
     message="{ip}:{port} no longer had a TIME-WAIT socket for {peer_ip}:{peer_port} when the FIN was retransmitted, and answered with RST",
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("time_wait_gap_ns", "two_msl_ns"),
     set_when=("the FIN is retransmitted less than 2MSL after TIME-WAIT began", "a bare RST answers it"),
-    not_set_when=("2MSL has passed",),
+    not_set_when=(
+        "2MSL has passed",
+        "no ACK of the FIN was captured: TIME-WAIT had never been reached",
+    ),
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
     remedy="Raise tcp_max_tw_buckets; find out if something removes sockets (ss --kill, a NAT entry that expires).",
     example="tw-missing",

@@ -261,7 +261,9 @@ def _is_late_refusal(row: Row) -> bool:
 
 
 def _is_overflow(row: Row) -> bool:
-    return row.verdict == "last-ack-refused" and row.sender_state == "TIME-WAIT"
+    """A FIN that met no TIME-WAIT where one had begun, or should have begun with it."""
+    is_lost = row.verdict == "no-socket" and row.sender_state == "TIME-WAIT" and bool(row.trigger_flags & FIN)
+    return is_lost or (row.verdict == "last-ack-refused" and row.sender_state == "FIN-WAIT-2")
 
 
 def _is_refused_syn_ack(row: Row) -> bool:
@@ -270,7 +272,12 @@ def _is_refused_syn_ack(row: Row) -> bool:
 
 
 def _is_cut_short(row: Row) -> bool:
-    return row.verdict == "no-socket" and row.sender_state == "TIME-WAIT"
+    return row.verdict == "no-socket" and row.sender_state == "TIME-WAIT" and not row.trigger_flags & FIN
+
+
+def _is_paws_in_time_wait(row: Row) -> bool:
+    """Without timestamps it is the sequence number that gives old text away."""
+    return bool(row.is_in_time_wait and row.tsval)
 
 
 def _has_stale_syns(row: Row) -> bool:
@@ -329,7 +336,7 @@ COUNTED: tuple[Counted, ...] = (
         (
             Part("time_wait", "own", _has_stale_syns, ("TW006", "PA004", "RU004", "RU008"), lambda row: row.stale_syns),
             Part("resets", "peer", _is_stale_rst, ()),
-            Part("stale_segments", "peer", lambda row: row.is_in_time_wait, ("PA003", "PA005")),
+            Part("stale_segments", "peer", _is_paws_in_time_wait, ("PA003", "PA005")),
         ),
         (), "TCP_RFC7323_TW_PAWS",
     ),
@@ -342,7 +349,7 @@ COUNTED: tuple[Counted, ...] = (
         ("TCPAbortOnData", "TCPAbortOnClose"), "closed with SO_LINGER 0 or unread data",
         (
             Part("resets", "own", _is_late_refusal, ("RS003",)),
-            Part("resets", "own", _is_abort, ("RS001", "RS002", "RS003", "RS005", "RS008", "LA005", "TW007")),
+            Part("resets", "own", _is_abort, ("RS001", "RS002", "RS003", "RS005", "RS008", "RS014", "LA005", "TW007")),
         ),
         ("lost before the tap",),
     ),

@@ -108,6 +108,8 @@ class Endpoint:
     established_ns: int = 0
     """When the ACK of our SYN+ACK crossed the tap."""
     was_active: bool = False
+    has_denied_fin: bool = False
+    """Its ACKs show that no copy of the peer's FIN has arrived yet."""
 
     def move(self, frame: int | None, state: str, *, certain: bool = False) -> None:
         """Enter a state."""
@@ -197,6 +199,8 @@ class Incarnation:
     def _sent(self, s: Endpoint, r: Endpoint, x: Segment) -> None:
         if x.flags & ACK and not x.flags & RST:
             self._sent_ack(s, r, x)
+            if self._denies_fin(s, r, x):
+                self._deny_fin(s, x)
         if x.flags & RST:
             if s.state not in (None, "CLOSED", "LISTEN"):
                 if s.state == "TIME-WAIT":
@@ -272,6 +276,22 @@ class Incarnation:
             is_ours = span.holder == s.role and span.basis == "fin" and span.end_reason is None
             if is_ours and r.fin is not None and after(x.ack, r.fin) > 0:
                 span.frame, span.basis, span.since_ns = x.frame, "ack", x.time_ns
+
+    def _denies_fin(self, s: Endpoint, r: Endpoint, x: Segment) -> bool:
+        """The peer repeated its FIN, and long after the last copy new segments of ``s`` do not acknowledge it."""
+        of_peer = [y for y in self.segments if y.src == r.key]
+        copies = [y for y in of_peer if y.flags & FIN]
+        if len(copies) < 2 or r.fin is None or x.flags & (SYN | FIN) or after(x.ack, r.fin) > 0 or x.seq != s.snd_nxt:
+            return False
+        return x.time_ns - of_peer[-1].time_ns > 4 * (s.half_rtt_ns or 200 * 10**6) + 50 * 10**6
+
+    def _deny_fin(self, s: Endpoint, x: Segment) -> None:
+        before = {"CLOSE-WAIT": "ESTABLISHED", "CLOSING": "FIN-WAIT-1", "TIME-WAIT": "FIN-WAIT-2"}
+        if s.state not in before or not self._is_open_guess(s, before[s.state]):
+            return
+        s.back_to(before[s.state])
+        self.spans = [span for span in self.spans if span.holder != s.role or span.end_reason]
+        s.rcv_nxt, s.queue, s.has_denied_fin = x.ack, [], True
 
     def _sent_fin(self, s: Endpoint, r: Endpoint, x: Segment) -> None:
         is_repeat = s.fin is not None
@@ -385,6 +405,9 @@ class Incarnation:
         r.queue = [(first, last) for first, last in r.queue if after(last, r.rcv_nxt) > 0]
         if s.fin is None or after(r.rcv_nxt, s.fin) < 0:
             return
+        if r.has_denied_fin and after(r.rcv_nxt, s.fin) == 0 and not x.flags & FIN:
+            return
+        r.has_denied_fin = False
         if after(r.rcv_nxt, s.fin) == 0:
             r.rcv_nxt = add(s.fin, 1)
         following = {"ESTABLISHED": "CLOSE-WAIT", "FIN-WAIT-1": "CLOSING", "FIN-WAIT-2": "TIME-WAIT"}

@@ -15,7 +15,7 @@ from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import DATA_TAKEN_LATE
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.facts.silence import finish_silence, is_data_waiting, is_unanswered, make_blank_silence
-from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, tcb_at
+from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
 from tcptrace_tw.tcp.store.records import (
     ANOMALIES_FREE,
@@ -119,6 +119,7 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.is_left_open = 0
     row.is_stuck = 0
     row.fin_repeats = 0
+    row.rst_frame = -1
     row.unseen_bytes = 0
     row.unseen_frame = -1
     row.swaps = 0
@@ -202,7 +203,8 @@ def follow_anomaly(st, c, side, seg):  # type: ignore[no-untyped-def]
         flags = np.int64(seg.flags)
         length = np.int64(seg.payload_len)
         if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
-            note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame)
+            if np.int64(seg.ack) == np.int64(tcb_at(st, 2 * c + side).last_ack):  # one that moves is an ordinary ACK
+                note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame)
         if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
             end = (np.int64(seg.seq) + length + (1 if flags & FIN else 0)) & MASK
             fill_unseen(st, row, np.int64(seg.seq), end, seg.frame)
@@ -381,3 +383,17 @@ def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     row.last_frame = t.last_frame
     row.fin_repeats = t.fin_repeats
     finish_silence(row, t, peer)
+    row.rst_frame = first_rst(st, conn, side)
+
+
+@kernel
+def first_rst(st, conn, side):  # type: ignore[no-untyped-def]
+    """The first RST of endpoint ``side``, or -1."""
+    frame = np.int64(-1)
+    s = np.int64(conn.reset)
+    while s >= 0:
+        row = reset_at(st, s)
+        if np.int64(row.endpoint) == side:
+            frame = np.int64(row.frame)
+        s = np.int64(row.next)
+    return frame

@@ -28,7 +28,16 @@ from tcptrace_tw.tcp.store.history_letters import (
     DONE_SYN_ACK,
     append_letter,
 )
-from tcptrace_tw.tcp.store.records import IP_ID_STEPS, NXT_ACKED, NXT_KNOWN, WINDOW_CLOSED, WSCALE_ON_SYN
+from tcptrace_tw.tcp.store.records import (
+    ACKED,
+    FIN_SENT,
+    IP_ID_STEPS,
+    NXT_ACKED,
+    NXT_KNOWN,
+    WINDOW_CLOSED,
+    WINDOW_LOW,
+    WSCALE_ON_SYN,
+)
 
 SMALL_STEP = 64
 """A counter of identifications rises by so much at the most from segment to segment of one connection."""
@@ -51,10 +60,11 @@ def count_segment(conn, snd, rcv, side, seg, now):  # type: ignore[no-untyped-de
         snd.ts_run = 0
     if flags & RST == 0:
         shift = np.int64(snd.wscale) if flags & SYN == 0 and np.int64(rcv.bits) & WSCALE_ON_SYN else 0
-        snd.window_max = max(np.int64(snd.window_max), np.int64(seg.window) << shift)
+        note_window(snd, rcv, np.int64(seg.window), shift)
         note_ip_id(snd, np.int64(seg.ip_id))
-        if (np.int64(snd.bits) & WINDOW_CLOSED != 0) != (np.int64(seg.window) == 0):
-            snd.bits ^= WINDOW_CLOSED
+        if np.int64(seg.ttl) != np.int64(snd.ttl):
+            note_ttl(snd, np.int64(seg.ttl))
+            snd.ttl = seg.ttl
     snd.last_time = now
     snd.last_frame = seg.frame
     snd.last_seq = seg.seq
@@ -62,8 +72,81 @@ def count_segment(conn, snd, rcv, side, seg, now):  # type: ignore[no-untyped-de
     snd.last_flags = flags
     if flags & ACK:
         snd.last_ack = seg.ack
-    if np.int64(snd.ttl) == 0 or flags & RST == 0:
-        snd.ttl = seg.ttl
+
+
+USUAL_MSS = 1460
+"""Where the handshake was not captured."""
+
+
+@kernel
+def forget_earlier(t):  # type: ignore[no-untyped-def]
+    """Both FINs are acknowledged: no earlier segment waits for an answer, and the records pack better."""
+    t.earlier_ack = 0
+    t.earlier_frame = -1
+    t.earlier_time = -1
+
+
+@kernel
+def note_window(snd, rcv, window, shift):  # type: ignore[no-untyped-def]
+    """The largest window, and whether this one is 0, or lacks at least a segment of the peer.
+
+    That of a SYN is not scaled, and some stacks have another one afterwards: it counts until the next.
+    """
+    scaled = window << shift
+    most = scaled if np.int64(snd.last_flags) & SYN else max(np.int64(snd.window_max), scaled)
+    snd.window_max = most
+    bits = np.int64(snd.bits)
+    new = bits & ~(WINDOW_CLOSED | WINDOW_LOW)
+    if window == 0:
+        new |= WINDOW_CLOSED
+    if most - scaled >= mss_of(rcv):
+        new |= WINDOW_LOW
+    if new != bits:
+        snd.bits = new
+
+
+@kernel
+def mss_of(t):  # type: ignore[no-untyped-def]
+    """The largest segment that endpoint ``t`` may send, rounded up."""
+    return np.int64(t.mss_256) << 8 if np.int64(t.mss_256) else np.int64(USUAL_MSS)
+
+
+@kernel
+def note_ttl(snd, ttl):  # type: ignore[no-untyped-def]
+    """The lowest and the highest TTL of a sender: several ways, or several machines behind one address."""
+    low = np.int64(snd.ttl_low)
+    snd.ttl_low = min(low, ttl) if low else ttl
+    snd.ttl_high = max(np.int64(snd.ttl_high), ttl)
+
+
+SILENCE_NS = 1_000_000_000
+"""From here on it is silence."""
+
+
+@kernel
+def note_quiet(conn, snd, rcv, seg, now):  # type: ignore[no-untyped-def]
+    """A segment after silence; not one that is only sent again because the first got no answer."""
+    last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
+    if last < 0 or now - last < SILENCE_NS:
+        return
+    flags = np.int64(seg.flags)
+    is_again = flags & (SYN | RST) != 0 or (flags & FIN != 0 and np.int64(snd.bits) & FIN_SENT != 0)
+    is_again = is_again or (np.int64(snd.unanswered) > 0 and np.int64(rcv.last_frame) < np.int64(snd.last_frame))
+    if not is_again and not is_text_again(snd, seg):
+        conn.silence_ns = now - last
+        conn.silence_time = now
+
+
+@kernel
+def note_earlier(snd, seg):  # type: ignore[no-untyped-def]
+    """The ACK field of a sender changes: remember the last segment with the one before."""
+    flags = np.int64(snd.last_flags)
+    if np.int64(seg.flags) & ACK == 0 or np.int64(snd.bits) & ACKED == 0 or np.int64(seg.ack) == np.int64(snd.last_ack):
+        return
+    if flags & ACK and flags & RST == 0:
+        snd.earlier_ack = snd.last_ack
+        snd.earlier_frame = snd.last_frame
+        snd.earlier_time = snd.last_time
 
 
 @kernel
@@ -192,6 +275,29 @@ def note_rtt(snd, rcv, ack, now):  # type: ignore[no-untyped-def]
         return
     if np.int64(snd.rtt_us) == 0 or gap < np.int64(snd.rtt_us):
         snd.rtt_us = max(gap, 1)
+
+
+@kernel
+def is_silent_since_probe(snd, rcv):  # type: ignore[no-untyped-def]
+    """Whether the sender's last keep-alive probe got no answer; a probe of the peer is none (RFC 1122 4.2.3.6)."""
+    if np.int64(rcv.last_frame) < np.int64(snd.last_frame):
+        return True
+    return np.int64(rcv.last_seq) == (np.int64(rcv.snd_nxt) - 1) & MASK and np.int64(rcv.last_flags) & (SYN | FIN) == 0
+
+
+ANSWER_NS = 500_000_000
+"""What a host sends at once may wait in queues; nobody may hold back even an ACK for longer (RFC 1122 4.2.3.2)."""
+
+FIRST_ANSWER_NS = 1_000_000_000
+"""Where no answer was seen: the first retransmission timeout, which most round trips do not reach (RFC 6298, 2.1)."""
+
+
+@kernel
+def answer_limit_ns(t):  # type: ignore[no-untyped-def]
+    """What endpoint ``t`` sends later than this after a segment does not answer that segment."""
+    if np.int64(t.rtt_us) == 0:
+        return np.int64(FIRST_ANSWER_NS)
+    return 4000 * np.int64(t.rtt_us) + ANSWER_NS
 
 
 UNKNOWN_RTT_NS = 200_000_000

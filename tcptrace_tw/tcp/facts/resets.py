@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.seq import seq_diff, seq_ge
+from tcptrace_tw.protocol.seq import seq_diff, seq_gt
 from tcptrace_tw.protocol.states import (
     LAST_ACK,
 )
-from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.columns import ACK, HAS_TS, RST
 from tcptrace_tw.schema.words import (
     ANSWER_NONE,
     START_ACK,
 )
+from tcptrace_tw.tcp.facts.echo import ECHO_EARLIER, ECHO_NONE, earlier_flags
+from tcptrace_tw.tcp.facts.history import SILENCE_NS, answer_limit_ns, is_silent_since_probe, mss_of
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import (
     conn_at,
@@ -32,17 +34,20 @@ from tcptrace_tw.tcp.store.records import (
     ISS_KNOWN,
     NOW,
     NXT_KNOWN,
+    PROBING,
     RCV_KNOWN,
     RST_SENT,
+    SAW_PLAIN,
     TWO_MSL,
     WINDOW_CLOSED,
+    WINDOW_LOW,
     WSCALE_ON_SYN,
 )
 from tcptrace_tw.tcp.store.reservations import MOST_RESET_ROWS
 
 
 @kernel
-def open_reset(st, c, side, seg, acceptable, answers_syn, is_stale_ack_answer):  # type: ignore[no-untyped-def]
+def open_reset(st, c, side, seg, echo, acceptable, answers_syn, is_stale_ack_answer):  # type: ignore[no-untyped-def]
     """Write down a RST, as things stood before it moved anybody."""
     conn = conn_at(st, c)
     if np.int64(conn.reset_rows) >= MOST_RESET_ROWS:
@@ -59,13 +64,16 @@ def open_reset(st, c, side, seg, acceptable, answers_syn, is_stale_ack_answer): 
     row.endpoint = side
     set_peers(st, row, 2 * c + side)
     note_rst(st, row, snd, rcv, seg)
+    row.has_plain = 1 if np.int64(conn.bits) & SAW_PLAIN else 0
     note_sender(st, row, snd, seg)
-    note_trigger(st, row, snd, rcv, seg)
+    note_trigger(st, row, snd, rcv, echo)
+    note_silence_before(st, conn, row, snd, rcv)
     note_bytes(st, row, snd, rcv)
     note_windows(row, snd, rcv, seg)
     note_ip_id_of_reset(row, snd, seg)
     note_time_wait(st, 2 * c + side, row)
     note_rst_burst(st, c, row, snd)
+    note_twin(st, c, row)
     row.two_msl_ns = st.params[TWO_MSL]
     row.is_accepted = 1 if acceptable else 0
     row.is_syn_answer = 1 if answers_syn else 0
@@ -90,9 +98,20 @@ def note_rst(st, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
     if flags & ACK and np.int64(snd.bits) & RCV_KNOWN:
         row.ack_delta = seq_diff(np.int64(seg.ack), np.int64(snd.rcv_nxt))
     row.is_bare = 1 if flags & ACK == 0 else 0
+    row.tcp_flags = flags
+    row.most_acked = most_acked(snd, seg)
     row.has_ts = 1 if np.int64(seg.options) & HAS_TS else 0
     row.window = seg.window
     row.sender_seq_delta = seq_diff(seq, np.int64(snd.snd_nxt)) if np.int64(snd.bits) & NXT_KNOWN else 0
+
+
+@kernel
+def most_acked(snd, seg):  # type: ignore[no-untyped-def]
+    """The highest ACK field that the sender of a RST has sent: that of the RST, or one before."""
+    if np.int64(seg.flags) & ACK == 0:
+        return np.int64(snd.last_ack)
+    is_less = np.int64(snd.bits) & ACKED != 0 and seq_gt(np.int64(snd.last_ack), np.int64(seg.ack))
+    return np.int64(snd.last_ack) if is_less else np.int64(seg.ack)
 
 
 @kernel
@@ -100,7 +119,9 @@ def note_sender(st, row, snd, seg):  # type: ignore[no-untyped-def]
     """What its sender had done before."""
     row.was_window_closed = 1 if np.int64(snd.bits) & WINDOW_CLOSED else 0
     row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
-    row.ttl_delta = np.int64(seg.ttl) - np.int64(snd.ttl) if np.int64(snd.segments) > 0 else 0
+    row.ttl_delta = ttl_outside(snd, np.int64(seg.ttl))
+    row.is_ttl_steady = 1 if np.int64(snd.segments) > 1 and np.int64(snd.ttl_low) == np.int64(snd.ttl_high) else 0
+    row.own_gap_ns = st.counters[NOW] - np.int64(snd.last_time) if np.int64(snd.last_frame) >= 0 else -1
     row.rtt_ns = np.int64(snd.rtt_us) * 1000 if np.int64(snd.rtt_us) else -1
     row.sender_segments = snd.segments
     fin_acked_time = np.int64(snd.fin_acked_time)
@@ -109,16 +130,67 @@ def note_sender(st, row, snd, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_trigger(st, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
-    """The other side's last segment, which the RST may answer."""
+def ttl_outside(snd, ttl):  # type: ignore[no-untyped-def]
+    """How far a TTL lies outside of those that the sender's segments had."""
+    low, high = np.int64(snd.ttl_low), np.int64(snd.ttl_high)
+    if high == 0 or low <= ttl <= high:
+        return 0
+    return ttl - high if ttl > high else ttl - low
+
+
+@kernel
+def note_trigger(st, row, snd, rcv, echo):  # type: ignore[no-untyped-def]
+    """The segment of the other side that the RST answers, or may answer."""
+    now = st.counters[NOW]
+    row.is_echo = 1 if echo != ECHO_NONE else 0
+    row.peer_fin_frame = rcv.fin_frame
     row.trigger_frame = rcv.last_frame
-    row.trigger_gap_ns = st.counters[NOW] - np.int64(rcv.last_time) if np.int64(rcv.last_frame) >= 0 else -1
     row.trigger_len = rcv.last_len
     row.trigger_flags = rcv.last_flags
-    echoes = np.int64(rcv.last_frame) >= 0 and np.int64(rcv.last_flags) & ACK != 0 and not has_answered(snd, rcv)
-    is_bare = np.int64(seg.flags) & ACK == 0
-    row.is_echo = 1 if echoes and is_bare and np.int64(seg.seq) == np.int64(rcv.last_ack) else 0
-    row.peer_fin_frame = rcv.fin_frame
+    time = np.int64(rcv.last_time)
+    if echo >= ECHO_EARLIER:
+        time = np.int64(rcv.earlier_time)
+        frame = np.int64(rcv.earlier_frame)
+        row.trigger_frame = frame if echo == ECHO_EARLIER else -1
+        row.trigger_len = 0
+        row.trigger_flags = earlier_flags(rcv, frame) if echo == ECHO_EARLIER else ACK
+    row.trigger_gap_ns = now - time if np.int64(rcv.last_frame) >= 0 else -1
+    waited = time - np.int64(snd.fin_acked_time)
+    has_both = np.int64(snd.fin_acked_time) >= 0 and echo != ECHO_NONE
+    row.fin_wait_2_ns = waited if has_both and waited >= 0 else -1
+
+
+@kernel
+def note_silence_before(st, conn, row, snd, rcv):  # type: ignore[no-untyped-def]
+    """How long both sides had been silent: before the segment that drew the RST, or before the RST where none did."""
+    now = st.counters[NOW]
+    own, others = np.int64(snd.last_time), np.int64(rcv.last_time)
+    is_drawn = others > own and now - others <= answer_limit_ns(snd) and np.int64(rcv.last_flags) & RST == 0
+    if is_drawn or np.int64(row.is_echo):
+        ended = np.int64(conn.silence_time)
+        row.silence_ns = conn.silence_ns if ended >= 0 and ended > own else -1
+    else:
+        last = max(own, others)
+        row.silence_ns = now - last if last >= 0 and now - last >= SILENCE_NS else -1
+
+
+TWIN_NS = 1_000_000
+"""RSTs with both source addresses, one so soon after the other, have one sender."""
+
+
+@kernel
+def note_twin(st, c, row):  # type: ignore[no-untyped-def]
+    """A RST of the other side just before."""
+    row.twin_gap_ns = -1
+    s = np.int64(conn_at(st, c).reset)
+    while s >= 0:
+        other = reset_at(st, s)
+        gap = np.int64(row.time) - np.int64(other.time)
+        if np.int64(other.endpoint) != np.int64(row.endpoint) and gap <= TWIN_NS:
+            row.twin_gap_ns = gap
+            other.twin_gap_ns = gap
+            row.silence_ns = max(np.int64(row.silence_ns), np.int64(other.silence_ns))
+        s = np.int64(other.next)
 
 
 @kernel
@@ -130,7 +202,9 @@ def note_bytes(st, row, snd, rcv):  # type: ignore[no-untyped-def]
     row.received_bytes = rcv.payload_bytes
     row.received_gap_ns = st.counters[NOW] - np.int64(rcv.payload_time) if np.int64(rcv.payload_time) >= 0 else -1
     row.sent_bytes = snd.payload_bytes
-    row.retransmits = snd.unanswered
+    is_probing = np.int64(snd.bits) & PROBING != 0
+    row.retransmits = 0 if is_probing else snd.unanswered
+    row.probes = snd.unanswered if is_probing and is_silent_since_probe(snd, rcv) else 0
 
 
 @kernel
@@ -139,6 +213,8 @@ def nothing_followed(row):  # type: ignore[no-untyped-def]
     row.continued_frame = -1
     row.continued_data_frame = -1
     row.challenge_frame = -1
+    row.vain_segments = 0
+    row.vain_ns = -1
     row.repeats = 0
     row.verdict = 255
 
@@ -149,7 +225,10 @@ def note_windows(row, snd, rcv, seg):  # type: ignore[no-untyped-def]
     shift = np.int64(snd.wscale) if np.int64(rcv.bits) & WSCALE_ON_SYN else 0
     row.window_unit = 1 << shift
     row.window_missing = np.int64(snd.window_max) - (np.int64(seg.window) << shift)
-    row.receive_window = rcv.window_max
+    is_known = np.int64(snd.bits) & np.int64(rcv.bits) & ISS_KNOWN != 0
+    row.receive_window = rcv.window_max if is_known else max(np.int64(rcv.window_max), 65535)
+    row.is_window_low = 1 if np.int64(snd.bits) & WINDOW_LOW else 0
+    row.mss = mss_of(rcv)
 
 
 @kernel
@@ -181,18 +260,10 @@ def note_rst_burst(st, c, row, snd):  # type: ignore[no-untyped-def]
     s = np.int64(conn_at(st, c).reset)
     while s >= 0:
         other = reset_at(st, s)
-        if np.int64(other.endpoint) == np.int64(row.endpoint) and np.int64(other.ladder_frame) < 0:
+        is_below = seq_diff(np.int64(row.seq), np.int64(other.seq)) > 0
+        if np.int64(other.endpoint) == np.int64(row.endpoint) and np.int64(other.ladder_frame) < 0 and is_below:
             other.ladder_frame = row.frame
         s = np.int64(other.next)
-
-
-@kernel
-def has_answered(snd, rcv):  # type: ignore[no-untyped-def]
-    """Whether the sender has acknowledged the other side's last segment: a host without a socket does not."""
-    end = np.int64(rcv.last_seq) + np.int64(rcv.last_len) + (1 if np.int64(rcv.last_flags) & FIN else 0)
-    if end == np.int64(rcv.last_seq) or np.int64(snd.bits) & ACKED == 0 or np.int64(snd.last_flags) & RST:
-        return False
-    return np.int64(snd.last_frame) > np.int64(rcv.last_frame) and seq_diff(np.int64(snd.last_ack), end) >= 0
 
 
 @kernel
@@ -222,41 +293,3 @@ def is_syn_pending(st, c):  # type: ignore[no-untyped-def]
     """Whether a SYN waits for its answer while the earlier incarnation ``c`` gets this RST."""
     head = newest_incarnation(st, np.int64(conn_at(st, c).slot))
     return head != c
-
-
-@kernel
-def follow_resets(st, c, side, seg, is_progress):  # type: ignore[no-untyped-def]
-    """A later segment of an incarnation with RSTs: the alleged sender goes on, or the receiver challenges it."""
-    s = np.int64(conn_at(st, c).reset)
-    flags = np.int64(seg.flags)
-    plain = flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0
-    while s >= 0:
-        row = reset_at(st, s)
-        s = np.int64(row.next)
-        if np.int64(row.endpoint) == side:
-            if is_progress and np.int64(row.continued_frame) < 0 and np.int64(row.is_stale_ack_answer) == 0:
-                row.continued_frame = seg.frame
-            if np.int64(seg.payload_len) > 0 and np.int64(row.continued_data_frame) < 0:
-                if np.int64(row.is_stale_ack_answer) == 0 and seq_ge(np.int64(seg.seq), np.int64(row.seq)):
-                    row.continued_data_frame = seg.frame
-        elif plain and np.int64(row.is_accepted) == 0 and np.int64(row.challenge_frame) < 0:
-            row.challenge_frame = seg.frame
-
-
-@kernel
-def last_reset(st, c, side):  # type: ignore[no-untyped-def]
-    """The row of the last RST of endpoint ``side`` that was acceptable, or -1."""
-    s = np.int64(conn_at(st, c).reset)
-    while s >= 0:
-        row = reset_at(st, s)
-        if np.int64(row.endpoint) == side and np.int64(row.is_accepted):
-            return s
-        s = np.int64(row.next)
-    return np.int64(-1)
-
-
-@kernel
-def reset_time(st, c, side):  # type: ignore[no-untyped-def]
-    """When endpoint ``side`` sent its last RST that was acceptable."""
-    s = last_reset(st, c, side)
-    return np.int64(reset_at(st, s).time) if s >= 0 else st.counters[NOW]

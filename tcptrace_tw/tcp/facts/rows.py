@@ -255,8 +255,9 @@ def write_facts(st, c):  # type: ignore[no-untyped-def]
         conn.reuse = -1
     s = np.int64(conn.stale)
     while s >= 0:
-        copy_stale(out_stale_at(st, counters[OUT_STALE]), stale_at(st, s))
-        counters[OUT_STALE] += 1
+        if np.int64(stale_at(st, s).is_doubtful) == 0:
+            copy_stale(out_stale_at(st, counters[OUT_STALE]), stale_at(st, s))
+            counters[OUT_STALE] += 1
         following = np.int64(stale_at(st, s).next)
         stale_at(st, s).next = counters[STALES_FREE]
         counters[STALES_FREE] = s

@@ -8,11 +8,13 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge, seq_gt
 from tcptrace_tw.protocol.states import CLOSED
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_SACK, HAS_TS
+from tcptrace_tw.schema.words import END_ASSASSINATED
 from tcptrace_tw.tcp.facts.rows import set_peers
-from tcptrace_tw.tcp.store.access import conn_at, stale_at, tcb_at
+from tcptrace_tw.tcp.store.access import conn_at, span_at, stale_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import new_stale
 from tcptrace_tw.tcp.store.records import (
     NOW,
+    RST_TAKEN,
     TS_ON_SYN,
 )
 from tcptrace_tw.tcp.store.reservations import MOST_STALE_ROWS
@@ -24,21 +26,43 @@ def open_stale(st, c, side, seg):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
-    if np.int64(rcv.state) == CLOSED:
+    is_doubtful = is_perhaps_in_time_wait(st, rcv)
+    if np.int64(rcv.state) == CLOSED and not is_doubtful:
         return  # a host without a socket tests nothing: it answers with RST
-    snd.stale_segments += 1
+    snd.stale_segments += 0 if is_doubtful else 1
     if np.int64(conn.stale_rows) >= MOST_STALE_ROWS:
         return
     conn.stale_rows += 1
     s = new_stale(st)
     row = stale_at(st, s)
     row.next = -1
+    row.is_doubtful = 1 if is_doubtful else 0
     append_stale(st, conn, s)
     row.connection_id = conn.id
     row.endpoint = side
     set_peers(st, row, 2 * c + side)
     note_stale_segment(st, conn, row, snd, rcv, seg)
     nothing_answered(row)
+
+
+@kernel
+def is_perhaps_in_time_wait(st, t):  # type: ignore[no-untyped-def]
+    """A RST should have ended its TIME-WAIT; the next answer tells whether it did."""
+    if np.int64(t.state) != CLOSED or np.int64(t.bits) & RST_TAKEN == 0 or np.int64(t.span) < 0:
+        return False
+    return np.int64(span_at(st, np.int64(t.span)).end_reason) == END_ASSASSINATED
+
+
+@kernel
+def believe_stale(st, c):  # type: ignore[no-untyped-def]
+    """It did not: what it dropped since then counts."""
+    s = np.int64(conn_at(st, c).stale)
+    while s >= 0:
+        row = stale_at(st, s)
+        if np.int64(row.is_doubtful):
+            row.is_doubtful = 0
+            tcb_at(st, 2 * c + np.int64(row.endpoint)).stale_segments += 1
+        s = np.int64(row.next)
 
 
 @kernel

@@ -22,9 +22,10 @@ from tcptrace_tw.schema.words import BASIS_INFERRED, START_ACK
 from tcptrace_tw.tcp.machine.closing import fin_received
 from tcptrace_tw.tcp.machine.time_wait import holder_acks
 from tcptrace_tw.tcp.machine.transitions import is_pending, move, prove, take_back
-from tcptrace_tw.tcp.store.access import tcb_at
+from tcptrace_tw.tcp.store.access import span_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
+    ANSWERED_FIN,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
@@ -56,6 +57,9 @@ def ack_proves(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
         # Where TS.Recent stays, the TSecr is that of the FIN's last copy: the earlier copies were lost.
         has_echo = st.params[KEEPS_TS_RECENT] and np.int64(seg.options) & HAS_TS
         late = has_echo and np.int64(seg.tsecr) == np.int64(rcv.last_tsval)
+        span = span_at(st, np.int64(snd.span))
+        if np.int64(span.start_basis) == START_ACK and np.int64(span.fin_repeats) > 0:
+            snd.bits |= ANSWERED_FIN
         holder_acks(st, k, st.counters[NOW], np.int64(seg.frame), START_ACK, late)
     if np.int64(snd.bits) & RCV_KNOWN == 0 or seq_gt(ack, np.int64(snd.rcv_nxt)):
         if seq_diff(ack, np.int64(rcv.snd_nxt)) <= FARTHEST_JUMP:

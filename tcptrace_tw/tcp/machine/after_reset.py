@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.seq import seq_gt
 from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT
-from tcptrace_tw.schema.columns import ACK, FIN, RST
+from tcptrace_tw.schema.columns import FIN, RST
 from tcptrace_tw.schema.words import END_CAPTURE
+from tcptrace_tw.tcp.facts.after_resets import follow_resets, reset_time
 from tcptrace_tw.tcp.facts.history import rtt_ns
-from tcptrace_tw.tcp.facts.resets import follow_resets, reset_time
+from tcptrace_tw.tcp.facts.stale_segments import believe_stale
 from tcptrace_tw.tcp.machine.time_wait import restart
 from tcptrace_tw.tcp.machine.transitions import RETRACT_RESET, retract
 from tcptrace_tw.tcp.store.access import conn_at, span_at, tcb_at
@@ -36,10 +36,8 @@ def after_reset(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     now = st.counters[NOW]
     frame = np.int64(seg.frame)
     is_new = end != np.int64(seg.seq) and np.int64(seg.seq) == np.int64(snd.snd_nxt)
-    acks_more = np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(snd.last_ack))
-    goes_on = np.int64(snd.bits) & RST_SENT != 0 and (is_new or acks_more)
-    follow_resets(st, c, side, seg, goes_on)
-    if goes_on:
+    goes_on = follow_resets(st, c, side, seg, is_new, np.int64(snd.last_ack))
+    if goes_on and np.int64(snd.bits) & RST_SENT:
         for e in range(2 * c, 2 * c + 2):
             bring_back(st, e, now, frame)
         snd.bits &= ~RST_SENT & 0xFFFFFFFF
@@ -66,6 +64,7 @@ def bring_back(st, k, time, frame):  # type: ignore[no-untyped-def]
             span.end_frame = -1
             span.end_reason = END_CAPTURE
             t.bits |= IGNORES_RST
+            believe_stale(st, k >> 1)
             peer = tcb_at(st, k ^ 1)
             restart(st, k, np.int64(peer.last_time), np.int64(peer.last_frame))
             if np.int64(peer.last_flags) & FIN:

@@ -22,7 +22,7 @@ from tcptrace_tw.protocol.states import (
 )
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS
 from tcptrace_tw.schema.words import BASIS_SENT, START_ACK, START_FIN
-from tcptrace_tw.tcp.facts.history import rtt_ns
+from tcptrace_tw.tcp.facts.history import forget_earlier, rtt_ns
 from tcptrace_tw.tcp.machine.crossing_fins import (
     close_after_all,
     is_before_own_answer,
@@ -36,12 +36,13 @@ from tcptrace_tw.tcp.machine.crossing_fins import (
 )
 from tcptrace_tw.tcp.machine.fin import fin_not_received
 from tcptrace_tw.tcp.machine.time_wait import enter_time_wait, restart
-from tcptrace_tw.tcp.machine.transitions import move, receive, take_back
+from tcptrace_tw.tcp.machine.transitions import is_pending, move, receive, take_back
 from tcptrace_tw.tcp.store.access import conn_at, span_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
     ENTERED_FIN_WAIT_1,
     FIN_ACKED,
+    FIN_DENIED,
     FIN_RECEIVED,
     LAST_ACK_LOST,
     NOW,
@@ -153,6 +154,9 @@ def fin_acked(st, c, side, seg, tsval):  # type: ignore[no-untyped-def]
         rcv.fin_acked_frame = frame
     if np.int64(rcv.fin_acked_time) < 0:
         rcv.fin_acked_time = now
+    if np.int64(snd.bits) & FIN_ACKED:
+        forget_earlier(snd)
+        forget_earlier(rcv)
     state = np.int64(rcv.state)
     if state == FIN_WAIT_1:
         if not st.params[PASSES_FIN_WAIT_2] and is_fin_in_order(snd, rcv, seg):
@@ -179,12 +183,40 @@ def eighth_check_the_fin(st, c, side, seg):  # type: ignore[no-untyped-def]
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
+    if np.int64(rcv.bits) & FIN_DENIED:
+        if np.int64(seg.flags) & FIN == 0:
+            return
+        rcv.bits &= ~FIN_DENIED & 0xFFFFFFFF
     missing = seq_diff(np.int64(snd.fin_seq), np.int64(rcv.rcv_nxt))
     # A capture without data never shows what is before the FIN.
     unseen = np.int64(conn.bits) & SAW_PLAIN == 0
     if missing > 0 and not unseen:
         return
     fin_received(st, p, k, np.int64(seg.frame), st.counters[NOW], True, seg)
+
+
+LATE_NS = 50_000_000
+"""Queues hold segments back for so long, and for some round trips."""
+
+
+@kernel
+def ack_denies_fin(st, k, seg):  # type: ignore[no-untyped-def]
+    """Endpoint ``k`` acknowledges less than the peer's FIN, which had to be repeated: it has not received it yet.
+
+    What it may have sent before the last copy came does not count, nor what it sends again; its own FIN says itself
+    whether the two cross (``crossing_fins``).
+    """
+    snd = tcb_at(st, k)
+    peer = tcb_at(st, k ^ 1)
+    ack = np.int64(seg.ack)
+    if not is_pending(st, k, RCV_FIN) or seq_gt(ack, np.int64(peer.fin_seq)) or np.int64(seg.flags) & FIN:
+        return
+    since = st.counters[NOW] - np.int64(peer.last_time)
+    if since <= 4 * rtt_ns(snd) + LATE_NS or np.int64(seg.seq) != np.int64(snd.snd_nxt):
+        return
+    fin_not_received(st, k)
+    snd.rcv_nxt = ack
+    snd.bits |= FIN_DENIED
 
 
 @kernel

@@ -24,7 +24,7 @@ from tcptrace_tw.protocol.states import (
 )
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS
 from tcptrace_tw.schema.words import BASIS_ASSUMED, BASIS_CONFIRMED, BASIS_SENT, START_FIN
-from tcptrace_tw.tcp.facts.resets import last_reset
+from tcptrace_tw.tcp.facts.after_resets import last_reset
 from tcptrace_tw.tcp.machine.time_wait import enter_time_wait
 from tcptrace_tw.tcp.machine.transitions import (
     RETRACT_CLOSE,

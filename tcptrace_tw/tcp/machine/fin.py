@@ -11,6 +11,9 @@ from tcptrace_tw.tcp.machine.transitions import is_pending, receive, take_back
 from tcptrace_tw.tcp.store.access import tcb_at
 from tcptrace_tw.tcp.store.records import FIN_ACKED
 
+UNANSWERED_FINS = 3
+"""A FIN repeated so often without any ACK was never received: a host in TIME-WAIT answers each of them."""
+
 
 @kernel
 def fin_not_received(st, k):  # type: ignore[no-untyped-def]

@@ -30,6 +30,7 @@ from tcptrace_tw.tcp.store.history_letters import append_letter
 from tcptrace_tw.tcp.store.queues import enqueue
 from tcptrace_tw.tcp.store.records import (
     CONNS_LIVE,
+    FIN_SENT,
     ISS_KNOWN,
     LINGER,
     LIVE_PEAK,
@@ -37,6 +38,7 @@ from tcptrace_tw.tcp.store.records import (
     NEXT_TUPLE,
     NOW,
     NXT_KNOWN,
+    SAW_PLAIN,
 )
 
 NO_CONNECTION = -1
@@ -95,13 +97,23 @@ def is_foreign_syn_ack(st, c, seg, side):  # type: ignore[no-untyped-def]
         return False
     t = tcb_at(st, 2 * c + side)
     peer = tcb_at(st, 2 * c + 1 - side)
-    if np.int64(peer.state) in (SYN_SENT, SYN_RECEIVED):
+    if np.int64(peer.state) in (SYN_SENT, SYN_RECEIVED) or is_backscatter(conn, t, peer):
         return False
     ack = np.int64(seg.ack)
     if np.int64(peer.bits) & ISS_KNOWN and ack == (np.int64(peer.iss) + 1) & MASK:
         return False
     known = np.int64(t.bits) & ISS_KNOWN and np.int64(peer.bits) & ISS_KNOWN
     return known != 0 and np.int64(seg.seq) != np.int64(t.iss)
+
+
+@kernel
+def is_backscatter(conn, t, peer):  # type: ignore[no-untyped-def]
+    """Whether endpoint ``t`` has sent SYN+ACKs that answer no SYN of its peer, and nothing came of them.
+
+    Somebody scans or floods it with the peer's address: no life of the 4-tuple, however many they are.
+    """
+    is_bare = np.int64(conn.bits) & SAW_PLAIN == 0 and (np.int64(t.bits) | np.int64(peer.bits)) & FIN_SENT == 0
+    return is_bare and np.int64(peer.syn_frame) < 0 and np.int64(t.syn_frame) >= 0
 
 
 @kernel

@@ -14,6 +14,7 @@ from tcptrace_tw.protocol.states import (
     FIN_WAIT_2,
     LAST_ACK,
     LISTEN,
+    RCV_ACK_OF_FIN,
     RCV_ACK_OF_SYN,
     RCV_RST,
     RCV_RST_PASSIVE,
@@ -33,12 +34,13 @@ from tcptrace_tw.schema.words import (
     ORIG,
 )
 from tcptrace_tw.tcp.facts.anomalies import expect_challenge
+from tcptrace_tw.tcp.facts.echo import ECHO_LAST, ECHO_NONE, echo_of
 from tcptrace_tw.tcp.facts.resets import is_syn_pending, open_reset
 from tcptrace_tw.tcp.facts.reuse import note_refused, note_reset_of_syn
-from tcptrace_tw.tcp.machine.fin import fin_not_received
+from tcptrace_tw.tcp.machine.fin import UNANSWERED_FINS, fin_not_received
 from tcptrace_tw.tcp.machine.paws import is_stale
 from tcptrace_tw.tcp.machine.syn_sent import answers_unfit, refuses_echo
-from tcptrace_tw.tcp.machine.time_wait import drop_span, end_span
+from tcptrace_tw.tcp.machine.time_wait import drop_span, end_span, restart_not
 from tcptrace_tw.tcp.machine.transitions import RETRACT_TIME_WAIT, move, receive, retract, take_back
 from tcptrace_tw.tcp.store.access import (
     conn_at,
@@ -48,6 +50,7 @@ from tcptrace_tw.tcp.store.access import (
 from tcptrace_tw.tcp.store.records import (
     ABORTED,
     ACKED,
+    ANSWERED_FIN,
     FIN_SENT,
     HAS_RST,
     IGNORES_RST,
@@ -108,9 +111,14 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     refuses = is_bare and refuses_echo(snd, rcv, seg) and take_back(st, k, RCV_SYN_ACK)
     stays_in_syn_sent = np.int64(snd.state) == SYN_SENT and is_bare and answers_unfit(snd, rcv, seg)
     stays_in_syn_sent = stays_in_syn_sent or refuses
+    echo = echo_of(st, snd, rcv, seg)
+    if not stays_in_syn_sent:
+        rst_denies_fin(st, k, rcv, seg, echo)
+        if np.int64(snd.fin_repeats) >= UNANSWERED_FINS:
+            fin_not_received(st, k ^ 1)
     if stays_in_syn_sent:
         note_reset_of_syn(st, c, seg)
-    open_reset(st, c, side, seg, acceptable, answers_syn, stays_in_syn_sent)
+    open_reset(st, c, side, seg, echo, acceptable, answers_syn, stays_in_syn_sent)
     if not acceptable and np.int64(rcv.state) >= ESTABLISHED:
         expect_challenge(st, c, 1 - side, frame)
     if answers_syn:
@@ -121,9 +129,22 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         receive(st, k ^ 1, RCV_RST_PASSIVE, now, frame, -1)
     if not stays_in_syn_sent:
         rst_proves(st, c, side, seg, acceptable)
-        sender_resets(st, c, side, seg)
+        sender_resets(st, c, side, seg, echo)
         if acceptable:
             receiver_resets(st, c, side, frame, answers_syn)
+
+
+@kernel
+def rst_denies_fin(st, k, rcv, seg, echo):  # type: ignore[no-untyped-def]
+    """The RST of a host without a socket, or one that does not acknowledge the FIN: it was never taken in."""
+    denies = np.int64(seg.flags) & ACK != 0 and np.int64(rcv.bits) & FIN_SENT != 0
+    denies = denies and seq_le(np.int64(seg.ack), np.int64(rcv.fin_seq))
+    is_answer = echo != ECHO_NONE or is_reset_echo(rcv, seg)
+    if denies or is_answer:
+        fin_not_received(st, k)
+    snd = tcb_at(st, k)
+    if is_answer and np.int64(snd.bits) & FIN_SENT and seq_le(np.int64(seg.seq), np.int64(snd.fin_seq)):
+        take_back(st, k, RCV_ACK_OF_FIN)  # its socket was gone before the ACK of its FIN came
 
 
 @kernel
@@ -132,11 +153,6 @@ def rst_proves(st, c, side, seg, acceptable):  # type: ignore[no-untyped-def]
     k = 2 * c + side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, k ^ 1)
-    denies_fin = np.int64(seg.flags) & ACK != 0 and np.int64(rcv.bits) & FIN_SENT != 0
-    denies_fin = denies_fin and seq_le(np.int64(seg.ack), np.int64(rcv.fin_seq))
-    if denies_fin or is_reset_echo(rcv, seg):
-        # The RST of a host without a socket, or one that does not acknowledge the FIN: it was never taken in.
-        fin_not_received(st, k)
     if np.int64(rcv.state) == SYN_RECEIVED and acceptable and seq_gt(np.int64(seg.seq), (np.int64(snd.iss) + 1) & MASK):
         # The sender had sent data: its third ACK was not captured.
         receive(st, k ^ 1, RCV_ACK_OF_SYN, st.counters[NOW], np.int64(seg.frame), -1)
@@ -144,24 +160,23 @@ def rst_proves(st, c, side, seg, acceptable):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_reset_echo(rcv, seg):  # type: ignore[no-untyped-def]
-    """A RST without ACK whose number is the peer's last ACK: so answers a host without a socket (3.5.2, group 1)."""
+    """A RST without ACK whose number is the peer's last ACK, however late: no socket is left (3.5.2, group 1)."""
     return np.int64(seg.flags) & ACK == 0 and np.int64(seg.seq) == np.int64(rcv.last_ack)
 
 
 @kernel
-def sender_resets(st, c, side, seg):  # type: ignore[no-untyped-def]
+def sender_resets(st, c, side, seg, echo):  # type: ignore[no-untyped-def]
     """Who sends a RST has no connection any more."""
     k = 2 * c + side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, k ^ 1)
     now = st.counters[NOW]
     frame = np.int64(seg.frame)
-    is_echo = is_reset_echo(rcv, seg)
-    if np.int64(snd.state) == TIME_WAIT and is_echo and np.int64(rcv.last_flags) & FIN:
-        never_waited(st, k, now, frame)
+    if np.int64(snd.state) == TIME_WAIT and echo == ECHO_LAST and np.int64(rcv.last_flags) & FIN:
+        fin_finds_nothing(st, k, now, frame)
     if np.int64(snd.state) == TIME_WAIT:
         end_span(st, k, now, frame, END_UNKNOWN)
-    elif np.int64(snd.state) == CLOSED and np.int64(snd.span) >= 0 and is_echo:
+    elif np.int64(snd.state) == CLOSED and np.int64(snd.span) >= 0 and is_reset_echo(rcv, seg):
         note_answered(st, k, frame)
     if np.int64(snd.state) not in (CLOSED, LISTEN):
         snd.reset_state = snd.state
@@ -199,6 +214,15 @@ def refuse_earlier(st, c, side, time, frame):  # type: ignore[no-untyped-def]
     k = 2 * previous + (side ^ swapped)
     end_span(st, k, time, frame, END_UNKNOWN)
     move(st, k, SND_RST, BASIS_SENT, time, frame)
+
+
+@kernel
+def fin_finds_nothing(st, k, time, frame):  # type: ignore[no-untyped-def]
+    """A repeated FIN inside 2MSL meets a host without a socket: it had lost TIME-WAIT, or never entered it."""
+    if np.int64(tcb_at(st, k).bits) & ANSWERED_FIN:
+        restart_not(st, k)
+    else:
+        never_waited(st, k, time, frame)
 
 
 @kernel

@@ -11,7 +11,7 @@ from tcptrace_tw.schema.words import BASIS_ASSUMED
 from tcptrace_tw.tcp.facts.anomalies import write_anomalies
 from tcptrace_tw.tcp.facts.rows import write_connection, write_facts, write_span
 from tcptrace_tw.tcp.facts.timestamp_clock import mark_broken_clocks
-from tcptrace_tw.tcp.machine.fin import fin_not_received
+from tcptrace_tw.tcp.machine.fin import UNANSWERED_FINS, fin_not_received
 from tcptrace_tw.tcp.machine.time_wait import expire
 from tcptrace_tw.tcp.machine.transitions import commit
 from tcptrace_tw.tcp.store.access import (
@@ -54,9 +54,6 @@ from tcptrace_tw.tcp.store.records import (
 
 GIVEN_BACK = -(1 << 31)
 """In ``newest`` while released slots are settled: the same slot may be named twice."""
-
-UNANSWERED_FINS = 3
-"""A FIN repeated so often without any ACK was never received: a host in TIME-WAIT answers each of them."""
 
 
 @kernel
@@ -234,8 +231,8 @@ def retire(st, c):  # type: ignore[no-untyped-def]
     write_span(st, 2 * c + 1)
     if np.int64(conn.stale) >= 0:
         mark_broken_clocks(st, c)
-    write_facts(st, c)
     write_anomalies(st, c)
+    write_facts(st, c)
     count_caveats(st, c)
     dequeue(st, c)
     slot = np.int64(conn.slot)

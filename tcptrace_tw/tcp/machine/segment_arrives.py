@@ -49,7 +49,7 @@ from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, 
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
-from tcptrace_tw.tcp.facts.history import count_segment, note_history
+from tcptrace_tw.tcp.facts.history import count_segment, is_silent_since_probe, note_earlier, note_history, note_quiet
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.reuse import note_unseen_answer
 from tcptrace_tw.tcp.facts.rows import note_established
@@ -59,6 +59,7 @@ from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, remember_ack
 from tcptrace_tw.tcp.machine.after_reset import after_reset
 from tcptrace_tw.tcp.machine.closing import (
+    ack_denies_fin,
     close_sent,
     eighth_check_the_fin,
     fin_acked,
@@ -95,6 +96,7 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     NXT_ACKED,
     NXT_KNOWN,
+    PROBING,
     RESTART_OTHER_ACK,
     RESTART_STALE,
     RST_SENT,
@@ -129,6 +131,8 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
     if now - last >= SILENCE_NS or (np.int64(snd.bits) | np.int64(rcv.bits)) & BROKE_SILENCE:
         note_silence(st, c, side, seg)
+    note_quiet(conn, snd, rcv, seg, now)
+    note_earlier(snd, seg)
     note_history(conn, snd, rcv, side, seg)
     if flags & RST:
         rst_arrives(st, c, side, seg)
@@ -224,6 +228,8 @@ def acceptable_text_arrives(st, c, side, seg, end):  # type: ignore[no-untyped-d
     seq = np.int64(seg.seq)
     sender_sends(st, c, side, seg, end)
     if np.int64(rcv.state) == TIME_WAIT and np.int64(rcv.span) >= 0:
+        if np.int64(conn_at(st, c).bits) & TS_OK == 0 and is_old_text(rcv, seg, end):
+            open_stale(st, c, side, seg)
         time_wait_receives(st, c, side, seg, end)
     if np.int64(seg.flags) & ACK:
         fifth_check_the_ack(st, c, side, seg, np.int64(seg.ack))
@@ -268,6 +274,8 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         fin_again(st, k, seg)
     if flags & ACK:
         ack_proves(st, c, side, seg, np.int64(seg.ack))
+        if np.int64(rcv.fin_repeats) > 0:
+            ack_denies_fin(st, k, seg)
     if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
         if np.int64(seg.payload_len) > 0 and np.int64(rcv.segments) > 0:
             # Data before the third ACK was seen: it was not captured.
@@ -280,17 +288,39 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
     if ahead <= 0 and end != seq:
-        if np.int64(snd.last_flags) & RST == 0 and np.int64(rcv.last_frame) < np.int64(snd.last_frame):
-            snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535)
-    elif ahead == -1:  # a keep-alive probe
-        silent = np.int64(rcv.last_frame) < np.int64(snd.last_frame)
-        snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if silent else 1
+        note_retransmission(snd, rcv)
+    elif ahead == -1:
+        note_probe(snd, rcv)
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame
         snd.bits |= FIN_SENT
         note_half_close(st, c, k)
         close_sent(st, c, side, seg, ahead)
+
+
+@kernel
+def is_old_text(rcv, seg, end):  # type: ignore[no-untyped-def]
+    """Text without FIN, all of which the receiver had before: without timestamps only its numbers give it away."""
+    return np.int64(seg.payload_len) > 0 and np.int64(seg.flags) & FIN == 0 and seq_le(end, np.int64(rcv.rcv_nxt))
+
+
+@kernel
+def note_retransmission(snd, rcv):  # type: ignore[no-untyped-def]
+    """Count what is sent again while the peer is silent."""
+    if np.int64(snd.last_flags) & RST or np.int64(rcv.last_frame) >= np.int64(snd.last_frame):
+        return
+    count = 0 if np.int64(snd.bits) & PROBING else np.int64(snd.unanswered)
+    snd.bits &= ~PROBING & 0xFFFFFFFF
+    snd.unanswered = min(count + 1, 65535)
+
+
+@kernel
+def note_probe(snd, rcv):  # type: ignore[no-untyped-def]
+    """Count keep-alive probes that get no answer."""
+    is_next = np.int64(snd.bits) & PROBING != 0 and is_silent_since_probe(snd, rcv)
+    snd.bits |= PROBING
+    snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if is_next else 1
 
 
 @kernel

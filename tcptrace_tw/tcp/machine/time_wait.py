@@ -28,6 +28,8 @@ def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-un
     span.fin_frame = fin_frame
     span.restart = -1
     span.restart_frame = -1
+    span.restart_before = -1
+    span.restart_frame_before = -1
     span.restarts = 0
     span.fin_repeats = 0
     span.stale_syns = 0
@@ -75,8 +77,21 @@ def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
     """2MSL begins anew."""
     span = span_at(st, np.int64(tcb_at(st, k).span))
     span.restarts += 1
+    span.restart_before = span.restart
+    span.restart_frame_before = span.restart_frame
     span.restart = time
     span.restart_frame = frame
+
+
+@kernel
+def restart_not(st, k):  # type: ignore[no-untyped-def]
+    """The peer's FIN found no TIME-WAIT any more: it did not let 2MSL begin anew."""
+    span = span_at(st, np.int64(tcb_at(st, k).span))
+    if np.int64(span.restarts) > 0 and np.int64(span.fin_repeats) > 0:
+        span.restarts -= 1
+        span.fin_repeats -= 1
+        span.restart = span.restart_before
+        span.restart_frame = span.restart_frame_before
 
 
 @kernel

@@ -211,6 +211,8 @@ def read_opener(st, at, conn, o, mark):  # type: ignore[no-untyped-def]
         append_letter(conn, ORIG, HISTORY_ZERO_WINDOW)
     o.last_ip_id = number(timestamp, IP_ID_AT, 16)
     o.ttl = number(rest, TTL_AT, 8)
+    o.ttl_low = o.ttl
+    o.ttl_high = o.ttl
     o.wscale = number(rest, WSCALE_AT, 4)
     if number(mark, HAS_TS_AT, 1):
         o.last_tsval = number(timestamp, 0, 32)

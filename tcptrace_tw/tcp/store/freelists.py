@@ -110,6 +110,8 @@ def clear(st, c):  # type: ignore[no-untyped-def]
     conn.anomaly = -1
     conn.fin_ms = 0
     conn.duplicates = 0
+    conn.silence_ns = 0
+    conn.silence_time = -1
     conn.stale_rows = 0
     conn.reset_rows = 0
     conn.bits = 0
@@ -126,6 +128,11 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.fin_acked_time = -1
         t.fin_acked_frame = -1
         t.fin_repeat_frame = -1
+        t.earlier_time = -1
+        t.earlier_frame = -1
+        t.earlier_ack = 0
+        t.ttl_low = 0
+        t.ttl_high = 0
         t.ts_recent_frame = -1
         t.echo_frame = -1
         t.iss = 0

@@ -6,27 +6,13 @@ All of it is plain arrays, so that one set of kernels runs on it compiled and in
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
 from tcptrace_tw.schema.segments import PRINT_PLACES
-
-PENDING = 3
-"""How many receipts of one endpoint may wait for their proof."""
-
-
-def in_lines(fields: list[tuple[Any, ...]]) -> np.dtype[Any]:
-    """A record that fills whole cache lines of 64 bytes."""
-    plain = np.dtype(fields, align=True)
-    names = list(plain.names or ())
-    places = [plain.fields[name] for name in names] if plain.fields else []
-    lines = -(-plain.itemsize // 64)
-    return np.dtype(
-        {"names": names, "formats": [p[0] for p in places], "offsets": [p[1] for p in places], "itemsize": 64 * lines}
-    )
-
+from tcptrace_tw.tcp.store.cache_lines import in_lines
+from tcptrace_tw.tcp.store.receipts import PENDING as PENDING
+from tcptrace_tw.tcp.store.receipts import PENDING_CAUSE as PENDING_CAUSE
 
 CONNECTION = in_lines(
     [
@@ -60,6 +46,8 @@ CONNECTION = in_lines(
         ("history_hi", "i8"),
         ("fin_ms", "u4"),  # when the first FIN was sent, in ms since the start of the capture, plus 1
         ("duplicates", "u4"),
+        ("silence_ns", "i8"),  # the last time that both sides were silent for a second and more, and when that ended
+        ("silence_time", "i8"),
     ]
 )
 
@@ -115,6 +103,12 @@ TCB = in_lines(
         ("zero_windows", "u4"),
         ("stale_segments", "u4"),
         *((name, "u4") for name in ("silence_ms", "survived_ms")),  # what nothing answered; the longest survived
+        # The fourth is for what a RST may answer: the last segment before its ACK field changed.
+        ("earlier_time", "i8"),
+        ("earlier_frame", "i8"),
+        ("earlier_ack", "u4"),
+        ("ttl_low", "u1"),  # of all its segments but RSTs
+        ("ttl_high", "u1"),
     ]
 )
 
@@ -142,7 +136,11 @@ TCB = in_lines(
     NXT_ACKED,  # snd_nxt is what the peer acknowledged: text below it may not have passed the tap yet
     ACKED_FROM_BEYOND,  # its first ACK of the peer's FIN, which was sent once, lay one behind what it had shown
     BROKE_SILENCE,  # it has broken a silence, and nothing has answered that
-) = (1 << i for i in range(22))
+    WINDOW_LOW,  # the window of its last segment was smaller than its largest by one segment of the peer, or more
+    PROBING,  # what got no answer from the peer are keep-alive probes
+    FIN_DENIED,  # it acknowledges less than the peer's FIN after the peer had to repeat that
+    ANSWERED_FIN,  # it has acknowledged the peer's FIN again, out of TIME-WAIT
+) = (1 << i for i in range(26))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
@@ -158,19 +156,6 @@ IP_ID_STEPS = 30
     LINGERING,  # it is in the queue of those that may soon be archived
 ) = (1 << i for i in range(7))
 
-PENDING_CAUSE = np.dtype(
-    [
-        ("time", "i8", PENDING),
-        ("frame", "i8", PENDING),
-        ("tsval", "i8", PENDING),
-        ("reset_id", "i8"),
-        ("time_wait_id", "i8"),
-        ("close_id", "i8"),
-        ("timeout_id", "i8"),
-    ]
-)
-"""What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
-
 _KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
     "peer_ip_lo", "peer_port")  # fmt: skip
 SPAN = np.dtype(
@@ -180,6 +165,8 @@ SPAN = np.dtype(
             for name in TIME_WAIT.dtype.names or ()
             if name not in _KNOWN_AT_THE_END
         ),
+        ("restart_before", "i8"),  # its last restart but one
+        ("restart_frame_before", "i8"),
         ("next", "i4"),
     ],
     align=True,
@@ -214,6 +201,7 @@ STALE = np.dtype(
     [
         *((name, STALE_SEGMENTS.dtype[name].str[1:]) for name in STALE_SEGMENTS.dtype.names or ()),
         ("end", "u4"),
+        ("is_doubtful", "u1"),  # it came after a RST that should have ended the receiver's TIME-WAIT
         ("next", "i4"),
     ],
     align=True,
@@ -222,6 +210,7 @@ RESET = np.dtype(
     [
         *((name, RESETS.dtype[name].str[1:]) for name in RESETS.dtype.names or ()),
         ("seq", "u4"),
+        ("most_acked", "u4"),  # the highest ACK field of its sender so far
         ("next", "i4"),
     ],
     align=True,
