@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.observed import BITS
 from tcptrace_tw.schema.words import Vocabulary
 
 SCHEMA_VERSION = 2
@@ -102,6 +103,8 @@ _PEERS = (
     Column("peer_port", "u2", "Port of its peer."),
 )
 
+_OBSERVED = Column("observed", "u1", f"What could be seen of the connection, the sum of: {BITS}.")
+
 SEGMENTS = Table(
     "segments",
     "TCP segment of the passing batch (never written)",
@@ -180,7 +183,8 @@ CONNECTIONS = Table(
         ),
         _word("orig_state", w.STATE, "State of orig at the end of the connection or the capture."),
         _word("resp_state", w.STATE, "State of resp at the end of the connection or the capture."),
-        _word("active_closer", w.ACTIVE_CLOSER, "Who entered FIN-WAIT-1.", rfc="RFC 9293 3.6"),
+        _word("active_closer", w.ACTIVE_CLOSER, "Who entered FIN-WAIT-1; unknown where a FIN may not have been captured.",
+              rfc="RFC 9293 3.6"),
         _word("close", w.CLOSE, "How the connection ended."),
         _frame("orig_syn_frame", "First SYN of orig."),
         _frame("resp_syn_frame", "First SYN or SYN+ACK of resp."),
@@ -203,6 +207,7 @@ CONNECTIONS = Table(
         Column("duplicate_frames", "u4", "Frames of the connection that are copies of a captured segment."),
         _bool("orig_syn_has_ts", "Whether the first SYN of orig was captured and carried timestamps."),
         Column("orig_syn_tsval", "u4", "Its TSval."),
+        _OBSERVED,
         Column("conn_state", "text", "Zeek's conn_state."),
         Column(
             "history",
@@ -257,6 +262,7 @@ TIME_WAIT = Table(
         _ns("two_msl_ns", "2MSL of the profile, in ns."),
         _bool("is_syn_pending", "Whether the RST that ended it answers a challenge ACK after a SYN (see reuses)."),
         _frame("answered_frame", "After an assassination: a later segment that was answered as in CLOSED or LISTEN."),
+        _OBSERVED,
     ),
 )
 
@@ -310,6 +316,7 @@ REUSES = Table(
         _frame("old_duplicate_taken_frame", "The receiver's ACK or SACK of its bytes, which this connection never sent."),
         _bool("is_old_duplicate_disowned", "Whether its sequence numbers fit both, and its sender continued from before it."),
         _bool("is_old_alive", "Whether the previous connection continued after the SYN."),
+        _OBSERVED._replace(doc=f"What could be seen of both connections (an answer to the SYN set aside), the sum of: {BITS}."),
     ),
 )  # fmt: skip
 
@@ -345,6 +352,7 @@ STALE_SEGMENTS = Table(
         _bool("is_clock_broken", "Whether the sender's timestamp clock had gone backwards in its own new data, and stayed there."),
         _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
             "old-duplicate", "stale-ack", "tolerated", "unsure"), "The verdict of the decision table (rules/paws).", null=True),
+        _OBSERVED,
     ),
 )  # fmt: skip
 
@@ -407,6 +415,7 @@ RESETS = Table(
         _word("verdict", Vocabulary("reset_verdict", "port-closed", "stale-ack-answer", "no-socket", "injected",
             "after-fin", "unread-data", "linger-0", "timeout", "health-check", "not-exact", "unclassified",
             "last-ack-refused"), "The verdict of the decision table (rules/resets).", null=True),
+        _OBSERVED,
     ),
 )  # fmt: skip
 
@@ -449,6 +458,7 @@ ANOMALIES = Table(
         Column("unseen_bytes", "i8", "Bytes that it sent and the peer acknowledged, but that were not captured."),
         _frame("unseen_frame", "The ACK that shows the first of them."),
         Column("swaps", "u4", "How often the capture shows the ACK of its data before the data."),
+        _OBSERVED,
     ),
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.tcp.facts.observed import observed
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
@@ -19,6 +20,7 @@ from tcptrace_tw.tcp.store.records import (
     ANOMALIES_FREE,
     FIN_ACKED,
     FIN_SENT,
+    HAS_RST,
     MERGED,
     MERGED_FRAME,
     NOW,
@@ -120,6 +122,7 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.unseen_bytes = 0
     row.unseen_frame = -1
     row.swaps = 0
+    row.observed = 0
 
 
 @kernel
@@ -268,14 +271,22 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_half_close(st, c, k):  # type: ignore[no-untyped-def]
+def is_answer_to_fin(conn, peer, seg):  # type: ignore[no-untyped-def]
+    """Whether a FIN shows that its sender was in CLOSE-WAIT before: it acknowledges the peer's, and nobody had reset."""
+    if np.int64(seg.flags) & ACK == 0 or np.int64(conn.bits) & HAS_RST:
+        return False
+    return np.int64(peer.bits) & FIN_SENT != 0 and seq_diff(np.int64(seg.ack), np.int64(peer.fin_seq)) > 0
+
+
+@kernel
+def note_half_close(st, c, k, seg):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` sends its FIN: the first of the two, or the one that ends a half-close."""
     conn = conn_at(st, c)
     now_ms = (st.counters[NOW] - st.counters[START]) // 1_000_000 + 1
     first = np.int64(conn.fin_ms)
     if first == 0:
         conn.fin_ms = min(now_ms, MASK)
-    elif (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:
+    elif (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS and is_answer_to_fin(conn, tcb_at(st, k ^ 1), seg):
         anomaly_at(st, anomaly_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
 
 
@@ -312,8 +323,14 @@ def half_closed_ns(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_left_open(st, c, k):  # type: ignore[no-untyped-def]
-    """Endpoint ``k`` has closed a minute ago and more, and its peer is still in CLOSE-WAIT."""
-    if np.int64(tcb_at(st, k ^ 1).state) != CLOSE_WAIT or np.int64(tcb_at(st, k).bits) & FIN_SENT == 0:
+    """Endpoint ``k`` has closed a minute ago and more, and its peer has acknowledged that and is still in CLOSE-WAIT.
+
+    Not where a RST shows that nobody is there any more, or text of the peer waits in vain for its ACK.
+    """
+    peer = tcb_at(st, k ^ 1)
+    if np.int64(peer.state) != CLOSE_WAIT or np.int64(tcb_at(st, k).bits) & (FIN_SENT | FIN_ACKED) != FIN_SENT | FIN_ACKED:
+        return False
+    if np.int64(conn_at(st, c).bits) & HAS_RST or seq_diff(np.int64(peer.snd_nxt), np.int64(peer.snd_una)) > 0:
         return False
     return half_closed_ns(st, c) >= LONG_HALF_CLOSED_NS
 
@@ -364,3 +381,4 @@ def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     row.peer_fin_frame = peer.fin_frame
     row.last_frame = t.last_frame
     row.fin_repeats = t.fin_repeats
+    row.observed = observed(st, c)

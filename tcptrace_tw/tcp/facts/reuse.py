@@ -23,6 +23,7 @@ from tcptrace_tw.schema.words import (
     RESP,
 )
 from tcptrace_tw.tcp.facts.anomalies import note_challenged_syn
+from tcptrace_tw.tcp.facts.observed import observed
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import conn_at, reuse_at, span_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import new_reuse
@@ -75,6 +76,7 @@ def open_reuse(st, c, new, seg):  # type: ignore[no-untyped-def]
     note_holder(st, c, side, row)
     note_linux_step(row, s)
     row.acceptance = ACCEPT_NOT_TIME_WAIT
+    row.observed = observed(st, c)
 
 
 @kernel

@@ -50,7 +50,9 @@ from tcptrace_tw.tcp.store.records import (
     ACKED,
     FIN_SENT,
     HAS_RST,
+    HIDDEN_TEXT,
     IGNORES_RST,
+    ISS_KNOWN,
     NOW,
     PAWS_IN_TIME_WAIT,
     RCV_KNOWN,
@@ -104,6 +106,8 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     if np.int64(conn.rst_frame) < 0:
         conn.rst_frame = frame
     conn.bits |= HAS_RST
+    if lies_beyond_text(snd, rcv, seg):
+        conn.bits |= HIDDEN_TEXT
     answers_syn = np.int64(rcv.state) == SYN_SENT and acceptable and np.int64(snd.segments) == 0
     refuses = is_bare and refuses_echo(snd, rcv, seg) and take_back(st, k, RCV_SYN_ACK)
     stays_in_syn_sent = np.int64(snd.state) == SYN_SENT and is_bare and answers_unfit(snd, rcv, seg)
@@ -122,6 +126,14 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         sender_resets(st, c, side, seg)
         if acceptable:
             receiver_resets(st, c, side, frame, answers_syn)
+
+
+@kernel
+def lies_beyond_text(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a RST follows, or acknowledges, text that was not captured."""
+    is_ahead = np.int64(snd.bits) & ISS_KNOWN != 0 and seq_gt(np.int64(seg.seq), np.int64(snd.snd_nxt))
+    acks = np.int64(seg.flags) & ACK != 0 and np.int64(rcv.bits) & ISS_KNOWN != 0
+    return is_ahead or (acks and seq_gt(np.int64(seg.ack), np.int64(rcv.snd_nxt)))
 
 
 @kernel

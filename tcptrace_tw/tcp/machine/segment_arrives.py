@@ -50,6 +50,7 @@ from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import count_segment, note_history
+from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.rows import note_established
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
@@ -66,6 +67,7 @@ from tcptrace_tw.tcp.machine.closing import (
 )
 from tcptrace_tw.tcp.machine.crossing_fins import note_ack_from_beyond
 from tcptrace_tw.tcp.machine.handshake import syn_arrives
+from tcptrace_tw.tcp.machine.hidden_text import hides_text, is_fin_behind_hidden_text, pass_hidden_text
 from tcptrace_tw.tcp.machine.midstream import begin_midstream, is_lost_text
 from tcptrace_tw.tcp.machine.paws import is_keep_alive, is_stale, store_ts_recent
 from tcptrace_tw.tcp.machine.reset import rst_arrives
@@ -92,7 +94,6 @@ from tcptrace_tw.tcp.store.records import (
     NXT_KNOWN,
     RESTART_OTHER_ACK,
     RESTART_STALE,
-    SAW_PLAIN,
     SYN_PAYLOAD,
     TS_OK,
 )
@@ -120,12 +121,12 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     if np.int64(conn.reuse) >= 0:
         follow_old_duplicate(st, c, side, seg)
     note_history(conn, snd, rcv, side, seg)
+    note_observed(st, conn, seg)
     if flags & RST:
         rst_arrives(st, c, side, seg)
     elif flags & SYN:
         syn_arrives(st, c, side, seg)
     else:
-        conn.bits |= SAW_PLAIN if flags & FIN == 0 else 0
         text_arrives(st, c, side, seg)
     if np.int64(conn.established_time) < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
@@ -183,6 +184,10 @@ def first_check_sequence_number(st, k, seg, end):  # type: ignore[no-untyped-def
     snd = tcb_at(st, k)
     rcv = tcb_at(st, k ^ 1)
     if is_acceptable(snd, rcv, np.int64(seg.seq), end):
+        return True
+    conn = conn_at(st, k >> 1)
+    if is_fin_behind_hidden_text(conn, snd, rcv, seg):
+        pass_hidden_text(conn, snd, rcv, seg)
         return True
     snd.unacceptable_run = min(np.int64(snd.unacceptable_run) + 1, 255)
     if np.int64(snd.unacceptable_run) >= MOST_UNACCEPTABLE:
@@ -274,7 +279,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame
         snd.bits |= FIN_SENT
-        note_half_close(st, c, k)
+        note_half_close(st, c, k, seg)
         close_sent(st, c, side, seg, ahead)
 
 
@@ -290,7 +295,8 @@ def fifth_check_the_ack(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
         # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.
         reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
-            return
+            if not hides_text(conn_at(st, c), rcv):
+                return
         if np.int64(seg.flags) & FIN == 0 and is_lost_text(rcv, seq_diff(ack, np.int64(rcv.snd_nxt))):
             if np.int64(conn_at(st, c).stale) < 0:
                 note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)

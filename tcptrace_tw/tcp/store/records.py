@@ -157,7 +157,10 @@ IP_ID_STEPS = 30
     TS_OK,
     HAS_RST,
     LINGERING,  # it is in the queue of those that may soon be archived
-) = (1 << i for i in range(7))
+    SAW_ACK,  # an ACK without SYN, FIN, RST and payload
+    CUT_OPTIONS,  # the snap length cut off options of a segment
+    HIDDEN_TEXT,  # a RST lies beyond the text that was captured
+) = (1 << i for i in range(10))
 
 PENDING_CAUSE = np.dtype(
     [
@@ -172,7 +175,7 @@ PENDING_CAUSE = np.dtype(
 """What the transitions table wants to know of waiting receipts; only kept where somebody wants that table."""
 
 
-_KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
+_KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "observed", "ip_hi", "ip_lo", "port", "peer_ip_hi",
     "peer_ip_lo", "peer_port")  # fmt: skip
 SPAN = np.dtype(
     [
@@ -324,8 +327,9 @@ ANOMALY = np.dtype(
     OUT_STALE_ROOM,
     OUT_RESETS_ROOM,
     OUT_ANOMALIES_ROOM,
+    WITH_ACKS,  # connections that have shown an ACK without payload
     REGISTERS,
-) = range(81)
+) = range(82)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
