@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.scenario import parse, render
@@ -162,14 +162,20 @@ def twice(capture: Capture) -> list[Seen]:
 def starts(capture: Capture, most: int) -> Iterator[int]:
     """Where a capture may start late: at every frame, in longer ones at ``most`` places."""
     size = len(capture.frames)
-    if size <= most:
+    if size - 1 <= most:
         yield from range(1, size)
     else:
-        yield from (size * step // 11 for step in range(1, 11))
+        yield from sorted({size * step // (most + 1) for step in range(1, most + 1)} - {0})
 
 
-def ways(capture: Capture, seeds: int = 1, most_starts: int = 200) -> Iterator[Way]:
-    """All ways of hiding that leave fewer frames, or less of them."""
+def late_starts(capture: Capture, most: int) -> Iterator[Way]:
+    """The capture, begun later."""
+    for start in starts(capture, most):
+        yield Way(f"from-{start + 1}", capture.frames[start:])
+
+
+def ways(capture: Capture, seeds: int = 1, most_starts: int = 10) -> Iterator[Way]:
+    """All ways of hiding that leave fewer frames, or less of them, or the same ones twice."""
     yield Way("control-only", control_only(capture))
     for length in (54, 68):
         yield Way(f"snap-{length}", snapped(capture, length))
@@ -179,13 +185,8 @@ def ways(capture: Capture, seeds: int = 1, most_starts: int = 200) -> Iterator[W
         for seed in range(seeds):
             yield Way(f"loss-{percent}-{seed}", with_loss(capture, percent, seed))
     yield Way("twice", twice(capture))
-    for start in starts(capture, most_starts):
-        yield Way(f"from-{start + 1}", capture.frames[start:])
-
-
-def fixture(folder: object, read_bytes: Callable[[str], bytes]) -> Capture:
-    """The frames of a fixture, recorded or written."""
-    raise NotImplementedError
+    yield Way("joined", capture.frames + capture.frames)
+    yield from late_starts(capture, most_starts)
 
 
 def of_scenario(text: str) -> Capture:

@@ -50,6 +50,7 @@ class Measurements:
         else:
             self._census.see(table, records)
             self._services.see(table, records)
+            self._clocks.see(table, records)
         if table == "time_wait":
             censored = records.start_frame[records.end_reason == END_CAPTURE]
             self._count("censored_spans", "censored_frame", censored.size, *censored[:1])

@@ -1,6 +1,7 @@
 """HS: the opening of a connection, and the ACKs that challenge a SYN or a RST (RFC 9293 3.5, RFC 5961)."""
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, OPENED_SIMULTANEOUS
 
 FIRST_RTO_NS = 1_000_000_000
@@ -66,7 +67,7 @@ SYN_RETRY_COST = Rule(
     remedy="Look for the cause: loss, a full accept queue, or RU004, LA001 or PA008 on the same 4-tuple.",
     example="syn-retry-cost",
     counter="TcpRetransSegs",
-    needs_acks=True,
+    needs=(ACKS,),
 )
 
 SYNACK_REPEATED = Rule(
@@ -87,7 +88,7 @@ SYNACK_REPEATED = Rule(
     example="synack-repeated",
     counter="TcpExtListenOverflows",
     rival="loss of the ACK between the capture point and the server",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 CHALLENGE_ACK_SEEN = Rule(

@@ -4,6 +4,7 @@ from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, LAST_ACK
 from tcptrace_tw.rules.reuse import is_ignored_at_first, went_whole_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
 from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     ANSWER_CHALLENGE,
     ANSWER_RST,
@@ -133,9 +134,9 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
     remedy="Let the firewall pass the challenge ACK and the RST that answers it.",
     example="syn-ignored-in-last-ack",
-    needs_acks=True,
     rival="loss on the way",
     key="attempt_id",
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 SYN_RESET_IN_LAST_ACK = Rule(
@@ -159,6 +160,7 @@ SYN_RESET_IN_LAST_ACK = Rule(
     example="syn-reset-in-last-ack",
     rival="a server that no longer listened",
     key="attempt_id",
+    needs=(ACKS,),
 )
 
 LAST_ACK_LOST = Rule(
@@ -177,9 +179,9 @@ LAST_ACK_LOST = Rule(
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
     remedy="Look for loss between the capture point and the passive closer.",
     example="last-ack-lost",
-    needs_acks=True,
     counter="TcpRetransSegs",
     time="last_time",
+    needs=(ACKS,),
 )
 
 RST_ON_LAST_ACK = Rule(
@@ -202,7 +204,7 @@ RST_ON_LAST_ACK = Rule(
     rfc=("RFC 9293 3.5.2",),
     remedy="Close sooner than the peer's FIN-WAIT-2 timeout (tcp_fin_timeout), or find out what removed its TIME-WAIT socket.",
     example="rst-on-last-ack",
-    needs_acks=True,
+    needs=(ACKS,),
 )
 
 RST_FROM_LAST_ACK = Rule(
@@ -225,7 +227,7 @@ RST_FROM_LAST_ACK = Rule(
     remedy="Find out where the final ACK is lost; check orphan limits (tcp_orphan_retries, tcp_max_orphans) and killed processes.",
     example="rst-from-last-ack",
     counter="TcpExtTCPAbortOnMemory",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 LAST_ACK_STUCK = Rule(
@@ -246,7 +248,7 @@ LAST_ACK_STUCK = Rule(
     example="last-ack-stuck",
     counter="TcpRetransSegs",
     rival="a capture point that sees one direction only",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 FIN_THEN_RST_SAME_SEQ = Rule(

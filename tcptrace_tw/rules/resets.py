@@ -12,6 +12,7 @@ from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack,
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
 from tcptrace_tw.schema.columns import SYN
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, PAYLOAD
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, PREDICTED, WARNING
 
 (
@@ -66,8 +67,12 @@ def is_gone(r: Rows) -> Mask:
 
 
 def goes_on(r: Rows) -> Mask:
-    """The apparent sender sends new data, or acknowledges more, as if it had never sent the RST."""
-    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
+    """The apparent sender sends new data, or acknowledges more, as if it had never sent the RST.
+
+    Where the capture begins with the RST, its number tells nothing; a RST that refuses a SYN+ACK ends no SYN-SENT.
+    """
+    known = (r.sender_segments > 0) & ~(is_echo(r) & ((r.trigger_flags & SYN) != 0))
+    return known & ((r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0)))
 
 
 def has_other_ttl(r: Rows) -> Mask:
@@ -396,6 +401,7 @@ RST_INJECTED = Rule(
     remedy="Find the device: compare TTLs hop by hop.",
     example="rst-injected",
     rival="segments that the network reordered around the RST",
+    needs=(BOTH_DIRECTIONS,),
 )
 
 ABORT_TIMEOUT = Rule(
@@ -418,7 +424,7 @@ ABORT_TIMEOUT = Rule(
     remedy="Check the path, and why the peer stopped answering.",
     example="abort-timeout",
     counter="TcpExtTCPAbortOnTimeout",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 HEALTH_CHECK_RESET = Rule(
@@ -437,6 +443,7 @@ HEALTH_CHECK_RESET = Rule(
     rfc=("RFC 9293 3.10.5",),
     remedy="Nothing to do if the client sent the RST: health checks and port scans do this. If the server sent it, find out why it refuses.",
     example="health-check-reset",
+    needs=(PAYLOAD,),
 )
 
 RST_NOT_EXACT = Rule(

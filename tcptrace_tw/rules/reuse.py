@@ -18,7 +18,8 @@ either             not ended        challenge ACK, RST, or none     RU011
 """
 
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always, is_observed
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, OPTIONS
 from tcptrace_tw.schema.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
@@ -77,6 +78,16 @@ def reuse_inside_2msl(reuses: Rows) -> Mask:
     return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse == 0)
 
 
+def lacks_ts(reuses: Rows) -> Mask:
+    """Neither connection uses timestamps; not where the snap length may have cut them off."""
+    return (reuses.has_ts == 0) & (reuses.previous_ts_ok == 0) & is_observed(reuses, OPTIONS)
+
+
+def is_new_syn(reuses: Rows) -> Mask:
+    """It opens, or tries again; where the previous opening was not captured, a late duplicate of its SYN does neither."""
+    return is_observed(reuses, OPENING) | (reuses.opened_frame >= 0) | (reuses.syn_retries > 0)
+
+
 def tw_syn_accepted(reuses: Rows) -> Mask:
     """RU003."""
     return met_time_wait(reuses) & (reuses.answer == ANSWER_SYN_ACK) & ~refused_at_first(reuses)
@@ -84,7 +95,7 @@ def tw_syn_accepted(reuses: Rows) -> Mask:
 
 def tw_syn_challenged(reuses: Rows) -> Mask:
     """RU004."""
-    return met_time_wait(reuses) & (reuses.answer == ANSWER_CHALLENGE)
+    return met_time_wait(reuses) & (reuses.answer == ANSWER_CHALLENGE) & is_new_syn(reuses)
 
 
 def tw_syn_dropped(reuses: Rows) -> Mask:
@@ -133,10 +144,11 @@ def syn_into_established(reuses: Rows) -> Mask:
         | (state == CLOSING)
         | (state == FIN_WAIT_2)
     )
-    silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0)
-    return alive & (
-        (reuses.answer == ANSWER_CHALLENGE) | ((reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)) | silent
-    )
+    silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0) & is_observed(reuses, BOTH_DIRECTIONS, ACKS)
+    reset = (reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)
+    challenged = (reuses.answer == ANSWER_CHALLENGE) & is_new_syn(reuses)
+    # Only a challenge ACK shows that a connection lives whose opening was not captured.
+    return alive & (challenged | ((reset | silent) & is_observed(reuses, OPENING)))
 
 
 def isn_not_above_last(reuses: Rows) -> Mask:
@@ -197,11 +209,8 @@ REUSE_INSIDE_2MSL = Rule(
     table="reuses",
     predicate=reuse_inside_2msl,
     grades=(
-        Grade(
-            lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED,
-            "only the ISN separates old segments from new ones",
-        ),
-        Grade(lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0), WARNING, LIKELY),
+        Grade(lambda r: lacks_ts(r) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED, "only the ISN separates old segments from new ones"),
+        Grade(lacks_ts, WARNING, LIKELY),
         Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
         Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
     ),
@@ -288,6 +297,7 @@ TW_SYN_DROPPED = Rule(
     example="tw-syn-dropped",
     rival="loss on the way, or a firewall that drops the answer",
     key="attempt_id",
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 TW_SYN_REFUSED = Rule(
@@ -396,6 +406,7 @@ OLD_DUPLICATE_IN_NEW_INCARNATION = Rule(
     remedy="Turn TCP timestamps on, and do not shorten or skip TIME-WAIT.",
     example="old-duplicate-in-new-incarnation",
     key="attempt_id",
+    needs=(BOTH_DIRECTIONS, OPTIONS),
 )  # fmt: skip
 
 SYN_INTO_ESTABLISHED = Rule(
@@ -406,9 +417,8 @@ SYN_INTO_ESTABLISHED = Rule(
     table="reuses",
     predicate=syn_into_established,
     grades=(
-        Grade(
-            lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"
-        ),
+        Grade(lambda r: (r.answer == ANSWER_CHALLENGE) & ~is_observed(r, OPENING), WARNING, LIKELY, "the previous opening was not captured: it may have been closing"),
+        Grade(lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"),
         Grade(lambda r: r.answer == ANSWER_RST, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
@@ -428,7 +438,7 @@ SYN_INTO_ESTABLISHED = Rule(
     example="syn-into-established",
     counter="TcpExtTCPSYNChallenge",
     key="attempt_id",
-)
+)  # fmt: skip
 
 ISN_NOT_ABOVE_LAST = Rule(
     id="RU012",

@@ -60,10 +60,16 @@ class Rule:
     """The column that says when it ended; empty where it is a moment."""
     key: str = "connection_id"
     """Rows with the same value are one finding."""
-    needs_acks: bool = False
-    """It rests on an ACK that did not come: nothing is said about a capture that holds no ACKs at all."""
+    needs: tuple[int, ...] = ()
+    """What must be observable of a connection (``schema.observed``): where it was hidden, nothing is said of it."""
     is_held: bool = False
     """Its findings wait for the end of the capture: what the endpoint does elsewhere decides how sure they are."""
+
+
+def is_observed(rows: Rows, *needs: int) -> Mask:
+    """Whether all of these could be seen of the connection (``schema.observed``)."""
+    bits = sum(needs)
+    return np.asarray((rows.observed & bits) == bits)
 
 
 def always(rows: Rows) -> Mask:

@@ -347,7 +347,7 @@ STALE_SEGMENTS = Table(
         _frame("retransmit_frame", "The retransmission of the same bytes with a TSval that is not stale."),
         _frame("acked_frame", "The receiver's ACK that covers the segment."),
         _time("acked_time", "Its time.", null=True),
-        _bool("is_before_syn", "Whether TSval is below that of the SYN, and the 4-tuple had a previous connection."),
+        _bool("is_before_syn", "Whether it was sent before this connection began: TSval below that of the SYN on a 4-tuple that had been used before, or, if the SYN was not captured, an ACK field that is too old."),
         _bool("is_in_order", "Whether SEG.SEQ was RCV.NXT and the bytes were new."),
         _bool("is_clock_broken", "Whether the sender's timestamp clock had gone backwards in its own new data, and stayed there."),
         _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
@@ -498,7 +498,7 @@ PORTS = Table(
         Column("peer_port", "u2", "The port that it connects to."),
         _time("time", "The second with the most ports in use."),
         Column(
-            "most_used", "u4", "Most ports in use at once, by open connections and the client's own TIME-WAIT sockets."
+            "most_used", "u4", "Most ports in use at once, by open connections and the client's own TIME-WAIT sockets, counted at the end of each second; 1 at least."
         ),
         Column("range_size", "u4", "Ports of the first known ephemeral range that holds all ports seen."),
         Column("lowest_port", "u4", "Lowest source port seen."),
@@ -511,6 +511,7 @@ PORTS = Table(
         Column(
             "reuses_at_floor", "u4", "Reuses by Linux after 1.0 to 1.2 s: the shortest time that tcp_tw_reuse allows."
         ),
+        Column("reuses_inside", "u4", "Reuses by this address inside its own TIME-WAIT."),
         Column("reuses_at_expiry", "u4", "Reuses between 2MSL and 1.2 times 2MSL: as soon as the port was free."),
         Column(
             "opened_filling", "u4", "Connections opened until 95 % of ``most_used`` were in use, including that second."
@@ -565,6 +566,8 @@ CLOCKS = Table(
             "u4",
             "Answered ones below such a timestamp, a lower bound; counted only if some were ignored.",
         ),
+        _bool("has_shared_clock", "Whether SYNs from two ports come from one clock."),
+        _bool("has_server_time_wait", "Whether the server had entered TIME-WAIT towards that address in the minute before the ignored SYNs."),
         _frame("first_ignored_frame", "The first of the ignored SYNs."),
         _frame("last_ignored_frame", "The last of them."),
     ),
@@ -583,7 +586,7 @@ CAPTURE = Table(
         Column(
             "vain_connections", "i8", "Those without one that were refused, reset before any FIN, or never answered."
         ),
-        Column("long_connections", "i8", "Connections with more than ten segments."),
+        Column("long_connections", "i8", "Connections with more than ten segments, or with a SYN, three segments and an ACK."),
         Column("one_way_connections", "i8", "Those with only one direction captured."),
         Column("split_connections", "i8", "Pairs of one-way connections that differ only in VLAN or tunnel."),
         _frame("split_frame", "The first segment of one of them."),
@@ -606,6 +609,11 @@ CAPTURE = Table(
         Column("forgotten_connections", "i8", "Other connections that were forgotten early for that reason."),
         _ns("backward_ns", "The largest step back of the clock."),
         _frame("backward_frame", "Where that was."),
+        Column("late_frames", "i8", "Frames, up to three in a row, that are older than one before them by 1 s or more."),
+        Column("absurd_times", "i8", "Frames, up to three in a row, whose time lies an hour or more ahead of all that follow."),
+        Column("steps_back", "i8", "How often more than three frames in a row are older than one before them by 1 s or more."),
+        Column("steps_passed", "i8", "Segments with new data of connections that go on while the time is behind."),
+        Column("repeated_frames", "i8", "Frames that the capture holds a second time, from its first one on."),
         _ns("forward_ns", "The largest step ahead: 1 h or longer while a sender's timestamp clock did not advance."),
         _frame("forward_frame", "Where that was."),
         Column("censored_spans", "i8", "TIME-WAIT periods that were open when the capture ended."),

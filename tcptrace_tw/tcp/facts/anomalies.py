@@ -286,7 +286,7 @@ def note_half_close(st, c, k, seg):  # type: ignore[no-untyped-def]
     first = np.int64(conn.fin_ms)
     if first == 0:
         conn.fin_ms = min(now_ms, MASK)
-    elif (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS and is_answer_to_fin(conn, tcb_at(st, k ^ 1), seg):
+    elif first < MASK and (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS and is_answer_to_fin(conn, tcb_at(st, k ^ 1), seg):
         anomaly_at(st, anomaly_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
 
 
@@ -314,9 +314,9 @@ def write_anomalies(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def half_closed_ns(st, c):  # type: ignore[no-untyped-def]
-    """How long ago the first FIN was sent."""
+    """How long ago the first FIN was sent; 0 where that is not known, as in a capture of 50 days and more."""
     first = np.int64(conn_at(st, c).fin_ms)
-    if first == 0:
+    if first == 0 or first == MASK:
         return 0
     return st.counters[NOW] - st.counters[START] - (first - 1) * 1_000_000
 

@@ -15,6 +15,7 @@ from tcptrace_tw.tcp.store.records import (
     HIDDEN_TEXT,
     ISS_KNOWN,
     NXT_KNOWN,
+    ONE_SOCKET,
     SAW_ACK,
     SAW_PLAIN,
     WITH_ACKS,
@@ -43,7 +44,7 @@ def observed(st, c):  # type: ignore[no-untyped-def]
     seen = OPTIONS if bits & CUT_OPTIONS == 0 else 0
     if np.int64(o.syn_frame) >= 0 or np.int64(r.syn_frame) >= 0:
         seen |= OPENING
-    if np.int64(o.segments) > 0 and np.int64(r.segments) > 0:
+    if bits & ONE_SOCKET or (np.int64(o.segments) > 0 and np.int64(r.segments) > 0):
         seen |= BOTH_DIRECTIONS
     if bits & HIDDEN_TEXT == 0 and not lacks_text(o) and not lacks_text(r):
         seen |= PAYLOAD

@@ -211,6 +211,8 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
             if np.int64(row.reset_frame) < 0:
                 row.reset_frame = seg.frame
                 row.reset_time = st.counters[NOW]
+            if flags & ACK == 0 and np.int64(seg.seq) == np.int64(row.old_sender_nxt):
+                note_hidden_challenge(row)
         else:
             row.is_old_alive = 1
         return
@@ -222,6 +224,13 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
         answer(row, ANSWER_CHALLENGE, seg, st.counters[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1
+
+
+@kernel
+def note_hidden_challenge(row):  # type: ignore[no-untyped-def]
+    """The SYN's sender answers an ACK of the earlier numbers with RST (RFC 9293 3.10.7.3), though none was captured."""
+    if np.int64(row.answer) == ANSWER_NONE:
+        row.answer = ANSWER_CHALLENGE
 
 
 @kernel

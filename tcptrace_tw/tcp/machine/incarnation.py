@@ -20,6 +20,7 @@ from tcptrace_tw.schema.words import (
 from tcptrace_tw.schema.zeek import HISTORY_FLIPPED
 from tcptrace_tw.tcp.facts.reuse import note_opened
 from tcptrace_tw.tcp.machine.retirement import forget_slot, is_forgotten, retire
+from tcptrace_tw.tcp.machine.self_connect import is_self_connected
 from tcptrace_tw.tcp.machine.syn_in_time_wait import syn_meets_earlier
 from tcptrace_tw.tcp.machine.time_wait import end_span, expire
 from tcptrace_tw.tcp.machine.transitions import first_seen, move
@@ -36,6 +37,7 @@ from tcptrace_tw.tcp.store.records import (
     NEXT_TUPLE,
     NOW,
     NXT_KNOWN,
+    ONE_SOCKET,
 )
 
 NO_CONNECTION = -1
@@ -158,6 +160,8 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
     conn.first_time = counters[NOW]
     conn.first_frame = seg.frame
     conn.opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
+    if is_self_connected(st, slot):
+        conn.bits |= ONE_SOCKET
     if orig_is_b != direction:
         append_letter(conn, ORIG, HISTORY_FLIPPED)
     if previous >= 0:

@@ -72,6 +72,7 @@ from tcptrace_tw.tcp.machine.midstream import begin_midstream, is_lost_text
 from tcptrace_tw.tcp.machine.paws import is_keep_alive, is_stale, store_ts_recent
 from tcptrace_tw.tcp.machine.reset import rst_arrives
 from tcptrace_tw.tcp.machine.retirement import is_over
+from tcptrace_tw.tcp.machine.self_connect import socket_sends_to_itself
 from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers
 from tcptrace_tw.tcp.machine.time_wait import expire
 from tcptrace_tw.tcp.machine.transitions import move, receive
@@ -83,6 +84,8 @@ from tcptrace_tw.tcp.store.access import (
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
     ACKED,
+    BACK_RUN,
+    BACK_SINCE,
     FARTHEST_JUMP,
     FIN_RECEIVED,
     FIN_SENT,
@@ -92,8 +95,10 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     NXT_ACKED,
     NXT_KNOWN,
+    ONE_SOCKET,
     RESTART_OTHER_ACK,
     RESTART_STALE,
+    STEPS_PASSED,
     SYN_PAYLOAD,
     TS_OK,
 )
@@ -122,7 +127,9 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
         follow_old_duplicate(st, c, side, seg)
     note_history(conn, snd, rcv, side, seg)
     note_observed(st, conn, seg)
-    if flags & RST:
+    if np.int64(conn.bits) & ONE_SOCKET:
+        socket_sends_to_itself(st, c, seg)
+    elif flags & RST:
         rst_arrives(st, c, side, seg)
     elif flags & SYN:
         syn_arrives(st, c, side, seg)
@@ -266,6 +273,8 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
     note_ack_from_beyond(snd, rcv, seg, ahead)
+    if ahead > 0 and st.counters[BACK_RUN] and seq == np.int64(snd.snd_nxt) and was_before_step(st, snd):
+        st.counters[STEPS_PASSED] += 1
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
@@ -281,6 +290,12 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         snd.bits |= FIN_SENT
         note_half_close(st, c, k, seg)
         close_sent(st, c, side, seg, ahead)
+
+
+@kernel
+def was_before_step(st, snd):  # type: ignore[no-untyped-def]
+    """Whether an endpoint had sent its last segment before the clock went back."""
+    return np.int64(snd.segments) > 0 and np.int64(snd.last_frame) < st.counters[BACK_SINCE]
 
 
 @kernel

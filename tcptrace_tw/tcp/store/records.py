@@ -160,7 +160,8 @@ IP_ID_STEPS = 30
     SAW_ACK,  # an ACK without SYN, FIN, RST and payload
     CUT_OPTIONS,  # the snap length cut off options of a segment
     HIDDEN_TEXT,  # a RST lies beyond the text that was captured
-) = (1 << i for i in range(10))
+    ONE_SOCKET,  # both ends have one address and one port
+) = (1 << i for i in range(11))
 
 PENDING_CAUSE = np.dtype(
     [
@@ -328,8 +329,19 @@ ANOMALY = np.dtype(
     OUT_RESETS_ROOM,
     OUT_ANOMALIES_ROOM,
     WITH_ACKS,  # connections that have shown an ACK without payload
+    BACK_RUN,  # frames in a row that are older than one before them (see capture_clock)
+    BACK_SINCE,
+    LEAP_FROM,
+    LEAP_RUN,
+    LATE_FRAMES,
+    ABSURD_TIMES,
+    STEPS_BACK,
+    STEPS_PASSED,  # new text of connections that go on while the clock is behind
+    FIRST_PRINT,
+    REPEATED_UNTIL,
+    REPEATED_FRAMES,
     REGISTERS,
-) = range(82)
+) = range(93)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
