@@ -1,7 +1,7 @@
 """What a capture hides is not taken for absent: no warning or error that the whole capture does not give.
 
-Each fixture is captured again in other ways: with a filter on SYN, FIN and RST, with short snap lengths, in one direction,
-from a later frame on, with frames lost, with every frame twice, twice in one file, and as pcapng.
+Each fixture is captured again in other ways: with a filter on SYN, FIN and RST, with short snap lengths, in one
+direction, from a later frame on, with frames lost, with every frame twice, twice in one file, and as pcapng.
 """
 
 from __future__ import annotations

@@ -93,7 +93,9 @@ DUPLICATE_FRAMES = Rule(
     message="{duplicates:frame} of {segments} ignored: the same segment had already been captured",
     frames=("duplicate_frame",),
     values=("duplicates", "segments"),
-    set_when=("same 4-tuple, sequence numbers, flags, length, timestamps and IP ID (if that is 0, the same checksum) within 20 ms",),
+    set_when=(
+        "same 4-tuple, sequence numbers, flags, length, timestamps and IP ID (if that is 0, the same checksum) within 20 ms",
+    ),
     not_set_when=("pure ACKs with IP ID 0: duplicate ACKs are legitimate",),
     rfc=(),
     remedy="Capture on one interface only, or one direction of the mirror port.",

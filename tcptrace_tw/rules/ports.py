@@ -138,7 +138,11 @@ PORT_NEAR_EXHAUSTION = _use_of_ports(
     summary="A client used 80 % of its source ports towards one service at once.",
     predicate=port_near_exhaustion,
     set_when=("open connections and the client's own TIME-WAIT sockets take 80 % of the range",),
-    not_set_when=("none is left, or ports wait until they are free: that is PE003", "ports are reused inside TIME-WAIT", _FALSE),
+    not_set_when=(
+        "none is left, or ports wait until they are free: that is PE003",
+        "ports are reused inside TIME-WAIT",
+        _FALSE,
+    ),
 )
 
 PORT_EXHAUSTION = _use_of_ports(

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.schema.observed import THINGS
+
 Rows = Any
 """Kernel rows of one table, a ``np.recarray``: ``rows.gap_ns`` is a column."""
 
@@ -64,6 +66,11 @@ class Rule:
     """What must be observable of a connection (``schema.observed``): where it was hidden, nothing is said of it."""
     is_held: bool = False
     """Its findings wait for the end of the capture: what the endpoint does elsewhere decides how sure they are."""
+
+    @property
+    def needs_in_words(self) -> tuple[str, ...]:
+        """What must be observable, in plain words."""
+        return tuple(thing.meaning for i, thing in enumerate(THINGS) if 1 << i in self.needs)
 
 
 def is_observed(rows: Rows, *needs: int) -> Mask:
