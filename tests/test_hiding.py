@@ -29,7 +29,12 @@ MOST_FRAMES = 3000
 
 SEED = new_seed()
 
-NEAR: dict[tuple[str, str], str] = {}
+_STATE = "the opening or the FIN of the previous connection is hidden: that it lived is shown, in which state is not"
+NEAR: dict[tuple[str, str], str] = {
+    **{(rule, "RU011"): _STATE for rule in ("LA001", "LA002", "LA003", "RU004", "RU005", "RU006", "PA004")},
+    ("RU004", "TW005"): "the SYN is hidden to which the RST belongs that ended TIME-WAIT",
+    ("RU004", "TW006"): "the RST is hidden that ended TIME-WAIT between two SYNs",
+}
 """Rule of the whole capture, and the rule that says nearly the same, with less confidence, of the one that hides."""
 
 Grades = dict[str, tuple[int, int]]

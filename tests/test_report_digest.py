@@ -286,3 +286,11 @@ def test_counts_sizes_and_spans_read_well():
     assert (span(63_200_000_000), span(725 * SECOND), span(3 * 3600 * SECOND + 120 * SECOND)) == (
         "63.2 s", "12 min 5 s", "3 h 2 min",
     )  # fmt: skip
+
+
+def test_spans_that_are_all_open_have_a_peak():
+    occupancy = Occupancy()
+    occupancy.add(spans([(0, None), (1, None)]))
+
+    assert occupancy.curve().peak == 2
+    assert occupancy.pools()[0].peak == 2

@@ -49,7 +49,8 @@ Ints = NDArray[np.int64]
 
 SOURCE = np.dtype(
     [("first_connection", "i8"), ("fastest_ns", "i8"), ("connections", "i4"), ("opened", "i4"), ("spans", "i4"),
-     ("at_floor", "i4"), ("at_expiry", "i4"), ("inside", "i4"), ("reuses", "i4"), ("lowest_port", "i4"), ("highest_port", "i4")]
+     ("at_floor", "i4"), ("at_expiry", "i4"), ("inside", "i4"), ("reuses", "i4"),
+     ("lowest_port", "i4"), ("highest_port", "i4")]
 )  # fmt: skip
 """What is known about a source besides its series; ``first_connection`` is 0 before the first."""
 

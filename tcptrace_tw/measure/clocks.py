@@ -197,7 +197,7 @@ def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-d
         row.first_ignored_frame = pair.first_frame if pair.ignored > 0 else -1
         row.last_ignored_frame = pair.last_frame if pair.ignored > 0 else -1
         row.clocks, row.rate_hz, row.offset_ms = clocks(mine, count, rates, scratch)
-        row.has_shared_clock = 1 if row.clocks > 0 or is_clock_shared(mine, count, rates) else 0
+        row.has_shared_clock = 1 if row.clocks > 0 or (pair.ignored > 0 and is_clock_shared(mine, count, rates)) else 0
         row.has_server_time_wait = 1 if has_waited(pair) else 0
 
 

@@ -69,9 +69,9 @@ def is_gone(r: Rows) -> Mask:
 def goes_on(r: Rows) -> Mask:
     """The apparent sender sends new data, or acknowledges more, as if it had never sent the RST.
 
-    Where the capture begins with the RST, its number tells nothing; a RST that refuses a SYN+ACK ends no SYN-SENT.
+    Where the capture begins with RSTs, their numbers tell nothing; a RST that refuses a SYN+ACK ends no SYN-SENT.
     """
-    known = (r.sender_segments > 0) & ~(is_echo(r) & ((r.trigger_flags & SYN) != 0))
+    known = (r.sender_segments > 0) & (r.is_repeat == 0) & ~(is_echo(r) & ((r.trigger_flags & SYN) != 0))
     return known & ((r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0)))
 
 

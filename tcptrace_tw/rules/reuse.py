@@ -19,7 +19,7 @@ either             not ended        challenge ACK, RST, or none     RU011
 
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always, is_observed
-from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, OPTIONS
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, OPTIONS, PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
@@ -417,7 +417,7 @@ SYN_INTO_ESTABLISHED = Rule(
     table="reuses",
     predicate=syn_into_established,
     grades=(
-        Grade(lambda r: (r.answer == ANSWER_CHALLENGE) & ~is_observed(r, OPENING), WARNING, LIKELY, "the previous opening was not captured: it may have been closing"),
+        Grade(lambda r: (r.answer == ANSWER_CHALLENGE) & ~is_observed(r, OPENING, PAYLOAD), WARNING, LIKELY, "not all of the previous connection was captured: it may have been closing"),
         Grade(lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"),
         Grade(lambda r: r.answer == ANSWER_RST, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),

@@ -183,8 +183,12 @@ CONNECTIONS = Table(
         ),
         _word("orig_state", w.STATE, "State of orig at the end of the connection or the capture."),
         _word("resp_state", w.STATE, "State of resp at the end of the connection or the capture."),
-        _word("active_closer", w.ACTIVE_CLOSER, "Who entered FIN-WAIT-1; unknown where a FIN may not have been captured.",
-              rfc="RFC 9293 3.6"),
+        _word(
+            "active_closer",
+            w.ACTIVE_CLOSER,
+            "Who entered FIN-WAIT-1; unknown where a FIN may not have been captured.",
+            rfc="RFC 9293 3.6",
+        ),
         _word("close", w.CLOSE, "How the connection ended."),
         _frame("orig_syn_frame", "First SYN of orig."),
         _frame("resp_syn_frame", "First SYN or SYN+ACK of resp."),
@@ -347,7 +351,7 @@ STALE_SEGMENTS = Table(
         _frame("retransmit_frame", "The retransmission of the same bytes with a TSval that is not stale."),
         _frame("acked_frame", "The receiver's ACK that covers the segment."),
         _time("acked_time", "Its time.", null=True),
-        _bool("is_before_syn", "Whether it was sent before this connection began: TSval below that of the SYN on a 4-tuple that had been used before, or, if the SYN was not captured, an ACK field that is too old."),
+        _bool("is_before_syn", "Whether it was sent before this connection began: TSval below that of the SYN on a 4-tuple that had been used before, or an ACK field that is too old."),
         _bool("is_in_order", "Whether SEG.SEQ was RCV.NXT and the bytes were new."),
         _bool("is_clock_broken", "Whether the sender's timestamp clock had gone backwards in its own new data, and stayed there."),
         _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
@@ -498,7 +502,9 @@ PORTS = Table(
         Column("peer_port", "u2", "The port that it connects to."),
         _time("time", "The second with the most ports in use."),
         Column(
-            "most_used", "u4", "Most ports in use at once, by open connections and the client's own TIME-WAIT sockets, counted at the end of each second; 1 at least."
+            "most_used",
+            "u4",
+            "Most ports in use at once, by open connections and the client's own TIME-WAIT sockets, counted at the end of each second; 1 at least.",
         ),
         Column("range_size", "u4", "Ports of the first known ephemeral range that holds all ports seen."),
         Column("lowest_port", "u4", "Lowest source port seen."),
@@ -566,8 +572,13 @@ CLOCKS = Table(
             "u4",
             "Answered ones below such a timestamp, a lower bound; counted only if some were ignored.",
         ),
-        _bool("has_shared_clock", "Whether SYNs from two ports come from one clock."),
-        _bool("has_server_time_wait", "Whether the server had entered TIME-WAIT towards that address in the minute before the ignored SYNs."),
+        _bool(
+            "has_shared_clock", "Whether SYNs from two ports come from one clock; looked at only if some were ignored."
+        ),
+        _bool(
+            "has_server_time_wait",
+            "Whether the server had entered TIME-WAIT towards that address in the minute before the ignored SYNs.",
+        ),
         _frame("first_ignored_frame", "The first of the ignored SYNs."),
         _frame("last_ignored_frame", "The last of them."),
     ),
@@ -586,7 +597,11 @@ CAPTURE = Table(
         Column(
             "vain_connections", "i8", "Those without one that were refused, reset before any FIN, or never answered."
         ),
-        Column("long_connections", "i8", "Connections with more than ten segments, or with a SYN, three segments and an ACK."),
+        Column(
+            "long_connections",
+            "i8",
+            "Connections with more than ten segments, or with a SYN, three segments and an ACK.",
+        ),
         Column("one_way_connections", "i8", "Those with only one direction captured."),
         Column("split_connections", "i8", "Pairs of one-way connections that differ only in VLAN or tunnel."),
         _frame("split_frame", "The first segment of one of them."),
@@ -609,9 +624,19 @@ CAPTURE = Table(
         Column("forgotten_connections", "i8", "Other connections that were forgotten early for that reason."),
         _ns("backward_ns", "The largest step back of the clock."),
         _frame("backward_frame", "Where that was."),
-        Column("late_frames", "i8", "Frames, up to three in a row, that are older than one before them by 1 s or more."),
-        Column("absurd_times", "i8", "Frames, up to three in a row, whose time lies an hour or more ahead of all that follow."),
-        Column("steps_back", "i8", "How often more than three frames in a row are older than one before them by 1 s or more."),
+        Column(
+            "late_frames", "i8", "Frames, up to three in a row, that are older than one before them by 1 s or more."
+        ),
+        Column(
+            "absurd_times",
+            "i8",
+            "Frames, up to three in a row, whose time lies an hour or more ahead of all that follow.",
+        ),
+        Column(
+            "steps_back",
+            "i8",
+            "How often more than three frames in a row are older than one before them by 1 s or more.",
+        ),
         Column("steps_passed", "i8", "Segments with new data of connections that go on while the time is behind."),
         Column("repeated_frames", "i8", "Frames that the capture holds a second time, from its first one on."),
         _ns("forward_ns", "The largest step ahead: 1 h or longer while a sender's timestamp clock did not advance."),

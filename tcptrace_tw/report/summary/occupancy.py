@@ -194,6 +194,8 @@ class _Steps:
         """Sort, and take equal ones together."""
         order = np.lexsort((bins, pools)) if pools.any() else np.argsort(bins, kind="stable")
         pools, bins = pools[order], bins[order]
+        if not bins.size:
+            return
         is_new = (pools[1:] != pools[:-1]) | (bins[1:] != bins[:-1])
         firsts = np.flatnonzero(np.concatenate(([True], is_new)))
         self.pools, self.bins = pools[firsts], bins[firsts]

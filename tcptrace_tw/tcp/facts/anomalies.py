@@ -17,6 +17,7 @@ from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
 from tcptrace_tw.tcp.store.records import (
+    ACKED,
     ANOMALIES_FREE,
     FIN_ACKED,
     FIN_SENT,
@@ -156,15 +157,17 @@ def expect_challenge(st, c, side, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_challenge(row, t, now, frame):  # type: ignore[no-untyped-def]
-    """A bare ACK of the endpoint that owes a challenge ACK, soon enough to be it."""
+def note_challenge(row, t, now, seg):  # type: ignore[no-untyped-def]
+    """A bare ACK of the endpoint that owes a challenge ACK, soon enough to be it; not one that acknowledges more."""
     since = np.int64(row.challenge_time)
     row.challenge_time = -1
     if now - since > 4000 * np.int64(t.rtt_us) + 50_000_000:
         return
+    if np.int64(t.bits) & ACKED and seq_diff(np.int64(seg.ack), np.int64(t.last_ack)) > 0:
+        return
     row.challenges += 1
     if np.int64(row.challenge_frame) < 0:
-        row.challenge_frame = frame
+        row.challenge_frame = seg.frame
 
 
 @kernel
@@ -191,7 +194,7 @@ def follow_anomaly(st, c, side, seg):  # type: ignore[no-untyped-def]
         flags = np.int64(seg.flags)
         length = np.int64(seg.payload_len)
         if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
-            note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame)
+            note_challenge(row, tcb_at(st, 2 * c + side), now, seg)
         if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
             end = (np.int64(seg.seq) + length + (1 if flags & FIN else 0)) & MASK
             fill_unseen(st, row, np.int64(seg.seq), end, seg.frame)
@@ -272,7 +275,7 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_answer_to_fin(conn, peer, seg):  # type: ignore[no-untyped-def]
-    """Whether a FIN shows that its sender was in CLOSE-WAIT before: it acknowledges the peer's, and nobody had reset."""
+    """Whether a FIN shows that its sender was in CLOSE-WAIT: it acknowledges the peer's, and nobody had reset."""
     if np.int64(seg.flags) & ACK == 0 or np.int64(conn.bits) & HAS_RST:
         return False
     return np.int64(peer.bits) & FIN_SENT != 0 and seq_diff(np.int64(seg.ack), np.int64(peer.fin_seq)) > 0
@@ -286,7 +289,9 @@ def note_half_close(st, c, k, seg):  # type: ignore[no-untyped-def]
     first = np.int64(conn.fin_ms)
     if first == 0:
         conn.fin_ms = min(now_ms, MASK)
-    elif first < MASK and (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS and is_answer_to_fin(conn, tcb_at(st, k ^ 1), seg):
+    elif first < MASK and (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:
+        if not is_answer_to_fin(conn, tcb_at(st, k ^ 1), seg):
+            return
         anomaly_at(st, anomaly_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
 
 
@@ -328,7 +333,8 @@ def is_left_open(st, c, k):  # type: ignore[no-untyped-def]
     Not where a RST shows that nobody is there any more, or text of the peer waits in vain for its ACK.
     """
     peer = tcb_at(st, k ^ 1)
-    if np.int64(peer.state) != CLOSE_WAIT or np.int64(tcb_at(st, k).bits) & (FIN_SENT | FIN_ACKED) != FIN_SENT | FIN_ACKED:
+    closed = np.int64(tcb_at(st, k).bits) & (FIN_SENT | FIN_ACKED) == FIN_SENT | FIN_ACKED
+    if not closed or np.int64(peer.state) != CLOSE_WAIT:
         return False
     if np.int64(conn_at(st, c).bits) & HAS_RST or seq_diff(np.int64(peer.snd_nxt), np.int64(peer.snd_una)) > 0:
         return False

@@ -14,6 +14,7 @@ from tcptrace_tw.tcp.store.records import (
     FIN_SENT,
     HIDDEN_TEXT,
     ISS_KNOWN,
+    NXT_ACKED,
     NXT_KNOWN,
     ONE_SOCKET,
     SAW_ACK,
@@ -67,5 +68,7 @@ def lacks_text(t):  # type: ignore[no-untyped-def]
     """Whether an endpoint has sent more than was captured of it; a byte may be a FIN that was not captured."""
     if np.int64(t.bits) & (ISS_KNOWN | NXT_KNOWN) != ISS_KNOWN | NXT_KNOWN:
         return False
+    if np.int64(t.bits) & NXT_ACKED:
+        return True
     sent = (np.int64(t.snd_nxt) - np.int64(t.iss) - (2 if np.int64(t.bits) & FIN_SENT else 1)) & MASK
     return sent < (1 << 31) and sent > np.int64(t.payload_bytes) + 1

@@ -11,6 +11,7 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff
 from tcptrace_tw.protocol.states import TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.observed import PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT_NOT_TIME_WAIT,
     ANSWER_CHALLENGE,
@@ -221,6 +222,10 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
         if np.int64(row.answer) == ANSWER_NONE:
             note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
+            if np.int64(seg.seq) != np.int64(row.old_responder_nxt) or np.int64(seg.ack) != np.int64(
+                row.old_sender_nxt
+            ):
+                row.observed = np.int64(row.observed) & ~PAYLOAD  # a FIN at least was not captured
         answer(row, ANSWER_CHALLENGE, seg, st.counters[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1

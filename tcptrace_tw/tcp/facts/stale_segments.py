@@ -8,7 +8,6 @@ from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge, seq_gt
 from tcptrace_tw.protocol.states import CLOSED
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_SACK, HAS_TS
-from tcptrace_tw.schema.words import OPENED_MIDSTREAM
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import conn_at, stale_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import new_stale
@@ -68,11 +67,11 @@ def note_stale_segment(st, conn, row, snd, rcv, seg):  # type: ignore[no-untyped
 def is_before_syn(conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
     """Whether a segment is of the 4-tuple's connection before this one.
 
-    Its timestamp is older than the SYN; where that was not captured, its ACK field is too old (RFC 5961 5.2).
+    Its timestamp is older than the SYN, or, captured or not, its ACK field is too old (RFC 5961 5.2).
     """
-    if np.int64(conn.opened) == OPENED_MIDSTREAM:
-        oldest = -np.int64(65535) - np.int64(snd.window_max)
-        return np.int64(seg.flags) & ACK != 0 and seq_diff(np.int64(seg.ack), np.int64(rcv.snd_una)) < oldest
+    oldest = -np.int64(65535) - np.int64(snd.window_max)
+    if np.int64(seg.flags) & ACK and seq_diff(np.int64(seg.ack), np.int64(rcv.snd_una)) < oldest:
+        return True
     before = np.int64(conn.reuse) >= 0 and np.int64(snd.bits) & TS_ON_SYN != 0
     return before and seq_diff(np.int64(seg.tsval), np.int64(snd.first_tsval)) < 0
 

@@ -30,6 +30,9 @@ from tcptrace_tw.tcp.store.records import (
 BACK_NS = 1_000_000_000
 """Frames that are out of order by less are not worth a word."""
 
+AGAIN_NS = 20_000_000
+"""The first frame comes again so much later: not a copy that the tap made (see duplicate_frames)."""
+
 LEAP_NS = 3_600_000_000_000
 """A pause of the capture that is shorter is believed."""
 
@@ -88,7 +91,7 @@ def is_repeated(counters, seg):  # type: ignore[no-untyped-def]
     if counters[FIRST_PRINT] == 0:
         counters[FIRST_PRINT] = seg.print
     time = np.int64(seg.time)
-    if time == counters[START] and seg.print == counters[FIRST_PRINT] and counters[NOW] - time >= BACK_NS:
+    if time == counters[START] and seg.print == counters[FIRST_PRINT] and counters[NOW] - time >= AGAIN_NS:
         counters[REPEATED_UNTIL] = counters[NOW]
     if counters[REPEATED_UNTIL] < time:
         return False

@@ -22,7 +22,8 @@ def is_fin_behind_hidden_text(conn, snd, rcv, seg):  # type: ignore[no-untyped-d
         return False
     if np.int64(conn.bits) & SAW_PLAIN == 0:
         return True
-    if flags & ACK == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0 or seq_diff(np.int64(seg.seq), np.int64(snd.snd_nxt)) < 0:
+    is_ahead = seq_diff(np.int64(seg.seq), np.int64(snd.snd_nxt)) >= 0
+    if flags & ACK == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0 or not is_ahead:
         return False
     unacked = seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.snd_una))
     return 0 <= seq_diff(np.int64(seg.ack), np.int64(rcv.snd_una)) <= unacked

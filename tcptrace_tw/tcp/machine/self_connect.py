@@ -25,7 +25,7 @@ from tcptrace_tw.protocol.states import (
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.schema.words import BASIS_CONFIRMED, BASIS_SENT, OPENED_SIMULTANEOUS, START_ACK
 from tcptrace_tw.tcp.machine.time_wait import enter_time_wait
-from tcptrace_tw.tcp.machine.transitions import move, prove
+from tcptrace_tw.tcp.machine.transitions import move
 from tcptrace_tw.tcp.store.access import conn_at, tcb_at, tuple_at
 from tcptrace_tw.tcp.store.records import ENTERED_FIN_WAIT_1, FIN_SENT, ISS_KNOWN, NOW, NXT_KNOWN
 
