@@ -69,7 +69,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
     assert list(found["time_wait"]) == [
         "spans", "restarts", "end_reason", "curve", "pool_count", "pools", "ports",
     ]  # fmt: skip
-    assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time"]
+    assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time", "is_exact"]
     assert list(found["time_wait"]["pools"][0]) == [
         "ip", "role", "service", "spans", "peak", "span_seconds", "first_start", "last_start",
     ]  # fmt: skip

@@ -18,8 +18,8 @@ def control_only_capture(r: Rows) -> Mask:
 
 
 def one_way_capture(r: Rows) -> Mask:
-    """CP003."""
-    return np.asarray(is_one_way(r.long_connections, r.one_way_connections))
+    """CP003: halves of connections in two VLANs are CP011."""
+    return np.asarray(is_one_way(r.long_connections, r.one_way_connections) & (r.split_connections == 0))
 
 
 def tap_reordering(r: Rows) -> Mask:

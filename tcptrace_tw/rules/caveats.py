@@ -87,7 +87,7 @@ def capped(findings: RuleHits, caveats: Caveats) -> RuleHits:
         return findings
     family = findings.rule.id[:2]
     limits = []
-    if caveats.is_one_way and family in ("RU", "PA", "LA"):
+    if caveats.is_one_way and family in ("RU", "PA", "LA") and not findings.rule.is_shown_by_one_side:
         limits.append((PREDICTED, "the capture shows one direction only"))
     if family not in CERTAIN:
         if caveats.is_unclean:

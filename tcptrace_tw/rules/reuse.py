@@ -199,6 +199,7 @@ TW_REUSE_BY_HOLDER = Rule(
     example="tw-reuse-by-holder",
     counter="TcpExtTWRecycled",
     key="attempt_id",
+    is_shown_by_one_side=True,
 )
 
 REUSE_INSIDE_2MSL = Rule(

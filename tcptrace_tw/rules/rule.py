@@ -64,6 +64,8 @@ class Rule:
     """Rows with the same value are one finding."""
     needs: tuple[int, ...] = ()
     """What must be observable of a connection (``schema.observed``): where it was hidden, nothing is said of it."""
+    is_shown_by_one_side: bool = False
+    """The segments of one endpoint prove it: a capture of one direction takes nothing from it."""
     is_held: bool = False
     """Its findings wait for the end of the capture: what the endpoint does elsewhere decides how sure they are."""
 

@@ -38,7 +38,8 @@ def is_ts_in_use(conn, snd, rcv):  # type: ignore[no-untyped-def]
 @kernel
 def has_steady_ts(t):  # type: ignore[no-untyped-def]
     """Whether all captured segments of an endpoint have timestamps, or many in a row: without both SYNs' none has."""
-    return 0 < min(np.int64(t.segments), STEADY_TS) <= np.int64(t.ts_run)
+    segments = np.int64(t.segments)
+    return segments > 0 and np.int64(t.ts_run) >= (segments if segments < STEADY_TS else np.int64(STEADY_TS))
 
 
 @kernel
