@@ -246,7 +246,8 @@ CLOCK_STEP = Rule(
     frames=("backward_frame", "forward_frame"),
     values=("backward_ns", "forward_ns"),
     set_when=(
-        "more than three frames in a row are older than one before them, by 1 s or more, and a connection goes on there",
+        "more than three frames in a row are older than one before them, by 1 s or more, or some by 60 s or more, "
+        "and a connection goes on there",
         "or 1 h passes while a sender's timestamp clock does not advance",
     ),
     not_set_when=(
@@ -271,8 +272,8 @@ TIME_GOES_BACK = Rule(
     frames=("backward_frame",),
     values=("backward_ns", "late_frames", "absurd_times", "repeated_frames", "steps_back"),
     set_when=(
-        "up to three frames in a row are older than one before them, by 1 s or more",
-        "or more of them, and no connection goes on there",
+        "up to three frames in a row are older than one before them, by 1 s to 60 s",
+        "or more of them, or by more, and no connection goes on there",
         "or the time falls back to where it was before up to three frames that had leapt ahead by 1 h or more",
         "or the first frame comes again with its own time",
     ),

@@ -625,7 +625,7 @@ CAPTURE = Table(
         _ns("backward_ns", "The largest step back of the clock."),
         _frame("backward_frame", "Where that was."),
         Column(
-            "late_frames", "i8", "Frames, up to three in a row, that are older than one before them by 1 s or more."
+            "late_frames", "i8", "Frames, up to three in a row, that are older than one before them by 1 s to 60 s."
         ),
         Column(
             "absurd_times",
@@ -635,7 +635,7 @@ CAPTURE = Table(
         Column(
             "steps_back",
             "i8",
-            "How often more than three frames in a row are older than one before them by 1 s or more.",
+            "How often more than three frames in a row are older than one before them by 1 s or more, or some by 60 s or more.",
         ),
         Column("steps_passed", "i8", "Segments with new data of connections that go on while the time is behind."),
         Column("repeated_frames", "i8", "Frames that the capture holds a second time, from its first one on."),

@@ -36,6 +36,9 @@ AGAIN_NS = 20_000_000
 LEAP_NS = 3_600_000_000_000
 """A pause of the capture that is shorter is believed."""
 
+LATE_NS = 60_000_000_000
+"""No frame waits longer to be written."""
+
 FEW = 3
 """So many frames may be late, or have an absurd time; more of them in a row are another clock."""
 
@@ -70,10 +73,11 @@ def go_back(counters, time, frame):  # type: ignore[no-untyped-def]
     if counters[BACK_RUN] == 0 and counters[LEAP_RUN] <= FEW and 0 <= counters[LEAP_FROM] <= time:
         counters[ABSURD_TIMES] = counters[LEAP_RUN]  # the frames before it had leapt ahead, and it goes on from there
         return
-    if counters[BACK_RUN] == 0:
+    before = counters[BACK_RUN]
+    if before == 0:
         counters[BACK_SINCE] = frame
-    counters[BACK_RUN] += 1
-    if counters[BACK_RUN] == FEW + 1:
+    counters[BACK_RUN] = max(before + 1, FEW + 1 if back > LATE_NS else 0)
+    if before <= FEW < counters[BACK_RUN]:
         counters[STEPS_BACK] += 1
 
 
