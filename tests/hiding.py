@@ -174,14 +174,20 @@ def late_starts(capture: Capture, most: int) -> Iterator[Way]:
         yield Way(f"from-{start + 1}", capture.frames[start:])
 
 
-def ways(capture: Capture, seeds: int = 1, most_starts: int = 10) -> Iterator[Way]:
+def ways(
+    capture: Capture,
+    seeds: int = 1,
+    most_starts: int = 10,
+    lengths: tuple[int, ...] = (54, 68),
+    percents: tuple[int, ...] = (5, 15),
+) -> Iterator[Way]:
     """All ways of hiding that leave fewer frames, or less of them, or the same ones twice."""
     yield Way("control-only", control_only(capture))
-    for length in (54, 68):
+    for length in lengths:
         yield Way(f"snap-{length}", snapped(capture, length))
     for turned in (False, True):
         yield Way(f"one-way-{'back' if turned else 'there'}", one_direction(capture, turned=turned))
-    for percent in (5, 15):
+    for percent in percents:
         for seed in range(seeds):
             yield Way(f"loss-{percent}-{seed}", with_loss(capture, percent, seed))
     yield Way("twice", twice(capture))

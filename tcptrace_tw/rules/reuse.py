@@ -147,8 +147,8 @@ def syn_into_established(reuses: Rows) -> Mask:
     silent = (reuses.answer == ANSWER_NONE) & (reuses.syn_retries > 0) & is_observed(reuses, BOTH_DIRECTIONS, ACKS)
     reset = (reuses.answer == ANSWER_RST) & (state != FIN_WAIT_2)
     challenged = (reuses.answer == ANSWER_CHALLENGE) & is_new_syn(reuses)
-    # Only a challenge ACK shows that a connection lives whose opening was not captured.
-    return alive & (challenged | ((reset | silent) & is_observed(reuses, OPENING)))
+    # Only a challenge ACK shows that a connection lives of which not all was captured.
+    return alive & (challenged | ((reset | silent) & is_observed(reuses, OPENING, PAYLOAD)))
 
 
 def isn_not_above_last(reuses: Rows) -> Mask:
