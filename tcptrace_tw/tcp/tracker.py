@@ -28,6 +28,7 @@ from tcptrace_tw.schema.segments import TUPLE, Segments
 from tcptrace_tw.tcp.machine.capture_clock import FEW
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.store.bundle import State
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
 
 _OUT = (
@@ -340,7 +341,7 @@ class Tracker:
             return self._kernel_state[0]
         kernel_state = self._kernel_state[0]
         small = {name: kernel_state[name] for name in ("counters", "params", "next_state", "syn_table", "seed")}
-        return s.State(**self._arrays(tuples), **small)
+        return State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self._pools.items()}

@@ -6,12 +6,10 @@ All of it is plain arrays, so that one set of kernels runs on it compiled and in
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
 from tcptrace_tw.schema.segments import PRINT_PLACES
 
@@ -380,36 +378,3 @@ FARTHEST_JUMP = 1 << 30
 
 OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 15, 1 << 14, 1 << 14)
 """Room for finished rows, as in ``places.OUT``: many times what one segment can cause (see ``reservations``)."""
-
-
-class State(NamedTuple):
-    """Everything a kernel of this room works on."""
-
-    newest: NDArray[np.int32]
-    conns: Any
-    tcbs: Any
-    causes: Any
-    spans: Any
-    reuses: Any
-    stales: Any
-    resets: Any
-    anomalies: Any
-    counters: NDArray[np.int64]
-    params: NDArray[np.int64]
-    next_state: NDArray[np.uint8]
-    syn_table: NDArray[np.uint8]
-    released: NDArray[np.int32]
-    archive: NDArray[np.uint16]
-    seen: Any
-    tuples: Any
-    key: Any
-    place_words: NDArray[np.int32]
-    place_marks: NDArray[np.uint8]
-    seed: Seed
-    out_connections: Any
-    out_transitions: Any
-    out_time_wait: Any
-    out_reuses: Any
-    out_stale: Any
-    out_resets: Any
-    out_anomalies: Any

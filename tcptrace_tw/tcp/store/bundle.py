@@ -1,0 +1,43 @@
+"""What interpreted kernels of the tcp room work on: a bundle of arrays; compiled ones take a record (``access``)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.keyed_hash import Seed
+
+
+class State(NamedTuple):
+    """Everything a kernel of this room works on."""
+
+    newest: NDArray[np.int32]
+    conns: Any
+    tcbs: Any
+    causes: Any
+    spans: Any
+    reuses: Any
+    stales: Any
+    resets: Any
+    anomalies: Any
+    counters: NDArray[np.int64]
+    params: NDArray[np.int64]
+    next_state: NDArray[np.uint8]
+    syn_table: NDArray[np.uint8]
+    released: NDArray[np.int32]
+    archive: NDArray[np.uint16]
+    seen: Any
+    tuples: Any
+    key: Any
+    place_words: NDArray[np.int32]
+    place_marks: NDArray[np.uint8]
+    seed: Seed
+    out_connections: Any
+    out_transitions: Any
+    out_time_wait: Any
+    out_reuses: Any
+    out_stale: Any
+    out_resets: Any
+    out_anomalies: Any
