@@ -26,9 +26,9 @@ MASK31 = 0x7FFFFFFF
 SEQ, ACK, TSVAL, KIND, CHECKSUM = range(OTHERS, OTHERS + 5)
 """Numbers of the factors in a seed (see ``keyed_hash``); 0 is the summand."""
 
-PRINT_SHIFT = 15
-PRINT_MASK = (1 << 49) - 1
-"""The 49 upper bits of a total, beside the 14 of a place, are a fingerprint."""
+PRINT_SHIFT = 19
+PRINT_MASK = (1 << 45) - 1
+"""The 45 upper bits of a total, beside the 18 of a place, are a fingerprint."""
 
 PLACE_FACTOR = 0x2545F4914F6CDD1D
 
@@ -75,15 +75,15 @@ def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
 
 @inlined
 def fingerprint(seed: Any, seg: Any, total: Any, direction: Any) -> Any:
-    """What two captures of one segment have in common: tuple (by its total), numbers, flags, length, TCP checksum,
-    timestamp, IP identification.
+    """What two captures of one segment have in common: tuple (by its total), numbers, flags, length, timestamp,
+    IP identification, and without one the TCP checksum, which hardware may fill in behind the first tap.
 
     The upper bits come from the seed, so that a sender cannot forge a segment of another tuple that passes for a copy.
     The lower ones are the place where ``tcp.machine.duplicate_frames`` looks for copies, and do not: segments that
     share a place replace each other, and the same ones must do so in every run.
     """
     kind = np.int64(seg.ip_id) | (np.int64(seg.flags) & 0x1FF) << 16 | direction << 25
-    check = np.int64(seg.checksum) | (np.int64(seg.payload_len) & 0x3FFF) << 16
+    check = np.int64(seg.checksum) * np.int64(np.int64(seg.ip_id) == 0) | (np.int64(seg.payload_len) & 0x3FFF) << 16
     total += int(seed[SEQ]) * int(seg.seq) + int(seed[ACK]) * int(seg.ack) + int(seed[TSVAL]) * int(seg.tsval)
     total += int(seed[KIND]) * int(kind) + int(seed[CHECKSUM]) * int(check)
     return (total >> PRINT_SHIFT & PRINT_MASK) * PRINT_PLACES + place_of_print(seg, kind, check)
@@ -94,7 +94,7 @@ def place_of_print(seg: Any, kind: Any, check: Any) -> Any:
     """A number below ``PRINT_PLACES`` for a segment: all copies have the same."""
     word = int(seg.seq) ^ int(seg.ack) * 8 ^ int(seg.tsval) * 64 ^ int(kind) * 512 ^ int(check) * 4096
     word ^= int(seg.src_lo) ^ int(seg.dst_lo) ^ (int(seg.sport) ^ int(seg.dport)) * 65536
-    return word * PLACE_FACTOR >> 50 & (PRINT_PLACES - 1)
+    return word * PLACE_FACTOR >> 46 & (PRINT_PLACES - 1)
 
 
 @kernel

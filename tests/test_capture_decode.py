@@ -307,6 +307,9 @@ def test_segments_are_found_in_tunnels_over_udp(frame: bytes, compiled: bool) ->
         pytest.param(0x88E7, bytes(4) + build.ethernet(b""), id="802.1ah"),
         pytest.param(0x8903, bytes(2) + build.ethernet(b""), id="FabricPath"),
         pytest.param(0x893F, bytes(6) + b"\x08\0", id="802.1BR"),
+        pytest.param(0x8909, b"\x01\x01\0\x01\0\x02\x08\0", id="Cisco metadata"),
+        pytest.param(0x8909, b"\x01\x02\0\x01\0\x02\0\x01\0\x03\x08\0", id="Cisco metadata, two options"),
+        pytest.param(0x8864, bytes(6) + b"\x02\x81" + b"\0\0\x01\0", id="MPLS in PPPoE"),
         pytest.param(0x8847, b"\0\0\x01\0" + bytes(4) + build.ethernet(b""), id="pseudowire"),
     ],
 )
@@ -336,6 +339,8 @@ SNAP_IPV4 = b"\xaa\xaa\x03\0\0\0\x08\0"
         pytest.param(9, b"\xff\x03\0\x21", id="PPP"),
         pytest.param(9, b"\x21", id="PPP, compressed"),
         pytest.param(104, b"\x0f\0\x08\0", id="Cisco HDLC"),
+        pytest.param(9, b"\x0f\0\x08\0", id="Cisco HDLC, called PPP"),
+        pytest.param(9, b"\xff\x03\x02\x81" + b"\0\0\x01\0", id="MPLS in PPP"),
         pytest.param(107, b"\x18\x41\x03\xcc", id="Frame Relay"),
         pytest.param(107, b"\x18\x41\x08\x00", id="Frame Relay, Cisco"),
         pytest.param(10, b"\x50" + bytes(12) + SNAP_IPV4, id="FDDI"),

@@ -69,7 +69,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
     assert list(found["time_wait"]) == [
         "spans", "restarts", "end_reason", "curve", "outlived", "pool_count", "pools", "ports",
     ]  # fmt: skip
-    assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time"]
+    assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time", "is_exact"]
     assert list(found["time_wait"]["pools"][0]) == [
         "ip", "role", "service", "spans", "peak", "span_seconds", "first_start", "last_start",
     ]  # fmt: skip
@@ -236,7 +236,7 @@ def test_the_peak_is_the_most_spans_open_at_once(pairs, cut):
         occupancy.add(rows[i : i + cut])
     found = occupancy.curve()
     moments = [start for start, _ in pairs]
-    peak = max(sum(s <= m and (n is None or m <= s + n) for s, n in pairs) for m in moments)
+    peak = max(sum(s <= m and (n is None or m < s + n) for s, n in pairs) for m in moments)
 
     assert found.peak == peak == max(found.open)
     assert [(pool.spans, pool.peak) for pool in occupancy.pools()] == [(len(pairs), peak)]
@@ -249,6 +249,7 @@ def test_bins_grow_when_there_are_too_many(monkeypatch):
         occupancy.add(spans([(i * 10 + k, 60) for k in range(10)]))
 
     assert 60 <= occupancy.curve().peak <= 80
+    assert not occupancy.curve().is_exact
     assert occupancy.pools()[0].spans == 400
 
 
@@ -289,3 +290,11 @@ def test_counts_sizes_and_spans_read_well():
     assert (span(63_200_000_000), span(725 * SECOND), span(3 * 3600 * SECOND + 120 * SECOND)) == (
         "63.2 s", "12 min 5 s", "3 h 2 min",
     )  # fmt: skip
+
+
+def test_spans_that_are_all_open_have_a_peak():
+    occupancy = Occupancy()
+    occupancy.add(spans([(0, None), (1, None)]))
+
+    assert occupancy.curve().peak == 2
+    assert occupancy.pools()[0].peak == 2

@@ -28,6 +28,13 @@ class Cell(NamedTuple):
     end: str
     """ "open": a SYN+ACK came; "lost": it came, and did not reach the client; "none"."""
     acceptance: int
+    is_observed: bool
+    """Whether the capture would have shown the opening, both directions, ACKs, payload and options."""
+
+    @property
+    def is_new_syn(self) -> bool:
+        """It is no late duplicate of a SYN that was not captured."""
+        return self.is_observed or self.end != "none" or self.retries > 0
 
 
 def cells() -> list[Cell]:
@@ -37,7 +44,7 @@ def cells() -> list[Cell]:
     found = []
     for values in product(
         (True, False), states, (False, True), ("shown", "lost", "doubtful"), ANSWER.words, (0, 1, 2),
-        ("open", "lost", "none"), verdicts,
+        ("open", "lost", "none"), verdicts, (True, False),
     ):  # fmt: skip
         cell = Cell(*values)
         if cell.is_known == (cell.state == "") or (cell.answer == "syn-ack" and cell.end == "none"):
@@ -63,6 +70,7 @@ def rows_of(all_cells: list[Cell]) -> np.recarray:
     rows["opened_frame"] = [-1 if cell.end == "none" else 20 for cell in all_cells]
     rows["late_retry_frame"] = [21 if cell.end == "lost" else -1 for cell in all_cells]
     rows["completed_frame"] = [22 if cell.end == "open" else -1 for cell in all_cells]
+    rows["observed"] = [0xFF if cell.is_observed else 0 for cell in all_cells]
     rows["acceptance"] = [cell.acceptance for cell in all_cells]
     return rows.view(np.recarray)
 
@@ -79,7 +87,7 @@ def meant(cell: Cell) -> str:
     if cell.final_ack == "doubtful" and is_reset:
         return "reset-in-last-ack"
     waits = cell.state == "TIME-WAIT" and not cell.is_by_holder
-    if waits and cell.answer == "challenge-ack":
+    if waits and cell.answer == "challenge-ack" and cell.is_new_syn:
         return "challenged-in-time-wait"
     if is_reset and (waits or cell.state == "FIN-WAIT-2"):
         return "refused-while-waiting"
@@ -105,7 +113,10 @@ def meant_in_last_ack(cell: Cell, is_reset: bool) -> str:
 def meant_without_time_wait(cell: Cell, is_reset: bool) -> str:
     """Anything else."""
     is_open = cell.state in ("ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING")
-    if is_open and (cell.answer == "challenge-ack" or is_reset or (cell.end == "none" and cell.retries > 0)):
+    is_silent = cell.end != "open" and cell.retries > 0
+    if is_open and (
+        (cell.answer == "challenge-ack" and cell.is_new_syn) or (cell.is_observed and (is_reset or is_silent))
+    ):
         return "still-open"
     if cell.end == "open":
         return "accepted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.generate import Conversation, conversations_on_one_tuple, healthy_conversation, merged
 from tests.naive.tracker import Incarnation, Tracker, track
-from tests.scenario import Result, play_frames, write
+from tests.scenario import Result, parse, play_frames, write
 
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -136,6 +138,28 @@ def test_a_tuple_that_is_used_again_is_read_as_by_the_twin(seed: int) -> None:
     said = {row.syn_frame: row.answer for row in result.reuses}
     assert said == {reuse.syn_frame: reuse.answer for reuse in twin.reuses if reuse.syn_frame in said}
     assert_true(result, talks)
+
+
+def fixture(name: str) -> list[Any]:
+    return parse((FIXTURES / name / "scenario.pkt").read_text()).frames
+
+
+def test_a_socket_that_connects_to_itself_is_read_as_by_the_twin() -> None:
+    frames = fixture("self-connect")
+    result, twin = play_frames(frames), track(frames)
+
+    assert tool_states(result) == twin_states(twin)
+    assert tool_spans(result) == twin_spans(twin)
+
+
+@pytest.mark.parametrize(
+    "name", ["self-connect", "closer-unknown", "closer-unknown-nearly", "fin-behind-hidden-text", "one-way-capture"]
+)
+def test_who_closed_first_is_known_where_the_twin_knows_it(name: str) -> None:
+    """Random conversations have two directions and a beginning."""
+    result, twin = play_frames(fixture(name)), track(fixture(name))
+
+    assert [c.active_closer for c in result.connections] == [life.active_closer for life in twin.incarnations]
 
 
 @pytest.mark.slow

@@ -33,7 +33,9 @@ NAMES = {
 IPV4, IPV6 = 0x0800, 0x86DD
 VLAN, SERVICE_VLAN, OLD_QINQ, E_TAG, VN_TAG = 0x8100, 0x88A8, 0x9100, 0x893F, 0x8926
 MPLS, MPLS_MULTICAST, PPPOE, BRIDGED, BACKBONE, FABRIC_PATH = 0x8847, 0x8848, 0x8864, 0x6558, 0x88E7, 0x8903
-PPP_ADDRESS_CONTROL, PPP_IPV4, PPP_IPV6 = 0xFF03, 0x0021, 0x0057
+CISCO_METADATA = 0x8909
+PPP_ADDRESS_CONTROL, PPP_IPV4, PPP_IPV6, PPP_MPLS, PPP_MPLS_MULTICAST = 0xFF03, 0x0021, 0x0057, 0x0281, 0x0283
+HDLC_UNICAST, HDLC_BROADCAST = 0x0F00, 0x8F00
 SNAP = 0xAAAA03
 PPP_CONTROL = 0x880B
 
@@ -136,6 +138,8 @@ def peel_tags(data: Octets, at: int, end: int, kind: int, scope: int) -> tuple[i
             if at + size > end:
                 return CUT_LINK, at, scope
             kind, at = u16(data, at + size - 2), at + size
+        elif kind == CISCO_METADATA:
+            kind, at = _cisco_metadata(data, at, end)
         elif 0 <= kind < 0x600:
             kind, next_at = _llc(data, at, end, kind)
             if next_at == at:
@@ -161,6 +165,15 @@ def _labels(data: Octets, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
+def _cisco_metadata(data: Octets, at: int, end: int) -> tuple[int, int]:
+    """Cisco CMD (TrustSec): version, number of options, options of 4 bytes with the security group tag, EtherType."""
+    if at + 2 > end:
+        return CUT_LINK, at
+    at += 2 + 4 * u8(data, at + 1)
+    return (u16(data, at), at + 2) if at + 2 <= end else (CUT_LINK, at)
+
+
+@kernel
 def _pppoe(data: Octets, at: int, end: int) -> tuple[int, int]:
     """PPPoE session, then PPP (RFC 2516)."""
     return ppp(data, at + 6, end)
@@ -168,7 +181,12 @@ def _pppoe(data: Octets, at: int, end: int) -> tuple[int, int]:
 
 @kernel
 def ppp(data: Octets, at: int, end: int) -> tuple[int, int]:
-    """Address and control, if they are there, and the protocol, which may be compressed to one byte (RFC 1661 6.5)."""
+    """Address and control, if they are there, and the protocol, which may be compressed to one byte (RFC 1661 6.5).
+
+    Cisco HDLC has another address, and an EtherType in place of the protocol; captures call both PPP.
+    """
+    if at + 4 <= end and u16(data, at) in (HDLC_UNICAST, HDLC_BROADCAST):
+        return u16(data, at + 2), at + 4
     if at + 2 <= end and u16(data, at) == PPP_ADDRESS_CONTROL:
         at += 2
     if at + 2 > end:
@@ -178,6 +196,8 @@ def ppp(data: Octets, at: int, end: int) -> tuple[int, int]:
     at += 1 if is_short else 2
     if protocol == PPP_IPV4:
         return IPV4, at
+    if protocol == PPP_MPLS or protocol == PPP_MPLS_MULTICAST:
+        return MPLS, at
     return (IPV6, at) if protocol == PPP_IPV6 else (PPP_CONTROL, at)
 
 

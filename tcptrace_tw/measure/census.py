@@ -49,7 +49,8 @@ Ints = NDArray[np.int64]
 
 SOURCE = np.dtype(
     [("first_connection", "i8"), ("fastest_ns", "i8"), ("connections", "i4"), ("opened", "i4"), ("spans", "i4"),
-     ("at_floor", "i4"), ("at_expiry", "i4"), ("reuses", "i4"), ("lowest_port", "i4"), ("highest_port", "i4")]
+     ("at_floor", "i4"), ("at_expiry", "i4"), ("inside", "i4"), ("reuses", "i4"),
+     ("lowest_port", "i4"), ("highest_port", "i4")]
 )  # fmt: skip
 """What is known about a source besides its series; ``first_connection`` is 0 before the first."""
 
@@ -149,12 +150,13 @@ class Census:
             rows[name] = self._keys.column(word)[which]
         rows["connection_id"] = source.first_connection
         rows["time"] = levels.time(level.bucket)
-        rows["most_used"] = level.most
+        rows["most_used"] = np.maximum(level.most, 1)  # a port that is free again by the end of its second was in use
         rows["lowest_port"], rows["highest_port"] = source.lowest_port, source.highest_port
         rows["range_size"] = range_size(source.lowest_port, source.highest_port)
         rows["connections"] = source.connections
         rows["reuses_at_floor"] = source.at_floor
         rows["reuses_at_expiry"] = source.at_expiry
+        rows["reuses_inside"] = source.inside
         rows["fastest_reuse_ns"] = np.where(source.reuses > 0, source.fastest_ns, -1)
         filling = levels.fillings()[which]
         rows["opened_filling"], rows["opened_full"] = filling.opened_filling, filling.opened_full
@@ -306,6 +308,8 @@ def count_reuses(rows, census):  # type: ignore[no-untyped-def]
         source.reuses += 1
         if np.int64(r.is_linux_tw_reuse) and NS <= r.gap_ns <= NS * 12 // 10:
             source.at_floor += 1
+        if r.gap_ns < r.two_msl_ns:
+            source.inside += 1
         if r.two_msl_ns <= r.gap_ns <= r.two_msl_ns * 12 // 10:
             source.at_expiry += 1
 

@@ -25,10 +25,12 @@ from tcptrace_tw.measure.keys import (
     KeyTable,
     Wanted,
     number_keys,
+    number_of,
     want,
     wanted,
 )
 from tcptrace_tw.measure.syns import (
+    MEMORY_NS,
     NARROWEST,
     PAIR,
     SYNS_KIND,
@@ -40,9 +42,9 @@ from tcptrace_tw.measure.syns import (
     syn_table,
     take_syn,
 )
-from tcptrace_tw.schema.columns import CLOCKS, Table
+from tcptrace_tw.schema.columns import CLOCKS, TIME_WAIT, Table
 from tcptrace_tw.schema.segments import prefetch
-from tcptrace_tw.schema.words import CLOSE_UNANSWERED
+from tcptrace_tw.schema.words import CLOSE_UNANSWERED, RESP
 
 MOST_PAIRS = 1 << 12
 MOST_SAMPLES = 48
@@ -87,7 +89,13 @@ class Clocks:
         self._syns = syn_table(MOST_PAIRS, seed)
         self.tables = ClockTables(self._keys.table, self._syns, self._samples, wanted(), zeros(BLOCK, np.int64))
         self._judge = load(judge, compiled=compiled)
+        self._take_waits = load(take_waits, compiled=compiled)
         self._describe = load(describe, compiled=compiled)
+
+    def see(self, table: str, rows: Any) -> None:
+        """Take finished rows of other tables than ``connections``."""
+        if table == "time_wait":
+            self._take_waits(rows, self.tables)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -122,6 +130,20 @@ def take_syns(rows, tables):  # type: ignore[no-untyped-def]
                 r, pair, ignored = block[pairs.row[i] >> 1], syns.pairs[number], pairs.row[i] & 1
                 keep_sample(tables.samples[number], pair, r, ignored)
                 take_syn(pair, entry_of(syns.table, number, r.first_time >> NARROWEST, add_syns), r, ignored)
+
+
+@entry(Array(TIME_WAIT.dtype), CLOCKS_KIND)
+def take_waits(rows, tables):  # type: ignore[no-untyped-def]
+    """Take rows of ``time_wait``: a server that closed first remembers the timestamp of the client's address."""
+    for i in range(rows.size):
+        r = rows[i]
+        if np.int64(r.holder) != RESP:
+            continue
+        number = number_of(tables.keys, r.peer_ip_hi, r.peer_ip_lo, r.ip_hi, r.ip_lo, np.int64(0))
+        if number >= 0:
+            pair = tables.syns.pairs[number]
+            pair.waits_begin = r.start if pair.waits_begin == 0 else min(pair.waits_begin, r.start)
+            pair.waits_end = max(pair.waits_end, r.start)
 
 
 @kernel
@@ -175,6 +197,27 @@ def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-d
         row.first_ignored_frame = pair.first_frame if pair.ignored > 0 else -1
         row.last_ignored_frame = pair.last_frame if pair.ignored > 0 else -1
         row.clocks, row.rate_hz, row.offset_ms = clocks(mine, count, rates, scratch)
+        row.has_shared_clock = 1 if row.clocks > 0 or (pair.ignored > 0 and is_clock_shared(mine, count, rates)) else 0
+        row.has_server_time_wait = 1 if has_waited(pair) else 0
+
+
+@kernel
+def has_waited(pair):  # type: ignore[no-untyped-def]
+    """Whether the server entered TIME-WAIT towards the client in the minute before one of the ignored SYNs."""
+    return 0 < pair.waits_begin < pair.last_time and pair.waits_end > pair.first_time - MEMORY_NS
+
+
+@kernel
+def is_clock_shared(mine, count, rates):  # type: ignore[no-untyped-def]
+    """Whether two SYNs from separate ports lie on one clock, at one of the rates; random offsets lie days apart."""
+    for n in range(rates.size):
+        for i in range(count):
+            for j in range(i):
+                elapsed_ms = (mine[i].time - mine[j].time) // 1_000_000
+                apart = behind(mine[i].tsval, mine[j].tsval) * 1000 // rates[n] - elapsed_ms
+                if mine[i].port != mine[j].port and -SLACK_MS <= apart <= SLACK_MS:
+                    return True
+    return False
 
 
 @kernel

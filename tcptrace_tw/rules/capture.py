@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tcptrace_tw.rules.caveats import SWAPS, is_clock_stepped, is_control_only, is_one_way
+from tcptrace_tw.rules.caveats import SWAPS, are_files_joined, is_clock_set, is_control_only, is_one_way
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, WARNING
 
@@ -18,8 +18,8 @@ def control_only_capture(r: Rows) -> Mask:
 
 
 def one_way_capture(r: Rows) -> Mask:
-    """CP003."""
-    return np.asarray(is_one_way(r.long_connections, r.one_way_connections))
+    """CP003: halves of connections in two VLANs are CP011."""
+    return np.asarray(is_one_way(r.long_connections, r.one_way_connections) & (r.split_connections == 0))
 
 
 def tap_reordering(r: Rows) -> Mask:
@@ -50,7 +50,13 @@ def capture_loss(r: Rows) -> Mask:
 
 def clock_step(r: Rows) -> Mask:
     """CP009."""
-    return np.asarray(is_clock_stepped(r.backward_ns, r.forward_ns))
+    return np.asarray(is_clock_set(r.steps_back, r.steps_passed, r.forward_ns))
+
+
+def time_goes_back(r: Rows) -> Mask:
+    """CP014: not by a clock that was set."""
+    joined = are_files_joined(r.steps_back, r.steps_passed)
+    return np.asarray((r.late_frames > 0) | (r.absurd_times > 0) | (r.repeated_frames > 0) | joined) & ~clock_step(r)
 
 
 def censored_span(r: Rows) -> Mask:
@@ -87,7 +93,9 @@ DUPLICATE_FRAMES = Rule(
     message="{duplicates:frame} of {segments} ignored: the same segment had already been captured",
     frames=("duplicate_frame",),
     values=("duplicates", "segments"),
-    set_when=("same 4-tuple, sequence numbers, flags, checksum, timestamps and IP ID within 20 ms",),
+    set_when=(
+        "same 4-tuple, sequence numbers, flags, length, timestamps and IP ID (if that is 0, the same checksum) within 20 ms",
+    ),
     not_set_when=("pure ACKs with IP ID 0: duplicate ACKs are legitimate",),
     rfc=(),
     remedy="Capture on one interface only, or one direction of the mirror port.",
@@ -98,7 +106,7 @@ CONTROL_ONLY_CAPTURE = Rule(
     id="CP002",
     name="control-only-capture",
     severity=NOTICE,
-    summary="Only SYN, FIN and RST were captured: rules that need ACKs are skipped.",
+    summary="Only SYN, FIN and RST were captured: nothing is concluded from ACKs or payload that did not come.",
     table="capture",
     predicate=control_only_capture,
     grades=(Grade(always, NOTICE, CONFIRMED),),
@@ -123,10 +131,13 @@ ONE_WAY_CAPTURE = Rule(
     table="capture",
     predicate=one_way_capture,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="only one direction was captured in {one_way_connections} of {long_connections:longer connection}",
+    message="only one direction was captured in {one_way_connections} of {long_connections:connection}",
     frames=(),
     values=("one_way_connections", "long_connections"),
-    set_when=("more than ten segments from one side and none from the other, in more than 80 % of such connections",),
+    set_when=(
+        "more than ten segments from one side and none from the other, or a SYN and an ACK of what was never captured, "
+        "in more than 80 % of such connections",
+    ),
     not_set_when=("the other side sends only ACKs",),
     rfc=(),
     remedy="Capture on the host, or add the second tap.",
@@ -230,23 +241,47 @@ CLOCK_STEP = Rule(
     summary="The clock of the capturing host was set: durations across the step are wrong.",
     table="capture",
     predicate=clock_step,
-    grades=(
-        Grade(lambda r: r.backward_ns >= 0, WARNING, CONFIRMED, "time goes backwards"),
-        Grade(always, WARNING, LIKELY, "1 h or longer passed while a sender's timestamps did not advance"),
-    ),
-    message="the clock of the capturing host was set[, back by {backward_ns}][, ahead by {forward_ns}]",
+    grades=(Grade(always, WARNING, LIKELY),),
+    message="the clock of the capturing host was set[, back by {backward_ns}{steps_passed:?}][, ahead by {forward_ns}]",
     frames=("backward_frame", "forward_frame"),
     values=("backward_ns", "forward_ns"),
     set_when=(
-        "a frame is older than one before it, by 1 s or more",
+        "more than three frames in a row are older than one before them, by 1 s or more, or some by 60 s or more, "
+        "and a connection goes on there",
         "or 1 h passes while a sender's timestamp clock does not advance",
     ),
-    not_set_when=("neighbouring frames are swapped by less",),
+    not_set_when=(
+        "neighbouring frames are swapped by less",
+        "a few frames are late, one time is absurd, or no connection goes on: that is CP014",
+    ),
     rfc=(),
     remedy="Let NTP slew the clock instead of stepping it; do not join captures of different hosts.",
     example="clock-step",
     rival="a sender that was suspended",
 )
+
+TIME_GOES_BACK = Rule(
+    id="CP014",
+    name="time-goes-back",
+    severity=NOTICE,
+    summary="Frames are older than frames before them: they were written late, or captures were joined.",
+    table="capture",
+    predicate=time_goes_back,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="the time goes back[ by up to {backward_ns}][; {late_frames:frame was|frames were} written late][; {absurd_times:frame has|frames have} a time far ahead of all that follow][; the capture holds {repeated_frames:frame} twice, and the copies were ignored][; {steps_back:time} it stays behind and no connection goes on: captures were joined]",
+    frames=("backward_frame",),
+    values=("backward_ns", "late_frames", "absurd_times", "repeated_frames", "steps_back"),
+    set_when=(
+        "up to three frames in a row are older than one before them, by 1 s to 60 s",
+        "or more of them, or by more, and no connection goes on there",
+        "or the time falls back to where it was before up to three frames that had leapt ahead by 1 h or more",
+        "or the first frame comes again with its own time",
+    ),
+    not_set_when=("a connection goes on while the time is behind: that is CP009", "frames are swapped by less than 1 s: CP004"),
+    rfc=(),
+    remedy="Sort the frames by time (reordercap), and join captures by time (mergecap without -a).",
+    example="time-goes-back",
+)  # fmt: skip
 
 CENSORED_SPAN = Rule(
     id="CP010",
@@ -339,4 +374,5 @@ RULES = (
     DIRECTIONS_IN_TWO_VLANS,
     TIME_OUT_OF_RANGE,
     MEMORY_BOUND,
+    TIME_GOES_BACK,
 )

@@ -9,6 +9,8 @@ one direction only  9.3                         RU, PA, LA    predicted
 duplicates kept     9.1, --keep-duplicates      all but CP    likely
 tap reordering      9.4, three swaps and more   all but CP    likely
 clock step          9.9                         all but CP    likely
+joined captures     9.9                         all but CP    likely
+control only        9.2                         all but CP    confirmed: only named
 ==================  ==========================  ============  =====================
 
 A grade states what is known when its rows leave: a caveat that shows later does not change it.
@@ -20,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcptrace_tw.rules.rule import RuleHits
-from tcptrace_tw.schema.words import LIKELY, PREDICTED
+from tcptrace_tw.schema.words import CONFIRMED, LIKELY, PREDICTED
 
 CERTAIN = ("CP", "PE")
 """Families about the capture or about many connections: no single segment decides them."""
@@ -34,6 +36,7 @@ class Caveats(NamedTuple):
     is_unclean: bool = False
     is_reordered: bool = False
     is_clock_unsure: bool = False
+    is_joined: bool = False
 
 
 NO_CAVEATS = Caveats()
@@ -44,8 +47,6 @@ CONTROL_ONLY_CONNECTIONS = 20
 
 SWAPS = 3
 """Data appears after its own ACK this often: the tap reorders frames, it is not chance."""
-
-CLOCK_STEP_NS = 1_000_000_000
 
 
 def is_control_only(connections: Any, plain_connections: Any, vain_connections: Any) -> Any:
@@ -58,9 +59,14 @@ def is_one_way(long_connections: Any, one_way_connections: Any) -> Any:
     return (one_way_connections > 0) & (one_way_connections * 5 > long_connections * 4)
 
 
-def is_clock_stepped(backward_ns: Any, forward_ns: Any) -> Any:
-    """9.9: the clock was set back by a second, or ahead by an hour."""
-    return (backward_ns >= CLOCK_STEP_NS) | (forward_ns >= 0)
+def is_clock_set(steps_back: Any, steps_passed: Any, forward_ns: Any) -> Any:
+    """9.9: connections go on while the time is behind, or an hour passes in which their clocks stand still."""
+    return ((steps_back > 0) & (steps_passed > 0)) | (forward_ns >= 0)
+
+
+def are_files_joined(steps_back: Any, steps_passed: Any) -> Any:
+    """The time goes back and stays behind, and no connection goes on there: captures that were joined."""
+    return (steps_back > 0) & (steps_passed == 0)
 
 
 def caveats(figures: Mapping[str, int], *, keeps_duplicates: bool) -> Caveats:
@@ -70,7 +76,8 @@ def caveats(figures: Mapping[str, int], *, keeps_duplicates: bool) -> Caveats:
         is_one_way=bool(is_one_way(figures["long_connections"], figures["one_way_connections"])),
         is_unclean=keeps_duplicates,
         is_reordered=figures["swaps"] >= SWAPS,
-        is_clock_unsure=bool(is_clock_stepped(figures["backward_ns"], figures["forward_ns"])),
+        is_clock_unsure=bool(is_clock_set(*(figures[name] for name in ("steps_back", "steps_passed", "forward_ns")))),
+        is_joined=bool(are_files_joined(figures["steps_back"], figures["steps_passed"])),
     )
 
 
@@ -80,7 +87,7 @@ def capped(findings: RuleHits, caveats: Caveats) -> RuleHits:
         return findings
     family = findings.rule.id[:2]
     limits = []
-    if caveats.is_one_way and family in ("RU", "PA", "LA"):
+    if caveats.is_one_way and family in ("RU", "PA", "LA") and not findings.rule.is_shown_by_one_side:
         limits.append((PREDICTED, "the capture shows one direction only"))
     if family not in CERTAIN:
         if caveats.is_unclean:
@@ -89,6 +96,10 @@ def capped(findings: RuleHits, caveats: Caveats) -> RuleHits:
             limits.append((LIKELY, "the tap reorders frames"))
         if caveats.is_clock_unsure:
             limits.append((LIKELY, "the clock of the capturing host was set"))
+        if caveats.is_joined:
+            limits.append((LIKELY, "the time of the capture goes back: captures were joined"))
+        if caveats.is_control_only:
+            limits.append((CONFIRMED, "only SYN, FIN and RST were captured"))
     if not limits:
         return findings
     most = min(limit for limit, _ in limits)

@@ -1,6 +1,7 @@
 """HS: the opening of a connection, and the ACKs that challenge a SYN or a RST (RFC 9293 3.5, RFC 5961)."""
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
     DATA_LOST,
@@ -85,7 +86,7 @@ SYN_RETRY_COST = Rule(
     remedy="Look for the cause: loss, a full accept queue, or RU004, LA001 or PA008 on the same 4-tuple.",
     example="syn-retry-cost",
     counter="TcpRetransSegs",
-    needs_acks=True,
+    needs=(ACKS,),
 )
 
 SYNACK_REPEATED = Rule(
@@ -111,7 +112,7 @@ SYNACK_REPEATED = Rule(
     example="synack-repeated",
     counter="TcpExtListenOverflows",
     rival="loss of the ACK between the capture point and the server",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 CHALLENGE_ACK_SEEN = Rule(
@@ -172,7 +173,7 @@ ACCEPT_QUEUE_FULL = Rule(
     counter="TcpExtListenOverflows",
     rival="loss of the ACK and the data between the capture point and the server",
     end_time="end_time",
-    needs_acks=True,
+    needs=(ACKS,),
 )
 
 RULES = (SIMULTANEOUS_OPEN, SYN_RETRY_COST, SYNACK_REPEATED, CHALLENGE_ACK_SEEN, ACCEPT_QUEUE_FULL)

@@ -15,6 +15,7 @@ from tcptrace_tw.rules.syn_answers import (
 )
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, tw_missing
 from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     BOTH,
     CONFIRMED,
@@ -155,9 +156,9 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
     remedy="Let the firewall pass the challenge ACK and the RST that answers it. Find out where the final ACK is lost, or reuse ports later.",
     example="syn-ignored-in-last-ack",
-    needs_acks=True,
     rival="an answer that was lost or filtered on its way; no Linux is known to stay silent here (before 3.6 it sent a duplicate ACK or a RST)",
     key="attempt_id",
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 SYN_RESET_IN_LAST_ACK = Rule(
@@ -208,6 +209,7 @@ SYN_RESET_IN_LAST_ACK = Rule(
     example="syn-reset-in-last-ack",
     rival="a server that had stopped listening at that moment",
     key="attempt_id",
+    needs=(ACKS,),
 )
 
 LAST_ACK_LOST = Rule(
@@ -226,9 +228,9 @@ LAST_ACK_LOST = Rule(
     rfc=("RFC 9293 3.6", "RFC 9293 3.10.7.4"),
     remedy="Look for loss between the capture point and the passive closer.",
     example="last-ack-lost",
-    needs_acks=True,
     counter="TcpRetransSegs",
     time="last_time",
+    needs=(ACKS,),
 )
 
 RST_ON_LAST_ACK = Rule(
@@ -253,7 +255,7 @@ RST_ON_LAST_ACK = Rule(
     rfc=("RFC 9293 3.5.2",),
     remedy="Find out what removed the other side's socket so soon after its close(): TCP_LINGER2, a killed process, a device.",
     example="rst-on-last-ack",
-    needs_acks=True,
+    needs=(ACKS,),
 )
 
 RST_FROM_LAST_ACK = Rule(
@@ -281,7 +283,7 @@ RST_FROM_LAST_ACK = Rule(
     remedy="Find out where the final ACK is lost; check orphan limits (tcp_orphan_retries, tcp_max_orphans) and killed processes.",
     example="rst-from-last-ack",
     counter="TcpExtTCPAbortOnMemory",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 LAST_ACK_STUCK = Rule(
@@ -302,7 +304,7 @@ LAST_ACK_STUCK = Rule(
     example="last-ack-stuck",
     counter="TcpRetransSegs",
     rival="a capture point that sees one direction only",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 FIN_THEN_RST_SAME_SEQ = Rule(

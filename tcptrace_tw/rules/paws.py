@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
-from tcptrace_tw.rules.syn_answers import stalls
+from tcptrace_tw.rules.syn_answers import is_new_syn, stalls
 from tcptrace_tw.schema.columns import FIN
 from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
 
@@ -75,7 +75,7 @@ def syn_ts_regressed(reuses: Rows) -> Mask:
     """PA004."""
     was_alive = (reuses.receiver_state == TIME_WAIT) | (reuses.receiver_state == LAST_ACK)
     both = (reuses.has_ts != 0) & (reuses.previous_ts_ok != 0)
-    return both & (reuses.tsval_delta < 0) & was_alive & (reuses.is_by_holder == 0)
+    return both & (reuses.tsval_delta < 0) & was_alive & (reuses.is_by_holder == 0) & is_new_syn(reuses)
 
 
 def old_duplicate_rejected(r: Rows) -> Mask:
@@ -344,7 +344,8 @@ def tw_recycle_drop(clocks: Rows) -> Mask:
     separated = (clocks.ignored_stale == clocks.ignored) & answered_fresh & (clocks.ignored > 0)
     # A single SYN proves something only where the clocks are known: randomised offsets are low or high by chance.
     once = (clocks.clocks >= 2) | (clocks.ignored >= ENOUGH)
-    return separated & once & (clocks.answered >= ENOUGH)
+    remembered = (clocks.has_shared_clock != 0) & (clocks.has_server_time_wait != 0)
+    return separated & once & remembered & (clocks.answered >= ENOUGH)
 
 
 def nat_many_clocks(clocks: Rows) -> Mask:
@@ -371,8 +372,11 @@ TW_RECYCLE_DROP = Rule(
         "SYNs with timestamps are never answered, and each is lower than one answered in the 60 s before",
         "at least two of them, or one if several clocks are known behind the address",
         "no answered SYN is lower, or fewer than one in fifty",
+        "two of the SYNs share a clock, and the server had entered TIME-WAIT towards that address in the minute before",
     ),
-    not_set_when=("SYNs with newer timestamps are ignored too: a full queue, a firewall, loss", "the 4-tuple is in TIME-WAIT: that is PA004"),
+    not_set_when=("each SYN has a timestamp offset of its own: which of them are lower is chance",
+        "the server has closed no connection of that address first: it remembers no timestamp",
+        "SYNs with newer timestamps are ignored too: a full queue, a firewall, loss", "the 4-tuple is in TIME-WAIT: that is PA004"),
     rfc=("RFC 6191", "RFC 7323 7"),
     remedy="Turn tcp_tw_recycle off on the server, or upgrade to Linux 4.12 or later.",
     example="tw-recycle-drop",

@@ -37,19 +37,34 @@ def is_slowed(r: Rows) -> Mask:
     return fell & (r.full_ns >= LASTING_NS) & (r.reuses_at_expiry * 2 >= r.opened_full)
 
 
+def works_by_reuse(r: Rows) -> Mask:
+    """Ports are used again inside TIME-WAIT, again and again: connect() finds one, however many are taken."""
+    return (r.reuses_inside >= PINNED_REUSES) & (r.reuses_inside * 10 >= r.connections) & ~is_slowed(r)
+
+
 def port_pressure(r: Rows) -> Mask:
     """PE001."""
-    return (share(r) >= 0.5) & (share(r) < 0.8) & ~is_squeezed(r)
+    return (share(r) >= 0.5) & ((share(r) < 0.8) | works_by_reuse(r)) & ~is_exhausted(r)
 
 
 def port_near_exhaustion(r: Rows) -> Mask:
     """PE002."""
-    return (share(r) >= 0.8) & (share(r) < 0.95) & ~is_squeezed(r)
+    return (share(r) >= 0.8) & ~works_by_reuse(r) & ~is_exhausted(r)
 
 
 def port_exhaustion(r: Rows) -> Mask:
     """PE003."""
-    return (share(r) >= 0.95) | is_squeezed(r)
+    return is_exhausted(r)
+
+
+def is_exhausted(r: Rows) -> Mask:
+    """No port was left, or ports had to wait until they were free; and reuse inside TIME-WAIT did not help."""
+    return (is_full(r) | is_squeezed(r)) & ~works_by_reuse(r)
+
+
+def is_full(r: Rows) -> Mask:
+    """Hardly one port of a thousand was left; connections that are open and stay open may fill a range to less."""
+    return r.most_used * 1000.0 >= r.range_size * 999.0
 
 
 def living_on_tw_reuse(r: Rows) -> Mask:
@@ -123,7 +138,11 @@ PORT_NEAR_EXHAUSTION = _use_of_ports(
     summary="A client used 80 % of its source ports towards one service at once.",
     predicate=port_near_exhaustion,
     set_when=("open connections and the client's own TIME-WAIT sockets take 80 % of the range",),
-    not_set_when=("95 % or more: that is PE003", _FALSE),
+    not_set_when=(
+        "none is left, or ports wait until they are free: that is PE003",
+        "ports are reused inside TIME-WAIT",
+        _FALSE,
+    ),
 )
 
 PORT_EXHAUSTION = _use_of_ports(
@@ -133,18 +152,20 @@ PORT_EXHAUSTION = _use_of_ports(
     summary="A client ran out of source ports towards one service: connect() fails with EADDRNOTAVAIL, or waits.",
     predicate=port_exhaustion,
     grades=(
-        Grade(lambda r: share(r) >= 0.95, ERROR, LIKELY, "the range is full"),
+        Grade(is_full, ERROR, LIKELY, "the range is full"),
         Grade(always, WARNING, LIKELY, "fewer ports than the range has; how many the client may use is not known"),
     ),
     message=_SQUEEZED,
     set_when=(
-        "open connections and the client's own TIME-WAIT sockets take 95 % of the range",
+        "open connections and the client's own TIME-WAIT sockets take 99.9 % of the range",
         "or at least 20 ports were reused within 1.2 times 2MSL, and 95 % of all ports ever seen were in use at once",
         "or at least 20 were, and at least half of the connections opened while the ports were in use, for 60 s or longer, "
         "and connections per second had fallen to half or less by then",
     ),
     not_set_when=(
         "a client opens fewer connections than before, and its ports stay unused longer than they must",
+        "ports are left, however few, and nothing waits for them: that is PE002",
+        "20 ports or more, and a tenth of the connections, are reused inside TIME-WAIT, and the rate does not fall: reuse works",
         _FALSE,
     ),
     rival="a client that uses only a few ports on purpose",

@@ -12,6 +12,7 @@ from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack,
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
 from tcptrace_tw.schema.columns import FIN, SYN, URG
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, PAYLOAD
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, ORIG, PREDICTED, RESP, WARNING
 
 (
@@ -92,8 +93,12 @@ def is_damaged(r: Rows) -> Mask:
 
 
 def goes_on(r: Rows) -> Mask:
-    """The apparent sender sends new data, or acknowledges more, as if it had never sent the RST."""
-    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
+    """The apparent sender sends new data, or acknowledges more, as if it had never sent the RST.
+
+    Where the capture begins with RSTs, their numbers tell nothing; a RST that refuses a SYN+ACK ends no SYN-SENT.
+    """
+    known = (r.sender_segments > 0) & (r.is_repeat == 0) & ~(is_echo(r) & ((r.trigger_flags & SYN) != 0))
+    return known & ((r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0)))
 
 
 def has_other_ttl(r: Rows) -> Mask:
@@ -528,6 +533,7 @@ RST_INJECTED = Rule(
     remedy="Find the device: compare TTLs hop by hop.",
     example="rst-injected",
     rival="segments that the network reordered around the RST",
+    needs=(BOTH_DIRECTIONS,),
 )
 
 ABORT_TIMEOUT = Rule(
@@ -558,7 +564,7 @@ ABORT_TIMEOUT = Rule(
     remedy="Check the path, and why the peer stopped answering.",
     example="abort-timeout",
     counter="TcpExtTCPAbortOnTimeout",
-    needs_acks=True,
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 HEALTH_CHECK_RESET = Rule(
@@ -584,6 +590,7 @@ HEALTH_CHECK_RESET = Rule(
     rfc=("RFC 9293 3.10.5",),
     remedy="Nothing to do: health checks and port scans do this.",
     example="health-check-reset",
+    needs=(PAYLOAD,),
 )
 
 RST_NOT_EXACT = Rule(
@@ -749,7 +756,7 @@ PEER_GONE_AFTER_RST = Rule(
     remedy="The connection is dead, and the application that sends is not to blame: look for loss of the RST, or a firewall that drops it; a RST that is not exactly at RCV.NXT is refused.",
     example="peer-gone-after-rst",
     rival="a capture that misses the answers",
-    needs_acks=True,
+    needs=(ACKS,),
 )  # fmt: skip
 
 RULES = (

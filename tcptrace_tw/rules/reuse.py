@@ -4,7 +4,7 @@
 say who reused the 4-tuple and how soon, whatever the answer was.
 """
 
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always, is_observed
 from tcptrace_tw.rules.syn_answers import (
     ACCEPTED_IN_TIME_WAIT,
     ALIVE,
@@ -20,6 +20,7 @@ from tcptrace_tw.rules.syn_answers import (
     stalls,
     went_whole_way,
 )
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, OPTIONS, PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
@@ -51,6 +52,11 @@ def tw_reuse_by_holder(reuses: Rows) -> Mask:
 def reuse_inside_2msl(reuses: Rows) -> Mask:
     """RU002."""
     return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse == 0)
+
+
+def lacks_ts(reuses: Rows) -> Mask:
+    """Neither connection uses timestamps; not where the snap length may have cut them off."""
+    return (reuses.has_ts == 0) & (reuses.previous_ts_ok == 0) & is_observed(reuses, OPTIONS)
 
 
 def tw_syn_accepted(reuses: Rows) -> Mask:
@@ -139,6 +145,7 @@ TW_REUSE_BY_HOLDER = Rule(
     example="tw-reuse-by-holder",
     counter="TcpExtTWRecycled",
     key="attempt_id",
+    is_shown_by_one_side=True,
 )
 
 REUSE_INSIDE_2MSL = Rule(
@@ -150,11 +157,8 @@ REUSE_INSIDE_2MSL = Rule(
     predicate=reuse_inside_2msl,
     grades=(
         Grade(lambda r: ~is_accepted(r), NOTICE, CONFIRMED, "nothing came of it: old segments have no connection to reach"),
-        Grade(
-            lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED,
-            "only the ISN separates old segments from new ones",
-        ),
-        Grade(lambda r: (r.has_ts == 0) & (r.previous_ts_ok == 0), WARNING, LIKELY),
+        Grade(lambda r: lacks_ts(r) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED, "only the ISN separates old segments from new ones"),
+        Grade(lacks_ts, WARNING, LIKELY),
         Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
         Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
     ),
@@ -239,9 +243,9 @@ TW_SYN_DROPPED = Rule(
     rfc=("RFC 6191",),
     remedy="If the server runs Linux before 4.12, switch net.ipv4.tcp_tw_recycle off there. Otherwise look for loss, or for a firewall that drops the SYN or its answer: a TIME-WAIT socket of Linux answers such a SYN with an ACK.",
     example="tw-syn-dropped",
-    needs_acks=True,
     rival="tcp_tw_recycle, loss on the way, or a firewall: one 4-tuple alone cannot tell them apart",
     key="attempt_id",
+    needs=(BOTH_DIRECTIONS, ACKS),
 )
 
 TW_SYN_REFUSED = Rule(
@@ -355,6 +359,7 @@ OLD_DUPLICATE_IN_NEW_INCARNATION = Rule(
     remedy="Turn TCP timestamps on, and do not shorten or skip TIME-WAIT.",
     example="old-duplicate-in-new-incarnation",
     key="attempt_id",
+    needs=(BOTH_DIRECTIONS, OPTIONS),
 )  # fmt: skip
 
 SYN_INTO_ESTABLISHED = Rule(
@@ -365,9 +370,8 @@ SYN_INTO_ESTABLISHED = Rule(
     table="reuses",
     predicate=syn_into_established,
     grades=(
-        Grade(
-            lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"
-        ),
+        Grade(lambda r: (r.answer == ANSWER_CHALLENGE) & ~is_observed(r, OPENING, PAYLOAD), WARNING, LIKELY, "not all of the previous connection was captured: it may have been closing"),
+        Grade(lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"),
         Grade(is_reset, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
@@ -387,7 +391,7 @@ SYN_INTO_ESTABLISHED = Rule(
     example="syn-into-established",
     counter="TcpExtTCPSYNChallenge",
     key="attempt_id",
-)
+)  # fmt: skip
 
 SYN_CHALLENGED_UNSEEN = Rule(
     id="RU013",

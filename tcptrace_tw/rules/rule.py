@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.schema.observed import THINGS
+
 Rows = Any
 """Kernel rows of one table, a ``np.recarray``: ``rows.gap_ns`` is a column."""
 
@@ -60,10 +62,23 @@ class Rule:
     """The column that says when it ended; empty where it is a moment."""
     key: str = "connection_id"
     """Rows with the same value are one finding."""
-    needs_acks: bool = False
-    """It rests on an ACK that did not come: nothing is said about a capture that holds no ACKs at all."""
+    needs: tuple[int, ...] = ()
+    """What must be observable of a connection (``schema.observed``): where it was hidden, nothing is said of it."""
+    is_shown_by_one_side: bool = False
+    """The segments of one endpoint prove it: a capture of one direction takes nothing from it."""
     is_held: bool = False
     """Its findings wait for the end of the capture: what the endpoint does elsewhere decides how sure they are."""
+
+    @property
+    def needs_in_words(self) -> tuple[str, ...]:
+        """What must be observable, in plain words."""
+        return tuple(thing.meaning for i, thing in enumerate(THINGS) if 1 << i in self.needs)
+
+
+def is_observed(rows: Rows, *needs: int) -> Mask:
+    """Whether all of these could be seen of the connection (``schema.observed``)."""
+    bits = sum(needs)
+    return np.asarray((rows.observed & bits) == bits)
 
 
 def always(rows: Rows) -> Mask:

@@ -14,7 +14,7 @@ from tcptrace_tw.protocol.profiles import Profile
 from tcptrace_tw.rules import DERIVED, RULES
 from tcptrace_tw.rules.caveats import NO_CAVEATS, capped
 from tcptrace_tw.rules.deferred import DeferredFindings
-from tcptrace_tw.rules.rule import Rule, RuleHits
+from tcptrace_tw.rules.rule import Rule, RuleHits, is_observed
 from tcptrace_tw.schema.columns import Table
 
 Threshold = tuple[str, str, int | None, int | None]
@@ -55,7 +55,7 @@ class RuleRunner:
         records = rows.view(np.recarray)
         self._deferred.see(table.name, records)
         for rule in self._rules:
-            if rule.table == table.name and not (rule.needs_acks and self.caveats.is_control_only):
+            if rule.table == table.name:
                 found = apply(rule, records)
                 if found is None:
                     continue
@@ -107,6 +107,10 @@ def apply(rule: Rule, rows: Any) -> RuleHits | None:
     mask = rule.predicate(rows)
     if not mask.any():
         return None
+    if rule.needs:
+        mask = mask & is_observed(rows, *rule.needs)
+        if not mask.any():
+            return None
     hits = rows if mask.all() else rows[mask]
     severity, confidence = grade(rule, hits)
     key = np.ascontiguousarray(hits[rule.key])

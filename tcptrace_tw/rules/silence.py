@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.rules.paws import ENOUGH
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
+from tcptrace_tw.schema.observed import ACKS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
     ERROR,
@@ -249,7 +250,7 @@ SYN_ACK_UNACKNOWLEDGED = Rule(
     example="syn-ack-unacknowledged",
     rival="a forged address, a client that is gone, and a path on which its segments are lost look the same",
     end_time="end_time",
-    needs_acks=True,
+    needs=(ACKS,),
 )
 
 DATA_UNANSWERED = Rule(
@@ -277,7 +278,7 @@ DATA_UNANSWERED = Rule(
     counter="TcpExtTCPTimeouts",
     rival="a path on which only the answers are lost",
     end_time="end_time",
-    needs_acks=True,
+    needs=(ACKS,),
 )  # fmt: skip
 
 CONNECTS_REFUSED = Rule(

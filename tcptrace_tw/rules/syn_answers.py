@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, TIME_WAIT
-from tcptrace_tw.rules.rule import Case, Derived, Mask, Rows, always, decided
+from tcptrace_tw.rules.rule import Case, Derived, Mask, Rows, always, decided, is_observed
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT,
     ANSWER_CHALLENGE,
@@ -100,6 +101,11 @@ def is_accepted(reuses: Rows) -> Mask:
     return (reuses.opened_frame >= 0) & ~is_answer_lost(reuses)
 
 
+def is_new_syn(reuses: Rows) -> Mask:
+    """It opens, or tries again; where the previous opening was not captured, a late duplicate of its SYN does neither."""
+    return is_observed(reuses, OPENING) | (reuses.opened_frame >= 0) | (reuses.syn_retries > 0)
+
+
 def never_worked(reuses: Rows) -> Mask:
     """The SYN was retransmitted at least twice and never accepted; with fewer tries the capture may have ended too early."""
     return ~is_accepted(reuses) & (reuses.syn_retries >= IN_VAIN)
@@ -113,6 +119,16 @@ def went_whole_way(reuses: Rows) -> Mask:
 def stalls(reuses: Rows) -> Mask:
     """It took 1 s or longer, or never connected although the SYN was retransmitted."""
     return (reuses.cost_ns >= STALL_NS) | never_worked(reuses)
+
+
+def is_alive(reuses: Rows) -> Mask:
+    """The answer shows that the receiver still had the earlier connection.
+
+    Only a challenge ACK shows that a connection lives of which not all was captured.
+    """
+    silent = ~is_accepted(reuses) & (reuses.syn_retries > 0) & is_observed(reuses, BOTH_DIRECTIONS, ACKS)
+    shown = (is_reset(reuses) | silent) & is_observed(reuses, OPENING, PAYLOAD)
+    return met_open_connection(reuses) & ((is_challenged(reuses) & is_new_syn(reuses)) | shown)
 
 
 SYN_ANSWER: tuple[Case, ...] = (
@@ -137,7 +153,7 @@ SYN_ANSWER: tuple[Case, ...] = (
         "no answer, and the receiver was in LAST-ACK", "syn-ignored-in-last-ack", "syn-hits-last-ack",
     ),
     Case(
-        lambda r: met_time_wait(r) & is_challenged(r), CHALLENGED_IN_TIME_WAIT,
+        lambda r: met_time_wait(r) & is_challenged(r) & is_new_syn(r), CHALLENGED_IN_TIME_WAIT,
         "TIME-WAIT refuses the SYN for its timestamp or its ISN, and sends an ACK", "tw-syn-challenged", "tw-syn-accepted",
     ),
     Case(
@@ -157,7 +173,7 @@ SYN_ANSWER: tuple[Case, ...] = (
         "TIME-WAIT gave way to the new connection (RFC 6191)", "tw-syn-accepted", "tw-syn-challenged",
     ),
     Case(
-        lambda r: met_open_connection(r) & (is_challenged(r) | is_reset(r) | (~is_accepted(r) & (r.syn_retries > 0))), ALIVE,
+        is_alive, ALIVE,
         "the receiver still had the earlier connection", "syn-into-established", "syn-hits-last-ack",
     ),
     Case(is_accepted, ACCEPTED, "the earlier connection was over, whatever the capture shows of its end", "reuse-after-rst", "tw-syn-accepted"),

@@ -4,6 +4,7 @@ from tcptrace_tw.protocol.states import FIN_WAIT_2
 from tcptrace_tw.protocol.states import TIME_WAIT as TIME_WAIT_STATE
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
 from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPTIONS
 from tcptrace_tw.schema.words import (
     BOTH,
     CONFIRMED,
@@ -181,6 +182,7 @@ TW_ASSASSINATED = Rule(
     remedy="Set net.ipv4.tcp_rfc1337 = 1 on the side in TIME-WAIT if this does harm.",
     example="tw-assassinated",
     time="end",
+    needs=(ACKS, OPTIONS),
 )
 
 TW_EXTENDED_BY_STALE_SYN = Rule(
@@ -251,6 +253,7 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
     remedy="Close soon after the peer has closed; raise tcp_fin_timeout if the wait is intended.",
     example="fin-wait-2-timeout-reset",
     rival="a host or a device on the path that has lost the connection",
+    needs=(ACKS,),
 )  # fmt: skip
 
 TW_MISSING = Rule(
@@ -273,6 +276,7 @@ TW_MISSING = Rule(
     remedy="Raise tcp_max_tw_buckets; find out if something removes sockets (ss --kill, a NAT entry that expires).",
     example="tw-missing",
     counter="TcpExtTCPTimeWaitOverflow",
+    needs=(ACKS,),
 )
 
 HALF_CLOSE_LONG = Rule(
@@ -295,6 +299,7 @@ HALF_CLOSE_LONG = Rule(
     remedy="Check if the application forgot close(). If it still sends data, this is legal.",
     example="half-close-long",
     end_time="end_time",
+    needs=(BOTH_DIRECTIONS,),
 )
 
 SERVER_CLOSES = 20
@@ -377,7 +382,6 @@ CLOSE_WAIT_LEAK = Rule(
     remedy="Application bug: call close() once read() returns 0.",
     example="close-wait-leak",
     end_time="end_time",
-    needs_acks=True,
 )
 
 RULES = (

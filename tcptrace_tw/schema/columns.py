@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.observed import BITS
 from tcptrace_tw.schema.words import Vocabulary
 
 SCHEMA_VERSION = 2
@@ -102,6 +103,8 @@ _PEERS = (
     Column("peer_port", "u2", "Port of its peer."),
 )
 
+_OBSERVED = Column("observed", "u1", f"What could be seen of the connection, the sum of: {BITS}.")
+
 SEGMENTS = Table(
     "segments",
     "TCP segment of the passing batch (never written)",
@@ -180,7 +183,12 @@ CONNECTIONS = Table(
         ),
         _word("orig_state", w.STATE, "State of orig at the end of the connection or the capture."),
         _word("resp_state", w.STATE, "State of resp at the end of the connection or the capture."),
-        _word("active_closer", w.ACTIVE_CLOSER, "Who entered FIN-WAIT-1.", rfc="RFC 9293 3.6"),
+        _word(
+            "active_closer",
+            w.ACTIVE_CLOSER,
+            "Who entered FIN-WAIT-1; unknown where a FIN may not have been captured.",
+            rfc="RFC 9293 3.6",
+        ),
         _word("close", w.CLOSE, "How the connection ended."),
         _frame("orig_syn_frame", "First SYN of orig."),
         _frame("resp_syn_frame", "First SYN or SYN+ACK of resp."),
@@ -211,6 +219,7 @@ CONNECTIONS = Table(
         _ns("silence_ns", "Silence of both ends, 1 s or longer, with which it ended: what broke it was the end."),
         _word("silence_end", w.SILENCE_END, "What came after that silence.", null=True),
         _word("silence_by", w.ENDPOINT, "Who sent it.", null=True),
+        _OBSERVED,
         Column("conn_state", "text", "Zeek's conn_state."),
         Column(
             "history",
@@ -270,6 +279,7 @@ TIME_WAIT = Table(
         _ns("shown_ns", "The longest time after its start or a restart at which an answer shows that it still lasted."),
         _bool("is_syn_pending", "Whether the RST that ended it answers a challenge ACK after a SYN (see reuses)."),
         _frame("answered_frame", "After an assassination: a later segment that was answered as in CLOSED or LISTEN."),
+        _OBSERVED,
     ),
 )
 
@@ -337,6 +347,7 @@ REUSES = Table(
             "ignored-in-last-ack", "challenged-in-time-wait", "refused-while-waiting", "dropped-in-time-wait",
             "accepted-in-time-wait", "still-open", "accepted", "refused", "unanswered", "undecided", "answer-lost"),
             "The verdict of the decision table (rules/syn_answers)."),
+        _OBSERVED._replace(doc=f"What could be seen of both connections (an answer to the SYN set aside), the sum of: {BITS}."),
     ),
 )  # fmt: skip
 
@@ -367,11 +378,12 @@ STALE_SEGMENTS = Table(
         _frame("retransmit_frame", "The retransmission of the same bytes with a TSval that is not stale."),
         _frame("acked_frame", "The receiver's ACK that covers the segment."),
         _time("acked_time", "Its time.", null=True),
-        _bool("is_before_syn", "Whether TSval is below that of the SYN, and the 4-tuple had a previous connection."),
+        _bool("is_before_syn", "Whether it was sent before this connection began: TSval below that of the SYN on a 4-tuple that had been used before, or an ACK field that is too old."),
         _bool("is_in_order", "Whether SEG.SEQ was RCV.NXT and the bytes were new."),
         _bool("is_clock_broken", "Whether the sender's timestamp clock had gone backwards in its own new data, and stayed there."),
         _word("verdict", Vocabulary("verdict", "dropped", "likely-dropped", "predicted-dropped", "accepted",
             "old-duplicate", "stale-ack", "tolerated", "unsure"), "The verdict of the decision table (rules/paws).", null=True),
+        _OBSERVED,
     ),
 )  # fmt: skip
 
@@ -446,6 +458,7 @@ RESETS = Table(
         _word("verdict", Vocabulary("reset_verdict", "port-closed", "stale-ack-answer", "no-socket", "injected",
             "after-fin", "unread-data", "linger-0", "timeout", "health-check", "not-exact", "unclassified",
             "last-ack-refused", "after-silence", "untranslated", "flow-forgotten", "no-request"), "The verdict of the decision table (rules/resets).", null=True),
+        _OBSERVED,
     ),
 )  # fmt: skip
 
@@ -503,6 +516,7 @@ ANOMALIES = Table(
         _bool("is_race_lost", "Whether the peer answered that data by RST."),
         _word("first_data", w.FIRST_DATA, "Only where its SYN+ACK was repeated after the peer's ACK: what became of the peer's data.", null=True),
         Column("peer_retransmits", "u4", "Retransmissions of the peer's data."),
+        _OBSERVED,
     ),
 )  # fmt: skip
 
@@ -546,7 +560,9 @@ PORTS = Table(
         Column("peer_port", "u2", "The port that it connects to."),
         _time("time", "The second with the most ports in use."),
         Column(
-            "most_used", "u4", "Most ports in use at once, by open connections and the client's own TIME-WAIT sockets."
+            "most_used",
+            "u4",
+            "Most ports in use at once, by open connections and the client's own TIME-WAIT sockets, counted at the end of each second; 1 at least.",
         ),
         Column("range_size", "u4", "Ports of the first known ephemeral range that holds all ports seen."),
         Column("lowest_port", "u4", "Lowest source port seen."),
@@ -559,6 +575,7 @@ PORTS = Table(
         Column(
             "reuses_at_floor", "u4", "Reuses by Linux after 1.0 to 1.2 s: the shortest time that tcp_tw_reuse allows."
         ),
+        Column("reuses_inside", "u4", "Reuses by this address inside its own TIME-WAIT."),
         Column("reuses_at_expiry", "u4", "Reuses between 2MSL and 1.2 times 2MSL: as soon as the port was free."),
         Column(
             "opened_filling", "u4", "Connections opened until 95 % of ``most_used`` were in use, including that second."
@@ -749,6 +766,13 @@ CLOCKS = Table(
             "u4",
             "Answered ones below such a timestamp, a lower bound; counted only if some were ignored.",
         ),
+        _bool(
+            "has_shared_clock", "Whether SYNs from two ports come from one clock; looked at only if some were ignored."
+        ),
+        _bool(
+            "has_server_time_wait",
+            "Whether the server had entered TIME-WAIT towards that address in the minute before the ignored SYNs.",
+        ),
         _frame("first_ignored_frame", "The first of the ignored SYNs."),
         _frame("last_ignored_frame", "The last of them."),
     ),
@@ -767,7 +791,11 @@ CAPTURE = Table(
         Column(
             "vain_connections", "i8", "Those without one that were refused, reset before any FIN, or never answered."
         ),
-        Column("long_connections", "i8", "Connections with more than ten segments."),
+        Column(
+            "long_connections",
+            "i8",
+            "Connections with more than ten segments, or with a SYN, three segments and an ACK.",
+        ),
         Column("one_way_connections", "i8", "Those with only one direction captured."),
         Column("split_connections", "i8", "Pairs of one-way connections that differ only in VLAN or tunnel."),
         _frame("split_frame", "The first segment of one of them."),
@@ -790,6 +818,21 @@ CAPTURE = Table(
         Column("forgotten_connections", "i8", "Other connections that were forgotten early for that reason."),
         _ns("backward_ns", "The largest step back of the clock."),
         _frame("backward_frame", "Where that was."),
+        Column(
+            "late_frames", "i8", "Frames, up to three in a row, that are older than one before them by 1 s to 60 s."
+        ),
+        Column(
+            "absurd_times",
+            "i8",
+            "Frames, up to three in a row, whose time lies an hour or more ahead of all that follow.",
+        ),
+        Column(
+            "steps_back",
+            "i8",
+            "How often more than three frames in a row are older than one before them by 1 s or more, or some by 60 s or more.",
+        ),
+        Column("steps_passed", "i8", "Segments with new data of connections that go on while the time is behind."),
+        Column("repeated_frames", "i8", "Frames that the capture holds a second time, from its first one on."),
         _ns("forward_ns", "The largest step ahead: 1 h or longer while a sender's timestamp clock did not advance."),
         _frame("forward_frame", "Where that was."),
         Column("censored_spans", "i8", "TIME-WAIT periods that were open when the capture ended."),

@@ -24,7 +24,7 @@ LINE = 64
 MOST = 1 << 14
 """The most segments of a batch."""
 
-PRINT_PLACES = 1 << 14
+PRINT_PLACES = 1 << 18
 """The lower bits of ``print`` are a place below this, where the copies of a segment are looked for."""
 
 _FIELDS = [field for column in SEGMENTS.columns for field in column.fields]

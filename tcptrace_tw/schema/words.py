@@ -31,7 +31,7 @@ STATE = Vocabulary("state", *(s.name.replace("_", "-") for s in State))
 ENDPOINT = Vocabulary("endpoint", "orig", "resp")
 BASIS = Vocabulary("basis", "sent", "confirmed", "assumed", "inferred", "midstream", "timer")
 OPENED = Vocabulary("opened", "handshake", "simultaneous", "midstream")
-ACTIVE_CLOSER = Vocabulary("active_closer", "orig", "resp", "both", "none")
+ACTIVE_CLOSER = Vocabulary("active_closer", "orig", "resp", "both", "none", "unknown")
 CLOSE = Vocabulary("close", "normal", "simultaneous", "abort", "half-closed", "refused", "unanswered", "open")
 START_BASIS = Vocabulary("start_basis", "ack", "fin", "inferred")
 END_REASON = Vocabulary(
@@ -101,7 +101,7 @@ EVENT = Vocabulary(
 
 
 # Plain integers for the kernels.
-ORIG, RESP, BOTH, NONE = 0, 1, 2, 3
+ORIG, RESP, BOTH, NONE, UNKNOWN_CLOSER = range(5)
 BASIS_SENT, BASIS_CONFIRMED, BASIS_ASSUMED, BASIS_INFERRED, BASIS_MIDSTREAM, BASIS_TIMER = range(6)
 OPENED_HANDSHAKE, OPENED_SIMULTANEOUS, OPENED_MIDSTREAM = range(3)
 (

@@ -98,12 +98,21 @@ CONN_STATES: tuple[ConnState, ...] = (
 
 def conn_state(history: str) -> str:
     """Zeek's word for how a connection with this history went."""
+    history = _until_closed(history)
     orig, resp = _orig_state(history), _resp_state(history)
     for row in CONN_STATES:
         fits = (not row.orig or orig in row.orig) and (not row.resp or resp in row.resp)
         if fits and _ONLY[row.only](history):
             return row.word
     raise AssertionError("the last row fits everything")
+
+
+def _until_closed(history: str) -> str:
+    """Without what follows a RST behind both FINs: the connection is closed for Zeek, and stays so."""
+    for place, letter in enumerate(history):
+        if letter in "Rr" and {"F", "f"} <= set(history[:place]):
+            return history[:place]
+    return history
 
 
 def _orig_state(history: str) -> str:

@@ -25,6 +25,7 @@ from tcptrace_tw.schema.columns import (
     Table,
 )
 from tcptrace_tw.schema.segments import TUPLE, Segments
+from tcptrace_tw.tcp.machine.capture_clock import FEW
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
@@ -143,7 +144,6 @@ class Tracker:
         kernel_state["syn_table"][:] = syn_table
         kernel_state["seed"][:] = seed
         self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
-        self._seen.time = -_NS
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
         self._key = zeros(1, TUPLE).view(np.recarray)
@@ -216,6 +216,7 @@ class Tracker:
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
         counters = self.counters
+        run = int(counters[s.BACK_RUN])
         steps = {
             "backward_ns": (s.MAX_BACKWARD, s.BACKWARD_FRAME),
             "forward_ns": (s.FORWARD_STEP, s.FORWARD_FRAME),
@@ -233,6 +234,11 @@ class Tracker:
             "merged_frame": int(counters[s.MERGED_FRAME]),
             "unseen_bytes": int(counters[s.UNSEEN_BYTES]),
             "unseen_frame": int(counters[s.UNSEEN_FRAME]),
+            "late_frames": int(counters[s.LATE_FRAMES]) + (run if 0 < run <= FEW else 0),
+            "absurd_times": int(counters[s.ABSURD_TIMES]),
+            "steps_back": int(counters[s.STEPS_BACK]),
+            "steps_passed": int(counters[s.STEPS_PASSED]),
+            "repeated_frames": int(counters[s.REPEATED_FRAMES]),
             "forgotten_attempts": int(counters[s.FORGOTTEN_ATTEMPTS]),
             "forgotten_connections": int(counters[s.FORGOTTEN_CONNECTIONS]),
             **{name: int(counters[value]) if counters[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
@@ -357,7 +363,8 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
                      s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
                      s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
-                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
+                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME,
+                     s.LEAP_FROM, s.REPEATED_UNTIL):  # fmt: skip
         counters[register] = -1
     counters[s.NEXT_DUE] = s.NEVER
     for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):

@@ -62,6 +62,8 @@ def section(rule: Rule) -> str:
     text += "Reported if all of this holds:\n\n" + bullets(rule.set_when)
     if rule.not_set_when:
         text += "\nNot reported if:\n\n" + bullets(rule.not_set_when)
+    if rule.needs:
+        text += "\nNothing is said of a connection unless:\n\n" + bullets(rule.needs_in_words)
     text += "\nGraded by the first row that holds:\n\n" + _grades(rule)
     return text + "\n" + bullets(f"**{label}**: {fact}" for label, fact in _facts(rule))
 

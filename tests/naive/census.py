@@ -36,7 +36,7 @@ class Syn(NamedTuple):
 
 
 def most_used(lives: Iterable[Life], spans: Iterable[Span]) -> dict[tuple[int, int, int], tuple[int, int]]:
-    """The most ports that each source had in use at the end of a second, and the first such second."""
+    """The most ports that each source had in use at the end of a second, one at least, and the first such second."""
     steps: dict[tuple[int, int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for life in lives:
         steps[life.source][life.begin // NS] += 1
@@ -52,7 +52,7 @@ def most_used(lives: Iterable[Life], spans: Iterable[Span]) -> dict[tuple[int, i
             level += changes[second]
             if level > best[0]:
                 best = (level, second)
-        found[source] = best
+        found[source] = max(best[0], 1), best[1]
     return found
 
 

@@ -231,6 +231,11 @@ def network(kind: int, data: bytes, beyond: int, scope: Scope) -> dict[str, Any]
         return mpls(data, beyond, scope)
     if kind == 0x8864:
         return ppp(data[6:], beyond, scope)
+    if kind == 0x8909:
+        need(data, 2, LINK_CUT)
+        data = data[2 + 4 * data[1] :]
+        need(data, 2, LINK_CUT)
+        return network(struct.unpack("!H", data[:2])[0], data[2:], beyond, scope)
     if kind == 0x6558:
         kind, data = link_layer(1, data)
         return network(kind, data, beyond, scope)
@@ -255,12 +260,14 @@ def mpls(data: bytes, beyond: int, scope: Scope) -> dict[str, Any]:
 
 
 def ppp(data: bytes, beyond: int, scope: Scope) -> dict[str, Any]:
+    if data[:2] in (b"\x0f\0", b"\x8f\0") and len(data) >= 4:
+        return network(struct.unpack("!H", data[2:4])[0], data[4:], beyond, scope)
     if data[:2] == b"\xff\x03":
         data = data[2:]
     need(data, 2, LINK_CUT)
     size = 1 if data[0] & 1 else 2
     protocol = int.from_bytes(data[:size], "big")
-    kinds = {0x21: 0x0800, 0x57: 0x86DD}
+    kinds = {0x21: 0x0800, 0x57: 0x86DD, 0x281: 0x8847, 0x283: 0x8847}
     if protocol not in kinds:
         raise Skip("PPP control")
     return network(kinds[protocol], data[size:], beyond, scope)

@@ -174,6 +174,9 @@ class Incarnation:
     def arrive(self, x: Segment) -> None:
         """First what the sender did, then what the receiver does with it."""
         self.segments.append(x)
+        if self.orig.key == self.resp.key:
+            self._arrive_at_itself(x)
+            return
         s, r = self.ends(x)
         self._begin(s, r, x)
         self._sent(s, r, x)
@@ -193,6 +196,34 @@ class Incarnation:
             if r.snd_nxt is None and x.flags & ACK:
                 r.snd_nxt = x.ack
                 s.rcv_nxt = x.ack
+
+    def _arrive_at_itself(self, x: Segment) -> None:
+        """One socket sends the segment and receives it: its SYNs cross, and so do its FINs."""
+        s = self.orig
+        self.opened = "simultaneous"
+        if x.flags & RST:
+            s.move(x.frame, "CLOSED", certain=True)
+        elif x.flags & SYN:
+            if s.state is None:
+                s.iss, s.snd_nxt, s.state = x.seq, x.end, "CLOSED"
+                s.move(x.frame, "SYN-SENT", certain=True)
+            if x.flags & ACK and s.state == "SYN-SENT":
+                s.move(x.frame, "SYN-RECEIVED", certain=True)
+        else:
+            self._text_at_itself(s, x)
+        self.resp.state, self.resp.was_active = s.state, s.was_active
+
+    def _text_at_itself(self, s: Endpoint, x: Segment) -> None:
+        if s.state == "SYN-RECEIVED" and s.iss is not None and after(x.ack, s.iss) > 0:
+            s.move(x.frame, "ESTABLISHED", certain=True)
+        s.snd_nxt = x.end
+        if x.flags & FIN and s.fin is None:
+            s.fin, s.fin_frame = add(x.end, -1), x.frame
+            s.move(x.frame, "FIN-WAIT-1", certain=True)
+        if s.fin is not None and after(x.ack, s.fin) > 0 and s.state == "FIN-WAIT-1":
+            s.move(s.fin_frame, "CLOSING", certain=True)
+            s.move(x.frame, "TIME-WAIT", certain=True)
+            self.spans.append(Span("orig", x.frame, "ack", x.time_ns))
 
     # -- the sender ------------------------------------------------------------------------------------
 
@@ -464,10 +495,17 @@ class Incarnation:
                 self._end_span(end, frame, reason)
             end.move(frame, "CLOSED", certain=True)
 
+    def _is_closer_known(self, peer: Endpoint) -> bool:
+        """A FIN of the peer before this one would have been captured, or the peer sent more than ACKs after it."""
+        sent = [x for x in self.segments if x.src == peer.key]
+        return bool(sent) and (self.opened != "midstream" or any(x.payload_len or x.flags & FIN for x in sent))
+
     @property
     def active_closer(self) -> str:
         """Who entered FIN-WAIT-1."""
         both = self.orig.was_active, self.resp.was_active
+        if sum(both) == 1 and not self._is_closer_known(self.resp if self.orig.was_active else self.orig):
+            return "unknown"
         return {(True, True): "both", (True, False): "orig", (False, True): "resp"}.get(both, "none")
 
 
@@ -516,7 +554,7 @@ class Tracker:
 
     def _is_unannounced(self, lives: list[Incarnation], x: Segment) -> bool:
         """A SYN+ACK of an incarnation whose SYN was not captured."""
-        if x.flags & (SYN | ACK) != SYN | ACK:
+        if x.flags & (SYN | ACK) != SYN | ACK or x.src == x.dst:
             return False
         known = [life.ends(x)[1].iss for life in lives]
         return lives[-1].has_ended() and all(iss is None or add(iss, 1) != x.ack for iss in known)

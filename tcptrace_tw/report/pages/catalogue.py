@@ -53,6 +53,10 @@ def draw_one(rule: Rule, console: Console) -> None:
         for text in texts:
             page.line(label, text)
             label = ""
+    label = "needs"
+    for text in rule.needs_in_words:
+        page.line(label, text)
+        label = ""
     for grade in rule.grades:
         note = f": {grade.note}" if grade.note else ""
         page.line("graded", f"{SEVERITY.words[grade.severity]}, {CONFIDENCE.words[grade.confidence]}{note}")

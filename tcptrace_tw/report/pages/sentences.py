@@ -15,7 +15,13 @@ _MOST_FILES = 8
 _MOST_REMARKS = 4
 _MOST_PORT_USES = 3
 _WORTH_A_LINE = 0.01
-_CLOSERS = {"orig": "by the client", "resp": "by the server", "both": "by both", "none": "by neither"}
+_CLOSERS = {
+    "orig": "by the client",
+    "resp": "by the server",
+    "both": "by both",
+    "none": "by neither",
+    "unknown": "by an unknown side",
+}
 
 Facts = list[tuple[str, str]]
 """Labels and what they say, in order."""

@@ -19,7 +19,8 @@ def headline(digest: Digest, least: str = "info") -> str:
     """``100,000 connections, peak 84,703 TIME-WAIT sockets; 1 error, 3 warnings``."""
     connections = counted(digest.connections.total, "connection")
     peak = digest.time_wait.curve.peak
-    held = f", peak {counted(peak, 'TIME-WAIT socket')}" if peak else ", no TIME-WAIT sockets"
+    about = "" if digest.time_wait.curve.is_exact else "about "
+    held = f", peak {about}{counted(peak, 'TIME-WAIT socket')}" if peak else ", no TIME-WAIT sockets"
     nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
     return f"{connections}{held if digest.connections.total else ''}; {severities(digest, least) or nothing}"
 

@@ -1,9 +1,9 @@
 """How many endpoints were in TIME-WAIT at once: over time, and for each pool of a holder.
 
 A pool is what runs out: the ports of a client towards one server port, or the entries of one server port.
-Spans are kept as steps up and down in bins of time, once for all and once by pool. There are at most ``_LIMIT``
-bins of each kind: when more are needed they grow to twice their width, so memory is bounded and short captures are
-exact to a millisecond.
+Spans are kept as steps up and down at moments of time, once for all and once by pool. There are at most ``_LIMIT`` of
+each kind: when more are needed the moments become bins, which grow to twice their width. So memory is bounded, and
+peaks are exact up to a quarter of a million spans, whatever the length of the capture; beyond, they are about right.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,10 @@ from tcptrace_tw.schema.words import ORIG, RESP
 Ints = NDArray[np.int64]
 
 _LIMIT = 1 << 18
-_FINEST = 20  # 2**20 ns
-_POOL_SHIFT = 42
+_COARSEST = 62
+_EXACT = 10
+"""Bins of a microsecond (2**10 ns) are as exact as most captures."""
 _MOST_POOLS = (1 << 20) - 1
-_TIME_MASK = (1 << _POOL_SHIFT) - 1
-_LATEST = (1 << _POOL_SHIFT + _FINEST) - 1
-"""A later time would count for the next pool; a span ends at most some hours after ``frames.TIME_MAX``."""
 
 
 @dataclass
@@ -60,6 +58,8 @@ class Curve:
     open: tuple[int, ...] = ()
     peak: int = 0
     peak_time: Time | None = None
+    is_exact: bool = True
+    """False where there were so many spans that only their bins of time are known: the peak is a little too high."""
 
 
 class Occupancy:
@@ -81,22 +81,21 @@ class Occupancy:
         self.spans += rows.size
         pool, start, end = self._pool_numbers(rows), *(np.ascontiguousarray(rows[name]) for name in ("start", "end"))
         ended = end != -1
-        start, end = np.clip(start, 0, _LATEST), np.clip(end, 0, _LATEST)
         self._grow()
         size = self._pool_spans.size
         self._pool_spans += np.bincount(pool, minlength=size)
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
         _raise_to(self._pool_last, pool, start)
         _raise_to(self._pool_minus_first, pool, -start)
-        pool, over = pool << _POOL_SHIFT, end[ended]
+        over, nobody = end[ended], np.zeros(rows.size, np.int64)
         self._starts.add(pool, start)
         self._ends.add(pool[ended], over)
-        self._all_starts.add(0, start)
-        self._all_ends.add(0, over)
+        self._all_starts.add(nobody, start)
+        self._all_ends.add(nobody[ended], over)
 
     def curve(self, until: int | None = None, steps: int = 120) -> Curve:
         """All holders together, in at most ``steps`` steps from the first span to ``until`` or the last end."""
-        bins, changes, shift = _merged(self._all_starts, self._all_ends)
+        _, bins, changes, shift = _merged(self._all_starts, self._all_ends)
         if not bins.size:
             return Curve()
         level = np.cumsum(changes)
@@ -109,14 +108,15 @@ class Occupancy:
             tuple(_highest((bins - bins[0]) // width, level, (last - int(bins[0])) // width + 1)),
             int(level[peak]),
             Time(int(bins[peak]) << shift),
+            shift <= _EXACT,
         )
 
     def pools(self, most: int = 20) -> list[Pool]:
         """The pools with the highest peaks, highest first."""
-        keys, changes, _ = _merged(self._starts, self._ends)
-        if not keys.size:
+        of_pool, _, changes, _ = _merged(self._starts, self._ends)
+        if not of_pool.size:
             return []
-        of_pool, level = keys >> _POOL_SHIFT, np.cumsum(changes)
+        level = np.cumsum(changes)
         firsts = np.flatnonzero(np.concatenate(([True], of_pool[1:] != of_pool[:-1])))
         before = np.concatenate(([0], level))[firsts]
         peaks = np.maximum.reduceat(level, firsts) - before
@@ -165,13 +165,13 @@ class _Steps:
     """A sorted multiset of (pool, bin of time), with bins as wide as the limit asks for."""
 
     def __init__(self) -> None:
-        self.keys, self.counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self._shift = _FINEST
-        self._waiting: list[Ints] = []
+        self.pools, self.bins, self.counts = (np.zeros(0, np.int64) for _ in range(3))
+        self._shift = 0
+        self._waiting: list[tuple[Ints, Ints]] = []
         self._waiting_size = 0
 
-    def add(self, pool: Ints | int, times: Ints) -> None:
-        self._waiting.append(pool | times >> self._shift)
+    def add(self, pool: Ints, times: Ints) -> None:
+        self._waiting.append((pool, times >> self._shift))
         self._waiting_size += times.size
         if self._waiting_size > _LIMIT:
             self.settle()
@@ -179,30 +179,39 @@ class _Steps:
     def settle(self) -> int:
         """Take in what waits; the result is the shift: bins are ``2 ** shift`` ns wide."""
         if self._waiting:
-            new = np.sort(np.concatenate(self._waiting))
+            pools, bins = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting, self._waiting_size = [], 0
-            keys, counts = _runs(new, np.ones(new.size, np.int64))
-            if self.keys.size:
-                keys = np.concatenate((self.keys, keys))
-                order = np.argsort(keys, kind="stable")
-                keys, counts = _runs(keys[order], np.concatenate((self.counts, counts))[order])
-            self.keys, self.counts = keys, counts
-        if self.keys.size > _LIMIT:
+            self._keep(
+                np.concatenate((self.pools, pools)),
+                np.concatenate((self.bins, bins)),
+                np.concatenate((self.counts, np.ones(pools.size, np.int64))),
+            )
+        if self.bins.size > _LIMIT:
             self.coarsen(self._shift + self._digits_too_many())
         return self._shift
 
+    def _keep(self, pools: Ints, bins: Ints, counts: Ints) -> None:
+        """Sort, and take equal ones together."""
+        order = np.lexsort((bins, pools)) if pools.any() else np.argsort(bins, kind="stable")
+        pools, bins = pools[order], bins[order]
+        if not bins.size:
+            return
+        is_new = (pools[1:] != pools[:-1]) | (bins[1:] != bins[:-1])
+        firsts = np.flatnonzero(np.concatenate(([True], is_new)))
+        self.pools, self.bins = pools[firsts], bins[firsts]
+        self.counts = np.add.reduceat(counts[order], firsts)
+
     def _digits_too_many(self) -> int:
         """How many binary digits the bins must lose until there are few enough of them."""
-        differ, digits = self.keys[1:] ^ self.keys[:-1], 0
-        while np.count_nonzero(differ >> digits) + 1 > _LIMIT:
+        differ, is_other, digits = self.bins[1:] ^ self.bins[:-1], self.pools[1:] != self.pools[:-1], 0
+        while np.count_nonzero((differ >> digits != 0) | is_other) + 1 > _LIMIT and digits < _COARSEST:
             digits += 1
         return digits
 
     def coarsen(self, shift: int) -> None:
         """Widen the bins to ``2 ** shift`` ns."""
-        if shift > self._shift and self.keys.size:
-            bins = (self.keys & _TIME_MASK) >> (shift - self._shift)
-            self.keys, self.counts = _runs(self.keys & ~_TIME_MASK | bins, self.counts)
+        if shift > self._shift and self.bins.size:
+            self._keep(self.pools, self.bins >> (shift - self._shift), self.counts)
         self._shift = max(shift, self._shift)
 
 
@@ -213,23 +222,20 @@ def _raise_to(highest: Ints, numbers: Ints, values: Ints) -> None:
     highest[numbers[rising]] = values[rising]  # of several for one number the last one stays
 
 
-def _merged(starts: _Steps, ends: _Steps) -> tuple[Ints, Ints, int]:
-    """All steps by pool and time, up before down in one bin; what each changes; and the bins' width as a shift."""
+def _merged(starts: _Steps, ends: _Steps) -> tuple[Ints, Ints, Ints, int]:
+    """All steps by pool and time, what each changes, and the bins' width as a shift.
+
+    Of one moment the ends come first: a port is taken again when it is free. In wide bins nobody knows the order.
+    """
     shift = max(starts.settle(), ends.settle())
     starts.coarsen(shift)
     ends.coarsen(shift)
-    keys = np.concatenate((starts.keys, ends.keys))
-    changes = np.concatenate((starts.counts, -ends.counts))
-    order = np.argsort(keys, kind="stable")
-    return keys[order], changes[order], shift
-
-
-def _runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Equal neighbours as one."""
-    if not keys.size:
-        return keys, counts
-    firsts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-    return keys[firsts], np.add.reduceat(counts, firsts)
+    first, second = (ends, starts) if shift <= _EXACT else (starts, ends)
+    pools, bins = (np.concatenate((getattr(first, name), getattr(second, name))) for name in ("pools", "bins"))
+    sign = -1 if first is ends else 1
+    changes = np.concatenate((sign * first.counts, -sign * second.counts))
+    order = np.lexsort((bins, pools))
+    return pools[order], bins[order], changes[order], shift
 
 
 def _highest(step: Ints, level: Ints, steps: int) -> list[int]:

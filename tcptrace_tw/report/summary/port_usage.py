@@ -74,7 +74,8 @@ def uses(rows: NDArray[Any], pools: Iterable[Pool], two_msl_s: float, most: int)
 def _use(row: Any, pool: Pool, two_msl_s: float) -> PortUse:
     lowest, highest = int(row["lowest_port"]), int(row["highest_port"])
     first, last = next((r for r in KNOWN_RANGES if r[0] <= lowest and highest <= r[1]), _EVERY_PORT)
-    used = min(int(row["most_used"]), highest - lowest + 1)  # within a second one port counts for each of its lives
+    most = max(int(row["most_used"]), pool.peak)  # the first is counted at the end of each second
+    used = min(most, highest - lowest + 1)  # within a second one port counts for each of its lives
     use = PortUse(pool.ip, pool.service, used, lowest, highest, first, last)
     if pool.spans >= _LEAST_SPANS and pool.seconds >= _LEAST_SECONDS:
         use.per_second = (pool.spans - 1) / pool.seconds

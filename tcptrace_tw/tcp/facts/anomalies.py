@@ -13,14 +13,17 @@ from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import DATA_TAKEN_LATE
+from tcptrace_tw.tcp.facts.observed import observed
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.facts.silence import finish_silence, is_data_waiting, is_unanswered, make_blank_silence
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, out_anomaly_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import copy_anomaly, new_anomaly
 from tcptrace_tw.tcp.store.records import (
+    ACKED,
     ANOMALIES_FREE,
     FIN_ACKED,
     FIN_SENT,
+    HAS_RST,
     MERGED,
     MERGED_FRAME,
     NOW,
@@ -123,6 +126,7 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.unseen_bytes = 0
     row.unseen_frame = -1
     row.swaps = 0
+    row.observed = 0
     make_blank_silence(row)
 
 
@@ -168,15 +172,17 @@ def expect_challenge(st, c, side, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_challenge(row, t, now, frame):  # type: ignore[no-untyped-def]
-    """A bare ACK of the endpoint that owes a challenge ACK, soon enough to be it."""
+def note_challenge(row, t, now, seg):  # type: ignore[no-untyped-def]
+    """A bare ACK of the endpoint that owes a challenge ACK, soon enough to be it; not one that acknowledges more."""
     since = np.int64(row.challenge_time)
     row.challenge_time = -1
     if now - since > 4000 * np.int64(t.rtt_us) + 50_000_000:
         return
+    if np.int64(t.bits) & ACKED and seq_diff(np.int64(seg.ack), np.int64(t.last_ack)) > 0:
+        return
     row.challenges += 1
     if np.int64(row.challenge_frame) < 0:
-        row.challenge_frame = frame
+        row.challenge_frame = seg.frame
 
 
 @kernel
@@ -203,8 +209,7 @@ def follow_anomaly(st, c, side, seg):  # type: ignore[no-untyped-def]
         flags = np.int64(seg.flags)
         length = np.int64(seg.payload_len)
         if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
-            if np.int64(seg.ack) == np.int64(tcb_at(st, 2 * c + side).last_ack):  # one that moves is an ordinary ACK
-                note_challenge(row, tcb_at(st, 2 * c + side), now, seg.frame)
+            note_challenge(row, tcb_at(st, 2 * c + side), now, seg)
         if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
             end = (np.int64(seg.seq) + length + (1 if flags & FIN else 0)) & MASK
             fill_unseen(st, row, np.int64(seg.seq), end, seg.frame)
@@ -284,14 +289,24 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_half_close(st, c, k):  # type: ignore[no-untyped-def]
+def is_answer_to_fin(conn, peer, seg):  # type: ignore[no-untyped-def]
+    """Whether a FIN shows that its sender was in CLOSE-WAIT: it acknowledges the peer's, and nobody had reset."""
+    if np.int64(seg.flags) & ACK == 0 or np.int64(conn.bits) & HAS_RST:
+        return False
+    return np.int64(peer.bits) & FIN_SENT != 0 and seq_diff(np.int64(seg.ack), np.int64(peer.fin_seq)) > 0
+
+
+@kernel
+def note_half_close(st, c, k, seg):  # type: ignore[no-untyped-def]
     """Endpoint ``k`` sends its FIN: the first of the two, or the one that ends a half-close."""
     conn = conn_at(st, c)
     now_ms = (st.counters[NOW] - st.counters[START]) // 1_000_000 + 1
     first = np.int64(conn.fin_ms)
     if first == 0:
         conn.fin_ms = min(now_ms, MASK)
-    elif (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:
+    elif first < MASK and (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:
+        if not is_answer_to_fin(conn, tcb_at(st, k ^ 1), seg):
+            return
         anomaly_at(st, anomaly_of(st, c, 1 - (k & 1))).half_closed_ns = (now_ms - first) * 1_000_000
 
 
@@ -321,17 +336,24 @@ def write_anomalies(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def half_closed_ns(st, c):  # type: ignore[no-untyped-def]
-    """How long ago the first FIN was sent."""
+    """How long ago the first FIN was sent; 0 where that is not known, as in a capture of 50 days and more."""
     first = np.int64(conn_at(st, c).fin_ms)
-    if first == 0:
+    if first == 0 or first == MASK:
         return 0
     return st.counters[NOW] - st.counters[START] - (first - 1) * 1_000_000
 
 
 @kernel
 def is_left_open(st, c, k):  # type: ignore[no-untyped-def]
-    """Endpoint ``k`` has closed a minute ago and more, and its peer is still in CLOSE-WAIT."""
-    if np.int64(tcb_at(st, k ^ 1).state) != CLOSE_WAIT or np.int64(tcb_at(st, k).bits) & FIN_SENT == 0:
+    """Endpoint ``k`` has closed a minute ago and more, and its peer has acknowledged that and is still in CLOSE-WAIT.
+
+    Not where a RST shows that nobody is there any more, or text of the peer waits in vain for its ACK.
+    """
+    peer = tcb_at(st, k ^ 1)
+    closed = np.int64(tcb_at(st, k).bits) & (FIN_SENT | FIN_ACKED) == FIN_SENT | FIN_ACKED
+    if not closed or np.int64(peer.state) != CLOSE_WAIT:
+        return False
+    if np.int64(conn_at(st, c).bits) & HAS_RST or seq_diff(np.int64(peer.snd_nxt), np.int64(peer.snd_una)) > 0:
         return False
     return half_closed_ns(st, c) >= LONG_HALF_CLOSED_NS
 
@@ -384,6 +406,7 @@ def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     row.fin_repeats = t.fin_repeats
     finish_silence(row, t, peer)
     row.rst_frame = first_rst(st, conn, side)
+    row.observed = observed(st, c)
 
 
 @kernel

@@ -255,6 +255,8 @@ def note_time_wait(st, k, row):  # type: ignore[no-untyped-def]
 def note_rst_burst(st, c, row, snd):  # type: ignore[no-untyped-def]
     """A RST above all that its sender sent, right after another one: a device tries the numbers of a whole window."""
     row.ladder_frame = -1
+    if np.int64(conn_at(st, c).bits) & SAW_PLAIN == 0:
+        return  # what its sender sent before was not captured
     if np.int64(snd.last_flags) & RST == 0 or np.int64(row.sender_seq_delta) <= 0 or np.int64(row.is_echo):
         return
     s = np.int64(conn_at(st, c).reset)

@@ -12,6 +12,7 @@ from tcptrace_tw.protocol.profiles import ACCEPT
 from tcptrace_tw.protocol.seq import MASK, seq_diff
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.observed import PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT_NOT_TIME_WAIT,
     ANSWER_CHALLENGE,
@@ -26,6 +27,7 @@ from tcptrace_tw.schema.words import (
     RESP,
 )
 from tcptrace_tw.tcp.facts.anomalies import note_challenged_syn
+from tcptrace_tw.tcp.facts.observed import observed
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.store.access import conn_at, reuse_at, span_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import new_reuse
@@ -70,6 +72,7 @@ def open_reuse(st, c, new, seg, now):  # type: ignore[no-untyped-def]
     note_syn_met(row, s, p, seg)
     note_holder(st, c, side, row, now)
     note_linux_step(row, s)
+    row.observed = observed(st, c)
     return row
 
 
@@ -125,6 +128,7 @@ def open_unseen_reuse(st, c, seg):  # type: ignore[no-untyped-def]
     row.is_by_holder = 0
     row.gap_ns = -1
     row.is_linux_tw_reuse = 0
+    row.observed = observed(st, c)
     note_own_syn(row, o, seg)
 
 
@@ -325,6 +329,8 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
             if np.int64(row.reset_frame) < 0:
                 row.reset_frame = seg.frame
                 row.reset_time = st.counters[NOW]
+            if flags & ACK == 0 and np.int64(seg.seq) == np.int64(row.old_sender_nxt):
+                note_hidden_challenge(row)
         else:
             row.is_old_alive = 1
         return
@@ -335,9 +341,23 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
         if np.int64(row.answer) == ANSWER_NONE:
             note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
+            if np.int64(seg.seq) != np.int64(row.old_responder_nxt) or np.int64(seg.ack) != np.int64(
+                row.old_sender_nxt
+            ):
+                row.observed = np.int64(row.observed) & ~PAYLOAD  # a FIN at least was not captured
         answer(row, ANSWER_CHALLENGE, seg, st.counters[NOW])
     elif flags & FIN == 0:
         row.is_old_alive = 1
+
+
+@kernel
+def note_hidden_challenge(row):  # type: ignore[no-untyped-def]
+    """The SYN's sender answers an ACK of the earlier numbers with RST (RFC 9293 3.10.7.3), though none was captured.
+
+    A FIN of the earlier connection that came again draws the same RST.
+    """
+    if np.int64(row.answer) == ANSWER_NONE and np.int64(row.fin_repeat_frame) < 0:
+        row.answer = ANSWER_CHALLENGE
 
 
 @kernel

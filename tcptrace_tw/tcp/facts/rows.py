@@ -6,6 +6,7 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT
+from tcptrace_tw.schema.observed import BOTH_DIRECTIONS, OPENING
 from tcptrace_tw.schema.words import (
     BOTH,
     CLOSE_ABORT,
@@ -19,7 +20,9 @@ from tcptrace_tw.schema.words import (
     OPENED_MIDSTREAM,
     ORIG,
     RESP,
+    UNKNOWN_CLOSER,
 )
+from tcptrace_tw.tcp.facts.observed import observed
 from tcptrace_tw.tcp.facts.silence import write_silence
 from tcptrace_tw.tcp.store.access import (
     conn_at,
@@ -79,15 +82,30 @@ def set_peers(st, row, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def active_closer(o, r):  # type: ignore[no-untyped-def]
+def active_closer(conn, o, r):  # type: ignore[no-untyped-def]
     """Who entered FIN-WAIT-1 (RFC 9293 3.6)."""
     first = np.int64(o.bits) & ENTERED_FIN_WAIT_1
     second = np.int64(r.bits) & ENTERED_FIN_WAIT_1
     if first and second:
         return BOTH
     if first:
-        return ORIG
-    return RESP if second else NONE
+        return ORIG if is_closer_known(conn, r) else UNKNOWN_CLOSER
+    if second:
+        return RESP if is_closer_known(conn, o) else UNKNOWN_CLOSER
+    return NONE
+
+
+@kernel
+def is_closer_known(conn, peer):  # type: ignore[no-untyped-def]
+    """Whether ``peer`` cannot have sent its FIN before another one was captured: all of it would have been captured.
+
+    Of a connection that was captured from its middle on, text or a FIN of the peer shows that it had not closed before.
+    """
+    if np.int64(peer.segments) == 0:
+        return False
+    if np.int64(conn.opened) != OPENED_MIDSTREAM:
+        return True
+    return np.int64(peer.payload_bytes) > 0 or np.int64(peer.bits) & FIN_SENT != 0
 
 
 @kernel
@@ -98,7 +116,7 @@ def how_it_closed(conn, o, r):  # type: ignore[no-untyped-def]
     if flags & REFUSED:
         return CLOSE_REFUSED
     if fins == 2:
-        if active_closer(o, r) == BOTH:
+        if active_closer(conn, o, r) == BOTH:
             return CLOSE_SIMULTANEOUS
         if flags & ABORTED and np.int64(conn.rst_frame) >= 0:
             return CLOSE_ABORT
@@ -148,6 +166,7 @@ def write_connection(st, c, key):  # type: ignore[no-untyped-def]
     set_sides(row, o, r)
     set_close(row, conn, o, r)
     write_silence(row, o, r)
+    row.observed = observed(st, c)
 
 
 @kernel
@@ -197,10 +216,10 @@ def set_sides(row, o, r):  # type: ignore[no-untyped-def]
 @kernel
 def set_close(row, conn, o, r):  # type: ignore[no-untyped-def]
     """Write who closed, how it ended, and what became of the passive closer's FIN."""
-    row.active_closer = active_closer(o, r)
+    row.active_closer = active_closer(conn, o, r)
     row.close = how_it_closed(conn, o, r)
     passive = o if np.int64(row.active_closer) == RESP else r
-    row.fin_repeat_frame = passive.fin_repeat_frame
+    row.fin_repeat_frame = -1 if np.int64(row.active_closer) == UNKNOWN_CLOSER else np.int64(passive.fin_repeat_frame)
     row.fin_acked_frame = passive.fin_acked_frame
     row.fin_repeats = passive.fin_repeats
 
@@ -236,6 +255,7 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     row.shown_ns = span.shown_ns
     row.is_syn_pending = span.is_syn_pending
     row.answered_frame = span.answered_frame
+    row.observed = observed(st, k >> 1)
     span_at(st, s).next = st.counters[SPANS_FREE]
     st.counters[SPANS_FREE] = s
     t.span = -1
@@ -246,8 +266,10 @@ def write_facts(st, c):  # type: ignore[no-untyped-def]
     """Write the reuse, the stale segments and the resets of incarnation ``c`` and give their records back."""
     conn = conn_at(st, c)
     counters = st.counters
+    seen = observed(st, c)
     r = np.int64(conn.reuse)
     if r >= 0:
+        reuse_at(st, r).observed = np.int64(reuse_at(st, r).observed) & (seen | BOTH_DIRECTIONS | OPENING)
         copy_reuse(out_reuse_at(st, counters[OUT_REUSES]), reuse_at(st, r))
         counters[OUT_REUSES] += 1
         reuse_at(st, r).next = counters[REUSES_FREE]
@@ -255,6 +277,7 @@ def write_facts(st, c):  # type: ignore[no-untyped-def]
         conn.reuse = -1
     s = np.int64(conn.stale)
     while s >= 0:
+        stale_at(st, s).observed = seen
         if np.int64(stale_at(st, s).is_doubtful) == 0:
             copy_stale(out_stale_at(st, counters[OUT_STALE]), stale_at(st, s))
             counters[OUT_STALE] += 1
@@ -265,6 +288,7 @@ def write_facts(st, c):  # type: ignore[no-untyped-def]
     conn.stale = -1
     s = np.int64(conn.reset)
     while s >= 0:
+        reset_at(st, s).observed = seen
         copy_reset(out_reset_at(st, counters[OUT_RESETS]), reset_at(st, s))
         counters[OUT_RESETS] += 1
         following = np.int64(reset_at(st, s).next)

@@ -83,9 +83,21 @@ def note_stale_segment(st, conn, row, snd, rcv, seg):  # type: ignore[no-untyped
     row.echo_frame = rcv.echo_frame
     row.seq_delta = seq_diff(seq, np.int64(rcv.rcv_nxt))
     row.is_copy = 1 if seq_ge(np.int64(snd.snd_nxt), np.int64(row.end)) and np.int64(row.end) != seq else 0
-    before = np.int64(conn.reuse) >= 0 and np.int64(snd.bits) & TS_ON_SYN != 0
-    row.is_before_syn = 1 if before and seq_diff(np.int64(seg.tsval), np.int64(snd.first_tsval)) < 0 else 0
+    row.is_before_syn = 1 if is_before_syn(conn, snd, rcv, seg) else 0
     row.is_in_order = 1 if np.int64(row.seq_delta) == 0 and np.int64(row.end) != seq else 0
+
+
+@kernel
+def is_before_syn(conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a segment is of the 4-tuple's connection before this one.
+
+    Its timestamp is older than the SYN, or, captured or not, its ACK field is too old (RFC 5961 5.2).
+    """
+    oldest = -np.int64(65535) - np.int64(snd.window_max)
+    if np.int64(seg.flags) & ACK and seq_diff(np.int64(seg.ack), np.int64(rcv.snd_una)) < oldest:
+        return True
+    before = np.int64(conn.reuse) >= 0 and np.int64(snd.bits) & TS_ON_SYN != 0
+    return before and seq_diff(np.int64(seg.tsval), np.int64(snd.first_tsval)) < 0
 
 
 @kernel

@@ -8,6 +8,7 @@ from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER
 from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.protocol.states import UNKNOWN_STATE
 from tcptrace_tw.schema.segments import BATCH_KIND, prefetch, segment_at
+from tcptrace_tw.tcp.machine.capture_clock import advance_clock
 from tcptrace_tw.tcp.machine.duplicate_frames import is_duplicate_frame
 from tcptrace_tw.tcp.machine.incarnation import incarnation_of
 from tcptrace_tw.tcp.machine.retirement import forget_finished
@@ -26,14 +27,11 @@ from tcptrace_tw.tcp.store.attempts import restore_attempt
 from tcptrace_tw.tcp.store.queues import enqueue
 from tcptrace_tw.tcp.store.records import (
     ATTEMPTS,
-    BACKWARD_FRAME,
     IN_QUEUE,
     LINGER,
     LINGERING,
-    MAX_BACKWARD,
     NOW,
     PLACE_MASK,
-    START,
 )
 from tcptrace_tw.tcp.store.reservations import segments_with_room
 
@@ -112,16 +110,3 @@ def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
         c = newest_incarnation(st, np.int64(near.slot))
         if c >= 0:
             prefetch_incarnation(st, c)
-
-
-@kernel
-def advance_clock(counters, time, frame):  # type: ignore[no-untyped-def]
-    """The clock of the tracker never goes back: a segment captured late counts as captured now."""
-    if counters[START] < 0:
-        counters[START] = time
-        counters[NOW] = time
-    elif time >= counters[NOW]:
-        counters[NOW] = time
-    elif counters[NOW] - time > counters[MAX_BACKWARD]:
-        counters[MAX_BACKWARD] = counters[NOW] - time
-        counters[BACKWARD_FRAME] = frame

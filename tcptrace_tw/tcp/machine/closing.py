@@ -21,8 +21,16 @@ from tcptrace_tw.protocol.states import (
     TIME_WAIT,
 )
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS
-from tcptrace_tw.schema.words import BASIS_SENT, START_ACK, START_FIN
+from tcptrace_tw.schema.words import (
+    BASIS_ASSUMED,
+    BASIS_MIDSTREAM,
+    BASIS_SENT,
+    OPENED_MIDSTREAM,
+    START_ACK,
+    START_FIN,
+)
 from tcptrace_tw.tcp.facts.history import forget_earlier, rtt_ns
+from tcptrace_tw.tcp.facts.rows import is_closer_known
 from tcptrace_tw.tcp.machine.crossing_fins import (
     close_after_all,
     is_before_own_answer,
@@ -66,7 +74,7 @@ def close_sent(st, c, side, seg, ahead):  # type: ignore[no-untyped-def]
     is_answered = is_before_own_answer(st, p, ahead)
     crosses = is_before_peers_fin(st, k, p, seg, ahead)
     is_proved = crosses and without_peers_fin(st, k, now, frame) and not was_reset
-    move(st, k, SND_FIN, BASIS_SENT, now, frame)
+    move(st, k, SND_FIN, basis_of_close(st, c, p), now, frame)
     if is_answered:
         close_after_all(st, p, frame)
     elif crosses:
@@ -76,6 +84,14 @@ def close_sent(st, c, side, seg, ahead):  # type: ignore[no-untyped-def]
         receive_answering_fin(st, k, p)
     if was_reset:
         receive_reset_again(st, k, p)
+
+
+@kernel
+def basis_of_close(st, c, p):  # type: ignore[no-untyped-def]
+    """How sure it is that a FIN is the first or the second one: what its peer had sent may not have been captured."""
+    if is_closer_known(conn_at(st, c), tcb_at(st, p)):
+        return BASIS_SENT
+    return BASIS_MIDSTREAM if np.int64(conn_at(st, c).opened) == OPENED_MIDSTREAM else BASIS_ASSUMED
 
 
 @kernel

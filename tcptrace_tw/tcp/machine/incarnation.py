@@ -21,6 +21,7 @@ from tcptrace_tw.schema.zeek import HISTORY_FLIPPED
 from tcptrace_tw.tcp.facts.reuse import note_opened, note_replayed
 from tcptrace_tw.tcp.machine.retirement import forget_slot, is_forgotten, retire
 from tcptrace_tw.tcp.machine.same_isn import begins_anew, forget_old_syn, is_third_ack_of_same_isn, replay_handshake
+from tcptrace_tw.tcp.machine.self_connect import is_self_connected
 from tcptrace_tw.tcp.machine.syn_in_time_wait import syn_meets_earlier
 from tcptrace_tw.tcp.machine.time_wait import end_span, expire
 from tcptrace_tw.tcp.machine.transitions import first_seen, move
@@ -38,6 +39,7 @@ from tcptrace_tw.tcp.store.records import (
     NEXT_TUPLE,
     NOW,
     NXT_KNOWN,
+    ONE_SOCKET,
     SAW_PLAIN,
 )
 
@@ -187,6 +189,8 @@ def begin_incarnation(st, slot, orig_is_b, previous, opened, time, frame):  # ty
     conn.first_time = time
     conn.first_frame = frame
     conn.opened = opened
+    if is_self_connected(st, slot):
+        conn.bits |= ONE_SOCKET
     if previous >= 0:
         conn.tuple_id = conn_at(st, previous).tuple_id
         conn.incarnation = np.int64(conn_at(st, previous).incarnation) + 1

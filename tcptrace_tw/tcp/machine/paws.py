@@ -32,7 +32,14 @@ def is_ts_in_use(conn, snd, rcv):  # type: ignore[no-untyped-def]
     """Whether both ends negotiated timestamps, or have used them without a break since a mid-stream start."""
     if np.int64(conn.bits) & TS_OK:
         return True
-    return np.int64(snd.ts_run) >= STEADY_TS and np.int64(rcv.ts_run) >= STEADY_TS
+    return has_steady_ts(snd) and has_steady_ts(rcv)
+
+
+@kernel
+def has_steady_ts(t):  # type: ignore[no-untyped-def]
+    """Whether all captured segments of an endpoint have timestamps, or many in a row: without both SYNs' none has."""
+    segments = np.int64(t.segments)
+    return segments > 0 and np.int64(t.ts_run) >= (segments if segments < STEADY_TS else np.int64(STEADY_TS))
 
 
 @kernel

@@ -53,7 +53,9 @@ from tcptrace_tw.tcp.store.records import (
     ANSWERED_FIN,
     FIN_SENT,
     HAS_RST,
+    HIDDEN_TEXT,
     IGNORES_RST,
+    ISS_KNOWN,
     NOW,
     PAWS_IN_TIME_WAIT,
     RCV_KNOWN,
@@ -107,6 +109,8 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     if np.int64(conn.rst_frame) < 0:
         conn.rst_frame = frame
     conn.bits |= HAS_RST
+    if lies_beyond_text(snd, rcv, seg):
+        conn.bits |= HIDDEN_TEXT
     answers_syn = np.int64(rcv.state) == SYN_SENT and acceptable and np.int64(snd.segments) == 0
     refuses = is_bare and refuses_echo(snd, rcv, seg) and take_back(st, k, RCV_SYN_ACK)
     stays_in_syn_sent = np.int64(snd.state) == SYN_SENT and is_bare and answers_unfit(snd, rcv, seg)
@@ -145,6 +149,14 @@ def rst_denies_fin(st, k, rcv, seg, echo):  # type: ignore[no-untyped-def]
     snd = tcb_at(st, k)
     if is_answer and np.int64(snd.bits) & FIN_SENT and seq_le(np.int64(seg.seq), np.int64(snd.fin_seq)):
         take_back(st, k, RCV_ACK_OF_FIN)  # its socket was gone before the ACK of its FIN came
+
+
+@kernel
+def lies_beyond_text(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a RST follows, or acknowledges, text that was not captured."""
+    is_ahead = np.int64(snd.bits) & ISS_KNOWN != 0 and seq_gt(np.int64(seg.seq), np.int64(snd.snd_nxt))
+    acks = np.int64(seg.flags) & ACK != 0 and np.int64(rcv.bits) & ISS_KNOWN != 0
+    return is_ahead or (acks and seq_gt(np.int64(seg.ack), np.int64(rcv.snd_nxt)))
 
 
 @kernel

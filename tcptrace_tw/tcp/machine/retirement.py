@@ -31,6 +31,7 @@ from tcptrace_tw.tcp.store.attempts import archive_attempt, drop_attempt, due_of
 from tcptrace_tw.tcp.store.freelists import free_incarnation, new_incarnation, release_slot
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
+    ACKED,
     ARCHIVED,
     CONNS_LIVE,
     FIN_SENT,
@@ -42,6 +43,7 @@ from tcptrace_tw.tcp.store.records import (
     NEVER,
     NEXT_DUE,
     NOW,
+    ONE_SOCKET,
     ONE_WAY_CONNECTIONS,
     PENDING,
     PLAIN_CONNECTIONS,
@@ -226,6 +228,8 @@ def retire(st, c):  # type: ignore[no-untyped-def]
             fin_not_received(st, k)
         commit(st, k, PENDING, BASIS_ASSUMED)
         expire(st, k)
+    if np.int64(conn.bits) & ONE_SOCKET:
+        tcb_at(st, 2 * c + 1).state = tcb_at(st, 2 * c).state
     write_connection(st, c, tuple_at(st, np.int64(conn.slot)))
     write_span(st, 2 * c)
     write_span(st, 2 * c + 1)
@@ -260,10 +264,21 @@ def count_caveats(st, c):  # type: ignore[no-untyped-def]
         # Refused, probed, or never answered: the whole of it may be SYNs and RSTs.
         if np.int64(conn_at(st, c).bits) & HAS_RST or np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
             st.counters[VAIN_CONNECTIONS] += 1
-    if np.int64(o.segments) + np.int64(r.segments) > 10:
+    if tells_directions(o, r):
         st.counters[LONG_CONNECTIONS] += 1
-        if np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
+        is_half = np.int64(o.segments) == 0 or np.int64(r.segments) == 0
+        if is_half and np.int64(conn_at(st, c).bits) & ONE_SOCKET == 0:
             st.counters[ONE_WAY_CONNECTIONS] += 1
+
+
+@kernel
+def tells_directions(o, r):  # type: ignore[no-untyped-def]
+    """Whether a connection is long enough to show one direction only, or acknowledges what was never captured."""
+    count = np.int64(o.segments) + np.int64(r.segments)
+    if count > 10:
+        return True
+    acks = (np.int64(o.bits) | np.int64(r.bits)) & ACKED != 0
+    return count >= 3 and acks and (np.int64(o.syn_frame) >= 0 or np.int64(r.syn_frame) >= 0)
 
 
 @entry(Array(np.int32), INTEGER, Array(np.int32))

@@ -50,6 +50,7 @@ from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import count_segment, is_silent_since_probe, note_earlier, note_history, note_quiet
+from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.reuse import note_unseen_answer
 from tcptrace_tw.tcp.facts.rows import note_established
@@ -69,10 +70,12 @@ from tcptrace_tw.tcp.machine.closing import (
 )
 from tcptrace_tw.tcp.machine.crossing_fins import note_ack_from_beyond
 from tcptrace_tw.tcp.machine.handshake import syn_arrives
+from tcptrace_tw.tcp.machine.hidden_text import hides_text, is_fin_behind_hidden_text, pass_hidden_text
 from tcptrace_tw.tcp.machine.midstream import begin_midstream, is_lost_text
 from tcptrace_tw.tcp.machine.paws import is_keep_alive, is_stale, store_ts_recent
 from tcptrace_tw.tcp.machine.reset import rst_arrives
 from tcptrace_tw.tcp.machine.retirement import is_over
+from tcptrace_tw.tcp.machine.self_connect import socket_sends_to_itself
 from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers, earlier_moved
 from tcptrace_tw.tcp.machine.syn_sent import is_of_other_numbers
 from tcptrace_tw.tcp.machine.time_wait import expire
@@ -86,6 +89,8 @@ from tcptrace_tw.tcp.store.access import (
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
     ACKED,
+    BACK_RUN,
+    BACK_SINCE,
     BROKE_SILENCE,
     FARTHEST_JUMP,
     FIN_RECEIVED,
@@ -96,11 +101,12 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     NXT_ACKED,
     NXT_KNOWN,
+    ONE_SOCKET,
     PROBING,
     RESTART_OTHER_ACK,
     RESTART_STALE,
     RST_SENT,
-    SAW_PLAIN,
+    STEPS_PASSED,
     SYN_PAYLOAD,
     TS_OK,
 )
@@ -134,12 +140,14 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     note_quiet(conn, snd, rcv, seg, now)
     note_earlier(snd, seg)
     note_history(conn, snd, rcv, side, seg)
-    if flags & RST:
+    note_observed(st, conn, seg)
+    if np.int64(conn.bits) & ONE_SOCKET:
+        socket_sends_to_itself(st, c, seg)
+    elif flags & RST:
         rst_arrives(st, c, side, seg)
     elif flags & SYN:
         syn_arrives(st, c, side, seg)
     else:
-        conn.bits |= SAW_PLAIN if flags & FIN == 0 else 0
         text_arrives(st, c, side, seg)
     if np.int64(conn.established_time) < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
@@ -200,6 +208,10 @@ def first_check_sequence_number(st, k, seg, end):  # type: ignore[no-untyped-def
     snd = tcb_at(st, k)
     rcv = tcb_at(st, k ^ 1)
     if is_acceptable(snd, rcv, np.int64(seg.seq), end):
+        return True
+    conn = conn_at(st, k >> 1)
+    if is_fin_behind_hidden_text(conn, snd, rcv, seg):
+        pass_hidden_text(conn, snd, rcv, seg)
         return True
     snd.unacceptable_run = min(np.int64(snd.unacceptable_run) + 1, 255)
     if np.int64(snd.unacceptable_run) >= MOST_UNACCEPTABLE:
@@ -284,6 +296,8 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     note_ack_from_beyond(snd, rcv, seg, ahead)
     if np.int64(rcv.bits) & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
         note_race(anomaly_at(st, anomaly_of(st, c, side)), st, rcv, seg)
+    if ahead > 0 and st.counters[BACK_RUN] and seq == np.int64(snd.snd_nxt) and was_before_step(st, snd):
+        st.counters[STEPS_PASSED] += 1
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
@@ -295,7 +309,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame
         snd.bits |= FIN_SENT
-        note_half_close(st, c, k)
+        note_half_close(st, c, k, seg)
         close_sent(st, c, side, seg, ahead)
 
 
@@ -324,6 +338,12 @@ def note_probe(snd, rcv):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def was_before_step(st, snd):  # type: ignore[no-untyped-def]
+    """Whether an endpoint had sent its last segment before the clock went back."""
+    return np.int64(snd.segments) > 0 and np.int64(snd.last_frame) < st.counters[BACK_SINCE]
+
+
+@kernel
 def fifth_check_the_ack(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
     """The receiver's SYN, data or FIN are acknowledged."""
     k = 2 * c + side
@@ -335,7 +355,8 @@ def fifth_check_the_ack(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
         # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.
         reach = max(np.int64(tcb_at(st, k).window_max), 65535)
         if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
-            return
+            if not hides_text(conn_at(st, c), rcv):
+                return
         if np.int64(seg.flags) & FIN == 0 and is_lost_text(rcv, seq_diff(ack, np.int64(rcv.snd_nxt))):
             if np.int64(conn_at(st, c).stale) < 0:
                 note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)

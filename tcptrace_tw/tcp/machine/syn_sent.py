@@ -27,9 +27,13 @@ def is_of_other_numbers(rcv, ack):  # type: ignore[no-untyped-def]
 
 @kernel
 def answers_unfit(snd, rcv, seg):  # type: ignore[no-untyped-def]
-    """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3)."""
-    known = np.int64(rcv.segments) > 0
-    return known and np.int64(seg.seq) == np.int64(rcv.last_ack) and np.int64(seg.seq) != np.int64(snd.snd_nxt)
+    """Whether a RST out of SYN-SENT answers an ACK of numbers that are not this connection's (RFC 9293 3.10.7.3).
+
+    That ACK need not have been captured: SYN-SENT sends no other RST with such a number.
+    """
+    if np.int64(seg.seq) == np.int64(snd.snd_nxt):
+        return False
+    return np.int64(rcv.segments) == 0 or np.int64(seg.seq) == np.int64(rcv.last_ack)
 
 
 @kernel

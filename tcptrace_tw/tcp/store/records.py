@@ -154,9 +154,13 @@ IP_ID_STEPS = 30
     TS_OK,
     HAS_RST,
     LINGERING,  # it is in the queue of those that may soon be archived
-) = (1 << i for i in range(7))
+    SAW_ACK,  # an ACK without SYN, FIN, RST and payload
+    CUT_OPTIONS,  # the snap length cut off options of a segment
+    HIDDEN_TEXT,  # a RST lies beyond the text that was captured
+    ONE_SOCKET,  # both ends have one address and one port
+) = (1 << i for i in range(11))
 
-_KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "ip_hi", "ip_lo", "port", "peer_ip_hi",
+_KNOWN_AT_THE_END = ("connection_id", "holder", "two_msl_ns", "observed", "ip_hi", "ip_lo", "port", "peer_ip_hi",
     "peer_ip_lo", "peer_port")  # fmt: skip
 SPAN = np.dtype(
     [
@@ -314,8 +318,20 @@ ANOMALY = np.dtype(
     OUT_STALE_ROOM,
     OUT_RESETS_ROOM,
     OUT_ANOMALIES_ROOM,
+    WITH_ACKS,  # connections that have shown an ACK without payload
+    BACK_RUN,  # frames in a row that are older than one before them (see capture_clock)
+    BACK_SINCE,
+    LEAP_FROM,
+    LEAP_RUN,
+    LATE_FRAMES,
+    ABSURD_TIMES,
+    STEPS_BACK,
+    STEPS_PASSED,  # new text of connections that go on while the clock is behind
+    FIRST_PRINT,
+    REPEATED_UNTIL,
+    REPEATED_FRAMES,
     REGISTERS,
-) = range(81)
+) = range(93)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
