@@ -250,7 +250,6 @@ SYN_ACK_UNACKNOWLEDGED = Rule(
     example="syn-ack-unacknowledged",
     rival="a forged address, a client that is gone, and a path on which its segments are lost look the same",
     end_time="end_time",
-    needs=(ACKS,),
 )
 
 DATA_UNANSWERED = Rule(
