@@ -196,7 +196,7 @@ def test_an_installation_without_library_works(package: Path) -> None:
     done = command(package, "report", CAPTURE, **{library.VARIABLE: ""})
 
     assert done.returncode == 0
-    assert done.stdout.startswith("2 connections")
+    assert "\n2 connections" in done.stdout
     assert "this installation has no compiled kernels" in done.stderr
 
 
@@ -215,7 +215,7 @@ def test_who_installed_without_kernels_is_not_told_again_and_again(package: Path
     done = command(package, "report", CAPTURE, **{library.VARIABLE: ""})
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("2 connections")
+    assert "\n2 connections" in done.stdout
 
 
 def test_a_linker_that_does_not_exist_is_known_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,6 +309,6 @@ def test_kernels_are_built_by_one_command(package: Path) -> None:
     assert (before.returncode, after.returncode) == (1, 0)
     assert "built 23 kernels" in built.stderr
     assert after.stderr == ""
-    assert done.stdout.startswith("2 connections")
+    assert "\n2 connections" in done.stdout
     left = {path.name for path in (package / "tcptrace_tw" / "kernels").iterdir() if path.suffix != ".py"}
     assert left - {"__pycache__"} == {library.LIBRARY, library_index.INDEX}

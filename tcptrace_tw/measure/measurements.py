@@ -60,9 +60,9 @@ class Measurements:
         else:
             self._census.see(table, records)
             self._services.see(table, records)
+            self._clocks.see(table, records)
         if table == "reuses":
             self._connects.see_reuses(records)
-            self._clocks.see(table, records)
         if table == "time_wait":
             self._connects.see_time_wait(records)
             censored = records.start_frame[records.end_reason == END_CAPTURE]

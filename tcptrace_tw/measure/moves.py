@@ -29,6 +29,9 @@ MOST = 1 << 16
 MOST_LINKS = 1 << 12
 """So many are linked, no more: where all are alike, somebody plays with the numbers."""
 
+MOST_ALIKE = 16
+"""Connections with the same numbers that are looked at; between other hosts they are chance."""
+
 MASK = 0xFFFFFFFF
 
 GAP_NS = 1_000_000_000
@@ -74,11 +77,15 @@ class Moves:
             for probe in (0, 1):  # a keep-alive probe begins one below
                 begins = _joined((later.orig_isn + probe) & MASK, later.resp_isn)
                 known = np.flatnonzero(np.isin(stood, begins))
-                places = {int(stood[place]): place for place in known[:MOST_LINKS]}
-                for place in np.flatnonzero(np.isin(begins, stood))[:MOST_LINKS]:
-                    old, row = before[places.get(int(begins[place]), 0)], later[place]
-                    if _is_rebinding(old, row, same=is_same):
-                        yield _move(old, row, MOVE_REBINDING)
+                places: dict[int, list[int]] = {}
+                for place in known[:MOST_LINKS].tolist():
+                    places.setdefault(int(stood[place]), []).append(place)
+                for place in np.flatnonzero(np.isin(begins, stood))[:MOST_LINKS].tolist():
+                    row = later[place]
+                    for old in (before[other] for other in places.get(int(begins[place]), [])[:MOST_ALIKE]):
+                        if _is_rebinding(old, row, same=is_same):
+                            yield _move(old, row, MOVE_REBINDING)
+                            break
 
     def _retries(self) -> Iterator[NDArray[Any]]:
         """Connects with the ISN of the one before of the same address to the same service, which came to nothing."""

@@ -98,7 +98,12 @@ def goes_on(r: Rows) -> Mask:
     Where the capture begins with RSTs, their numbers tell nothing; a RST that refuses a SYN+ACK ends no SYN-SENT.
     """
     known = (r.sender_segments > 0) & (r.is_repeat == 0) & ~(is_echo(r) & ((r.trigger_flags & SYN) != 0))
-    return known & ((r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0)))
+    return known & has_continued(r)
+
+
+def has_continued(r: Rows) -> Mask:
+    """New data, or an ACK that moves, of the same endpoint follows."""
+    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
 
 
 def has_other_ttl(r: Rows) -> Mask:
@@ -137,7 +142,7 @@ def is_ladder(r: Rows) -> Mask:
 
 def is_of_the_host(r: Rows) -> Mask:
     """It answers in time and with the host's own TTL, but the connection goes on: the host did not know the segment."""
-    return is_echo(r) & (np.abs(r.ttl_delta) < HOPS) & ~is_too_soon(r) & goes_on(r) & ~has_closed(r)
+    return is_echo(r) & (np.abs(r.ttl_delta) < HOPS) & ~is_too_soon(r) & has_continued(r) & ~has_closed(r)
 
 
 def is_untranslated(r: Rows) -> Mask:

@@ -423,7 +423,6 @@ SYN_CHALLENGED_UNSEEN = Rule(
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.10.7.3", "RFC 5961 4.2"),
     remedy="Begin the capture earlier to see that connection. It was in TIME-WAIT, LAST-ACK or ESTABLISHED: look for a NAT or load balancer that reuses source ports too soon, or for a client that restarted.",
     example="syn-challenged-unseen",
-    counter="TcpExtTCPSYNChallenge",
     rival="a device that answers for the host",
     key="attempt_id",
 )

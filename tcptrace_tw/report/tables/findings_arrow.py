@@ -19,7 +19,7 @@ from tcptrace_tw.report.words import findings as about
 from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
 from tcptrace_tw.report.words.text import FRAME_MASK
 from tcptrace_tw.rules.rule import RuleHits
-from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, FRAME_BITS
+from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, FRAME_BITS, MOVES
 from tcptrace_tw.schema.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY
 
 Piece: TypeAlias = "str | pa.Array"
@@ -54,7 +54,7 @@ def findings_batch(findings: RuleHits, several_files: bool = False) -> pa.Record
         "values": _values(findings),
         "rival": always(rule.rival, size),
         "caveats": _repeated(findings.caveats, size),
-        "display_filter": _display_filters(frames, offsets, peers, several_files),
+        "display_filter": _display_filters(frames, offsets, _peers_of_filter(findings, peers), several_files),
     }
     if several_files:
         columns["files"] = pa.ListArray.from_arrays(
@@ -141,6 +141,13 @@ def _peers(findings: RuleHits) -> list[pa.Array]:
         else:
             columns.append(array(findings.rows[name]))
     return columns
+
+
+def _peers_of_filter(findings: RuleHits, peers: list[pa.Array]) -> list[pa.Array]:
+    """What went on from another port is shown with both."""
+    if findings.rule.table != MOVES.name:
+        return peers
+    return [peers[0], pa.nulls(findings.rows.size, pa.uint16()), *peers[2:]]
 
 
 def _values(findings: RuleHits) -> pa.MapArray:

@@ -11,7 +11,7 @@ from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.messages import COUNT, message
 from tcptrace_tw.report.words.text import FRAME_MASK, endpoint_text, ip_text, raw_text, row_of
 from tcptrace_tw.rules.rule import RuleHits
-from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS
+from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS, MOVES
 from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
 
 FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP", "SI")
@@ -229,7 +229,7 @@ def finding(findings: RuleHits, index: int, several_files: bool = False) -> Find
         values(one, 0),
         one.rule.rival,
         one.caveats,
-        _display_filter(frames, sides, several_files),
+        _display_filter(frames, _sides_of_filter(one.rule.table, sides), several_files),
     )
 
 
@@ -248,6 +248,11 @@ def _display_filter(frames: list[int], sides: list[tuple[str, int | None]], seve
     if frames and not several_files:
         return frame_filter(frames)
     return side_filter(sides)
+
+
+def _sides_of_filter(table: str, sides: list[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
+    """What went on from another port is shown with both."""
+    return [(sides[0][0], None), *sides[1:]] if table == MOVES.name else sides
 
 
 def _endpoints(findings: RuleHits) -> list[tuple[str, int | None]]:

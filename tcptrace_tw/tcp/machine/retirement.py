@@ -85,9 +85,17 @@ def remembered_ns(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def is_lone_syn(st, c):  # type: ignore[no-untyped-def]
+    """Whether incarnation ``c`` is one SYN, as of scans and floods: attempts are remembered for the least time."""
+    o = tcb_at(st, 2 * c)
+    return np.int64(o.segments) == 1 and np.int64(o.state) == SYN_SENT and np.int64(tcb_at(st, 2 * c + 1).segments) == 0
+
+
+@kernel
 def is_forgotten(st, c):  # type: ignore[no-untyped-def]
     """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
-    return st.counters[NOW] - last_time(st, c) >= remembered_ns(st) and is_over(st, c)
+    limit = st.params[REMEMBER_AT_LEAST] if is_lone_syn(st, c) else remembered_ns(st)
+    return st.counters[NOW] - last_time(st, c) >= limit and is_over(st, c)
 
 
 @kernel
