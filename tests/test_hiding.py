@@ -30,7 +30,8 @@ MOST_FRAMES = 3000
 
 SEED = new_seed()
 
-# With TCPTRACE_TW_EVERYTHING in the environment the longest tests look at every fixture; without it at some.
+EVERYTHING = "TCPTRACE_TW_EVERYTHING" in os.environ
+"""Whether every fixture is looked at, which takes many minutes; without it these tests look at some."""
 
 _STATE = "the opening or the FIN of the previous connection is hidden: that it lived is shown, in which state is not"
 NEAR: dict[tuple[str, str], str] = {
@@ -118,7 +119,7 @@ def needs_no_more_than_it_takes(name: str) -> None:
         pytest.skip("too many frames to be captured again and again")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES if EVERYTHING else NAMES[::3])
 def test_a_capture_that_hides_something_gives_no_warning_of_its_own(name: str, tmp_path: Path) -> None:
     needs_no_more_than_it_takes(name)
 
@@ -129,7 +130,7 @@ def test_a_capture_that_hides_something_gives_no_warning_of_its_own(name: str, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES if "TCPTRACE_TW_EVERYTHING" in os.environ else NAMES[::12])
+@pytest.mark.parametrize("name", NAMES if EVERYTHING else NAMES[::24])
 def test_wherever_a_capture_starts_it_gives_no_warning_of_its_own(name: str, tmp_path: Path) -> None:
     """From every frame on, in files of up to 200 frames; with more snap lengths, and fewer frames lost."""
     needs_no_more_than_it_takes(name)
@@ -141,7 +142,7 @@ def test_wherever_a_capture_starts_it_gives_no_warning_of_its_own(name: str, tmp
     assert not found, "\n".join(["", *found])
 
 
-@pytest.mark.parametrize("name", NAMES if "TCPTRACE_TW_EVERYTHING" in os.environ else NAMES[::4])
+@pytest.mark.parametrize("name", NAMES if EVERYTHING else NAMES[1::8])
 def test_as_pcapng_the_same_is_said(name: str, tmp_path: Path) -> None:
     needs_no_more_than_it_takes(name)
     capture = capture_of(name)

@@ -86,6 +86,7 @@ def test_a_crowd_that_is_due_at_once_stays_within_the_table(seed: int, monkeypat
     """Incarnations that idle, archived ones and attempts end with one segment: nearly as many as are reserved for."""
     for name, value in (("ARCHIVE_FROM", 40), ("LINGER_NS", 100 * MS), ("IDLE_AFTER_NS", 1000 * MS)):
         monkeypatch.setattr(tracker, name, value)
+    monkeypatch.setattr(tracker, "REMEMBER_NS", tracker.REMEMBER_AT_LEAST_NS)  # so that all are due at once
     found = Maxima()
     with found._watching():
         play_pcap(crowd(seed, 300))

@@ -33,7 +33,7 @@ def analysed(name: str, folder: Path) -> Trace | None:
     return trace if is_settled else None
 
 
-@pytest.mark.parametrize("name", NAMES if "TCPTRACE_TW_EVERYTHING" in os.environ else NAMES[::5])
+@pytest.mark.parametrize("name", NAMES if "TCPTRACE_TW_EVERYTHING" in os.environ else NAMES[::10])
 def test_the_ladder_and_the_tables_tell_the_same_states(name: str, tmp_path: Path) -> None:
     """Each segment of a ladder stands beside the states that the stays have when it has passed."""
     trace = analysed(name, tmp_path)
