@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -32,7 +33,9 @@ def scenario(name: str) -> list[Frame]:
     return parse((FIXTURES / name / "scenario.pkt").read_text()).frames
 
 
-NAMES = sorted(path.parent.name for path in FIXTURES.glob("*/scenario.pkt"))
+ALL = sorted(path.parent.name for path in FIXTURES.glob("*/scenario.pkt"))
+NAMES = ALL if "TCPTRACE_TW_EVERYTHING" in os.environ else ALL[::4]
+"""With TCPTRACE_TW_EVERYTHING in the environment all scenarios, else some."""
 MOST_REPEATED = 100
 """Scenarios of thousands of connections take too long to be played again and again."""
 
