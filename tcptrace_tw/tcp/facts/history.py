@@ -30,7 +30,6 @@ from tcptrace_tw.tcp.store.history_letters import (
 )
 from tcptrace_tw.tcp.store.records import (
     ACKED,
-    FIN_SENT,
     IP_ID_STEPS,
     NXT_ACKED,
     NXT_KNOWN,
@@ -117,24 +116,6 @@ def note_ttl(snd, ttl):  # type: ignore[no-untyped-def]
     low = np.int64(snd.ttl_low)
     snd.ttl_low = min(low, ttl) if low else ttl
     snd.ttl_high = max(np.int64(snd.ttl_high), ttl)
-
-
-SILENCE_NS = 1_000_000_000
-"""From here on it is silence."""
-
-
-@kernel
-def note_quiet(conn, snd, rcv, seg, now):  # type: ignore[no-untyped-def]
-    """A segment after silence; not one that is only sent again because the first got no answer."""
-    last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
-    if last < 0 or now - last < SILENCE_NS:
-        return
-    flags = np.int64(seg.flags)
-    is_again = flags & (SYN | RST) != 0 or (flags & FIN != 0 and np.int64(snd.bits) & FIN_SENT != 0)
-    is_again = is_again or (np.int64(snd.unanswered) > 0 and np.int64(rcv.last_frame) < np.int64(snd.last_frame))
-    if not is_again and not is_text_again(snd, seg):
-        conn.silence_ns = now - last
-        conn.silence_time = now
 
 
 @kernel

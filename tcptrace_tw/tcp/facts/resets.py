@@ -15,8 +15,9 @@ from tcptrace_tw.schema.words import (
     START_ACK,
 )
 from tcptrace_tw.tcp.facts.echo import ECHO_EARLIER, ECHO_NONE, earlier_flags
-from tcptrace_tw.tcp.facts.history import SILENCE_NS, answer_limit_ns, is_silent_since_probe, mss_of
+from tcptrace_tw.tcp.facts.history import answer_limit_ns, is_silent_since_probe, mss_of
 from tcptrace_tw.tcp.facts.rows import set_peers
+from tcptrace_tw.tcp.facts.silence import SILENCE_NS
 from tcptrace_tw.tcp.store.access import (
     conn_at,
     newest_incarnation,

@@ -22,7 +22,6 @@ from tcptrace_tw.schema.words import (
     ANSWER_SYN_ACK,
     BOTH,
     NONE,
-    NULL_WORD,
     ORIG,
     RESP,
 )
@@ -38,7 +37,6 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     REFUSED,
     TS_OK,
-    TS_ON_SYN,
     TS_VALID,
     TWO_MSL,
 )
@@ -97,67 +95,6 @@ def new_row(st, new, now):  # type: ignore[no-untyped-def]
     row.waiting_frame = -1
     nothing_followed(row)
     return row
-
-
-@kernel
-def open_unseen_reuse(st, c, seg):  # type: ignore[no-untyped-def]
-    """The SYN of ``c`` is answered with other numbers: its receiver holds a connection that was not captured.
-
-    ``seg`` is that answer. Its numbers are what the receiver has and expects (RFC 9293 3.10.7.4, first; RFC 5961 4.2).
-    """
-    conn = conn_at(st, c)
-    row = new_row(st, c, np.int64(conn.first_time))
-    o = tcb_at(st, 2 * c)
-    row.previous_connection_id = -1
-    row.previous_orig_state = NULL_WORD
-    row.previous_resp_state = NULL_WORD
-    row.sender_state = NULL_WORD
-    row.receiver_state = NULL_WORD
-    row.is_previous_reset = 0
-    row.is_receiver_fin_acked = 0
-    row.is_last_ack_lost = 0
-    row.previous_ts_ok = 1 if np.int64(seg.options) & HAS_TS else 0
-    row.old_sender_nxt = seg.ack
-    row.old_sender_iss = seg.ack
-    row.old_responder_nxt = seg.seq
-    row.old_responder_iss = seg.seq
-    row.responder_tsval = seg.tsval
-    row.fin_frame = -1
-    row.time_wait_frame = -1
-    row.holder = NONE
-    row.is_by_holder = 0
-    row.gap_ns = -1
-    row.is_linux_tw_reuse = 0
-    row.observed = observed(st, c)
-    note_own_syn(row, o, seg)
-
-
-@kernel
-def note_own_syn(row, o, seg):  # type: ignore[no-untyped-def]
-    """The SYN of an incarnation without a past; ``seg`` acknowledges what its receiver had expected."""
-    has_ts = np.int64(o.bits) & TS_ON_SYN != 0
-    row.syn_frame = o.syn_frame
-    row.last_syn_time = o.last_time
-    row.last_syn_frame = o.last_frame
-    row.syn_retries = o.syn_repeats
-    row.retry_frame = o.last_frame if np.int64(o.syn_repeats) > 0 else -1
-    row.isn = o.iss
-    row.isn_delta = seq_diff(np.int64(o.iss), np.int64(seg.ack))
-    row.has_ts = 1 if has_ts else 0
-    row.tsecr = 0
-    row.tsval = o.last_tsval if has_ts else 0
-    row.tsval_delta = 0
-    if has_ts and np.int64(seg.options) & HAS_TS:
-        row.tsval_delta = seq_diff(np.int64(o.last_tsval), np.int64(seg.tsecr))
-
-
-@kernel
-def note_unseen_answer(st, c, seg):  # type: ignore[no-untyped-def]
-    """An ACK or SYN+ACK of other numbers towards the SYN of ``c``."""
-    conn = conn_at(st, c)
-    if np.int64(conn.reuse) < 0:
-        open_unseen_reuse(st, c, seg)
-    answer(reuse_at(st, np.int64(conn.reuse)), ANSWER_CHALLENGE, seg, st.counters[NOW])
 
 
 @kernel

@@ -24,6 +24,7 @@ from tcptrace_tw.schema.words import (
     SILENCE_RESET,
     SILENCE_UNANSWERED,
 )
+from tcptrace_tw.tcp.facts.history import is_text_again
 from tcptrace_tw.tcp.store.access import conn_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
@@ -48,11 +49,18 @@ UNANSWERED = 3
 
 
 @kernel
-def note_silence(st, c, side, seg):  # type: ignore[no-untyped-def]
-    """A segment, before it moves anybody: it may answer what broke a silence, or break one itself."""
+def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
+    """A segment, before it moves anybody: it may answer what broke a silence, or break one itself.
+
+    ``last``: when the last segment of either end came, or -1. Only called where there is one of the two to note.
+    """
     conn = conn_at(st, c)
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
+    is_after_silence = last >= 0 and st.counters[NOW] - last >= SILENCE_NS
+    if is_after_silence and not is_sent_again(snd, rcv, seg):
+        conn.silence_ns = st.counters[NOW] - last
+        conn.silence_time = st.counters[NOW]
     flags = np.int64(seg.flags)
     if np.int64(rcv.bits) & BROKE_SILENCE and is_answer(rcv, flags, np.int64(seg.ack)):
         rcv.survived_ms = max(np.int64(rcv.survived_ms), np.int64(rcv.silence_ms))
@@ -60,18 +68,31 @@ def note_silence(st, c, side, seg):  # type: ignore[no-untyped-def]
         rcv.bits &= ~BROKE_SILENCE & MASK
     if np.int64(snd.bits) & BROKE_SILENCE and flags & FIN and np.int64(snd.unanswered) < UNANSWERED:
         snd.bits &= ~BROKE_SILENCE & MASK  # a farewell before the FIN, as of TLS, is no attempt to go on
-        return
-    last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
-    if last < 0 or st.counters[NOW] - last < SILENCE_NS or flags & SYN:
-        return
-    if np.int64(conn.established_time) < 0 and np.int64(conn.opened) != OPENED_MIDSTREAM:
-        return
-    both = np.int64(snd.bits) | np.int64(rcv.bits)
-    if both & (FIN_SENT | RST_SENT | BROKE_SILENCE) == 0 and is_all_acked(snd) and is_all_acked(rcv):
+    elif is_after_silence and flags & SYN == 0 and is_idle(conn, snd, rcv):
         snd.silence_ms = min((st.counters[NOW] - last) // MS, MASK)
         snd.unanswered = 0
         if flags & (FIN | RST) == 0:
             snd.bits |= BROKE_SILENCE
+
+
+@kernel
+def is_sent_again(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a segment comes only because the first one got no answer: it breaks no silence."""
+    flags = np.int64(seg.flags)
+    if flags & (SYN | RST) or (flags & FIN and np.int64(snd.bits) & FIN_SENT):
+        return True
+    if np.int64(snd.unanswered) > 0 and np.int64(rcv.last_frame) < np.int64(snd.last_frame):
+        return True
+    return is_text_again(snd, seg)
+
+
+@kernel
+def is_idle(conn, snd, rcv):  # type: ignore[no-untyped-def]
+    """Whether the connection was open, nothing was on its way, and nobody had ended it or tried to go on."""
+    if np.int64(conn.established_time) < 0 and np.int64(conn.opened) != OPENED_MIDSTREAM:
+        return False
+    both = np.int64(snd.bits) | np.int64(rcv.bits)
+    return both & (FIN_SENT | RST_SENT | BROKE_SILENCE) == 0 and is_all_acked(snd) and is_all_acked(rcv)
 
 
 @kernel

@@ -23,7 +23,8 @@ from tcptrace_tw.schema.columns import ACK, HAS_MSS, HAS_TS, HAS_WSCALE, SYN, TR
 from tcptrace_tw.schema.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
 from tcptrace_tw.tcp.facts.anomalies import expect_challenge, note_syn_retry, note_synack_repeat, note_unheard
 from tcptrace_tw.tcp.facts.history import rtt_ns
-from tcptrace_tw.tcp.facts.reuse import is_retry_explained, note_opened, note_unseen_answer
+from tcptrace_tw.tcp.facts.reuse import is_retry_explained, note_opened
+from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
 from tcptrace_tw.tcp.machine.ack_evidence import remember_ack
 from tcptrace_tw.tcp.machine.closing import into_time_wait
 from tcptrace_tw.tcp.machine.syn_in_time_wait import old_syn_in_time_wait, retry_meets_earlier

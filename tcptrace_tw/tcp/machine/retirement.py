@@ -8,7 +8,7 @@ from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema.words import BASIS_ASSUMED
-from tcptrace_tw.tcp.facts.anomalies import write_anomalies
+from tcptrace_tw.tcp.facts.anomaly_rows import write_anomalies
 from tcptrace_tw.tcp.facts.rows import write_connection, write_facts, write_span
 from tcptrace_tw.tcp.facts.timestamp_clock import mark_broken_clocks
 from tcptrace_tw.tcp.machine.fin import UNANSWERED_FINS, fin_not_received

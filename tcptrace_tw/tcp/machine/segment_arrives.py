@@ -49,14 +49,14 @@ from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, 
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
-from tcptrace_tw.tcp.facts.history import count_segment, is_silent_since_probe, note_earlier, note_history, note_quiet
+from tcptrace_tw.tcp.facts.history import count_segment, is_silent_since_probe, note_earlier, note_history
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
-from tcptrace_tw.tcp.facts.reuse import note_unseen_answer
 from tcptrace_tw.tcp.facts.rows import note_established
 from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race, note_silence
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
+from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
 from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, remember_ack
 from tcptrace_tw.tcp.machine.after_reset import after_reset
 from tcptrace_tw.tcp.machine.closing import (
@@ -136,8 +136,7 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
         follow_old_duplicate(st, c, side, seg)
     last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
     if now - last >= SILENCE_NS or (np.int64(snd.bits) | np.int64(rcv.bits)) & BROKE_SILENCE:
-        note_silence(st, c, side, seg)
-    note_quiet(conn, snd, rcv, seg, now)
+        note_silence(st, c, side, seg, last)
     note_earlier(snd, seg)
     note_history(conn, snd, rcv, side, seg)
     note_observed(st, conn, seg)
