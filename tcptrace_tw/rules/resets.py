@@ -148,10 +148,10 @@ def is_of_the_host(r: Rows) -> Mask:
 def is_untranslated(r: Rows) -> Mask:
     """The host resets text of a connection that lives on: it sends new data, or, being the client, acknowledges more.
 
-    A server that only closes later may stand behind a firewall that answers for it.
+    A server that only closes later may stand behind a firewall that answers for it. The host's own TTL must be known.
     """
     lives = (r.continued_data_frame >= 0) | (r.endpoint == ORIG)
-    return is_of_the_host(r) & lives & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED)
+    return is_of_the_host(r) & lives & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED) & (r.is_ttl_steady != 0)
 
 
 def is_past_the_stack(r: Rows) -> Mask:

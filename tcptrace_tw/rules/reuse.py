@@ -255,7 +255,15 @@ TW_SYN_REFUSED = Rule(
     summary="A SYN arrived in TIME-WAIT or FIN-WAIT-2 and was answered with RST.",
     table="reuses",
     predicate=tw_syn_refused,
-    grades=(Grade(always, WARNING, CONFIRMED),),
+    grades=(
+        Grade(
+            lambda r: ~is_observed(r, OPENING, PAYLOAD),
+            WARNING,
+            LIKELY,
+            "not all of the previous connection was captured: its state may be another",
+        ),
+        Grade(always, WARNING, CONFIRMED),
+    ),
     message="SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port} and was answered with RST",
     frames=_EVIDENCE,
     values=("gap_ns", "receiver_state", "isn_delta"),
