@@ -36,20 +36,16 @@ EVERYTHING = "TCPTRACE_TW_EVERYTHING" in os.environ
 _STATE = "the opening or the FIN of the previous connection is hidden: that it lived is shown, in which state is not"
 NEAR: dict[tuple[str, str], str] = {
     **{(rule, "RU011"): _STATE for rule in ("LA001", "LA002", "LA003", "RU004", "RU005", "RU006", "PA004")},
+    ("LA003", "RU006"): _STATE,
+    ("PA008", "SI001"): "the timestamps are hidden that told why the SYNs were ignored; that they were is shown",
+    ("SI014", "SI001"): "the ICMP error is hidden that told why nothing came back",
     ("RU004", "TW005"): "the SYN is hidden to which the RST belongs that ended TIME-WAIT",
     ("RU004", "TW006"): "the RST is hidden that ended TIME-WAIT between two SYNs",
 }
 """Rule of the whole capture, and the rule that says nearly the same, with less confidence, of the one that hides."""
 
-OPEN: dict[str, str] = {
-    "SI001": "others of the service are hidden, so that the unanswered connects look worse than they are",
-    "RS012": "the text before the RST is hidden, which shows another cause",
-    "RU006": "the ACK is hidden that shows another state",
-}
-"""Rules that may still be louder where something is hidden, and why: each is work to do."""
-
-INSTEAD = {"RU013": "the earlier connection is hidden, and that the peer holds one is proved"}
-"""Rules that say the same of a capture that begins too late, and are right."""
+UNSEEN = frozenset({"RU004", "RU005", "RU006", "RU011", "LA001", "LA002", "LA003", "PA004"})
+"""RU013 may stand for these, however sure: where the earlier connection is hidden, the answer proves that there is one."""
 
 Grades = dict[str, tuple[int, int]]
 """By rule the worst severity, and the highest confidence of that severity."""
@@ -106,7 +102,8 @@ def invented(whole: Grades, hidden: Grades) -> Iterator[str]:
         is_near = any(
             (loud, rule) in NEAR and confidence < w.CONFIRMED for loud, (worst, _) in whole.items() if worst >= w.NOTICE
         )
-        if not is_near and rule not in OPEN and rule not in INSTEAD:
+        is_unseen = rule == "RU013" and not UNSEEN.isdisjoint(whole)
+        if not is_near and not is_unseen:
             yield f"{rule} {w.SEVERITY.words[severity]}, {w.CONFIDENCE.words[confidence]}"
 
 
