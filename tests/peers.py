@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.scenario import Result, parse, play_pcap, render
+from tests.scenario import Result, count_frames, parse, play_pcap, render
 from tests.scenario.play import Row
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -33,6 +33,8 @@ class Stream:
     counted: int = 0
     """Completeness over all its segments; tshark leaves the first one out where a stream begins in mid-stream."""
     segments: int = 0
+    is_contradictory: bool = False
+    """Whether a segment of it has SYN and RST, or SYN and FIN."""
     fins: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Endpoint, and sequence number behind the data and ACK field of its first FIN."""
     ahead: dict[tuple[str, str], set[int]] = field(default_factory=dict)
@@ -81,6 +83,7 @@ def streams(path: Path) -> list[Stream] | None:
         each.segments += 1
         bits, size = int(flags, 16), int(length or 0)
         each.counted |= done_bits(bits, size)
+        each.is_contradictory |= bool(bits & SYN and bits & (FIN | RST))
         if (ip or ip6, port) not in each.fins:
             each.ahead.setdefault((ip or ip6, port), set()).add(int(seq))
         if bits & FIN and bits & ACK:  # RFC 9293 3.10.7.4: without ACK it is dropped
@@ -119,7 +122,7 @@ def differences(got: Result, theirs: list[Stream]) -> list[Difference]:
     for frame in sorted(ours.keys() | streams.keys()):
         row, stream = ours.get(frame), streams.get(frame)
         if row is None or stream is None:
-            reason = _why_alone(got, row) if row else ""
+            reason = _why_alone(got, row) if row else "contradictory-flags" if _is_spoilt(stream) else ""
             found.append(Difference(frame, "connection", _there(row), _there(stream), reason))
             continue
         for what, one, other in (
@@ -129,9 +132,20 @@ def differences(got: Result, theirs: list[Stream]) -> list[Difference]:
             if one != other:
                 is_first = what == "completeness" and row.completeness == stream.counted
                 is_again = what == "active closer" and row.active_closer == "both" and stream.is_acked_beyond()
-                reason = "first-segment" if is_first else "fin-sent-again" if is_again else _why_other(got, row)
+                is_hidden = what == "active closer" and row.active_closer == "unknown"
+                reason = (
+                    "first-segment" if is_first
+                    else "fin-sent-again" if is_again
+                    else "self-connect" if row.orig_ip == row.resp_ip and row.orig_port == row.resp_port
+                    else "contradictory-flags" if any(_is_spoilt(each) for each in theirs)
+                    else _why_other(got, row) or ("closer-not-captured" if is_hidden else "")
+                )  # fmt: skip
                 found.append(Difference(frame, what, one, other, reason))
     return found
+
+
+def _is_spoilt(stream: Stream | None) -> bool:
+    return stream is not None and stream.is_contradictory
 
 
 def _why_alone(got: Result, row: Row) -> str:
@@ -140,14 +154,16 @@ def _why_alone(got: Result, row: Row) -> str:
         return "scopes"
     if row.opened == "midstream" and row.resp_syn_frame == row.first_frame:
         return "syn-not-captured"
-    return "forgotten" if row.incarnation > 1 or _lives(got, row) > 1 else ""
+    if any(other is not row and other.orig_isn == row.orig_isn for other in _lives(got, row)):
+        return "same-isn"
+    return "forgotten" if len(_lives(got, row)) > 1 else ""
 
 
 def _why_other(got: Result, row: Row) -> str:
     """Why segments are counted for another connection."""
     if len(_scopes(got, row)) > 1:
         return "scopes"
-    lives = [other for other in got.connections if _tuple(other) == _tuple(row)]
+    lives = _lives(got, row)
     if any(other.resp_syn_frame == other.first_frame for other in lives):
         return "syn-not-captured"
     if any(other.opened == "midstream" and other.first_frame > row.first_frame for other in lives):
@@ -159,8 +175,8 @@ def _tuple(row: Row) -> frozenset[tuple[str, int]]:
     return frozenset(((row.orig_ip, row.orig_port), (row.resp_ip, row.resp_port)))
 
 
-def _lives(got: Result, row: Row) -> int:
-    return sum(_tuple(other) == _tuple(row) for other in got.connections)
+def _lives(got: Result, row: Row) -> list[Row]:
+    return [other for other in got.connections if _tuple(other) == _tuple(row)]
 
 
 def _scopes(got: Result, row: Row) -> set[int]:
@@ -185,13 +201,10 @@ def fixture_names() -> list[str]:
     names = []
     for path in sorted(FIXTURES.iterdir()):
         scenario = path / "scenario.pkt"
-        if (path / "capture.pcap").exists() or (scenario.exists() and not _is_long(scenario)):
+        is_short = scenario.exists() and count_frames(scenario.read_text()) <= MANY_FRAMES
+        if is_short or (path / "capture.pcap").exists():
             names.append(path.name)
     return names
-
-
-def _is_long(scenario: Path) -> bool:
-    return len(parse(scenario.read_text()).frames) > MANY_FRAMES
 
 
 def fixture_differences(name: str) -> list[Difference]:

@@ -20,6 +20,7 @@ from tcptrace_tw.tcp.store import records as s
 from tests.bench.workloads import generate
 from tests.generate import conversations_on_one_tuple, healthy_traffic, merged
 from tests.scenario import Result, play_frames, play_pcap
+from tests.scenario.play import why_unfit
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RECORDS = {"CONNECTION": s.CONNECTION, "TCB": s.TCB, "SPAN": s.SPAN, "PENDING_CAUSE": s.PENDING_CAUSE}
@@ -123,9 +124,10 @@ def _values(rng: np.random.Generator, dtype: np.dtype[Any], count: int) -> Any:
 
 def tracked(path: str) -> tracker.Tracker:
     """A tracker that has seen a whole capture within 2MSL, in which nothing is forgotten."""
-    flow = FlowTable(compiled=False, seed=new_seed())
-    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False, seed=new_seed())
-    for batch in Reader(open_stream(path), compiled=False).batches():
+    is_compiled = not why_unfit()
+    flow = FlowTable(compiled=is_compiled, seed=new_seed())
+    hands = tracker.Tracker(profile("linux"), compiled=is_compiled, transitions=False, seed=new_seed())
+    for batch in Reader(open_stream(path), compiled=is_compiled).batches():
         flow.assign(batch)
         assert not list(hands.arrive(batch, flow.tuples))
     return hands

@@ -17,15 +17,12 @@ from tests.scenario import play_pcap
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NAMES = sorted(path.parent.name for path in FIXTURES.glob("kernel-*/truth.json"))
-LARGE = 100_000
 
 
 @cache
 def explained(name: str) -> list[Explained]:
     """Every counter that moved in a recording."""
-    capture = FIXTURES / name / "capture.pcap"
-    is_large = capture.stat().st_size > LARGE
-    return explain(Recording(FIXTURES / name, play_pcap(capture, compiled=is_large)))
+    return explain(Recording(FIXTURES / name, play_pcap(FIXTURES / name / "capture.pcap")))
 
 
 @pytest.mark.parametrize("name", NAMES)

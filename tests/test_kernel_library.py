@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -290,10 +291,22 @@ def test_python_is_warned_once(monkeypatch: pytest.MonkeyPatch) -> None:
         tw.analyze(CAPTURE)
 
 
+LOAD = """
+import sys
+from tcptrace_tw.kernels import library
+print(callable(library.compiled_kernel(sys.argv[1])))
+"""
+
+
 @needs_compiler
 @pytest.mark.slow
 def test_kernels_are_built_by_one_command(package: Path) -> None:
-    """What is built is loaded, whatever the environment of the build was, and a second time nothing is to do."""
+    """What is built is loaded, whatever the environment of the build was, and a second time nothing is to do.
+
+    Here all kernels but the tracker's, which alone take a minute; the library that the other tests load has it as well.
+    """
+    builder = package / "tcptrace_tw" / "kernels" / "build.py"
+    builder.write_text(re.sub(r'"tcp\.machine\.\w+",\s*', "", builder.read_text()))
     for name in (library.LIBRARY, library_index.INDEX):
         (package / "tcptrace_tw" / "kernels" / name).unlink(missing_ok=True)
     with (package / "tcptrace_tw" / "flow.py").open("a") as file:
@@ -304,11 +317,11 @@ def test_kernels_are_built_by_one_command(package: Path) -> None:
     before = subprocess.run(words, **options)
     built = subprocess.run([*words, "build"], **options)
     after = subprocess.run([*words, "build", "--unless-fit"], **options)
-    done = command(package, "report", CAPTURE, **{library.VARIABLE: "library"})
+    loaded = subprocess.run([sys.executable, "-c", LOAD, "flow.assign_slots"], **options)
 
     assert (before.returncode, after.returncode) == (1, 0)
-    assert "built 23 kernels" in built.stderr
+    assert "built 19 kernels" in built.stderr
     assert after.stderr == ""
-    assert "\n2 connections" in done.stdout
+    assert loaded.stdout == "True\n"
     left = {path.name for path in (package / "tcptrace_tw" / "kernels").iterdir() if path.suffix != ".py"}
     assert left - {"__pycache__"} == {library.LIBRARY, library_index.INDEX}

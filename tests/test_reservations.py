@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -75,9 +76,9 @@ def exceeded(found: Maxima) -> list[str]:
 
 def test_a_search_finds_nothing_above_the_table() -> None:
     """Random conversations, segment by segment: no register grows by more than is reserved for it."""
-    found = measured(range(300))
+    found = measured(range(300 if "TCPTRACE_TW_EVERYTHING" in os.environ else 100))
 
-    assert found.segments > 5000
+    assert found.segments > 2000
     assert exceeded(found) == []
 
 
@@ -89,7 +90,7 @@ def test_a_crowd_that_is_due_at_once_stays_within_the_table(seed: int, monkeypat
     monkeypatch.setattr(tracker, "REMEMBER_NS", tracker.REMEMBER_AT_LEAST_NS)  # so that all are due at once
     found = Maxima()
     with found._watching():
-        play_pcap(crowd(seed, 300))
+        play_pcap(crowd(seed, 300), compiled=False)
 
     assert exceeded(found) == []
     assert found.most[SEGMENT, "OUT_CONNECTIONS"] > 6
@@ -103,7 +104,7 @@ def test_rooms_of_exactly_the_promised_size_are_enough(batch: int, monkeypatch: 
     capture = crowd(9, 200)
     plain = play_pcap(capture)
     with allocated_by(ALLOCATORS["exact"]()):
-        got = play_pcap(capture)
+        got = play_pcap(capture, compiled=False)
 
     assert len(got.connections) == len(plain.connections) > 200
 

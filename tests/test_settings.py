@@ -101,7 +101,7 @@ WRONG = [
     ({"profile": None}, "--profile None: is not text"),
     ({"select": "RUX"}, "--select 'RUX': did you mean RU?"),
     ({"select": ["LA01"]}, "--select 'LA01': did you mean LA001?"),
-    ({"select": "X"}, "--select 'X': write one of TW, RU, PA, LA, RS, HS, PE, CP; tcptrace-tw rules lists them"),
+    ({"select": "X"}, "--select 'X': write one of TW, RU, PA, LA, RS, HS, SI, PE, CP; tcptrace-tw rules lists them"),
     ({"ignore": ("RU", "TW99")}, "--ignore 'TW99': did you mean TW009?"),
     ({"ignore": [1]}, "--ignore 1: is not text"),
     ({"ignore": 1}, "--ignore 1: is not text"),

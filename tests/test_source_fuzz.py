@@ -23,7 +23,7 @@ def test_mutated_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_whole_commands_over_hostile_captures_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short run of ``python -m tests.fuzz --target commands``."""
     monkeypatch.setenv("TCPTRACE_TW_KERNELS", "interpreted")
-    for number in range(200):
+    for number in range(100):
         commands.command(commands.write(number, 0, tmp_path), number)
 
 

@@ -113,6 +113,16 @@ def parse(text: str) -> Scenario:
     return Scenario(reader.frames, reader.link, reader.names)
 
 
+def count_frames(text: str) -> int:
+    """How many frames a scenario has, without making them."""
+    count, times = 0, 1
+    for line in text.splitlines():
+        if match := re.match(r"\s*(?:repeat\s+(\d+)|(end)|[+-]?\d)", line):
+            count += times if match.lastindex is None else 0
+            times = int(match[1]) if match[1] else 1 if match[2] else times
+    return count
+
+
 _SEGMENT = re.compile(
     r"(?P<left>\w+)\s*(?P<arrow>[<>])\s*(?P<right>\w+)\s+(?P<flags>[SFRP.UEW]+|-)\s+"
     r"(?P<first>\d+):(?P<last>\d+)\((?P<length>\d+)\)(?P<rest>.*)"

@@ -102,10 +102,11 @@ class Occupancy:
         peak = int(level.argmax())
         last = max(int(bins[-1]), (until or 0) >> shift)
         width = max(1, -(-(last - int(bins[0]) + 1) // steps))
+        since = (bins - bins[0]).astype(np.uint64)  # from the first to the last time that a column can hold: 64 bits
         return Curve(
             Time(int(bins[0]) << shift),
             width << shift,
-            tuple(_highest((bins - bins[0]) // width, level, (last - int(bins[0])) // width + 1)),
+            tuple(_highest((since // np.uint64(width)).astype(np.int64), level, (last - int(bins[0])) // width + 1)),
             int(level[peak]),
             Time(int(bins[peak]) << shift),
             shift <= _EXACT,
@@ -119,7 +120,7 @@ class Occupancy:
         level = np.cumsum(changes)
         firsts = np.flatnonzero(np.concatenate(([True], of_pool[1:] != of_pool[:-1])))
         before = np.concatenate(([0], level))[firsts]
-        peaks = np.maximum.reduceat(level, firsts) - before
+        peaks = np.maximum(np.maximum.reduceat(level, firsts) - before, 1)  # a span of no length was there, too
         best = np.lexsort((-self._pool_spans, -peaks))[:most]
         return [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best.tolist()]
 
