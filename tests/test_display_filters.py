@@ -14,7 +14,7 @@ from tcptrace_tw.report.words.findings import finding
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.rule import RuleHits
 from tests.scenario import parse, render
-from tests.scenario.play import engine
+from tests.scenario.play import engine, why_unfit
 from tests.test_fixtures import FIXTURES, expectation
 
 pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
@@ -59,7 +59,7 @@ def test_the_display_filter_shows_the_frames_of_the_finding(rule: Any, tmp_path:
     """In the rule's own example, both as of one file and as of several; a finding without frames shows something."""
     path = capture_of(rule.example, tmp_path)
     sink = Chunks(rule.id)
-    with engine(compiled=path.stat().st_size > 1_000_000):
+    with engine(compiled=not why_unfit()):
         pipeline.analyze([str(path)], pipeline.Settings(**expectation(rule.example).get("settings", {})), [sink])
     said = {
         (one.display_filter, one.frames)

@@ -134,7 +134,7 @@ def test_no_name_breaks_the_line_of_an_error(error):
     assert str(error("two", "  lin\nes")) == "two\n  lin\\nes"
 
 
-@given(st.text(st.characters(codec=None, exclude_characters="\0"), min_size=1))
+@given(st.text(st.characters(codec=None, exclude_characters="\0"), min_size=1).filter(lambda text: text != "-"))
 def test_a_name_is_shown_in_escapes_and_opens_as_it_is(text):
     name = Name(text)
 
