@@ -91,7 +91,7 @@ def test_report_of_a_written_folder_says_the_same():
         said = said.replace(f"{verb} lab.pcap", f"{verb} out")
 
     assert run("report", "out").stdout == said
-    assert "Findings  none" in run("report", "out", "--ignore", "RU").stdout
+    assert "; no findings" in run("report", "out", "--ignore", "RU").stdout
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_many_files_are_named_by_a_glob_that_means_just_them(tmp_path):
     for name in names:
         (tmp_path / name).touch()
 
-    assert "tcptrace-tw show 'ring-*.pcap' --finding" in run("report", *names).stdout
-    assert "tcptrace-tw show ring-0.pcap ring-1.pcap ring-2.pcap --finding" in run("report", *names[:3]).stdout
+    assert "tcptrace-tw show 'ring-*.pcap' --incident 1" in run("report", *names).stdout
+    assert "tcptrace-tw show ring-0.pcap ring-1.pcap ring-2.pcap --incident 1" in run("report", *names[:3]).stdout
     assert glob_for(["a/x.pcap", "b/y.pcap", "c/z.pcap"]) == ["a/x.pcap", "b/y.pcap", "c/z.pcap"]
     assert glob_for(names[:2]) == names[:2]
 

@@ -36,7 +36,7 @@ def test_the_readmes_report_is_what_it_says():
     assert done.returncode == 0
     assert lines(done) == []
     assert "LA001 syn-hits-last-ack" in done.stdout.decode()
-    assert "tcptrace-tw show fixtures/kernel-syn-into-last-ack/capture.pcap --finding" in done.stdout.decode()
+    assert "tcptrace-tw show fixtures/kernel-syn-into-last-ack/capture.pcap --incident 1" in done.stdout.decode()
 
 
 @pytest.mark.parametrize("command", ["report", "check", "analyze"])

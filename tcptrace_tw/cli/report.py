@@ -78,7 +78,7 @@ def report(
         max_memory=max_memory,
     )
     with _opened(html) if html else nullcontext() as page:
-        digest = _digest(captures, settings, quiet, no_progress)
+        digest = digest_of(captures, settings, quiet, no_progress)
         if page is not None:
             _write_page(page, digest, captures, settings, quiet)
         elif as_json:
@@ -95,7 +95,8 @@ def _opened(html: str) -> "AtomicFile":
     return AtomicFile(html)
 
 
-def _digest(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
+def digest_of(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
+    """The report of captures, or of a folder that ``analyze`` wrote."""
     folder = run.written_folder(captures)
     if folder is not None:
         from tcptrace_tw.report.tables.stored import stored_digest

@@ -1,4 +1,4 @@
-"""``tcptrace-tw show``: the ladder of one connection."""
+"""``tcptrace-tw show``: the ladder of a connection, or of the worst ones of an incident."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +23,10 @@ def show(
     ] = None,
     finding: Annotated[
         int | None, typer.Option("--finding", "-f", metavar="N", help="Number of a finding, to show its connection.")
+    ] = None,
+    incident: Annotated[
+        int | None,
+        typer.Option("--incident", "-i", metavar="N", help="Number of an incident, to show its worst connections."),
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Show absolute sequence numbers.", rich_help_panel=o.OUTPUT)
@@ -61,7 +65,7 @@ def show(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Draw one connection as a ladder diagram: its segments and the states of both endpoints."""
+    """Draw a connection, or those of an incident, as ladder diagrams: segments, and the states of both endpoints."""
     from tcptrace_tw.capture.time_spec import parse_moment
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
@@ -69,7 +73,7 @@ def show(
 
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
-    number = _number(connection, finding)
+    asked = _asked(connection, finding, incident)
     moment = parse_moment(at, "--at") if at else None
     captures = run.sources(captures, files_from)
     targets.keep_apart([], captures, [files_from])
@@ -77,25 +81,50 @@ def show(
         profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
     )
     folder = run.written_folder(captures)
-    if folder is not None:
-        story, ladder = _stored(folder, number)
-    else:
-        story, ladder = _read(captures, settings, number, quiet, no_progress)
+    numbers = [asked] if incident is None else _of_incident(captures, settings, asked, quiet, no_progress)
     style = Style(not raw, time_format, None if all_segments else Style.most)
-    tell(run.console(color), story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
+    console = run.console(color)
+    for place, number in enumerate(numbers):
+        if folder is not None:
+            story, ladder = _stored(folder, number)
+        else:
+            story, ladder = _read(captures, settings, number, quiet, no_progress)
+        if place:
+            console.print()
+        tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
 
 
-def _number(connection: int | None, finding: int | None) -> int:
+def _asked(connection: int | None, finding: int | None, incident: int | None) -> int:
+    """The number of the connection, or of the incident."""
     from tcptrace_tw.report.words.findings import connection_of
 
-    if (connection is None) == (finding is None):
-        raise UsageError("show: give either --connection N or --finding N")
-    number = connection if connection is not None else connection_of(finding or 0)
-    if connection is not None and number < 1:
-        raise UsageError(f"no connection {number}; numbers start at 1")
+    if sum(number is not None for number in (connection, finding, incident)) != 1:
+        raise UsageError("show: give one of --connection N, --finding N and --incident N")
+    if finding is not None:
+        number = int(connection_of(finding))
+        if number < 1:
+            raise UsageError("show: this finding is about the capture, not about a connection")
+        return number
+    number, what = (connection, "connection") if connection is not None else (incident or 0, "incident")
     if number < 1:
-        raise UsageError("show: this finding is about the capture, not about a connection")
+        raise UsageError(f"no {what} {number}; numbers start at 1")
     return number
+
+
+def _of_incident(captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool) -> list[int]:
+    """The connections of an incident that its report names, the worst first."""
+    from tcptrace_tw.cli.report import digest_of
+    from tcptrace_tw.report.words.findings import connection_of
+
+    incidents = digest_of(captures, settings, quiet, no_progress).incidents
+    if number > len(incidents):
+        there = f"the capture has incidents 1 to {len(incidents):,}" if incidents else "the capture has none"
+        raise UsageError(f"no incident {number}; {there}")
+    found = dict.fromkeys(int(connection_of(each.finding_id)) for each in incidents[number - 1].examples)
+    numbers = [connection for connection in found if connection]
+    if not numbers:
+        raise UsageError("show: this incident is about the capture, not about a connection")
+    return numbers
 
 
 def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs import catalogue, coverage, decisions, diagram, kernel, picture, schemas, tables
+from tests.docs import catalogue, coverage, decisions, diagram, incidents, kernel, picture, schemas, tables
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -28,6 +28,7 @@ def all_pages() -> dict[str, Build]:
         "reference/states.md": _page("`tcptrace_tw/protocol/states.py`", diagram.page),
         "reference/decision-tables.md": _page("`tcptrace_tw/protocol` and `tcptrace_tw/rules`", decisions.page),
         "reference/profiles.md": _page("`tcptrace_tw/protocol/profiles.py`", decisions.profiles_page),
+        "reference/incidents.md": _page("`tcptrace_tw/rules/mechanisms.py`", incidents.page),
         "reference/idle-timeouts.md": _page("`tcptrace_tw/protocol/timeouts.py`", decisions.timeouts_page),
         "reference/rfc-coverage.md": _page("the comments that cite a clause", coverage.page),
     }

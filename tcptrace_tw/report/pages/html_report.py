@@ -17,8 +17,8 @@ from tcptrace_tw.report.pages.sentences import (
     port_uses,
 )
 from tcptrace_tw.report.pages.svg import curve_svg
-from tcptrace_tw.report.summary.digest import Digest, RuleDigest, TimeWaitDigest
-from tcptrace_tw.report.summary.headline import conclusion, headline, severities
+from tcptrace_tw.report.summary.digest import Digest, IncidentDigest, RuleDigest, TimeWaitDigest
+from tcptrace_tw.report.summary.headline import conclusion, headline, sentence, severities
 from tcptrace_tw.report.words.findings import Finding, connection_of
 from tcptrace_tw.report.words.phrases import command, counted
 from tcptrace_tw.report.words.text import duration_text, time_text
@@ -52,14 +52,36 @@ def digest_html(digest: Digest, captures: Sequence[str] = (), stories: Stories |
     return (
         f"<h1>{text(conclusion(digest) or headline(digest, 'notice'))}</h1>"
         f"<p>{text(headline(digest, 'notice'))}</p>"
-        f"{_overview(digest.findings)}"
+        f"{_incidents(digest.incidents)}"
         f"<h2>Capture {text(label)}</h2>{facts(rest)}"
         f"<h2>Connections {digest.connections.total:,}</h2>{facts(connection_facts(digest.connections))}"
         f"{_time_wait(digest.time_wait)}"
         f"<h2>Findings: {text(severities(digest) or 'none')}</h2>"
+        f"{_overview(digest.findings)}"
         f"{facts([('caveat', caveat) for caveat in digest.caveats])}"
         + "".join(_rule(rule, digest, captures, stories or {}) for rule in digest.findings)
     )
+
+
+def _incidents(incidents: Sequence[IncidentDigest]) -> str:
+    """What happened, the worst first, with links to the rules."""
+    if not incidents:
+        return ""
+    rows = []
+    for each in incidents:
+        links = ", ".join(f'<a href="#{text(rule.rule)}">{text(rule.rule)}</a> {rule.count:,}x' for rule in each.rules)
+        cost = "" if each.cost_ns is None else duration_text(each.cost_ns)
+        rows.append(
+            f'<tr><td class="n" data-key="{each.incident_id}">{each.incident_id}</td>'
+            f'<td class="{text(each.severity)}" data-key="{w.SEVERITY.code(each.severity)}">{text(each.severity)}</td>'
+            f"<td>{text(sentence(each))}</td>"
+            f'<td class="n" data-key="{each.cost_ns or 0}">{cost}</td><td>{links}</td></tr>'
+        )
+    head = (
+        '<th scope="col" class="n">incident</th><th scope="col">severity</th><th scope="col">what happened</th>'
+        '<th scope="col" class="n">delay</th><th scope="col">rules</th>'
+    )
+    return f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _overview(rules: Sequence[RuleDigest]) -> str:

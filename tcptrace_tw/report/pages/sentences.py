@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tcptrace_tw.protocol.profiles import profile
-from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, FileDigest, RuleDigest, TimeWaitDigest
+from tcptrace_tw.report.summary.digest import (
+    ConnectionsDigest,
+    Digest,
+    FileDigest,
+    IncidentDigest,
+    RuleDigest,
+    TimeWaitDigest,
+)
 from tcptrace_tw.report.summary.port_usage import PortUse
 from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.report.words.phrases import counted, moment, size, span, tally
@@ -91,7 +98,7 @@ def grades_text(rule: RuleDigest) -> str:
     return f"{rule.count:,} times{severities}{';' if severities else ','} {sure}"
 
 
-def delay_text(rule: RuleDigest) -> str:
+def delay_text(rule: RuleDigest | IncidentDigest) -> str:
     """``2.081 s in total, 1.028 s worst (measured for 5 of 7)``."""
     total, worst = duration_text(rule.cost_ns or 0), duration_text(rule.cost_most_ns or 0)
     part = f" (measured for {rule.cost_known:,} of {rule.count:,})" if rule.cost_known < rule.count else ""

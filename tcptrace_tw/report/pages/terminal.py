@@ -12,13 +12,12 @@ from tcptrace_tw.report.pages.sentences import (
     connection_facts,
     delay_text,
     frames_text,
-    grades_text,
     options,
     outlived_facts,
     port_uses,
 )
-from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, RuleDigest, TimeWaitDigest
-from tcptrace_tw.report.summary.headline import conclusion, headline, severities
+from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, IncidentDigest, TimeWaitDigest
+from tcptrace_tw.report.summary.headline import conclusion, headline, sentence
 from tcptrace_tw.report.summary.occupancy import Curve
 from tcptrace_tw.report.words.findings import Finding, connection_of
 from tcptrace_tw.report.words.phrases import clock, command, counted, moment, span, tally
@@ -26,7 +25,7 @@ from tcptrace_tw.report.words.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLE
 from tcptrace_tw.schema import words as w
 
 _MOST_POOLS = 6
-_MOST_RULES = 6
+_MOST_INCIDENTS, _MOST_OTHERS = 4, 12
 _CURVE_STEPS, _CURVE_HEIGHT = 96, 3
 _DAY_NS = 86_400_000_000_000
 
@@ -34,11 +33,13 @@ _DAY_NS = 86_400_000_000_000
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
     report = _Report(console, captures, options(digest.settings))
+    report.is_part = any(digest.settings.get(name) for name in ("select", "ignore", "since", "until"))
     report.headline(digest)
+    report.incidents(digest)
     report.capture(digest)
     report.connections(digest.connections)
     report.time_wait(digest.time_wait)
-    report.findings(digest)
+    report.mechanisms(digest)
 
 
 class _Report(Page):
@@ -48,23 +49,32 @@ class _Report(Page):
         super().__init__(console)
         self.captures = captures
         self.options = options
+        self.is_part = False
+        """Whether rules or connections were left out, so that ``show`` would number the incidents otherwise."""
 
     def headline(self, digest: Digest) -> None:
-        """The conclusion, the whole report in one line, and the rules that matter in a line each."""
+        """The conclusion, and the whole report in one line."""
         said = conclusion(digest)
         if said:
             for piece in folded(said, self.console.width):
                 self.console.print(Text(piece, "bold"), soft_wrap=True)
             self.console.print()
         self.console.print(Text(headline(digest, "notice"), "" if said else "bold"))
-        rules = [rule for rule in digest.findings if rule.severity != "info"]
-        if not rules:
-            return
-        self.console.print()
-        rows = [(rule.severity, rule.rule, f"{rule.count:,}x", rule.summary) for rule in rules[:_MOST_RULES]]
-        self.columns(rows, right={2}, styles={0: [SEVERITY_STYLES[row[0]] for row in rows]})
-        if len(rules) > _MOST_RULES:
-            self.console.print(Text(f"  and {counted(len(rules) - _MOST_RULES, 'more rule')} below", LABEL))
+        for caveat in digest.caveats:
+            self.line("caveat", caveat)
+
+    def incidents(self, digest: Digest) -> None:
+        """The worst ones in full, the others in a sentence each."""
+        files = [file.name for file in digest.capture.files] if digest.several_files else []
+        for incident in digest.incidents[:_MOST_INCIDENTS]:
+            self._incident(incident, files)
+        others = digest.incidents[_MOST_INCIDENTS:]
+        if others:
+            self.console.print()
+            rows = [(str(each.incident_id), each.severity, sentence(each)) for each in others[:_MOST_OTHERS]]
+            self.columns(rows, right={0}, styles={1: [SEVERITY_STYLES[row[1]] for row in rows]})
+        if len(others) > _MOST_OTHERS:
+            self.console.print(Text(f"  and {len(others) - _MOST_OTHERS:,} more; --json has the first 100", LABEL))
 
     def capture(self, digest: Digest) -> None:
         label, facts = capture_facts(digest)
@@ -123,64 +133,54 @@ class _Report(Page):
         for label, said in port_uses(digest.ports):
             self.line(label, said)
 
-    def findings(self, digest: Digest) -> None:
-        self.heading("Findings", severities(digest) or "none")
-        for caveat in digest.caveats:
-            self.line("caveat", caveat)
-        several = digest.several_files
-        files = [file.name for file in digest.capture.files]
-        for rule in digest.findings:
-            if rule.severity == "info":
-                continue
-            self._finding(rule, files if several else [])
-        self._mechanisms([rule for rule in digest.findings if rule.severity == "info"])
-        if digest.findings:
-            self.console.print()
-            self.paste("explain", command("rules", [digest.findings[0].rule]))
-
-    def _finding(self, rule: RuleDigest, files: list[str]) -> None:
+    def _incident(self, incident: IncidentDigest, files: list[str]) -> None:
+        """What happened, the evidence of the worst case, and what to do."""
         self.console.print()
+        parties = " > ".join(filter(None, (incident.client, incident.service)))
         head = Text.assemble(
-            "  ", (rule.severity, SEVERITY_STYLES[rule.severity]), "  ", (f"{rule.rule} {rule.name}", "bold")
-        )
-        graded = grades_text(rule)
-        is_long = len(head) + len(graded) + 2 > self.console.width
-        self.console.print(head if is_long else head.append(f"  {graded}"))
-        if is_long:
-            self.line("graded", graded)
-        if not rule.examples:
-            return
-        example = rule.examples[0]
-        self.line("example" if rule.count > 1 else "finding", example.message)
+            f"{incident.incident_id}  ", (incident.severity, SEVERITY_STYLES[incident.severity]),
+            "  ", (f"{incident.rule} {incident.name}", "bold"),
+        )  # fmt: skip
+        self.console.print(head.append(f"  {parties}") if len(head) + len(parties) + 2 <= self.console.width else head)
+        example = incident.examples[0]
+        if incident.incident_id > 1:
+            self.line("what", sentence(incident))
+        if incident.count > 1:
+            self.line("worst", example.message)
         if example.frames:
             self.line("frames", frames_text(example, files))
-        if rule.count > 1 and rule.cost_ns is not None:
-            self.line("delay", delay_text(rule))
+        if incident.count > 1 and incident.cost_ns is not None:
+            self.line("delay", delay_text(incident))
         if example.rival:
             self.line("could also be", example.rival)
         for caveat in example.caveats:
             self.line("caveat", caveat)
-        self.line("remedy", rule.remedy)
-        self._pastes(rule, example)
+        self.line("remedy", incident.remedy)
+        if len(incident.rules) > 1 or incident.count > 1:
+            self.line("rules", ", ".join(f"{rule.rule} {rule.count:,}x" for rule in incident.rules))
+        self._pastes(incident, example)
 
-    def _pastes(self, rule: RuleDigest, example: Finding) -> None:
-        """How to see more: one connection, all findings of the rule, and the frames in Wireshark."""
-        if example.connection_id is not None or connection_of(example.finding_id):
-            self.paste("look", command("show", self.captures, "--finding", str(example.finding_id), *self.options))
-        if rule.count > 1:
-            self.paste(
-                "list all", command("check", self.captures, "--select", rule.rule, "--show", "info", *self.options)
-            )
+    def _pastes(self, incident: IncidentDigest, example: Finding) -> None:
+        """How to see more: the worst connections, all findings of the rule, and the frames in Wireshark."""
+        if connection_of(example.finding_id):
+            name, number = ("--incident", incident.incident_id)
+            if self.is_part:
+                name, number = ("--finding", example.finding_id)
+            self.paste("look", command("show", self.captures, name, str(number), *self.options))
+        if incident.count > 1:
+            self.paste("list all", command("check", self.captures, "--select", incident.rule, *self.options))
         self.paste("Wireshark", example.display_filter)
 
-    def _mechanisms(self, rules: list[RuleDigest]) -> None:
+    def mechanisms(self, digest: Digest) -> None:
         """Ordinary mechanisms, only counted: one line each."""
-        if not rules:
-            return
-        self.console.print()
-        self.console.print(Text.assemble("  ", ("info", SEVERITY_STYLES["info"]), "  ordinary mechanisms, counted"))
-        rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
-        self.columns(rows, right={1})
+        rules = [rule for rule in digest.findings if rule.severity == "info"]
+        if rules:
+            self.heading("Ordinary mechanisms", "counted")
+            rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
+            self.columns(rows, right={1})
+        if digest.findings:
+            self.console.print()
+            self.paste("explain", command("rules", [digest.findings[0].rule]))
 
 
 def _time_of(data: Curve) -> Callable[[int], str]:

@@ -110,6 +110,44 @@ class RuleDigest:
 
 
 @dataclass
+class IncidentRule:
+    """How often a rule was found in an incident, and how severe it was at worst."""
+
+    rule: str
+    name: str
+    severity: str
+    count: int
+
+
+@dataclass
+class IncidentDigest:
+    """Findings that tell one story; ``rule``, ``severity`` and ``confidence`` are those of its cause."""
+
+    incident_id: int
+    """1 is the worst."""
+    rule: str
+    name: str
+    mechanism: str
+    severity: str
+    confidence: str
+    sentence: str
+    """What happened, to whom, how often, and what it cost."""
+    count: int
+    """How often the cause was found."""
+    client: str
+    service: str
+    first_time: Time | None
+    last_time: Time | None
+    cost_ns: int | None
+    cost_most_ns: int | None
+    cost_known: int
+    rules: tuple[IncidentRule, ...]
+    remedy: str
+    examples: tuple[Finding, ...]
+    """The worst findings of the cause."""
+
+
+@dataclass
 class Digest:
     """A whole report."""
 
@@ -121,6 +159,7 @@ class Digest:
     capture: CaptureDigest = field(default_factory=CaptureDigest)
     connections: ConnectionsDigest = field(default_factory=ConnectionsDigest)
     time_wait: TimeWaitDigest = field(default_factory=TimeWaitDigest)
+    incidents: tuple[IncidentDigest, ...] = ()
     findings: tuple[RuleDigest, ...] = ()
     caveats: tuple[str, ...] = ()
 

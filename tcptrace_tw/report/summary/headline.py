@@ -1,7 +1,8 @@
 """A whole report in one line, and its conclusion in one sentence."""
 
-from tcptrace_tw.report.summary.digest import Digest
-from tcptrace_tw.report.words.phrases import counted, span
+from tcptrace_tw.report.summary.digest import Digest, IncidentDigest
+from tcptrace_tw.report.words.phrases import counted
+from tcptrace_tw.rules.runner import chosen
 from tcptrace_tw.schema.words import SEVERITY
 
 
@@ -22,17 +23,38 @@ def headline(digest: Digest, least: str = "info") -> str:
     about = "" if digest.time_wait.curve.is_exact else "about "
     held = f", peak {about}{counted(peak, 'TIME-WAIT socket')}" if peak else ", no TIME-WAIT sockets"
     nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
-    return f"{connections}{held if digest.connections.total else ''}; {severities(digest, least) or nothing}"
+    found = severities(digest, least) or nothing
+    many = f" in {counted(len(digest.incidents), 'incident')}" if digest.incidents else ""
+    return f"{connections}{held if digest.connections.total else ''}; {found}{many}"
+
+
+LOOKED_FOR = {"TW": "TIME-WAIT", "RU": "reuse of 4-tuples", "PA": "timestamps (PAWS)", "LA": "LAST-ACK", "RS": "resets",
+              "HS": "handshakes", "SI": "silence", "PE": "source ports"}  # fmt: skip
+"""Families of rules, as the report names what it has looked for."""
 
 
 def conclusion(digest: Digest) -> str:
-    """The worst finding above info in a sentence, how often it happened and what it cost; empty where there is none."""
-    worst = next((rule for rule in digest.findings if rule.severity != "info" and rule.examples), None)
-    if worst is None:
+    """The worst incident in one sentence, and how sure it is; where there is none, what was looked for."""
+    if digest.incidents:
+        return sentence(digest.incidents[0])
+    if not digest.connections.total:
         return ""
-    message = worst.examples[0].message
-    hedge = "" if worst.confidence == "confirmed" else f" ({worst.confidence})"
-    often = f" That happened {worst.count:,} times" if worst.count > 1 else ""
-    if often and worst.cost_known > 1 and worst.cost_ns and worst.cost_most_ns:
-        often += f": {span(worst.cost_ns)} of delay in total, {span(worst.cost_most_ns)} at worst"
-    return f"{message[0].upper()}{message[1:]}{hedge}.{often}{'.' if often else ''}"
+    rules = chosen(*(tuple(digest.settings.get(name) or ()) for name in ("select", "ignore")))
+    families = dict.fromkeys(rule.id[:2] for rule in rules)
+    looked = ", ".join(LOOKED_FOR[family] for family in families if family in LOOKED_FOR)
+    return f"Nothing stands out. Looked for: {looked}." if looked else ""
+
+
+def incident_count(digest: Digest) -> str:
+    """``3 incidents: 1 error, 2 notices``."""
+    totals = dict.fromkeys(reversed(SEVERITY.words), 0)
+    for incident in digest.incidents:
+        totals[incident.severity] += 1
+    named = ", ".join(counted(count, name) for name, count in totals.items() if count)
+    return f"{counted(len(digest.incidents), 'incident')}: {named}" if named else "no incidents"
+
+
+def sentence(incident: IncidentDigest) -> str:
+    """What happened, with a capital letter, a full stop, and a hedge where it is not confirmed."""
+    hedge = "" if incident.confidence == "confirmed" else f" ({incident.confidence})"
+    return f"{incident.sentence[0].upper()}{incident.sentence[1:]}{hedge}."

@@ -17,6 +17,7 @@ from tcptrace_tw.report.summary.digest import (
     RuleDigest,
     TimeWaitDigest,
 )
+from tcptrace_tw.report.summary.incidents import COSTS, Incidents
 from tcptrace_tw.report.summary.occupancy import Occupancy
 from tcptrace_tw.report.summary.port_usage import uses
 from tcptrace_tw.report.words.codec import Time, to_json
@@ -31,8 +32,6 @@ from tcptrace_tw.version import __version__
 _EXAMPLES = 3
 _PORT_USES = 5
 _MOST_OUTLIVED = 20
-_COSTS = ("cost_ns", "handshake_ns")
-"""Values of a finding that say how long somebody had to wait."""
 
 
 class Run(Protocol):
@@ -59,6 +58,7 @@ class SummarySink:
         self.time_wait = TimeWaitDigest()
         self._occupancy = Occupancy()
         self._rules: dict[str, _Tally] = {}
+        self._incidents = Incidents()
 
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """Take finished rows of one table."""
@@ -74,6 +74,7 @@ class SummarySink:
         if findings.rows.size:
             tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule))
             tally.add(findings, self.several_files)
+            self._incidents.add(findings)
 
     def digest(self, run: Run) -> Digest:
         """The whole report."""
@@ -90,6 +91,7 @@ class SummarySink:
             capture=capture_digest(run.capture),
             connections=self.connections,
             time_wait=self.time_wait,
+            incidents=self._incidents.told(self.several_files),
             findings=tuple(sorted((tally.digest() for tally in self._rules.values()), key=worst_first)),
             caveats=tuple(run.caveats),
         )
@@ -133,7 +135,7 @@ class _Tally:
         if known.size:
             self.first = int(known.min()) if self.first == -1 else min(self.first, int(known.min()))
             self.last = max(self.last, int(known.max()))
-        for name in _COSTS:
+        for name in COSTS:
             if name in findings.rule.values:
                 self._count_cost(findings.rows[name])
         self._keep_best(findings, grade, several_files)

@@ -49,7 +49,8 @@ def stored_digest(folder: Path, select: Names = (), ignore: Names = ()) -> Diges
     """The report that was written, without the rules that are not selected."""
     digest = Digest.from_json(manifest_of(folder)["report"])
     kept = tuple(rule for rule in digest.findings if is_wanted(rule.rule, select, ignore))
-    return replace(digest, findings=kept)
+    incidents = tuple(each for each in digest.incidents if is_wanted(each.rule, select, ignore))
+    return replace(digest, findings=kept, incidents=incidents)
 
 
 class Selection(Protocol):

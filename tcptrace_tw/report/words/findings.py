@@ -114,6 +114,27 @@ def endpoints(findings: RuleHits) -> NDArray[np.uint8]:
     return np.full(findings.rows.size, _SIDES.get(table, NULL_WORD), np.uint8)
 
 
+def parties(findings: RuleHits) -> tuple[tuple[Ints, Ints], Ints, tuple[Ints, Ints]]:
+    """Who serves, on which port, and who is the client, as halves of addresses; 0 where the rows do not know.
+
+    Where nobody knows which end is which, the end whose port is lower counts as the server.
+    """
+    size = findings.rows.size
+    nothing = np.zeros(size, np.int64)
+    ip, port, peer_ip, peer_port = peer_fields(findings)
+    one, two = (_address(findings, name) if name else (nothing, nothing) for name in (ip, peer_ip))
+    ports = [findings.rows[name].astype(np.int64) if name else nothing for name in (port, peer_port)]
+    side = endpoints(findings)
+    is_server = (side == RESP) | (side == NULL_WORD) & ((ports[0] < ports[1]) | (two[0] == 0) & (two[1] == 0))
+    server = np.where(is_server, one[0], two[0]), np.where(is_server, one[1], two[1])
+    client = np.where(is_server, two[0], one[0]), np.where(is_server, two[1], one[1])
+    return server, np.where(is_server, *ports), client
+
+
+def _address(findings: RuleHits, name: str) -> tuple[Ints, Ints]:
+    return np.ascontiguousarray(findings.rows[f"{name}_hi"]), np.ascontiguousarray(findings.rows[f"{name}_lo"])
+
+
 def frame_lists(findings: RuleHits) -> tuple[Ints, NDArray[np.int32]]:
     """All evidence frames one finding after the other, and the offset at which each finding's begin.
 

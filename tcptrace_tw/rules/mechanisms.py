@@ -1,0 +1,115 @@
+"""Which findings tell one story: what they have in common, who is concerned, and the sentence for several of them.
+
+Findings with the same mechanism and the same parties are one incident. A rule that no mechanism names is one of its own.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class About(Enum):
+    """The parties that findings must share."""
+
+    PAIR = "a client address and a service"
+    SERVICE = "a service: the server's address and port"
+    CLIENT = "a client address"
+    CAPTURE = "the capture"
+
+
+class Mechanism(NamedTuple):
+    """Rules that see one event from several sides, the cause first: of equally severe findings it tells the story."""
+
+    name: str
+    about: About
+    rules: tuple[str, ...]
+
+
+MECHANISMS = (
+    Mechanism("SYN in TIME-WAIT", About.PAIR, ("RU009", "RU004", "RU005", "RU006", "PA004", "TW006", "RU012", "RU002")),
+    Mechanism("LAST-ACK", About.PAIR, ("LA002", "LA003", "LA001", "LA007", "LA006", "LA004")),
+    Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013")),
+    Mechanism("half-closed", About.SERVICE, ("TW012", "TW008", "LA005", "TW011")),
+    Mechanism("TIME-WAIT ended early", About.SERVICE, ("TW005", "TW009", "TW007")),
+    Mechanism("source ports", About.PAIR, ("PE003", "PE002", "PE004", "PE001")),
+    Mechanism("idle connection", About.SERVICE, ("SI006", "RS013", "SI007", "RS011")),
+    Mechanism("keep-alive race", About.SERVICE, ("SI008",)),
+    Mechanism("accept queue", About.SERVICE, ("HS005", "HS003")),
+    Mechanism("connect unanswered", About.SERVICE, ("PA008", "SI014", "SI001", "SI002", "SI003")),
+    Mechanism("slow connect", About.PAIR, ("HS002",)),
+    Mechanism("peer gone", About.PAIR, ("SI015", "RS015", "SI004", "RS007")),
+    Mechanism("abort", About.SERVICE, ("RS002", "RS001", "RS003")),
+    Mechanism("timestamps", About.PAIR, ("PA007", "PA001", "PA010", "PA006")),
+    Mechanism("scan", About.CLIENT, ("SI011",)),
+    Mechanism("capture", About.CAPTURE, ("CP012", "CP009", "CP008", "CP003", "CP002", "CP011", "CP004", "CP001", "CP014", "CP006", "CP013")),
+)  # fmt: skip
+
+CONSEQUENCES: dict[str, tuple[str, ...]] = {
+    "HS002": ("RU004", "RU005", "RU006", "RU011", "RU013", "LA001", "LA002", "LA003", "PA004", "SI002", "SI010", "HS005"),
+    "PA001": ("PA007",),
+    "RS001": ("SI008",),
+    "RS003": ("SI008", "TW012", "TW008"),
+    "RS005": ("HS005", "SI010", "SI008", "RU011", "RU013", "LA001", "LA003", "TW005", "TW008"),
+    "RS007": ("HS005", "SI002"),
+    "RS015": ("SI004",),
+    "SI002": ("HS005",),
+    "SI004": ("SI006", "HS005", "SI010"),
+    "TW005": ("RU004", "RU005", "RU006"),
+}  # fmt: skip
+"""Rule, and the rules that explain it on the same connection: there it belongs to their incident."""
+
+SEVERAL: dict[str, str] = {
+    "HS002": "{count} connects from {client} to {service} took 1 s or longer, because their SYNs were retransmitted",
+    "HS003": "{service} retransmitted the SYN+ACK of {count} connections although the client's ACK is in the capture",
+    "HS005": "{service} did not complete {count} handshakes and dropped the clients' data: its accept queue was full",
+    "LA001": "{count} SYNs from {client} met LAST-ACK on {service} and were challenged, so that the client had to reset and retransmit",
+    "LA002": "{count} SYNs from {client} met LAST-ACK on {service} and got no useful answer",
+    "LA003": "{count} SYNs from {client} met LAST-ACK on {service} and were answered with RST",
+    "LA004": "the final ACKs of {count} connections with {service} were lost after the capture point: their FINs were retransmitted",
+    "LA005": "in {count} connections with {service} the last FIN was answered with RST: the other side no longer had them",
+    "LA006": "in {count} connections with {service} the passive closer gave up in LAST-ACK and sent RST",
+    "LA007": "in {count} connections with {service} the passive closer retransmitted its FIN and got no answer",
+    "PA001": "{actor} sent segments with stale timestamps in {count} connections with {peer}, which dropped them (PAWS)",
+    "PA004": "{count} SYNs from {client} to {service} reused a 4-tuple with a timestamp lower than the previous connection's",
+    "PA007": "the timestamp clock of {actor} went backwards in {count} connections with {peer}",
+    "RS001": "{actor} ended {count} connections with {peer} by RST instead of FIN (SO_LINGER 0, or unread data: the packets do not tell)",
+    "RS002": "{actor} closed {count} connections with {peer} before it had read all data, and reset them",
+    "RS003": "{actor} sent RST after its own FIN in {count} connections with {peer}",
+    "RS005": "{actor} answered segments of {count} connections with {peer} by RST: it does not have them, or no longer",
+    "RS006": "{count} RSTs in connections with {service} were not sent by the endpoints whose addresses they carry",
+    "RS007": "{actor} gave up {count} connections with {peer}: retransmissions or probes got no answer",
+    "RS011": "{count} connections with {service} were reset after silence, by RSTs that answer nothing",
+    "RS012": "{actor} reset {count} connections with {peer} that it goes on with: segments reached it past its own NAT",
+    "RS013": "{count} connections with {service} were reset when they spoke again after silence: a device had dropped them",
+    "RS014": "{actor} reset {count} connections with {peer} before either side had sent payload",
+    "RS015": "{actor} was gone after its RST in {count} connections with {peer}, but the other side sent on into nothing",
+    "RU002": "{client} reused {count} 4-tuples towards {service} before 2MSL had passed",
+    "RU004": "{count} SYNs from {client} to {service} met TIME-WAIT and were challenged, so that the client had to reset and retransmit",
+    "RU005": "{count} SYNs from {client} to {service} met TIME-WAIT and got no answer",
+    "RU006": "{service} answered {count} SYNs from {client} with RST: they met TIME-WAIT or FIN-WAIT-2",
+    "RU009": "in {count} connections between {client} and {service} a segment of the previous connection arrived in the new one",
+    "RU011": "{count} SYNs from {client} met connections that {service} still has",
+    "RU012": "{service} accepted {count} SYNs from {client} in TIME-WAIT by their timestamps alone: their ISNs are not above the old sequence numbers",
+    "RU013": "{count} SYNs from {client} to {service} were challenged: {service} holds earlier connections that are not in the capture",
+    "SI002": "{count} connects from {client} to {service} failed: the SYN+ACKs did not reach the client",
+    "SI004": "in {count} connections with {service} data were sent again and again, and nothing came back",
+    "SI008": "{count} requests to {service} are lost: the server closed the idle connections at the moment when they came",
+    "SI010": "{count} connections to {service} went on from another port or address: a NAT had forgotten its mappings",
+    "TW005": "RSTs ended TIME-WAIT early after {count} connections with {service}",
+    "TW007": "{actor} answered with RST inside 2MSL after {count} connections with {peer}: its TIME-WAIT had ended early",
+    "TW008": "in {count} connections with {service} a FIN or data came after FIN-WAIT-2 had timed out, and got a RST",
+    "TW009": "{actor} answered {count} retransmitted FINs of {peer} with RST inside 2MSL: the TIME-WAIT sockets were gone",
+    "TW011": "{count} connections with {service} were half-closed for 60 s or longer",
+}  # fmt: skip
+"""By rule what happened, where it happened more than once; a rule without one is told by its worst example.
+
+``{actor}`` is who did it, ``{peer}`` the other end, ``{client}`` and ``{service}`` the parties of the incident.
+"""
+
+REASONS: dict[tuple[str, str], str] = {
+    ("RU004", "PA004"): "the timestamps are lower than the previous connections': several hosts behind one address, or another clock",
+    ("RU005", "PA004"): "the timestamps are lower than the previous connections': several hosts behind one address, or another clock",
+    ("TW012", "TW008"): "the clients gave up in FIN-WAIT-2 and answered with RST",
+}  # fmt: skip
+"""What a second rule of the same incident adds to the sentence of the first."""

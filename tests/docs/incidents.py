@@ -1,0 +1,55 @@
+"""The page about incidents: which findings belong together, and every sentence for several of them, filled in."""
+
+from tcptrace_tw.rules import RULES
+from tcptrace_tw.rules.mechanisms import CONSEQUENCES, MECHANISMS, REASONS, SEVERAL
+
+_EXAMPLE = {
+    "count": "7",
+    "client": "192.0.2.1",
+    "service": "198.51.100.7:80",
+    "actor": "192.0.2.1",
+    "peer": "198.51.100.7:80",
+}
+_NAMES = {rule.id: rule.name for rule in RULES}
+
+
+def page() -> str:
+    """Mechanisms, consequences and sentences as tables."""
+    return (
+        "# Incidents\n\n"
+        "Findings above info with the same mechanism and the same parties are one incident.\n"
+        "Of equally severe findings the rule that stands first tells the story.\n"
+        "A rule that is not named here has a mechanism of its own, about a service.\n\n"
+        f"## What belongs together\n\n| mechanism | the same | rules |\n|---|---|---|\n{_mechanisms()}\n"
+        "## What explains what\n\n"
+        "On the same connection a finding goes to the incident of the rule that explains it.\n\n"
+        f"| finding | is explained by |\n|---|---|\n{_consequences()}\n"
+        "## What is said of several\n\nOne event is told by the sentence of its finding; several like this.\n\n"
+        f"| rule | sentence |\n|---|---|\n{_sentences()}\n"
+        f"What a second rule adds:\n\n| rules | clause |\n|---|---|\n{_reasons()}"
+    )
+
+
+def _linked(rule: str) -> str:
+    return f"[{rule}](../rules/{rule[:2]}.md#{rule.lower()})"
+
+
+def _mechanisms() -> str:
+    return "".join(
+        f"| {each.name} | {each.about.value} | {', '.join(map(_linked, each.rules))} |\n" for each in MECHANISMS
+    )
+
+
+def _consequences() -> str:
+    return "".join(
+        f"| {_linked(rule)} | {', '.join(map(_linked, causes))} |\n" for rule, causes in CONSEQUENCES.items()
+    )
+
+
+def _sentences() -> str:
+    texts = ((rule, text.format(**_EXAMPLE)) for rule, text in SEVERAL.items())
+    return "".join(f"| {_linked(rule)} {_NAMES[rule]} | {text[0].upper()}{text[1:]}. |\n" for rule, text in texts)
+
+
+def _reasons() -> str:
+    return "".join(f"| {_linked(one)}, {_linked(other)} | {text} |\n" for (one, other), text in REASONS.items())
