@@ -4,7 +4,7 @@
 say who reused the 4-tuple and how soon, whatever the answer was.
 """
 
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always, is_observed
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, always, is_observed
 from tcptrace_tw.rules.syn_answers import (
     ACCEPTED_IN_TIME_WAIT,
     ALIVE,
@@ -23,6 +23,7 @@ from tcptrace_tw.rules.syn_answers import (
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, OPTIONS, PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT,
+    ACCEPT_PAWS_REJECT,
     ANSWER_CHALLENGE,
     ANSWER_SYN_ACK,
     CONFIRMED,
@@ -218,7 +219,19 @@ TW_SYN_CHALLENGED = Rule(
     ),
     not_set_when=("the first answer is SYN+ACK: that is RU003",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Reuse source ports later, or let the client close first: then the server holds no TIME-WAIT. Where the SYN had no timestamp, switch TCP timestamps on. Where its timestamp was older, see PA004.",
+    remedy="Reuse source ports later, or let the client close first: then the server holds no TIME-WAIT.",
+    advice=(
+        Advice(
+            lambda r: r.acceptance == ACCEPT_PAWS_REJECT,
+            "the timestamp of the SYN is older",
+            "Several hosts behind one address, or a NAT with few ports: give the NAT more addresses or ports, and switch --random-fully off. One host: sysctl net.ipv4.tcp_timestamps=2 on it, which takes one clock for all connections. Or let the client close first.",
+        ),
+        Advice(
+            lambda r: (r.has_ts == 0) & is_observed(r, OPTIONS),
+            "the SYN has no timestamp",
+            "Switch TCP timestamps on at the client and the server (sysctl net.ipv4.tcp_timestamps=1), reuse source ports later, or let the client close first.",
+        ),
+    ),
     example="tw-syn-challenged",
     counter="TcpExtPAWSTimewait",
     key="attempt_id",

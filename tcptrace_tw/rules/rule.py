@@ -26,6 +26,14 @@ class Grade(NamedTuple):
     note: str = ""
 
 
+class Advice(NamedTuple):
+    """A remedy for the rows where ``when`` holds, and the condition in words."""
+
+    when: Callable[[Rows], Mask]
+    condition: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Rule:
     """One entry of the catalogue.
@@ -66,8 +74,14 @@ class Rule:
     """What must be observable of a connection (``schema.observed``): where it was hidden, nothing is said of it."""
     is_shown_by_one_side: bool = False
     """The segments of one endpoint prove it: a capture of one direction takes nothing from it."""
+    advice: tuple[Advice, ...] = ()
+    """Remedies for special cases, the first that holds; elsewhere ``remedy``."""
     is_held: bool = False
     """Its findings wait for the end of the capture: what the endpoint does elsewhere decides how sure they are."""
+
+    def remedy_for(self, rows: Rows) -> str:
+        """What to do about the first of these rows."""
+        return next((each.remedy for each in self.advice if each.when(rows)[0]), self.remedy)
 
     @property
     def needs_in_words(self) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ def draw_one(rule: Rule, console: Console) -> None:
     if rule.rival:
         page.line("could also be", rule.rival)
     page.line("remedy", rule.remedy)
+    for advice in rule.advice:
+        page.line("", f"if {advice.condition}: {advice.remedy}")
     if rule.counter:
         page.line("confirm with", f"nstat counter {rule.counter}")
     page.line("read", ", ".join(rule.rfc))

@@ -266,7 +266,7 @@ class _Incident:
             w.CONFIDENCE.words[confidence], happened + delayed, count, client, service,
             None if self._first == -1 else Time(self._first), None if last == -1 else Time(last),
             cost if known else None, most if known else None, known,
-            tuple(self._rules()), RULES[NUMBERS[reasons[0]]].remedy if reasons else rule.remedy, tuple(told),
+            tuple(self._rules()), rule.remedy_for(examples[0][2].rows), tuple(told),
         )  # fmt: skip
 
     def _sentence(

@@ -18,7 +18,9 @@ def to_pandas(table: "pa.Table") -> "pd.DataFrame":
     }  # fmt: skip
     columns = {}
     for field in table.schema:
-        column = table.select([field.name]).to_pandas(types_mapper=nullable.get if field.nullable else None, use_threads=False)
+        column = table.select([field.name]).to_pandas(
+            types_mapper=nullable.get if field.nullable else None, use_threads=False
+        )
         columns[field.name] = column[field.name]
     if "values" in columns:
         columns["values"] = columns["values"].map(dict)
