@@ -75,8 +75,8 @@ def read_table(folder: Path, name: str) -> Any:
     """A table that was written (``pyarrow.Table``).
 
     Arrow gets the open file, not its name: it would take a name such as ``s3:x`` for an address, and refuse one that
-    is not UTF-8. A small table is read by this thread alone: a process that ends while Arrow still starts its threads is
-    aborted.
+    is not UTF-8. A small table is read by this thread alone: a process that ends while Arrow still starts its threads
+    is aborted.
     """
     import pyarrow.parquet as pq
 
