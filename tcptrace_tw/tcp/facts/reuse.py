@@ -257,6 +257,19 @@ def is_sent_by_opener(st, c, row, side):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def is_asked_otherwise(st, c, row, side):  # type: ignore[no-untyped-def]
+    """Whether the SYN's sender has sent an old segment since, which itself demands an ACK of endpoint ``side`` of ``c``.
+
+    Text, a FIN, and what is not at RCV.NXT do (RFC 9293 3.10.7.4): the ACK tells nothing of the SYN.
+    """
+    t = tcb_at(st, 2 * c + 1 - side)
+    flags = np.int64(t.last_flags)
+    if np.int64(t.last_frame) <= np.int64(row.last_syn_frame) or flags & (SYN | RST):
+        return False
+    return flags & FIN != 0 or np.int64(t.last_len) > 0 or np.int64(t.last_seq) != np.int64(row.old_sender_nxt)
+
+
+@kernel
 def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     """The earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
     row = reuse_at(st, np.int64(conn_at(st, new).reuse))
@@ -276,6 +289,8 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     if flags & RST:
         answer(row, ANSWER_RST, seg, st.counters[NOW])
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
+        if is_asked_otherwise(st, c, row, side):
+            return
         if np.int64(row.answer) == ANSWER_NONE:
             note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
             if np.int64(seg.seq) != np.int64(row.old_responder_nxt) or np.int64(seg.ack) != np.int64(
