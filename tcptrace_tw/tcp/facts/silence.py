@@ -25,7 +25,7 @@ from tcptrace_tw.schema.words import (
     SILENCE_UNANSWERED,
 )
 from tcptrace_tw.tcp.facts.history import is_text_again
-from tcptrace_tw.tcp.store.access import conn_at, tcb_at
+from tcptrace_tw.tcp.store.access import conn_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
     BROKE_SILENCE,
@@ -34,6 +34,7 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     NXT_ACKED,
     RST_SENT,
+    START,
 )
 
 SILENCE_NS = 1_000_000_000
@@ -147,9 +148,14 @@ def end_of_silence(t, peer):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_race(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
-    """Whether new data follow a FIN or RST that came after a silence, and are no farewell in answer to it."""
+    """Whether new data follow a FIN or RST that came after a silence, and are no farewell in answer to it.
+
+    A FIN that was repeated in vain crosses nothing; and what was never used was not kept alive.
+    """
     length = np.int64(seg.payload_len)
-    if length == 0 or ahead <= 0 or np.int64(rcv.silence_ms) == 0:
+    if length == 0 or ahead <= 0 or np.int64(rcv.silence_ms) == 0 or np.int64(rcv.fin_repeats) > 0:
+        return False
+    if np.int64(snd.payload_bytes) + np.int64(rcv.payload_bytes) == 0:
         return False
     bits = np.int64(rcv.bits)
     if bits & (FIN_SENT | RST_SENT) == 0 or bits & BROKE_SILENCE or np.int64(snd.bits) & FIN_SENT:
@@ -159,12 +165,28 @@ def is_race(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_race(row, st, rcv, seg):  # type: ignore[no-untyped-def]
-    """Remember the first data that crossed the end of the connection."""
+def note_race(row, st, c, side, rcv, seg):  # type: ignore[no-untyped-def]
+    """Remember the first data of endpoint ``side`` that crossed the end of the connection."""
     if np.int64(row.race_frame) < 0:
         row.race_frame = seg.frame
         row.race_idle_ns = np.int64(rcv.silence_ms) * MS
-        row.race_gap_ns = st.counters[NOW] - np.int64(rcv.last_time)
+        row.race_gap_ns = st.counters[NOW] - end_time(st, c, 1 - side, rcv)
+
+
+@kernel
+def end_time(st, c, side, t):  # type: ignore[no-untyped-def]
+    """When endpoint ``t``, which is ``side``, sent its first FIN or RST; that of a FIN which it did not send last is known to 1 ms."""
+    conn = conn_at(st, c)
+    if np.int64(t.bits) & FIN_SENT and np.int64(t.last_frame) != np.int64(t.fin_frame):
+        return st.counters[START] + (np.int64(conn.fin_ms) - 1) * MS
+    time = np.int64(t.last_time)
+    s = np.int64(conn.reset) if np.int64(t.bits) & FIN_SENT == 0 else np.int64(-1)
+    while s >= 0:
+        row = reset_at(st, s)
+        if np.int64(row.endpoint) == side:
+            time = min(time, np.int64(row.time))
+        s = np.int64(row.next)
+    return time
 
 
 @kernel

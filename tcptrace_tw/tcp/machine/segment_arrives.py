@@ -294,7 +294,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
     note_ack_from_beyond(snd, rcv, seg, ahead)
     if np.int64(rcv.bits) & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
-        note_race(anomaly_at(st, anomaly_of(st, c, side)), st, rcv, seg)
+        note_race(anomaly_at(st, anomaly_of(st, c, side)), st, c, side, rcv, seg)
     if ahead > 0 and st.counters[BACK_RUN] and seq == np.int64(snd.snd_nxt) and was_before_step(st, snd):
         st.counters[STEPS_PASSED] += 1
     if ahead >= 0:
