@@ -118,7 +118,7 @@ def has_other_ip_id(r: Rows) -> Mask:
 
 def is_too_soon(r: Rows) -> Mask:
     """It answers its trigger, earlier than the sender could have; what answers within the host itself has no such time."""
-    answers = is_echo(r) | ((r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.ack_delta >= 0) & (r.is_bare == 0))
+    answers = is_echo(r) | ((r.trigger_len > 0) & (r.acked_bytes > 0))
     known = (r.rtt_ns >= FAR_NS) & (r.sender_segments >= 2) & (r.trigger_frame >= 0) & answers
     return known & (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns < r.rtt_ns // 2)
 
@@ -162,7 +162,7 @@ def is_past_the_stack(r: Rows) -> Mask:
 def is_forgotten_by_a_device(r: Rows) -> Mask:
     """The first segment after silence is answered, with or without ACK, and not by the host."""
     is_drawn = (r.silence_ns >= FORGETS_NS) & (r.silence_ns > r.trigger_gap_ns)
-    acks_it = (r.is_bare == 0) & (r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.sender_seq_delta == 0)
+    acks_it = (r.trigger_len > 0) & (r.acked_bytes > 0) & (r.sender_seq_delta == 0)
     return is_drawn & (is_echo(r) | acks_it) & ~has_closed(r) & (has_other_ttl(r) | is_too_soon(r))
 
 
@@ -375,7 +375,7 @@ ABORT_LINGER0 = Rule(
         Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does this at least five times, has acknowledged all payload before, and never closes with FIN"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN (SO_LINGER 0 or unread data)[; it acknowledges {unacked_bytes:byte} that no ACK had covered before, perhaps unread]",
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN (SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),

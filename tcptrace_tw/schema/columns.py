@@ -444,6 +444,7 @@ RESETS = Table(
         _frame("peer_fin_frame", "The FIN of the other side, if it had sent one."),
         Column("bytes_in_flight", "i8", "The sender's bytes that had not been acknowledged."),
         Column("unacked_bytes", "i8", "Bytes of the other side that the sender had never acknowledged."),
+        Column("acked_bytes", "i8", "Bytes of the other side that it acknowledges, and that no ACK of the sender had acknowledged before; 0 of a bare one."),
         Column("received_bytes", "i8", "Payload bytes that the sender had received."),
         _ns("received_gap_ns", "Time since the last payload towards the sender."),
         Column("sent_bytes", "i8", "Payload bytes that the sender had sent."),

@@ -70,6 +70,7 @@ def open_reset(st, c, side, seg, echo, acceptable, answers_syn, is_stale_ack_ans
     note_trigger(st, row, snd, rcv, echo)
     note_silence_before(st, conn, row, snd, rcv)
     note_bytes(st, row, snd, rcv)
+    row.acked_bytes = acked_bytes(snd, rcv, seg)
     note_windows(row, snd, rcv, seg)
     note_ip_id_of_reset(row, snd, seg)
     note_time_wait(st, 2 * c + side, row)
@@ -276,6 +277,20 @@ def unacked_bytes(snd, rcv):  # type: ignore[no-untyped-def]
         return 0
     end = np.int64(rcv.fin_seq) if np.int64(rcv.bits) & FIN_SENT else np.int64(rcv.snd_nxt)
     return max(seq_diff(end, np.int64(snd.last_ack)), 0)
+
+
+@kernel
+def acked_bytes(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Text of the other side that a RST acknowledges and no ACK of its sender had: what is in flight is none of it."""
+    if np.int64(seg.flags) & ACK == 0 or np.int64(snd.bits) & ACKED == 0:
+        return 0
+    ack = np.int64(seg.ack)
+    acked = seq_diff(ack, np.int64(snd.last_ack))
+    if np.int64(rcv.bits) & NXT_KNOWN:
+        acked = min(acked, seq_diff(ack, np.int64(rcv.snd_una)))
+    if np.int64(rcv.bits) & FIN_SENT and seq_gt(ack, np.int64(rcv.fin_seq)):
+        acked -= 1
+    return max(acked, 0)
 
 
 @kernel
