@@ -219,11 +219,14 @@ def gave_up(r: Rows) -> Mask:
 
 
 def is_abort(r: Rows) -> Mask:
-    """A RST from a sender in a synchronised state that had not sent FIN, and no answer: ABORT of RFC 9293 3.10.5."""
+    """A RST from a sender in a synchronised state that had not sent FIN, and no answer: ABORT of RFC 9293 3.10.5.
+
+    While a SYN waits on the 4-tuple a RST is an answer to it, or part of its retry: RU006, RU011, LA003.
+    """
     alive = (r.sender_state >= ESTABLISHED) | (r.sender_state == SYN_RECEIVED)
     # Windows may omit the ACK.
     own = (r.is_bare == 0) | ((r.is_echo == 0) & (r.sender_seq_delta == 0) & (r.trigger_frame >= 0))
-    return own & ~has_closed(r) & alive
+    return own & ~has_closed(r) & alive & (r.is_syn_pending == 0)
 
 
 def is_after_silence(r: Rows) -> Mask:
@@ -322,6 +325,7 @@ def rst_not_exact(r: Rows) -> Mask:
 def rst_unclassified(r: Rows) -> Mask:
     """RS010: a RST that had an effect on its receiver."""
     first = (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & ~is_damaged(r)
+    first &= r.is_syn_pending == 0
     return first & (r.receiver_state != CLOSED) & (r.is_accepted != 0)
 
 
@@ -379,7 +383,10 @@ ABORT_LINGER0 = Rule(
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
-    not_set_when=("no payload at all: that is RS008 or RS014", "retransmissions or probes got no answer: that is RS007"),
+    not_set_when=(
+        "no payload at all: that is RS008 or RS014", "retransmissions or probes got no answer: that is RS007",
+        "a SYN waits for its answer on the 4-tuple: RU006, RU011, LA003",
+    ),
     rfc=("RFC 9293 3.10.5",),
     remedy="Read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection. nstat tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0.",
     example="abort-linger0",
