@@ -87,6 +87,11 @@ def is_gone(r: Rows) -> Mask:
     return ~has_closed(r) | (r.sender_state == CLOSED) | waiting | fin_wait_2_timeout_reset(r)
 
 
+def fits_fin(r: Rows) -> Mask:
+    """After its FIN an endpoint resets at SND.NXT or at the FIN, or echoes an ACK field; other numbers are not its own."""
+    return has_closed(r) & (is_echo(r) | (r.sender_seq_delta == 0) | (r.sender_seq_delta == -1))
+
+
 def is_damaged(r: Rows) -> Mask:
     """SYN, FIN or URG beside RST: no stack sends that."""
     return (r.tcp_flags & (SYN | FIN | URG)) != 0
@@ -102,8 +107,12 @@ def goes_on(r: Rows) -> Mask:
 
 
 def has_continued(r: Rows) -> Mask:
-    """New data, or an ACK that moves, of the same endpoint follows."""
-    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
+    """New data, or an ACK that moves, of the same endpoint follows.
+
+    A RST above what was captured may follow text that was not; not behind a FIN, and not beyond the window.
+    """
+    is_placed = (r.sender_seq_delta <= 0) | has_closed(r) | (r.sender_seq_delta >= r.receive_window)
+    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & is_placed)
 
 
 def has_other_ttl(r: Rows) -> Mask:
@@ -257,7 +266,7 @@ RESET: tuple[Case, ...] = (
     Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake", "reset-in-syn-received", "port-closed-nearly"),
     Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "a host without a socket answers like this", "rst-no-socket", "abort-without-ack"),
     Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT", "rst-not-exact", "rst-not-exact-nearly"),
-    Case(lambda r: has_closed(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN", "abort-after-fin", "rst-on-last-ack"),
+    Case(lambda r: fits_fin(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN, and the RST has its number, the next, or that of an ACK", "abort-after-fin", "rst-on-last-ack"),
     Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions or probes got no answer", "abort-timeout", "abort-after-one-retransmission"),
     Case(lambda r: is_abort(r) & is_refusal_after_handshake(r), NO_REQUEST, "a server, a handshake, no payload, RST", "reset-before-request", "health-check-reset"),
     Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a client, a handshake, no payload, RST", "health-check-reset", "health-check-reset-nearly"),
@@ -436,10 +445,11 @@ ABORT_AFTER_FIN = Rule(
     message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {unacked_bytes:byte} arrived{is_echo:?}]",
     frames=_FRAMES,
     values=(*_VALUES, "unacked_bytes", "fin_acked_gap_ns"),
-    set_when=("the sender had sent FIN, and sends RST later",),
+    set_when=("the sender had sent FIN, and sends RST later, at the FIN, at SND.NXT, or with an ACK field of the other side",),
     not_set_when=(
         "the sender had waited for an answer in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",
         "it had been in FIN-WAIT-2 for 60 s or longer: that is TW008",
+        "the RST lies elsewhere; if the endpoint goes on afterwards, that is RS006",
     ),
     rfc=("RFC 9293 3.10.7.4",),
     remedy="Call shutdown(), read to the end of the stream, then call close().",
