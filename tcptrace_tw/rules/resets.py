@@ -144,6 +144,11 @@ def is_made_between(r: Rows) -> Mask:
     return (signs >= 2) & (has_other_ttl(r) | ~is_echo(r)) & (r.is_repeat == 0) & (r.has_plain != 0)
 
 
+def looks_like_a_hosts(r: Rows) -> Mask:
+    """It answers a known segment with the TTL of the host, and like a host without a socket: no window, and no more."""
+    return (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0) & (r.window == 0) & (r.continued_frame < 0)
+
+
 def is_ladder(r: Rows) -> Mask:
     """Several RSTs with one source address rise above everything that the sender has sent."""
     return (r.ladder_frame >= 0) & (r.has_plain != 0)
@@ -493,12 +498,13 @@ RST_NO_SOCKET = Rule(
             LIKELY,
             "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured",
         ),
-        Grade(lambda r: (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0), NOTICE, CONFIRMED),
+        Grade(looks_like_a_hosts, NOTICE, CONFIRMED),
         Grade(
             always,
             NOTICE,
             LIKELY,
-            "the TTL differs: a device may have answered for the host; or it answers an earlier segment, and which one is not known",
+            "the TTL differs: a device may have answered for the host; or it answers an earlier segment, and which one is not known; "
+            "or its window is not 0; or segments of the endpoint follow in sequence",
         ),
     ),
     message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence][; segments with its address follow: a program sends them without a socket of the host{continued_frame:?}]",
