@@ -92,6 +92,12 @@ def fits_fin(r: Rows) -> Mask:
     return has_closed(r) & (is_echo(r) | (r.sender_seq_delta == 0) | (r.sender_seq_delta == -1))
 
 
+def is_drawn_by_data(r: Rows) -> Mask:
+    """The segment that it answers has payload, or comes right behind payload that nobody acknowledged."""
+    is_behind = (r.unacked_bytes > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= ANSWER_NS)
+    return is_echo(r) & ((r.trigger_len > 0) | is_behind)
+
+
 def is_damaged(r: Rows) -> Mask:
     """SYN, FIN or URG beside RST: no stack sends that."""
     return (r.tcp_flags & (SYN | FIN | URG)) != 0
@@ -444,12 +450,12 @@ ABORT_AFTER_FIN = Rule(
     table="resets",
     predicate=abort_after_fin,
     grades=(
-        Grade(lambda r: is_echo(r) & (r.unacked_bytes > 0), NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
+        Grade(is_drawn_by_data, NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
         Grade(always, NOTICE, LIKELY, "the linger time expired, the kernel dropped an orphan, or the process ended"),
     ),
-    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {unacked_bytes:byte} arrived{is_echo:?}]",
+    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {trigger_len:byte} arrived{is_echo:?}]",
     frames=_FRAMES,
-    values=(*_VALUES, "unacked_bytes", "fin_acked_gap_ns"),
+    values=(*_VALUES, "trigger_len", "unacked_bytes", "fin_acked_gap_ns"),
     set_when=("the sender had sent FIN, and sends RST later, at the FIN, at SND.NXT, or with an ACK field of the other side",),
     not_set_when=(
         "the sender had waited for an answer in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",

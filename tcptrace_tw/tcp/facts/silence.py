@@ -33,6 +33,7 @@ from tcptrace_tw.tcp.store.records import (
     ISS_KNOWN,
     NOW,
     NXT_ACKED,
+    NXT_KNOWN,
     RST_SENT,
     START,
 )
@@ -58,7 +59,7 @@ def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
-    is_after_silence = last >= 0 and st.counters[NOW] - last >= SILENCE_NS
+    is_after_silence = last >= 0 and st.counters[NOW] - last >= SILENCE_NS and not follows_unseen(snd, rcv, seg)
     if is_after_silence and not is_sent_again(snd, rcv, seg):
         conn.silence_ns = st.counters[NOW] - last
         conn.silence_time = st.counters[NOW]
@@ -74,6 +75,15 @@ def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
         snd.unanswered = 0
         if flags & (FIN | RST) == 0:
             snd.bits |= BROKE_SILENCE
+
+
+@kernel
+def follows_unseen(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether the numbers of a segment do not show that nothing passed unseen before it: no silence can be told then."""
+    both = np.int64(snd.bits) & np.int64(rcv.bits)
+    if both & NXT_KNOWN == 0 or seq_gt(np.int64(seg.seq), np.int64(snd.snd_nxt)):
+        return True
+    return np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(rcv.snd_nxt))
 
 
 @kernel
