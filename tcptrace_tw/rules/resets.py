@@ -7,7 +7,7 @@ or unread data, the timer of a device or of an application), the verdict names a
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
@@ -98,6 +98,12 @@ def is_drawn_by_data(r: Rows) -> Mask:
     return is_echo(r) & ((r.trigger_len > 0) | is_behind)
 
 
+def is_past_last_ack(r: Rows) -> Mask:
+    """Without the ACKs: a bare RST behind the passive closer's FIN echoes an ACK of that FIN, which had ended LAST-ACK."""
+    bare = (r.is_bare != 0) & (r.window == 0) & (r.has_plain == 0) & (r.is_syn_pending == 0)
+    return bare & (r.sender_state == LAST_ACK) & (r.sender_seq_delta == 0)
+
+
 def is_damaged(r: Rows) -> Mask:
     """SYN, FIN or URG beside RST: no stack sends that."""
     return (r.tcp_flags & (SYN | FIN | URG)) != 0
@@ -152,7 +158,8 @@ def is_made_between(r: Rows) -> Mask:
 
 def looks_like_a_hosts(r: Rows) -> Mask:
     """It answers a known segment with the TTL of the host, and like a host without a socket: no window, and no more."""
-    return (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0) & (r.window == 0) & (r.continued_frame < 0)
+    known = is_echo(r) & (r.trigger_frame >= 0)
+    return known & (np.abs(r.ttl_delta) < HOPS) & (r.window == 0) & (r.continued_frame < 0)
 
 
 def is_ladder(r: Rows) -> Mask:
@@ -276,6 +283,7 @@ RESET: tuple[Case, ...] = (
     Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN", "rst-on-last-ack", "data-before-the-fin-after-close"),
     Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake", "reset-in-syn-received", "port-closed-nearly"),
     Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "a host without a socket answers like this", "rst-no-socket", "abort-without-ack"),
+    Case(is_past_last_ack, NO_SOCKET, "it echoes an ACK of its own FIN that was not captured: LAST-ACK was over", "rst-past-last-ack", "rst-past-last-ack-nearly"),
     Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT", "rst-not-exact", "rst-not-exact-nearly"),
     Case(lambda r: fits_fin(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN, and the RST has its number, the next, or that of an ACK", "abort-after-fin", "rst-on-last-ack"),
     Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions or probes got no answer", "abort-timeout", "abort-after-one-retransmission"),
@@ -510,7 +518,7 @@ RST_NO_SOCKET = Rule(
             NOTICE,
             LIKELY,
             "the TTL differs: a device may have answered for the host; or it answers an earlier segment, and which one is not known; "
-            "or its window is not 0; or segments of the endpoint follow in sequence",
+            "or its window is not 0; or segments of the endpoint follow in sequence; or the segment that it answers was not captured",
         ),
     ),
     message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence][; segments with its address follow: a program sends them without a socket of the host{continued_frame:?}]",
@@ -518,6 +526,7 @@ RST_NO_SOCKET = Rule(
     values=_VALUES,
     set_when=(
         "a bare RST whose sequence number is the ACK field of the segment that it answers, or of an earlier one that had got no answer yet",
+        "or, in a capture of SYN, FIN and RST only, one behind the passive closer's FIN: an ACK of that FIN drew it",
         "it comes in time: four of the shortest round trips and 500 ms, or 1 s where none is known",
     ),
     not_set_when=(
