@@ -244,7 +244,8 @@ def finish_silence(row, t, peer):  # type: ignore[no-untyped-def]
     if np.int64(row.unheard_syns) and is_deaf(t, peer):
         row.is_deaf = 1
     if is_unanswered(t, peer):
-        row.unanswered = t.unanswered
+        is_counted = np.int64(t.again_since) == np.int64(peer.last_frame)
+        row.unanswered = t.again if is_counted else t.unanswered
         silence = np.int64(t.silence_ms) * MS if np.int64(t.bits) & BROKE_SILENCE else np.int64(0)
         row.unanswered_ns = max(np.int64(t.last_time) - np.int64(peer.last_time) - silence, 0)
         row.unanswered_frame = peer.last_frame
