@@ -476,7 +476,7 @@ ANOMALIES = Table(
         _frame("syn_retry_frame", "The last retransmission of its SYN before the SYN+ACK came; null if there was none."),
         _frame("synack_frame", "That SYN+ACK."),
         Column("syn_retries", "u4", "Retransmissions of its SYN."),
-        _ns("handshake_ns", "From the first SYN to the end of the handshake; null if it never ended.", ),
+        _ns("handshake_ns", "From the first SYN to the end of the handshake, to the SYN+ACK where only SYN, FIN and RST were captured; null if it never ended.", ),
         _frame("synack_repeat_frame", "Its SYN+ACK, retransmitted although the capture shows the peer's ACK."),
         Column("synack_repeats", "u4", "Number of such retransmissions."),
         _frame("challenge_trigger_frame", "The SYN or RST that it answered with a challenge ACK."),

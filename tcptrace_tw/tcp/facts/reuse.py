@@ -12,7 +12,7 @@ from tcptrace_tw.protocol.profiles import ACCEPT
 from tcptrace_tw.protocol.seq import MASK, seq_diff
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.schema.observed import PAYLOAD
+from tcptrace_tw.schema.observed import ACKS, PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT_NOT_TIME_WAIT,
     ANSWER_CHALLENGE,
@@ -323,9 +323,14 @@ def answer(row, kind, seg, now):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_retry_explained(row):  # type: ignore[no-untyped-def]
-    """Whether the earlier connection, and not loss, made its sender retransmit the SYN: so say RU004, RU005 and LA."""
-    if np.int64(row.answer) in (ANSWER_CHALLENGE, ANSWER_RST) or np.int64(row.receiver_state) == LAST_ACK:
+    """Whether the earlier connection, and not loss, made its sender retransmit the SYN: so say RU004, RU005 and LA.
+
+    Where no ACKs were captured every passive closer seems to be in LAST-ACK; only a FIN that it repeats shows it.
+    """
+    if np.int64(row.answer) in (ANSWER_CHALLENGE, ANSWER_RST):
         return True
+    if np.int64(row.receiver_state) == LAST_ACK:
+        return np.int64(row.observed) & ACKS != 0 or np.int64(row.fin_repeat_frame) >= 0
     return np.int64(row.receiver_state) == TIME_WAIT and np.int64(row.acceptance) != ACCEPT
 
 
