@@ -36,7 +36,7 @@ class Endings:
         self._count_closes(connections, self._keys.table, self._counts)
 
     def abort(self, rows: Any) -> None:
-        """Take rows that are each an abort by ``endpoint``; some may have got payload that no ACK had covered before."""
+        """Take rows that are each an abort by ``endpoint``; some may leave payload unread."""
         number = self._number(rows)
         np.add.at(self._counts[:, ABORTS], number[number >= 0], 1)
         # A bare RST does not say what its sender had got.

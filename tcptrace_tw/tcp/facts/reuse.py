@@ -258,7 +258,7 @@ def is_sent_by_opener(st, c, row, side):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_asked_otherwise(st, c, row, side):  # type: ignore[no-untyped-def]
-    """Whether the SYN's sender has sent an old segment since, which itself demands an ACK of endpoint ``side`` of ``c``.
+    """Whether the SYN's sender has since sent an old segment that itself demands an ACK of endpoint ``side`` of ``c``.
 
     Text, a FIN, and what is not at RCV.NXT do (RFC 9293 3.10.7.4): the ACK tells nothing of the SYN.
     """

@@ -79,7 +79,7 @@ def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
 
 @kernel
 def follows_unseen(snd, rcv, seg):  # type: ignore[no-untyped-def]
-    """Whether the numbers of a segment do not show that nothing passed unseen before it: no silence can be told then."""
+    """Whether a segment's numbers do not show that nothing passed unseen before it: no silence can be told then."""
     both = np.int64(snd.bits) & np.int64(rcv.bits)
     if both & NXT_KNOWN == 0 or seq_gt(np.int64(seg.seq), np.int64(snd.snd_nxt)):
         return True
@@ -185,7 +185,7 @@ def note_race(row, st, c, side, rcv, seg):  # type: ignore[no-untyped-def]
 
 @kernel
 def end_time(st, c, side, t):  # type: ignore[no-untyped-def]
-    """When endpoint ``t``, which is ``side``, sent its first FIN or RST; that of a FIN which it did not send last is known to 1 ms."""
+    """When endpoint ``t``, on ``side``, sent its first FIN or RST; a FIN that it did not send last is known to 1 ms."""
     conn = conn_at(st, c)
     if np.int64(t.bits) & FIN_SENT and np.int64(t.last_frame) != np.int64(t.fin_frame):
         return st.counters[START] + (np.int64(conn.fin_ms) - 1) * MS

@@ -61,9 +61,7 @@ def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
         return open_incarnation(st, seg, slot, direction, NO_CONNECTION)
     conn = conn_at(st, c)
     side = direction ^ np.int64(conn.orig_is_b)
-    if flags & (SYN | FIN | RST | ACK) == SYN or (
-        flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, side)
-    ):
+    if flags & (SYN | FIN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, side)):
         if flags & ACK == 0 and belongs_syn(st, c, seg, side):
             return c
         return open_after(st, c, seg, slot, direction)

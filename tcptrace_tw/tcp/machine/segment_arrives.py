@@ -49,7 +49,13 @@ from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, 
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
-from tcptrace_tw.tcp.facts.history import count_segment, count_text_again, is_silent_since_probe, note_earlier, note_history
+from tcptrace_tw.tcp.facts.history import (
+    count_segment,
+    count_text_again,
+    is_silent_since_probe,
+    note_earlier,
+    note_history,
+)
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.rows import note_established
