@@ -37,6 +37,7 @@ def test_the_tool_says_what_the_fixture_expects(name: str) -> None:
         *([] if is_large(name) else _compiled(FIXTURES / name, expected.get("settings", {}), got)),
         *_connections(expected, got),
         *_spans(expected, got),
+        *_rows(expected, got),
         *_findings(expected, got),
         *_forbidden(expected, got),
     ]
@@ -108,6 +109,15 @@ def _compare(kind: str, entries: list[dict[str, Any]], rows: list[dict[str, Any]
         for key, value in entry.items():
             if row[key] != value:
                 yield f"{kind} {number}: {key} is {row[key]}, expected {value}"
+
+
+def _rows(expected: dict[str, Any], got: Result) -> Iterator[str]:
+    """Rows of any table: one with all of these values is there; a null is spelt ``"null"``."""
+    for entry in expected.get("row", []):
+        wanted = {key: None if value == "null" else value for key, value in entry.items() if key != "table"}
+        rows = got.tables[entry["table"]]
+        if not any(all(row[key] == value for key, value in wanted.items()) for row in rows):
+            yield f"row: expected {entry}, there is {[{key: row[key] for key in wanted} for row in rows]}"
 
 
 def _findings(expected: dict[str, Any], got: Result) -> Iterator[str]:

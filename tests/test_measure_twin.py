@@ -233,7 +233,7 @@ def test_who_closes_has_no_habit_of_aborting() -> None:
     endings.see(rows)
     aborts = blank(c.RESETS, 4)
     aborts.ip_lo, aborts.peer_ip_lo, aborts.peer_port, aborts.endpoint = [1, 2, 2, 2], 9, 80, w.ORIG
-    aborts.unacked_bytes = [0, 0, 7, 0]
+    aborts.acked_bytes = [0, 0, 7, 0]
     endings.abort(aborts)
     closes, aborted, unacked = endings.of(aborts[:2])
 

@@ -36,10 +36,12 @@ class Endings:
         self._count_closes(connections, self._keys.table, self._counts)
 
     def abort(self, rows: Any) -> None:
-        """Take rows that are each an abort by ``endpoint``; some leave payload that no ACK had covered before."""
+        """Take rows that are each an abort by ``endpoint``; some may leave payload unread."""
         number = self._number(rows)
         np.add.at(self._counts[:, ABORTS], number[number >= 0], 1)
-        np.add.at(self._counts[:, UNACKED], number[(number >= 0) & (rows.unacked_bytes > 0)], 1)
+        # A bare RST does not say what its sender had got.
+        unread = (rows.acked_bytes > 0) | ((rows.is_bare != 0) & (rows.unacked_bytes > 0))
+        np.add.at(self._counts[:, UNACKED], number[(number >= 0) & unread], 1)
 
     def of(self, rows: Any) -> tuple[Ints, Ints, Ints]:
         """For rows about an ``endpoint``: its closes, its aborts, and those of unacked payload; 0 without room."""

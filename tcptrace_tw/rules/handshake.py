@@ -86,7 +86,6 @@ SYN_RETRY_COST = Rule(
     remedy="Look for the cause: loss, a full accept queue, or RU004, LA001 or PA008 on the same 4-tuple.",
     example="syn-retry-cost",
     counter="TcpRetransSegs",
-    needs=(ACKS,),
 )
 
 SYNACK_REPEATED = Rule(

@@ -7,7 +7,7 @@ or unread data, the timer of a device or of an application), the verdict names a
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
@@ -87,6 +87,23 @@ def is_gone(r: Rows) -> Mask:
     return ~has_closed(r) | (r.sender_state == CLOSED) | waiting | fin_wait_2_timeout_reset(r)
 
 
+def fits_fin(r: Rows) -> Mask:
+    """After its FIN an endpoint resets at SND.NXT or at the FIN, or echoes an ACK field; other numbers are not its own."""
+    return has_closed(r) & (is_echo(r) | (r.sender_seq_delta == 0) | (r.sender_seq_delta == -1))
+
+
+def is_drawn_by_data(r: Rows) -> Mask:
+    """The segment that it answers has payload, or comes right behind payload that nobody acknowledged."""
+    is_behind = (r.unacked_bytes > 0) & (r.received_gap_ns >= 0) & (r.received_gap_ns <= ANSWER_NS)
+    return is_echo(r) & ((r.trigger_len > 0) | is_behind)
+
+
+def is_past_last_ack(r: Rows) -> Mask:
+    """Without the ACKs: a bare RST behind the passive closer's FIN echoes an ACK of that FIN, which had ended LAST-ACK."""
+    bare = (r.is_bare != 0) & (r.window == 0) & (r.has_plain == 0) & (r.is_syn_pending == 0)
+    return bare & (r.sender_state == LAST_ACK) & (r.sender_seq_delta == 0)
+
+
 def is_damaged(r: Rows) -> Mask:
     """SYN, FIN or URG beside RST: no stack sends that."""
     return (r.tcp_flags & (SYN | FIN | URG)) != 0
@@ -102,8 +119,12 @@ def goes_on(r: Rows) -> Mask:
 
 
 def has_continued(r: Rows) -> Mask:
-    """New data, or an ACK that moves, of the same endpoint follows."""
-    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & (r.sender_seq_delta <= 0))
+    """New data, or an ACK that moves, of the same endpoint follows.
+
+    A RST above what was captured may follow text that was not; not behind a FIN, and not beyond the window.
+    """
+    is_placed = (r.sender_seq_delta <= 0) | has_closed(r) | (r.sender_seq_delta >= r.receive_window)
+    return (r.continued_data_frame >= 0) | ((r.continued_frame >= 0) & is_placed)
 
 
 def has_other_ttl(r: Rows) -> Mask:
@@ -118,7 +139,7 @@ def has_other_ip_id(r: Rows) -> Mask:
 
 def is_too_soon(r: Rows) -> Mask:
     """It answers its trigger, earlier than the sender could have; what answers within the host itself has no such time."""
-    answers = is_echo(r) | ((r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.ack_delta >= 0) & (r.is_bare == 0))
+    answers = is_echo(r) | ((r.trigger_len > 0) & (r.acked_bytes > 0))
     known = (r.rtt_ns >= FAR_NS) & (r.sender_segments >= 2) & (r.trigger_frame >= 0) & answers
     return known & (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns < r.rtt_ns // 2)
 
@@ -133,6 +154,12 @@ def is_made_between(r: Rows) -> Mask:
     signs = has_other_ttl(r).astype(np.int8) + is_too_soon(r) + is_seen_from_the_peer(r) + has_other_ip_id(r)
     signs += r.twin_gap_ns >= 0
     return (signs >= 2) & (has_other_ttl(r) | ~is_echo(r)) & (r.is_repeat == 0) & (r.has_plain != 0)
+
+
+def looks_like_a_hosts(r: Rows) -> Mask:
+    """It answers a known segment with the TTL of the host, and like a host without a socket: no window, and no more."""
+    known = is_echo(r) & (r.trigger_frame >= 0)
+    return known & (np.abs(r.ttl_delta) < HOPS) & (r.window == 0) & (r.continued_frame < 0)
 
 
 def is_ladder(r: Rows) -> Mask:
@@ -162,7 +189,7 @@ def is_past_the_stack(r: Rows) -> Mask:
 def is_forgotten_by_a_device(r: Rows) -> Mask:
     """The first segment after silence is answered, with or without ACK, and not by the host."""
     is_drawn = (r.silence_ns >= FORGETS_NS) & (r.silence_ns > r.trigger_gap_ns)
-    acks_it = (r.is_bare == 0) & (r.trigger_len > 0) & (r.unacked_bytes > 0) & (r.sender_seq_delta == 0)
+    acks_it = (r.trigger_len > 0) & (r.acked_bytes > 0) & (r.sender_seq_delta == 0)
     return is_drawn & (is_echo(r) | acks_it) & ~has_closed(r) & (has_other_ttl(r) | is_too_soon(r))
 
 
@@ -219,11 +246,14 @@ def gave_up(r: Rows) -> Mask:
 
 
 def is_abort(r: Rows) -> Mask:
-    """A RST from a sender in a synchronised state that had not sent FIN, and no answer: ABORT of RFC 9293 3.10.5."""
+    """A RST from a sender in a synchronised state that had not sent FIN, and no answer: ABORT of RFC 9293 3.10.5.
+
+    While a SYN waits on the 4-tuple a RST is an answer to it, or part of its retry: RU006, RU011, LA003.
+    """
     alive = (r.sender_state >= ESTABLISHED) | (r.sender_state == SYN_RECEIVED)
     # Windows may omit the ACK.
     own = (r.is_bare == 0) | ((r.is_echo == 0) & (r.sender_seq_delta == 0) & (r.trigger_frame >= 0))
-    return own & ~has_closed(r) & alive
+    return own & ~has_closed(r) & alive & (r.is_syn_pending == 0)
 
 
 def is_after_silence(r: Rows) -> Mask:
@@ -253,8 +283,9 @@ RESET: tuple[Case, ...] = (
     Case(rst_on_last_ack, LAST_ACK_REFUSED, "it answers the passive closer's FIN", "rst-on-last-ack", "data-before-the-fin-after-close"),
     Case(lambda r: is_echo(r) & is_probe(r) & ((r.trigger_flags & SYN) != 0), HEALTH_CHECK, "it answers SYN+ACK: half a handshake", "reset-in-syn-received", "port-closed-nearly"),
     Case(lambda r: is_echo(r) & is_gone(r), NO_SOCKET, "a host without a socket answers like this", "rst-no-socket", "abort-without-ack"),
+    Case(is_past_last_ack, NO_SOCKET, "it echoes an ACK of its own FIN that was not captured: LAST-ACK was over", "rst-past-last-ack", "rst-past-last-ack-nearly"),
     Case(is_challenged, NOT_EXACT, "inside the window, but not at RCV.NXT", "rst-not-exact", "rst-not-exact-nearly"),
-    Case(lambda r: has_closed(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN", "abort-after-fin", "rst-on-last-ack"),
+    Case(lambda r: fits_fin(r) & ~has_other_ttl(r), AFTER_FIN, "the sender had sent its FIN, and the RST has its number, the next, or that of an ACK", "abort-after-fin", "rst-on-last-ack"),
     Case(lambda r: is_abort(r) & gave_up(r), TIMEOUT, "retransmissions or probes got no answer", "abort-timeout", "abort-after-one-retransmission"),
     Case(lambda r: is_abort(r) & is_refusal_after_handshake(r), NO_REQUEST, "a server, a handshake, no payload, RST", "reset-before-request", "health-check-reset"),
     Case(lambda r: is_abort(r) & is_probe(r) & is_soon_after_handshake(r), HEALTH_CHECK, "a client, a handshake, no payload, RST", "health-check-reset", "health-check-reset-nearly"),
@@ -322,6 +353,7 @@ def rst_not_exact(r: Rows) -> Mask:
 def rst_unclassified(r: Rows) -> Mask:
     """RS010: a RST that had an effect on its receiver."""
     first = (r.verdict == UNCLASSIFIED) & (r.is_repeat == 0) & (r.sender_state != SYN_SENT) & ~is_damaged(r)
+    first &= r.is_syn_pending == 0
     return first & (r.receiver_state != CLOSED) & (r.is_accepted != 0)
 
 
@@ -375,11 +407,14 @@ ABORT_LINGER0 = Rule(
         Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does this at least five times, has acknowledged all payload before, and never closes with FIN"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN (SO_LINGER 0 or unread data)[; it acknowledges {unacked_bytes:byte} that no ACK had covered before, perhaps unread]",
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN (SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
-    not_set_when=("no payload at all: that is RS008 or RS014", "retransmissions or probes got no answer: that is RS007"),
+    not_set_when=(
+        "no payload at all: that is RS008 or RS014", "retransmissions or probes got no answer: that is RS007",
+        "a SYN waits for its answer on the 4-tuple: RU006, RU011, LA003",
+    ),
     rfc=("RFC 9293 3.10.5",),
     remedy="Read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection. nstat tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0.",
     example="abort-linger0",
@@ -423,16 +458,17 @@ ABORT_AFTER_FIN = Rule(
     table="resets",
     predicate=abort_after_fin,
     grades=(
-        Grade(lambda r: is_echo(r) & (r.unacked_bytes > 0), NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
+        Grade(is_drawn_by_data, NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
         Grade(always, NOTICE, LIKELY, "the linger time expired, the kernel dropped an orphan, or the process ended"),
     ),
-    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {unacked_bytes:byte} arrived{is_echo:?}]",
+    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {trigger_len:byte} arrived{is_echo:?}]",
     frames=_FRAMES,
-    values=(*_VALUES, "unacked_bytes", "fin_acked_gap_ns"),
-    set_when=("the sender had sent FIN, and sends RST later",),
+    values=(*_VALUES, "trigger_len", "unacked_bytes", "fin_acked_gap_ns"),
+    set_when=("the sender had sent FIN, and sends RST later, at the FIN, at SND.NXT, or with an ACK field of the other side",),
     not_set_when=(
         "the sender had waited for an answer in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",
         "it had been in FIN-WAIT-2 for 60 s or longer: that is TW008",
+        "the RST lies elsewhere; if the endpoint goes on afterwards, that is RS006",
     ),
     rfc=("RFC 9293 3.10.7.4",),
     remedy="Call shutdown(), read to the end of the stream, then call close().",
@@ -476,12 +512,13 @@ RST_NO_SOCKET = Rule(
             LIKELY,
             "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured",
         ),
-        Grade(lambda r: (np.abs(r.ttl_delta) < HOPS) & (r.trigger_frame >= 0), NOTICE, CONFIRMED),
+        Grade(looks_like_a_hosts, NOTICE, CONFIRMED),
         Grade(
             always,
             NOTICE,
             LIKELY,
-            "the TTL differs: a device may have answered for the host; or it answers an earlier segment, and which one is not known",
+            "the TTL differs: a device may have answered for the host; or it answers an earlier segment, and which one is not known; "
+            "or its window is not 0; or segments of the endpoint follow in sequence; or the segment that it answers was not captured",
         ),
     ),
     message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence][; segments with its address follow: a program sends them without a socket of the host{continued_frame:?}]",
@@ -489,6 +526,7 @@ RST_NO_SOCKET = Rule(
     values=_VALUES,
     set_when=(
         "a bare RST whose sequence number is the ACK field of the segment that it answers, or of an earlier one that had got no answer yet",
+        "or, in a capture of SYN, FIN and RST only, one behind the passive closer's FIN: an ACK of that FIN drew it",
         "it comes in time: four of the shortest round trips and 500 ms, or 1 s where none is known",
     ),
     not_set_when=(

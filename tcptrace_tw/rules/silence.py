@@ -378,6 +378,8 @@ KEEP_ALIVE_RACE = Rule(
     not_set_when=(
         "the data come later than that: their sender could have known",
         "they acknowledge the FIN and are no longer than a close_notify of TLS: an answer to the FIN",
+        "the FIN had been repeated before, in vain: nothing crosses",
+        "no payload had passed in the connection: nothing was kept alive",
     ),
     rfc=("RFC 9112 9.6", "RFC 9110 9.2.2"),
     remedy="Keep idle connections shorter on the client (the load balancer) than on the server: its timeout must be the smaller "

@@ -156,7 +156,7 @@ TW_ASSASSINATED = Rule(
     id="TW005",
     name="tw-assassinated",
     severity=WARNING,
-    summary="A RST ended TIME-WAIT before 2MSL had passed: old segments can reach the next connection.",
+    summary="A RST reached TIME-WAIT, and ends it where the kernel takes RSTs there: old segments can reach the next connection.",
     table="time_wait",
     predicate=tw_assassinated,
     grades=(
@@ -166,9 +166,15 @@ TW_ASSASSINATED = Rule(
             CONFIRMED,
             "a later segment was answered as if the port were closed",
         ),
-        Grade(always, WARNING, PREDICTED, "the profile's stack lets an exact RST end TIME-WAIT"),
+        Grade(
+            always,
+            NOTICE,
+            PREDICTED,
+            "the profile's stack lets an exact RST end TIME-WAIT; nothing shows that this one did",
+        ),
     ),
-    message="a RST from {peer_ip}:{peer_port} ended the TIME-WAIT of {ip}:{port} before 2MSL had passed",
+    message="a RST from {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT before 2MSL had passed, and would end it where the kernel "
+    "takes RSTs in TIME-WAIT[; it did: a later segment was answered as if the port were closed{answered_frame:?}]",
     frames=("start_frame", "end_frame", "answered_frame"),
     values=("restarts", "two_msl_ns"),
     set_when=("a RST exactly at RCV.NXT reaches an endpoint in TIME-WAIT, and its timestamp is not stale",),

@@ -542,7 +542,7 @@ class Tracker:
 
     def _arrive(self, x: Segment) -> None:
         lives = self._by_tuple.setdefault((x.scope, frozenset((x.src, x.dst))), [])
-        if x.is_syn:
+        if x.is_syn and not (lives and x.flags & FIN):  # SYN with FIN is no connection attempt
             self._arrive_syn(lives, x)
             return
         if not lives or self._is_unannounced(lives, x):

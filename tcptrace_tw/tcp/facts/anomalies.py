@@ -139,6 +139,8 @@ def note_syn_retry(st, c, side, seg):  # type: ignore[no-untyped-def]
     if np.int64(row.syn_retry_frame) < 0:
         row.syn_retry_frame = t.last_frame
         row.synack_frame = seg.frame
+        # Where the ACK of it is not captured, this is the end of the handshake.
+        row.handshake_ns = st.counters[NOW] - np.int64(conn_at(st, c).first_time)
 
 
 @kernel

@@ -20,6 +20,7 @@ from tcptrace_tw.tcp.store.records import (
     HAS_RST,
     NOW,
     OUT_ANOMALIES,
+    SAW_PLAIN,
     START,
 )
 
@@ -115,7 +116,9 @@ def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     row.end_time = max(np.int64(t.last_time), np.int64(peer.last_time))
     row.syn_frame = t.syn_frame
     row.syn_retries = t.syn_repeats
-    if np.int64(conn.established_time) >= 0:
+    if np.int64(conn.established_time) < 0:
+        row.handshake_ns = -1
+    elif np.int64(conn.bits) & SAW_PLAIN or np.int64(row.handshake_ns) < 0:
         row.handshake_ns = np.int64(conn.established_time) - np.int64(conn.first_time)
     row.fin_frame = t.fin_frame
     row.peer_fin_frame = peer.fin_frame

@@ -175,6 +175,16 @@ def is_text_again(snd, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def count_text_again(snd, rcv, length):  # type: ignore[no-untyped-def]
+    """Count text that is sent again since the peer's last segment, the first time too."""
+    if length == 0:
+        return
+    is_next = np.int64(snd.again_since) == np.int64(rcv.last_frame)
+    snd.again = min(np.int64(snd.again) + 1, 65535) if is_next else 1
+    snd.again_since = rcv.last_frame
+
+
+@kernel
 def note_completeness(conn, flags, length):  # type: ignore[no-untyped-def]
     """Wireshark's bits for one segment."""
     done = DONE_DATA if length else 0

@@ -17,7 +17,7 @@ from tcptrace_tw.schema.words import (
 from tcptrace_tw.tcp.facts.echo import ECHO_EARLIER, ECHO_NONE, earlier_flags
 from tcptrace_tw.tcp.facts.history import answer_limit_ns, is_silent_since_probe, mss_of
 from tcptrace_tw.tcp.facts.rows import set_peers
-from tcptrace_tw.tcp.facts.silence import SILENCE_NS
+from tcptrace_tw.tcp.facts.silence import SILENCE_NS, follows_unseen
 from tcptrace_tw.tcp.store.access import (
     conn_at,
     newest_incarnation,
@@ -68,8 +68,9 @@ def open_reset(st, c, side, seg, echo, acceptable, answers_syn, is_stale_ack_ans
     row.has_plain = 1 if np.int64(conn.bits) & SAW_PLAIN else 0
     note_sender(st, row, snd, seg)
     note_trigger(st, row, snd, rcv, echo)
-    note_silence_before(st, conn, row, snd, rcv)
+    note_silence_before(st, conn, row, snd, rcv, seg)
     note_bytes(st, row, snd, rcv)
+    row.acked_bytes = acked_bytes(snd, rcv, seg)
     note_windows(row, snd, rcv, seg)
     note_ip_id_of_reset(row, snd, seg)
     note_time_wait(st, 2 * c + side, row)
@@ -162,17 +163,22 @@ def note_trigger(st, row, snd, rcv, echo):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_silence_before(st, conn, row, snd, rcv):  # type: ignore[no-untyped-def]
-    """How long both sides had been silent: before the segment that drew the RST, or before the RST where none did."""
+def note_silence_before(st, conn, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """How long both sides had been silent: before the segment that drew the RST, or before the RST where none did.
+
+    What came since the silence ended is part of the same run of segments.
+    """
     now = st.counters[NOW]
     own, others = np.int64(snd.last_time), np.int64(rcv.last_time)
     is_drawn = others > own and now - others <= answer_limit_ns(snd) and np.int64(rcv.last_flags) & RST == 0
     if is_drawn or np.int64(row.is_echo):
         ended = np.int64(conn.silence_time)
-        row.silence_ns = conn.silence_ns if ended >= 0 and ended > own else -1
+        is_before = ended > own and 0 <= now - np.int64(row.trigger_gap_ns) - ended < SILENCE_NS
+        row.silence_ns = conn.silence_ns if ended >= 0 and is_before else -1
     else:
         last = max(own, others)
-        row.silence_ns = now - last if last >= 0 and now - last >= SILENCE_NS else -1
+        is_silence = last >= 0 and now - last >= SILENCE_NS and not follows_unseen(snd, rcv, seg)
+        row.silence_ns = now - last if is_silence else -1
 
 
 TWIN_NS = 1_000_000
@@ -276,6 +282,20 @@ def unacked_bytes(snd, rcv):  # type: ignore[no-untyped-def]
         return 0
     end = np.int64(rcv.fin_seq) if np.int64(rcv.bits) & FIN_SENT else np.int64(rcv.snd_nxt)
     return max(seq_diff(end, np.int64(snd.last_ack)), 0)
+
+
+@kernel
+def acked_bytes(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Text of the other side that a RST acknowledges and no ACK of its sender had: what is in flight is none of it."""
+    if np.int64(seg.flags) & ACK == 0 or np.int64(snd.bits) & ACKED == 0:
+        return 0
+    ack = np.int64(seg.ack)
+    acked = seq_diff(ack, np.int64(snd.last_ack))
+    if np.int64(rcv.bits) & NXT_KNOWN:
+        acked = min(acked, seq_diff(ack, np.int64(rcv.snd_una)))
+    if np.int64(rcv.bits) & FIN_SENT and seq_gt(ack, np.int64(rcv.fin_seq)):
+        acked -= 1
+    return max(acked, 0)
 
 
 @kernel

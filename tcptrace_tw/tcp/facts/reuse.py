@@ -12,7 +12,7 @@ from tcptrace_tw.protocol.profiles import ACCEPT
 from tcptrace_tw.protocol.seq import MASK, seq_diff
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
-from tcptrace_tw.schema.observed import PAYLOAD
+from tcptrace_tw.schema.observed import ACKS, PAYLOAD
 from tcptrace_tw.schema.words import (
     ACCEPT_NOT_TIME_WAIT,
     ANSWER_CHALLENGE,
@@ -257,6 +257,19 @@ def is_sent_by_opener(st, c, row, side):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def is_asked_otherwise(st, c, row, side):  # type: ignore[no-untyped-def]
+    """Whether the SYN's sender has since sent an old segment that itself demands an ACK of endpoint ``side`` of ``c``.
+
+    Text, a FIN, and what is not at RCV.NXT do (RFC 9293 3.10.7.4): the ACK tells nothing of the SYN.
+    """
+    t = tcb_at(st, 2 * c + 1 - side)
+    flags = np.int64(t.last_flags)
+    if np.int64(t.last_frame) <= np.int64(row.last_syn_frame) or flags & (SYN | RST):
+        return False
+    return flags & FIN != 0 or np.int64(t.last_len) > 0 or np.int64(t.last_seq) != np.int64(row.old_sender_nxt)
+
+
+@kernel
 def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     """The earlier incarnation's numbers while the SYN of ``new`` waits: an answer, a RST, or old data."""
     row = reuse_at(st, np.int64(conn_at(st, new).reuse))
@@ -276,6 +289,8 @@ def note_on_earlier(st, new, c, seg, side):  # type: ignore[no-untyped-def]
     if flags & RST:
         answer(row, ANSWER_RST, seg, st.counters[NOW])
     elif flags & (SYN | FIN) == 0 and np.int64(seg.payload_len) == 0:
+        if is_asked_otherwise(st, c, row, side):
+            return
         if np.int64(row.answer) == ANSWER_NONE:
             note_challenged_syn(st, c, side, np.int64(row.last_syn_frame), seg.frame)
             if np.int64(seg.seq) != np.int64(row.old_responder_nxt) or np.int64(seg.ack) != np.int64(
@@ -308,9 +323,14 @@ def answer(row, kind, seg, now):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_retry_explained(row):  # type: ignore[no-untyped-def]
-    """Whether the earlier connection, and not loss, made its sender retransmit the SYN: so say RU004, RU005 and LA."""
-    if np.int64(row.answer) in (ANSWER_CHALLENGE, ANSWER_RST) or np.int64(row.receiver_state) == LAST_ACK:
+    """Whether the earlier connection, and not loss, made its sender retransmit the SYN: so say RU004, RU005 and LA.
+
+    Where no ACKs were captured every passive closer seems to be in LAST-ACK; only a FIN that it repeats shows it.
+    """
+    if np.int64(row.answer) in (ANSWER_CHALLENGE, ANSWER_RST):
         return True
+    if np.int64(row.receiver_state) == LAST_ACK:
+        return np.int64(row.observed) & ACKS != 0 or np.int64(row.fin_repeat_frame) >= 0
     return np.int64(row.receiver_state) == TIME_WAIT and np.int64(row.acceptance) != ACCEPT
 
 

@@ -25,7 +25,7 @@ from tcptrace_tw.schema.words import (
     SILENCE_UNANSWERED,
 )
 from tcptrace_tw.tcp.facts.history import is_text_again
-from tcptrace_tw.tcp.store.access import conn_at, tcb_at
+from tcptrace_tw.tcp.store.access import conn_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
     BROKE_SILENCE,
@@ -33,7 +33,9 @@ from tcptrace_tw.tcp.store.records import (
     ISS_KNOWN,
     NOW,
     NXT_ACKED,
+    NXT_KNOWN,
     RST_SENT,
+    START,
 )
 
 SILENCE_NS = 1_000_000_000
@@ -57,7 +59,7 @@ def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
     conn = conn_at(st, c)
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
-    is_after_silence = last >= 0 and st.counters[NOW] - last >= SILENCE_NS
+    is_after_silence = last >= 0 and st.counters[NOW] - last >= SILENCE_NS and not follows_unseen(snd, rcv, seg)
     if is_after_silence and not is_sent_again(snd, rcv, seg):
         conn.silence_ns = st.counters[NOW] - last
         conn.silence_time = st.counters[NOW]
@@ -73,6 +75,15 @@ def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
         snd.unanswered = 0
         if flags & (FIN | RST) == 0:
             snd.bits |= BROKE_SILENCE
+
+
+@kernel
+def follows_unseen(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a segment's numbers do not show that nothing passed unseen before it: no silence can be told then."""
+    both = np.int64(snd.bits) & np.int64(rcv.bits)
+    if both & NXT_KNOWN == 0 or seq_gt(np.int64(seg.seq), np.int64(snd.snd_nxt)):
+        return True
+    return np.int64(seg.flags) & ACK != 0 and seq_gt(np.int64(seg.ack), np.int64(rcv.snd_nxt))
 
 
 @kernel
@@ -147,9 +158,14 @@ def end_of_silence(t, peer):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_race(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
-    """Whether new data follow a FIN or RST that came after a silence, and are no farewell in answer to it."""
+    """Whether new data follow a FIN or RST that came after a silence, and are no farewell in answer to it.
+
+    A FIN that was repeated in vain crosses nothing; and what was never used was not kept alive.
+    """
     length = np.int64(seg.payload_len)
-    if length == 0 or ahead <= 0 or np.int64(rcv.silence_ms) == 0:
+    if length == 0 or ahead <= 0 or np.int64(rcv.silence_ms) == 0 or np.int64(rcv.fin_repeats) > 0:
+        return False
+    if np.int64(snd.payload_bytes) + np.int64(rcv.payload_bytes) == 0:
         return False
     bits = np.int64(rcv.bits)
     if bits & (FIN_SENT | RST_SENT) == 0 or bits & BROKE_SILENCE or np.int64(snd.bits) & FIN_SENT:
@@ -159,12 +175,28 @@ def is_race(snd, rcv, seg, ahead):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_race(row, st, rcv, seg):  # type: ignore[no-untyped-def]
-    """Remember the first data that crossed the end of the connection."""
+def note_race(row, st, c, side, rcv, seg):  # type: ignore[no-untyped-def]
+    """Remember the first data of endpoint ``side`` that crossed the end of the connection."""
     if np.int64(row.race_frame) < 0:
         row.race_frame = seg.frame
         row.race_idle_ns = np.int64(rcv.silence_ms) * MS
-        row.race_gap_ns = st.counters[NOW] - np.int64(rcv.last_time)
+        row.race_gap_ns = st.counters[NOW] - end_time(st, c, 1 - side, rcv)
+
+
+@kernel
+def end_time(st, c, side, t):  # type: ignore[no-untyped-def]
+    """When endpoint ``t``, on ``side``, sent its first FIN or RST; a FIN that it did not send last is known to 1 ms."""
+    conn = conn_at(st, c)
+    if np.int64(t.bits) & FIN_SENT and np.int64(t.last_frame) != np.int64(t.fin_frame):
+        return st.counters[START] + (np.int64(conn.fin_ms) - 1) * MS
+    time = np.int64(t.last_time)
+    s = np.int64(conn.reset) if np.int64(t.bits) & FIN_SENT == 0 else np.int64(-1)
+    while s >= 0:
+        row = reset_at(st, s)
+        if np.int64(row.endpoint) == side:
+            time = min(time, np.int64(row.time))
+        s = np.int64(row.next)
+    return time
 
 
 @kernel
@@ -212,7 +244,8 @@ def finish_silence(row, t, peer):  # type: ignore[no-untyped-def]
     if np.int64(row.unheard_syns) and is_deaf(t, peer):
         row.is_deaf = 1
     if is_unanswered(t, peer):
-        row.unanswered = t.unanswered
+        is_counted = np.int64(t.again_since) == np.int64(peer.last_frame)
+        row.unanswered = t.again if is_counted else t.unanswered
         silence = np.int64(t.silence_ms) * MS if np.int64(t.bits) & BROKE_SILENCE else np.int64(0)
         row.unanswered_ns = max(np.int64(t.last_time) - np.int64(peer.last_time) - silence, 0)
         row.unanswered_frame = peer.last_frame

@@ -19,7 +19,7 @@ from tcptrace_tw.protocol.states import (
     SYN_SENT,
     TIME_WAIT,
 )
-from tcptrace_tw.schema.columns import ACK, HAS_MSS, HAS_TS, HAS_WSCALE, SYN, TRUNCATED
+from tcptrace_tw.schema.columns import ACK, FIN, HAS_MSS, HAS_TS, HAS_WSCALE, SYN, TRUNCATED
 from tcptrace_tw.schema.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
 from tcptrace_tw.tcp.facts.anomalies import expect_challenge, note_syn_retry, note_synack_repeat, note_unheard
 from tcptrace_tw.tcp.facts.history import rtt_ns
@@ -62,8 +62,9 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         into_time_wait(st, k ^ 1, seg, RESTART_OTHER_ACK)
     known = np.int64(snd.bits) & ISS_KNOWN != 0
     again = known and np.int64(seg.seq) == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
-    if known and np.int64(seg.seq) != np.int64(snd.iss):
-        return  # a SYN+ACK of other numbers: an old duplicate; RFC 9293 3.10.7.4 answers it with an ACK
+    is_placed = known or (np.int64(seg.flags) & FIN != 0 and np.int64(snd.bits) & NXT_KNOWN != 0)
+    if is_placed and np.int64(seg.seq) != np.int64(snd.iss):
+        return  # a SYN+ACK or SYN+FIN of other numbers; RFC 9293 3.10.7.4 answers it with an ACK
     if is_syn_ack and np.int64(rcv.state) == SYN_SENT and is_of_other_numbers(rcv, np.int64(seg.ack)):
         note_unseen_answer(st, c, seg)  # it answers another SYN, which was not captured
         remember_ack(snd, np.int64(seg.ack))

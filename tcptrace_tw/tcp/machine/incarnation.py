@@ -7,7 +7,7 @@ import numpy as np
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff
 from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LISTEN, SUPERSEDED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.schema.columns import ACK, RST, SYN
+from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.schema.words import (
     BASIS_INFERRED,
     END_REOPENED,
@@ -48,7 +48,10 @@ NO_CONNECTION = -1
 
 @kernel
 def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
-    """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (see docs/semantics.md)."""
+    """The incarnation that segment ``i`` belongs to; a new one is opened where none fits (see docs/semantics.md).
+
+    SYN with FIN is no connection attempt: scanners and tests send it, and most stacks drop it.
+    """
     c = newest_incarnation(st, slot)
     if c >= 0 and is_forgotten(st, c):
         forget_slot(st, slot)
@@ -58,7 +61,7 @@ def incarnation_of(st, seg, slot, direction):  # type: ignore[no-untyped-def]
         return open_incarnation(st, seg, slot, direction, NO_CONNECTION)
     conn = conn_at(st, c)
     side = direction ^ np.int64(conn.orig_is_b)
-    if flags & (SYN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, side)):
+    if flags & (SYN | FIN | RST | ACK) == SYN or (flags & (SYN | RST) == SYN and is_foreign_syn_ack(st, c, seg, side)):
         if flags & ACK == 0 and belongs_syn(st, c, seg, side):
             return c
         return open_after(st, c, seg, slot, direction)

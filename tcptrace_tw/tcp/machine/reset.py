@@ -51,6 +51,7 @@ from tcptrace_tw.tcp.store.records import (
     ABORTED,
     ACKED,
     ANSWERED_FIN,
+    ECHO_VALID,
     FIN_SENT,
     HAS_RST,
     HIDDEN_TEXT,
@@ -130,6 +131,7 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         note_refused(st, c, seg)
         refuse_earlier(st, c, side, now, frame)
     if refuses:
+        rcv.bits &= ~ECHO_VALID & 0xFFFFFFFF  # what nobody sent was not stored
         receive(st, k ^ 1, RCV_RST_PASSIVE, now, frame, -1)
     if not stays_in_syn_sent:
         rst_proves(st, c, side, seg, acceptable)

@@ -49,7 +49,13 @@ from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, 
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
-from tcptrace_tw.tcp.facts.history import count_segment, is_silent_since_probe, note_earlier, note_history
+from tcptrace_tw.tcp.facts.history import (
+    count_segment,
+    count_text_again,
+    is_silent_since_probe,
+    note_earlier,
+    note_history,
+)
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.rows import note_established
@@ -294,7 +300,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     ahead = seq_diff(end, np.int64(snd.snd_nxt))
     note_ack_from_beyond(snd, rcv, seg, ahead)
     if np.int64(rcv.bits) & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
-        note_race(anomaly_at(st, anomaly_of(st, c, side)), st, rcv, seg)
+        note_race(anomaly_at(st, anomaly_of(st, c, side)), st, c, side, rcv, seg)
     if ahead > 0 and st.counters[BACK_RUN] and seq == np.int64(snd.snd_nxt) and was_before_step(st, snd):
         st.counters[STEPS_PASSED] += 1
     if ahead >= 0:
@@ -302,6 +308,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
     if ahead <= 0 and end != seq:
         note_retransmission(snd, rcv)
+        count_text_again(snd, rcv, np.int64(seg.payload_len))
     elif ahead == -1:
         note_probe(snd, rcv)
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:

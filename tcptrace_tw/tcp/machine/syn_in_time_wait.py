@@ -14,7 +14,7 @@ from tcptrace_tw.protocol.seq import seq_diff
 from tcptrace_tw.protocol.states import CLOSED, LAST_ACK, RCV_ACK_OF_FIN, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import ACCEPT_NOT_TIME_WAIT, ANSWER_CHALLENGE
-from tcptrace_tw.tcp.facts.reuse import is_sent_by_opener, note_on_earlier, note_retry, open_reuse
+from tcptrace_tw.tcp.facts.reuse import is_asked_otherwise, is_sent_by_opener, note_on_earlier, note_retry, open_reuse
 from tcptrace_tw.tcp.machine.time_wait import restart, still_waits
 from tcptrace_tw.tcp.machine.transitions import is_pending, take_back
 from tcptrace_tw.tcp.store.access import conn_at, reuse_at, span_at, tcb_at
@@ -132,7 +132,8 @@ def earlier_answers(st, new, c, seg, side):  # type: ignore[no-untyped-def]
         k = 2 * c + side
         flags = np.int64(seg.flags)
         if flags & (SYN | FIN | RST) == 0 and np.int64(seg.payload_len) == 0:
-            challenge_shows_state(st, k, row, seg)
+            if not is_asked_otherwise(st, c, row, side):
+                challenge_shows_state(st, k, row, seg)
         elif flags & (RST | ACK) == RST and np.int64(seg.seq) == np.int64(tcb_at(st, k).snd_nxt):
             # A host without the connection would have acknowledged the SYN in its RST (RFC 9293 3.5.2, group 1).
             was_in_last_ack(st, k, row)

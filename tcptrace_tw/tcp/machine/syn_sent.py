@@ -38,11 +38,15 @@ def answers_unfit(snd, rcv, seg):  # type: ignore[no-untyped-def]
 
 @kernel
 def refuses_echo(snd, rcv, seg):  # type: ignore[no-untyped-def]
-    """Whether a RST answers a SYN+ACK whose TSecr is older than the SYN: Linux stays in SYN-SENT (PAWSActive)."""
+    """Whether a RST answers a SYN+ACK whose TSecr the SYN's sender never sent: Linux stays in SYN-SENT (PAWSActive).
+
+    It is older than the SYN, or newer, where that was sent once.
+    """
     if np.int64(snd.bits) & TS_ON_SYN == 0 or np.int64(rcv.bits) & ECHO_VALID == 0:
         return False
     if np.int64(snd.last_flags) & (SYN | ACK) != SYN or np.int64(rcv.last_flags) & (SYN | ACK) != SYN | ACK:
         return False
     echoed = np.int64(rcv.ts_echoed)
     is_older = seq_gt(np.int64(snd.first_tsval), echoed)
-    return np.int64(seg.seq) == np.int64(rcv.last_ack) and echoed != 0 and is_older
+    is_newer = np.int64(snd.syn_repeats) == 0 and seq_gt(echoed, np.int64(snd.first_tsval))
+    return np.int64(seg.seq) == np.int64(rcv.last_ack) and echoed != 0 and (is_older or is_newer)

@@ -131,6 +131,8 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.earlier_time = -1
         t.earlier_frame = -1
         t.earlier_ack = 0
+        t.again = 0
+        t.again_since = -1
         t.ttl_low = 0
         t.ttl_high = 0
         t.ts_recent_frame = -1
