@@ -1,12 +1,15 @@
 """Which findings tell one story: what they have in common, who is concerned, and the sentence for several of them.
 
-Findings with the same mechanism and the same parties are one incident. A rule that no mechanism names is one of its own.
+Findings above info with the same mechanism and the same parties are one incident. A rule that no mechanism names is one of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
+
+from tcptrace_tw.rules.rule import Mask, Rows
 
 
 class About(Enum):
@@ -27,7 +30,8 @@ class Mechanism(NamedTuple):
 
 
 MECHANISMS = (
-    Mechanism("SYN in TIME-WAIT", About.PAIR, ("RU009", "RU004", "RU005", "RU006", "PA004", "TW006", "RU012", "RU002")),
+    Mechanism("SYN in TIME-WAIT", About.PAIR, ("RU009", "RU004", "RU005", "RU006", "PA004", "TW006", "RU012", "RU002",
+                                                   "PA003")),
     Mechanism("LAST-ACK", About.PAIR, ("LA002", "LA003", "LA001", "LA007", "LA006", "LA004")),
     Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013")),
     Mechanism("half-closed", About.SERVICE, ("TW012", "TW008", "LA005", "TW011")),
@@ -59,6 +63,22 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Rule, and the rules that explain it on the same connection: there it belongs to their incident."""
 
+
+class Beside(NamedTuple):
+    """Findings of severity info that a reader must know all the same: the rows that count, and what they add."""
+
+    when: Callable[[Rows], Mask]
+    clause: str
+
+
+BESIDE: dict[str, Beside] = {
+    "PA003": Beside(
+        lambda r: r.is_before_syn != 0,
+        "an old segment of the previous connection arrived in the new one and was dropped: its timestamp was too old",
+    ),
+}
+"""By rule; without another finding of the incident they tell the story alone."""
+
 SEVERAL: dict[str, str] = {
     "HS002": "{count} connects from {client} to {service} took 1 s or longer, because their SYNs were retransmitted",
     "HS003": "{service} retransmitted the SYN+ACK of {count} connections although the client's ACK is in the capture",
@@ -71,6 +91,7 @@ SEVERAL: dict[str, str] = {
     "LA006": "in {count} connections with {service} the passive closer gave up in LAST-ACK and sent RST",
     "LA007": "in {count} connections with {service} the passive closer retransmitted its FIN and got no answer",
     "PA001": "{actor} sent segments with stale timestamps in {count} connections with {peer}, which dropped them (PAWS)",
+    "PA003": "{count} old segments of previous connections arrived in new ones between {client} and {service} and were dropped: their timestamps were too old",
     "PA004": "{count} SYNs from {client} to {service} reused a 4-tuple with a timestamp lower than the previous connection's",
     "PA007": "the timestamp clock of {actor} went backwards in {count} connections with {peer}",
     "RS001": "{actor} ended {count} connections with {peer} by RST instead of FIN (SO_LINGER 0, or unread data: the packets do not tell)",

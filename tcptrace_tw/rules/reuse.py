@@ -269,12 +269,8 @@ TW_SYN_REFUSED = Rule(
     table="reuses",
     predicate=tw_syn_refused,
     grades=(
-        Grade(
-            lambda r: ~is_observed(r, OPENING, PAYLOAD),
-            WARNING,
-            LIKELY,
-            "not all of the previous connection was captured: its state may be another",
-        ),
+        Grade(lambda r: ~is_observed(r, OPENING), NOTICE, LIKELY, "who closed first was not captured"),
+        Grade(lambda r: ~is_observed(r, PAYLOAD), WARNING, LIKELY, "only SYN, FIN and RST: the state may be another"),
         Grade(always, WARNING, CONFIRMED),
     ),
     message="SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port} and was answered with RST",

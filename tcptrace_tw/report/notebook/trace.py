@@ -28,7 +28,7 @@ class Trace(Shown):
         >>> import tcptrace_tw as tw
         >>> trace = tw.analyze("fixtures/kernel-syn-into-last-ack/capture.pcap")
         >>> trace
-        <Trace: 2 connections, peak 1 TIME-WAIT socket; 1 warning, 1 notice, 6 info in 2 incidents>
+        <Trace: 2 connections, peak 1 TIME-WAIT socket; 1 warning, 1 notice, 6 info in 1 incident>
         >>> trace.findings[trace.findings.severity == "warning"].rule.tolist()
         ['LA001']
         >>> trace.time_wait.dtypes[["start", "holder", "end_frame"]].astype(str).tolist()

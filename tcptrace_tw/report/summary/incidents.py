@@ -19,7 +19,7 @@ from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.findings import connection_ids, finding, finding_ids, kept, parties, times
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, About, Mechanism
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, About, Mechanism
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
@@ -98,7 +98,10 @@ class Incidents:
 
     def add(self, findings: RuleHits) -> None:
         """Take what one rule says; what is ordinary is no incident."""
-        findings = kept(findings, findings.severity >= w.NOTICE)
+        counts = findings.severity >= w.NOTICE
+        if findings.rule.id in BESIDE:
+            counts |= BESIDE[findings.rule.id].when(findings.rows)
+        findings = kept(findings, counts)
         if not findings.rows.size:
             return
         strands = self._number(findings)
@@ -257,13 +260,15 @@ class _Incident:
         severity, confidence = lead.grade
         last = max(strand.last for strand in self.strands)
         cost, most = sum(strand.cost for strand in costly), max(strand.cost_most for strand in costly)
+        others = [other.rule for other in self.strands if other.rule != lead.rule]
+        beside = dict.fromkeys(BESIDE[rule].clause for rule in others if rule in BESIDE)
         happened = (
             told[0].message if count == 1 else self._sentence(lead, count, told[0].message, reasons, client, service)
         )
         delayed = f"; {_delay(cost, most, known)}" if count > 1 and most else ""
         return IncidentDigest(
             number, lead.rule, rule.name, self.mechanism.name, w.SEVERITY.words[severity],
-            w.CONFIDENCE.words[confidence], happened + delayed, count, client, service,
+            w.CONFIDENCE.words[confidence], "; ".join([happened, *beside]) + delayed, count, client, service,
             None if self._first == -1 else Time(self._first), None if last == -1 else Time(last),
             cost if known else None, most if known else None, known,
             tuple(self._rules()), rule.remedy_for(examples[0][2].rows), tuple(told),
