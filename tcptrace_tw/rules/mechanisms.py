@@ -117,7 +117,7 @@ SEVERAL: dict[str, str] = {
     "SI004": "in {count} connections with {service} data were sent again and again, and nothing came back",
     "SI008": "{count} requests to {service} are lost: the server closed the idle connections at the moment when they came",
     "SI010": "{count} connections to {service} went on from another port or address: a NAT had forgotten its mappings",
-    "TW005": "RSTs ended TIME-WAIT early after {count} connections with {service}",
+    "TW005": "RSTs hit TIME-WAIT after {count} connections with {service}: they end it early where the kernel takes RSTs then",
     "TW007": "{actor} answered with RST inside 2MSL after {count} connections with {peer}: its TIME-WAIT had ended early",
     "TW008": "in {count} connections with {service} a FIN or data came after FIN-WAIT-2 had timed out, and got a RST",
     "TW009": "{actor} answered {count} retransmitted FINs of {peer} with RST inside 2MSL: the TIME-WAIT sockets were gone",
