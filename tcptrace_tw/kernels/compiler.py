@@ -23,8 +23,7 @@ PROCESSORS = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "generic", "arm6
 
 _OPTIONS = {"_nrt": False, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """``error_model`` drops the checks of divisions. ``_nrt`` is off because a kernel only borrows arrays: counting
-references took half of the decoder's time. Nobody calls a step from Python or from C: a wrapper of each would be a
-fifth of what is compiled."""
+references took half of the decoder's time. No wrappers: neither Python nor C calls a step."""
 
 _RESULTS = {"int64": "i", "uint64": "u", "bool": "b", "boolean": "b", "float64": "f"}
 

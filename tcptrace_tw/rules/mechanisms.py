@@ -73,7 +73,7 @@ class Beside(NamedTuple):
 
 BESIDE: dict[str, Beside] = {
     "PA003": Beside(
-        lambda r: r.is_before_syn != 0,
+        lambda r: (r.is_before_syn != 0) & (r.tsval != r.ts_recent),  # without timestamps both are 0
         "an old segment of the previous connection arrived in the new one and was dropped: its timestamp was too old",
     ),
 }

@@ -18,13 +18,13 @@ def page() -> str:
     return (
         "# Incidents\n\n"
         "Findings above info with the same mechanism and the same parties are one incident.\n"
-        "Of equally severe findings the rule that stands first tells the story.\n"
+        "Of findings that are equally severe, the first rule of the row tells the story.\n"
         "A rule that is not named here has a mechanism of its own, about a service.\n\n"
         f"## What belongs together\n\n| mechanism | the same | rules |\n|---|---|---|\n{_mechanisms()}\n"
         "## What explains what\n\n"
         "On the same connection a finding goes to the incident of the rule that explains it.\n\n"
         f"| finding | is explained by |\n|---|---|\n{_consequences()}\n"
-        "## What is said of several\n\nOne event is told by the sentence of its finding; several like this.\n\n"
+        "## What is said of several\n\nOne event is told in the words of its finding, several in these.\n\n"
         f"| rule | sentence |\n|---|---|\n{_sentences()}\n"
         f"What a second rule adds:\n\n| rules | clause |\n|---|---|\n{_reasons()}"
     )

@@ -1,6 +1,7 @@
 """A whole report in one line, and its conclusion in one sentence."""
 
 from tcptrace_tw.report.summary.digest import Digest, IncidentDigest
+from tcptrace_tw.report.summary.incidents import MOST_TOLD
 from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.rules.runner import chosen
 from tcptrace_tw.schema.words import SEVERITY
@@ -24,7 +25,8 @@ def headline(digest: Digest, least: str = "info") -> str:
     held = f", peak {about}{counted(peak, 'TIME-WAIT socket')}" if peak else ", no TIME-WAIT sockets"
     nothing = f"no findings above {SEVERITY.words[SEVERITY.code(least) - 1]}" if digest.findings else "no findings"
     found = severities(digest, least) or nothing
-    many = f" in {counted(len(digest.incidents), 'incident')}" if digest.incidents else ""
+    least_of_all = "at least " if len(digest.incidents) >= MOST_TOLD else ""
+    many = f" in {least_of_all}{counted(len(digest.incidents), 'incident')}" if digest.incidents else ""
     return f"{connections}{held if digest.connections.total else ''}; {found}{many}"
 
 
@@ -43,15 +45,6 @@ def conclusion(digest: Digest) -> str:
     families = dict.fromkeys(rule.id[:2] for rule in rules)
     looked = ", ".join(LOOKED_FOR[family] for family in families if family in LOOKED_FOR)
     return f"Nothing stands out. Looked for: {looked}." if looked else ""
-
-
-def incident_count(digest: Digest) -> str:
-    """``3 incidents: 1 error, 2 notices``."""
-    totals = dict.fromkeys(reversed(SEVERITY.words), 0)
-    for incident in digest.incidents:
-        totals[incident.severity] += 1
-    named = ", ".join(counted(count, name) for name, count in totals.items() if count)
-    return f"{counted(len(digest.incidents), 'incident')}: {named}" if named else "no incidents"
 
 
 def sentence(incident: IncidentDigest) -> str:

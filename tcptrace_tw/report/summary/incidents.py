@@ -1,4 +1,4 @@
-"""Findings to incidents: what has one mechanism and the same parties is one story, told by its cause.
+"""Incidents: findings with one mechanism and the same parties are one story, and its cause tells it.
 
 Findings are added up as they come, by rule and parties; memory does not grow with the capture. At the end strands
 become incidents, and a finding that another one on the same connection explains goes to that one's incident.
@@ -27,14 +27,14 @@ Ints = NDArray[np.int64]
 Address = tuple[int, int]
 
 MOST = 1 << 14
-"""So many strands are told apart; beyond half of them clients are not, beyond three quarters services are not."""
+"""At most so many strands: from half of it on they do not tell clients apart, from three quarters on not services."""
 
 FEW_CLIENTS = 4
 """More clients of one service with the same trouble are one story."""
 
 MOST_TOLD = 100
 MOST_LINKED = 1 << 16
-"""So many findings that may explain others, or be explained, are remembered by their connections."""
+"""At most so many findings are kept by connection, to see which one explains which."""
 
 EXAMPLES = 3
 COSTS = ("cost_ns", "handshake_ns")
@@ -227,7 +227,7 @@ class _Incident:
 
     @property
     def lead(self) -> _Strand | None:
-        """Who tells the story: the worst, of equals the cause; nobody if others explain all of it."""
+        """The strand that tells the story: the worst, of equals the cause. None where others explain it all."""
         left = [strand for strand in self.strands if strand.count > strand.moved]
         place = self.mechanism.rules.index
         return min(left, key=lambda s: (-s.grade[0], place(s.rule), -s.grade[1], s.examples[0][1]), default=None)
