@@ -16,8 +16,6 @@ from tcptrace_tw.schema.columns import SCHEMA_VERSION
 
 Names = tuple[str, ...]
 
-_SMALL = 1 << 24
-
 
 def manifest_of(folder: Path) -> dict[str, Any]:
     """The manifest; ``CaptureError`` where there is none or where another version wrote it."""
@@ -74,15 +72,14 @@ class Selection(Protocol):
 def read_table(folder: Path, name: str) -> Any:
     """A table that was written (``pyarrow.Table``).
 
-    Arrow gets the open file, not its name: it would take a name such as ``s3:x`` for an address, and refuse one that
-    is not UTF-8. A small table is read by this thread alone: a process that ends while Arrow still starts its threads
-    is aborted.
+    Arrow gets an open file, because it would take a name such as ``s3:x`` for an address. The file is Arrow's own, not
+    Python's: a thread of Arrow that still lets go of a Python object while the process ends is aborted.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with (folder / f"{name}.parquet").open("rb") as file:
-        is_large = os.fstat(file.fileno()).st_size > _SMALL
-        return pq.read_table(file, use_threads=is_large, pre_buffer=is_large)
+    with pa.OSFile(os.fsencode(folder / f"{name}.parquet")) as file:
+        return pq.read_table(file)
 
 
 def stored_findings(folder: Path, selection: Selection) -> Any:
