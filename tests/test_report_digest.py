@@ -250,7 +250,7 @@ def test_the_peak_is_the_most_spans_open_at_once(pairs, cut):
 
 
 def test_bins_grow_when_there_are_too_many(monkeypatch):
-    monkeypatch.setattr("tcptrace_tw.report.summary.occupancy._LIMIT", 50)
+    monkeypatch.setattr("tcptrace_tw.report.summary.steps.LIMIT", 50)
     occupancy = Occupancy()
     for i in range(40):
         occupancy.add(spans([(i * 10 + k, 60) for k in range(10)]))

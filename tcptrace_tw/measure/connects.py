@@ -47,7 +47,8 @@ COLUMNS = (
 )
 
 PAIR = ("connects", "answered", "refused", "unanswered", "failed", "syns", "half_open", "first_time", "last_time",
-        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed")  # fmt: skip
+        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed", "ordinary")  # fmt: skip
+PAIR_KEY = ("orig_ip_hi", "orig_ip_lo", "resp_ip_hi", "resp_ip_lo", "resp_port")
 CLIENT = ("vain", "retried", "answered", "first_time", "last_time", "first_frame", "first_id")
 SERVICE = ("answered", "one_way", "two_way", "vain", "first_unread", "first_time", "last_time", "first_frame",
            "first_id")  # fmt: skip
@@ -71,7 +72,10 @@ class Connects:
 
     def see(self, rows: Any) -> None:
         """Take finished rows of ``connections``."""
-        picked = Picked(rows, COLUMNS)
+        left = ~self._take_ordinary(rows)
+        if not left.any():
+            return
+        picked = Picked(rows[left], COLUMNS)
         self._hear(picked)
         picked = picked.where((picked.opened == OPENED_HANDSHAKE) & (picked.orig_syn_frame >= 0))
         if not picked.size:
@@ -80,6 +84,36 @@ class Connects:
         self._count_pairs(picked.where(kinds.is_told), kinds.of(kinds.is_told))
         self._count_clients(picked, kinds)
         self._count_services(picked, kinds)
+
+    def _take_ordinary(self, rows: Any) -> NDArray[np.bool_]:
+        """Count connections that were opened, captured in both directions and ended; which rows these are.
+
+        Most are such, and of these one number says all: how many there were of each client and service.
+        """
+        is_ordinary = _are_ordinary(rows)
+        places = np.flatnonzero(is_ordinary)
+        numbers = self._pairs.numbers(*(rows[name][places] for name in PAIR_KEY))
+        without_room = numbers < 0
+        if without_room.any():
+            is_ordinary[places[without_room]] = False
+            places, numbers = places[~without_room], numbers[~without_room]
+        self._pairs.take(numbers, ordinary=1)
+        self._two_way += places.size
+        self._plain += int(np.count_nonzero(rows["completeness"][places] & PLAIN))
+        return is_ordinary
+
+    def _share_out(self) -> None:
+        """Add the ordinary connections to the tallies of their addresses, services, clients and pairs."""
+        pairs = self._pairs
+        chosen = np.flatnonzero(pairs["ordinary"])
+        count = pairs["ordinary"][chosen]
+        parts = [pairs.keys.column(word)[chosen] for word in range(len(PAIR_KEY))]
+        pairs.columns["ordinary"][:] = 0
+        pairs.take(chosen, connects=count, answered=count)
+        for address in (parts[:2], parts[2:4]):
+            self._addresses.take(self._addresses.numbers(*address), heard=count)
+        self._clients.take(self._clients.numbers(*parts[:2]), answered=count)
+        self._services.take(self._services.numbers(*parts[2:]), answered=count, two_way=count)
 
     def see_reuses(self, rows: Any) -> None:
         """Take rows of ``reuses``: what became of a SYN that met another connection, its own rules tell (RU, LA)."""
@@ -159,6 +193,7 @@ class Connects:
         ``clocks``: the rows of that table, or None where there are none. ``told``: client and service of the connects
         that an ICMP error is about.
         """
+        self._share_out()
         rows = self._connect_rows(clocks)
         keys = zip(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo, rows.peer_port, strict=True)
         if told:
@@ -219,6 +254,7 @@ class Connects:
 
     def scanners(self) -> set[tuple[int, int]]:
         """The addresses that tried many services in vain."""
+        self._share_out()
         chosen = np.flatnonzero(self._is_scan())
         return {(int(self._clients.keys.column(0)[n]), int(self._clients.keys.column(1)[n])) for n in chosen}
 
@@ -261,6 +297,15 @@ class _Kinds:
         kinds = object.__new__(_Kinds)
         kinds.__dict__.update({name: value[mask] for name, value in self.__dict__.items()})
         return kinds
+
+
+def _are_ordinary(rows: Any) -> NDArray[np.bool_]:
+    """Rows with an answered handshake, segments of both endpoints, and an end."""
+    close = rows["close"]
+    is_ended = (close != CLOSE_OPEN) & (close != CLOSE_REFUSED) & (close != CLOSE_UNANSWERED)
+    both_sent = (rows["orig_segments"] > 0) & (rows["resp_segments"] > 0)
+    has_syns = (rows["orig_syn_frame"] >= 0) & (rows["resp_syn_frame"] >= 0)
+    return is_ended & both_sent & has_syns & (rows["opened"] == OPENED_HANDSHAKE) & (rows["established_time"] >= 0)
 
 
 def _service(rows: Any) -> tuple[NDArray[Any], ...]:

@@ -1,9 +1,9 @@
 """How many endpoints were in TIME-WAIT at once: over time, and for each pool of a holder.
 
 A pool is what runs out: the ports of a client towards one server port, or the entries of one server port.
-Spans are kept as steps up and down at moments of time, once for all and once by pool. There are at most ``_LIMIT`` of
-each kind: when more are needed the moments become bins, which grow to twice their width. So memory is bounded, and
-peaks are exact up to a quarter of a million spans, whatever the length of the capture; beyond, they are about right.
+Spans are kept as steps up and down at moments of time, once for all and once by pool. There are at most ``LIMIT`` of
+each kind (see ``steps``). So memory is bounded, and peaks are exact up to a quarter of a million spans, whatever the
+length of the capture; beyond, they are about right.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.summary.grouping import Groups
+from tcptrace_tw.report.summary.steps import Ints, Steps, order_of
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.text import endpoint_text, ip_text
 from tcptrace_tw.schema.words import ORIG, RESP
 
-Ints = NDArray[np.int64]
-
-_LIMIT = 1 << 18
-_COARSEST = 62
 _EXACT = 10
 """Bins of a microsecond (2**10 ns) are as exact as most captures."""
 _MOST_POOLS = (1 << 20) - 1
@@ -67,8 +64,8 @@ class Occupancy:
 
     def __init__(self) -> None:
         self.spans = 0
-        self._starts, self._ends = _Steps(), _Steps()
-        self._all_starts, self._all_ends = _Steps(), _Steps()
+        self._starts, self._ends = Steps(), Steps()
+        self._all_starts, self._all_ends = Steps(), Steps()
         self._pools = Groups(_MOST_POOLS)  # too many to tell apart: the first one takes the rest
         self._pool_spans = np.zeros(0, np.int64)
         self._pool_ns = np.zeros(0, np.float64)
@@ -85,8 +82,8 @@ class Occupancy:
         size = self._pool_spans.size
         self._pool_spans += np.bincount(pool, minlength=size)
         self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
-        _raise_to(self._pool_last, pool, start)
-        _raise_to(self._pool_minus_first, pool, -start)
+        np.maximum.at(self._pool_last, pool, start)
+        np.maximum.at(self._pool_minus_first, pool, -start)
         over, nobody = end[ended], np.zeros(rows.size, np.int64)
         self._starts.add(pool, start)
         self._ends.add(pool[ended], over)
@@ -162,68 +159,7 @@ class Occupancy:
             self._pool_minus_first = np.concatenate((self._pool_minus_first, lowest))
 
 
-class _Steps:
-    """A sorted multiset of (pool, bin of time), with bins as wide as the limit asks for."""
-
-    def __init__(self) -> None:
-        self.pools, self.bins, self.counts = (np.zeros(0, np.int64) for _ in range(3))
-        self._shift = 0
-        self._waiting: list[tuple[Ints, Ints]] = []
-        self._waiting_size = 0
-
-    def add(self, pool: Ints, times: Ints) -> None:
-        self._waiting.append((pool, times >> self._shift))
-        self._waiting_size += times.size
-        if self._waiting_size > _LIMIT:
-            self.settle()
-
-    def settle(self) -> int:
-        """Take in what waits; the result is the shift: bins are ``2 ** shift`` ns wide."""
-        if self._waiting:
-            pools, bins = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-            self._waiting, self._waiting_size = [], 0
-            self._keep(
-                np.concatenate((self.pools, pools)),
-                np.concatenate((self.bins, bins)),
-                np.concatenate((self.counts, np.ones(pools.size, np.int64))),
-            )
-        if self.bins.size > _LIMIT:
-            self.coarsen(self._shift + self._digits_too_many())
-        return self._shift
-
-    def _keep(self, pools: Ints, bins: Ints, counts: Ints) -> None:
-        """Sort, and take equal ones together."""
-        order = np.lexsort((bins, pools)) if pools.any() else np.argsort(bins, kind="stable")
-        pools, bins = pools[order], bins[order]
-        if not bins.size:
-            return
-        is_new = (pools[1:] != pools[:-1]) | (bins[1:] != bins[:-1])
-        firsts = np.flatnonzero(np.concatenate(([True], is_new)))
-        self.pools, self.bins = pools[firsts], bins[firsts]
-        self.counts = np.add.reduceat(counts[order], firsts)
-
-    def _digits_too_many(self) -> int:
-        """How many binary digits the bins must lose until there are few enough of them."""
-        differ, is_other, digits = self.bins[1:] ^ self.bins[:-1], self.pools[1:] != self.pools[:-1], 0
-        while np.count_nonzero((differ >> digits != 0) | is_other) + 1 > _LIMIT and digits < _COARSEST:
-            digits += 1
-        return digits
-
-    def coarsen(self, shift: int) -> None:
-        """Widen the bins to ``2 ** shift`` ns."""
-        if shift > self._shift and self.bins.size:
-            self._keep(self.pools, self.bins >> (shift - self._shift), self.counts)
-        self._shift = max(shift, self._shift)
-
-
-def _raise_to(highest: Ints, numbers: Ints, values: Ints) -> None:
-    """Make ``highest`` of these numbers at least so high."""
-    above = np.flatnonzero(values > highest[numbers])
-    rising = above[np.argsort(values[above])]
-    highest[numbers[rising]] = values[rising]  # of several for one number the last one stays
-
-
-def _merged(starts: _Steps, ends: _Steps) -> tuple[Ints, Ints, Ints, int]:
+def _merged(starts: Steps, ends: Steps) -> tuple[Ints, Ints, Ints, int]:
     """All steps by pool and time, what each changes, and the bins' width as a shift.
 
     Of one moment the ends come first: a port is taken again when it is free. In wide bins nobody knows the order.
@@ -235,7 +171,7 @@ def _merged(starts: _Steps, ends: _Steps) -> tuple[Ints, Ints, Ints, int]:
     pools, bins = (np.concatenate((getattr(first, name), getattr(second, name))) for name in ("pools", "bins"))
     sign = -1 if first is ends else 1
     changes = np.concatenate((sign * first.counts, -sign * second.counts))
-    order = np.lexsort((bins, pools))
+    order = order_of(pools, bins)
     return pools[order], bins[order], changes[order], shift
 
 
