@@ -1,8 +1,9 @@
 """From marked functions to object files: what numba is asked for, and what is made of its answer.
 
 Only what numba documents is used: ``register_jitable`` and ``overload`` for the steps, ``type_callable`` and
-``lower_builtin`` for the intrinsics, ``inspect_llvm`` for the code. The code is emitted again, as position-independent
-code for the plain processor of an architecture: code for this machine's own processor is not faster.
+``lower_builtin`` for the intrinsics, ``inspect_llvm`` for the code. The code is optimized as a whole and emitted again,
+as position-independent code for the plain processor of an architecture: code for this machine's own processor is not
+faster.
 """
 
 from __future__ import annotations
@@ -163,7 +164,19 @@ def _emit(text: str, inner: str, symbol: str, words: str) -> bytes:
     module.verify()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     machine = target.create_target_machine(cpu=processor(), opt=3, reloc="pic", codemodel="default")
+    _optimize(module, machine)
     return bytes(machine.emit_object(module))
+
+
+def _optimize(module: Any, machine: Any) -> None:
+    """Optimize the steps together, once more: now that nobody else can call them, LLVM folds what numba must keep.
+
+    That is a step with one caller, a status that is always the same, an argument that nobody reads.
+    """
+    from llvmlite import binding as llvm
+
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    passes.getModulePassManager().run(module, passes)
 
 
 def _hide(module: Any, symbol: str) -> None:
