@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
@@ -238,6 +239,7 @@ class _Run:
         )
         self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
+        self._damage = Damage()
         self._begin = 0
         self._read: tuple[int, int | None] = (0, None)
         self._is_ending = False
@@ -268,6 +270,7 @@ class _Run:
         for batch in self._batches():
             if not self._begin:
                 self._begin = self.facts.first_time or 0
+            self._damage.see(batch)
             yield batch, self._flow.assign(batch)
 
     def _moves(self, placed: Generator[tuple[Segments, int]], pick: Pick | None) -> Generator[list[Chunk]]:
@@ -319,6 +322,8 @@ class _Run:
             "end_time": self.facts.last_time or 0,
             "segments": self.facts.tcp_segments,
             "connections": self._counts["connections"],
+            "damaged_segments": self._damage.count,
+            "damaged_frame": self._damage.frame,
             "truncated_options": sum(f.truncated_options for f in files),
             "lost_frames": min(sum(f.lost_frames for f in files), np.iinfo(np.int64).max),
             "unfit_times": sum(f.unfit_times for f in files),

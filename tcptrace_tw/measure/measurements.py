@@ -22,6 +22,7 @@ from tcptrace_tw.measure.moves import Moves
 from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
 from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
+from tcptrace_tw.schema.observed import ACKS, PAYLOAD
 from tcptrace_tw.schema.words import END_CAPTURE, OPENED_MIDSTREAM
 
 MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, TALLIES = range(5)
@@ -55,6 +56,7 @@ class Measurements:
         if table == "connections":
             self._see_connections(records, *self._tables)
             self._look_at_tally(records)
+            self._capture["hidden_connections"] += count_hidden(records)
             for part in (self._connects, self._idles, self._moves, self._icmp_errors):
                 part.see(records)
         else:
@@ -97,6 +99,12 @@ class Measurements:
         for name, value in {**figures, **halves}.items():
             self._capture[name] = value
         yield CAPTURE, self._capture
+
+
+def count_hidden(rows: Any) -> int:
+    """Connections with no text and no ACK of which numbers show that they had text: a filter hid it."""
+    unseen = (rows.observed & (ACKS | PAYLOAD)) == 0
+    return int(np.count_nonzero(unseen & (rows.orig_payload_bytes + rows.resp_payload_bytes == 0)))
 
 
 @entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.int64))
