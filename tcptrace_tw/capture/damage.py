@@ -11,11 +11,10 @@ from tcptrace_tw.schema.columns import ACK, FIN, MALFORMED, RST, SYN
 CONTROL = SYN | FIN | RST
 
 
-def damaged(flags: Any, options: Any) -> Any:
-    """Where two of SYN, FIN and RST stand together, none of SYN, RST and ACK is set, or the options are malformed."""
+def are_impossible(flags: Any) -> Any:
+    """Where two of SYN, FIN and RST stand together, or none of SYN, RST and ACK is set."""
     control = flags & CONTROL
-    is_mixed = control & (control - 1) != 0
-    return is_mixed | (flags & (SYN | RST | ACK) == 0) | (options & MALFORMED != 0)
+    return (control & (control - 1) != 0) | (flags & (SYN | RST | ACK) == 0)
 
 
 class Damage:
@@ -23,11 +22,14 @@ class Damage:
 
     def __init__(self) -> None:
         self.count = 0
+        self.impossible = 0
         self.frame = -1
 
     def see(self, batch: Any) -> None:
         """Take one batch."""
-        places = np.flatnonzero(damaged(batch["flags"], batch["options"]))
-        if places.size and self.frame < 0:
-            self.frame = int(batch["frame"][places[0]])
-        self.count += places.size
+        is_impossible = are_impossible(batch["flags"])
+        places = np.flatnonzero(is_impossible | (batch["options"] & MALFORMED != 0))
+        if places.size:
+            self.frame = self.frame if self.frame >= 0 else int(batch["frame"][places[0]])
+            self.count += places.size
+            self.impossible += int(np.count_nonzero(is_impossible))

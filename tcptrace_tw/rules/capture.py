@@ -39,8 +39,9 @@ def options_truncated(r: Rows) -> Mask:
 
 
 def are_many_damaged(r: Rows) -> Mask:
-    """One in a hundred segments or more: then the numbers of the others may be damaged as well."""
-    return np.asarray((r.damaged_segments > 0) & (r.damaged_segments * 100 >= r.segments))
+    """Two or more, one in a hundred at least, some by their flags: the numbers of the others may be damaged as well."""
+    many = (r.damaged_segments > 1) & (r.damaged_segments * 100 >= r.segments)
+    return np.asarray(many & (r.impossible_flags > 0))
 
 
 def damaged_segments(r: Rows) -> Mask:
@@ -321,12 +322,12 @@ DAMAGED_SEGMENTS = Rule(
     table="capture",
     predicate=damaged_segments,
     grades=(
-        Grade(are_many_damaged, NOTICE, CONFIRMED, "one in a hundred or more"),
-        Grade(always, INFO, CONFIRMED, "fewer"),
+        Grade(are_many_damaged, NOTICE, CONFIRMED, "two or more, and one in a hundred"),
+        Grade(always, INFO, CONFIRMED, "fewer, or only by their options"),
     ),
     message="{damaged_segments:segment has|segments have} flags or options that no TCP stack sends, of {segments}: damaged, or made by a scanner or a fuzzer; what their numbers seem to show is not certain",
     frames=("damaged_frame",),
-    values=("damaged_segments", "segments"),
+    values=("damaged_segments", "impossible_flags", "segments"),
     set_when=("two of SYN, FIN and RST stand together, or none of SYN, RST and ACK is set; or the options do not fit into the header, or have wrong lengths",),
     not_set_when=("the snap length cuts off options: CP006",),
     rfc=("RFC 9293 3.1",),

@@ -68,7 +68,6 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "SI002": ("HS005",),
     "SI004": ("SI006", "HS005", "SI010"),
     "SI007": ("RS014",),
-    "SI017": ("SI004", "SI006", "HS005", "SI010", "RS007", "RS015", "LA007"),
     "TW011": ("LA006", "LA007", "TW008", "TW012"),
     "TW005": ("RU004", "RU005", "RU006"),
 }  # fmt: skip
@@ -136,7 +135,6 @@ SEVERAL: dict[str, str] = {
     "SI002": "{count} connects from {client} to {service} failed: the SYN+ACKs did not reach the client",
     "SI004": "in {count} connections with {service} data were sent again and again, and nothing came back",
     "SI008": "{count} requests to {service} are lost: the server closed the idle connections at the moment when they came",
-    "SI017": "{service} sent nothing more after its SYN+ACK in {count} connections, although the clients sent data: half of the conversation was not captured, or the server hangs",
     "SI010": "{count} connections to {service} went on from another port or address: a NAT had forgotten its mappings",
     "TW005": "RSTs hit TIME-WAIT after {count} connections with {service}: they end it early where the kernel takes RSTs then",
     "TW007": "{actor} answered with RST inside 2MSL after {count} connections with {peer}: its TIME-WAIT had ended early",

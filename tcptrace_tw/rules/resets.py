@@ -413,7 +413,7 @@ def health_check_reset(r: Rows) -> Mask:
 
 def rst_not_exact(r: Rows) -> Mask:
     """RS009: whoever sent it, and whatever other rule applies."""
-    return is_challenged(r) & (r.is_syn_pending == 0) & (r.is_stale_ack_answer == 0)
+    return is_challenged(r) & (r.is_syn_pending == 0) & (r.is_stale_ack_answer == 0) & ~is_damaged(r)
 
 
 def rst_unclassified(r: Rows) -> Mask:

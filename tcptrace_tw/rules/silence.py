@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.rules.paws import ENOUGH
 from tcptrace_tw.rules.rule import Advice, Case, Derived, Grade, Mask, Rows, Rule, Wording, always, decided
-from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING
+from tcptrace_tw.schema.observed import ACKS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
     ERROR,
@@ -153,13 +153,9 @@ def syn_from_other_port(moves: Rows) -> Mask:
     return moves.move == MOVE_RETRY
 
 
-def silent_after_handshake(connections: Rows) -> Mask:
+def silent_after_handshake(services: Rows) -> Mask:
     """SI017."""
-    only_syn_acks = connections.resp_segments == connections.synack_retries + 1
-    sent = (connections.orig_payload_bytes > 0) & (connections.resp_payload_bytes == 0)
-    lasted = connections.last_time - connections.established_time >= SHORT_RUN_NS
-    opened = (connections.established_time >= 0) & (connections.resp_syn_frame >= 0)
-    return opened & only_syn_acks & sent & lasted & (connections.rst_frame < 0)
+    return services.silent_after_handshake >= SEVERAL
 
 
 def one_reset(idles: Rows) -> Mask:
@@ -627,25 +623,25 @@ SILENT_AFTER_HANDSHAKE = Rule(
     id="SI017",
     name="silent-after-handshake",
     severity=NOTICE,
-    summary="A server sent nothing more after its SYN+ACK, not even an ACK of the client's data.",
-    table="connections",
+    summary="A server sent nothing more after its SYN+ACKs, not even ACKs of the clients' data.",
+    table="services",
     predicate=silent_after_handshake,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="{resp_ip}:{resp_port} sent nothing more to {orig_ip}:{orig_port} after its SYN+ACK, not even an ACK of "
-    "{orig_payload_bytes:byte}: half of the conversation was not captured, or the server hangs",
-    frames=("resp_syn_frame", "last_frame"),
-    values=("orig_payload_bytes", "orig_segments", "resp_segments"),
+    message="{ip}:{port} sent nothing more after its SYN+ACK on {silent_after_handshake:connection}, not even an ACK of the clients' "
+    "data: the answers took another way and were not captured, or the server hangs",
+    frames=("silent_frame",),
+    values=("silent_after_handshake", "connections"),
     set_when=(
-        "the handshake was captured, and the client sent data",
-        "only SYN+ACKs came from the server, for 1 s or longer after the handshake",
+        "the handshakes of three connections or more were captured, and the clients sent data",
+        "nothing but the SYN+ACK came from the server, for 1 s or longer, until the end",
     ),
-    not_set_when=("a RST ended the connection", "the data are sent again three times or more: SI004", "the capture shows no ACKs"),
+    not_set_when=("a RST ended the connection", "the data or the SYN+ACK are sent again and again: SI004, HS005", "the capture shows no ACKs"),
     rfc=("RFC 9293 3.8.6.3",),
-    remedy="Capture on the server: where the answers leave it, they take another way than past this capture point. Where they do not, look at the server's program and at nstat TcpExtTCPBacklogDrop there.",
+    remedy="Capture on the server: if answers leave it there, they take another way than past this capture point. If not, look at the server's program (does it still run, does it read), and at nstat TcpExtTCPBacklogDrop.",
     example="silent-after-handshake",
-    rival="answers that take another way, a server that is gone, and an accept queue that is full look the same",
-    time="first_time",
-    needs=(OPENING, BOTH_DIRECTIONS, ACKS),
+    rival="a server that is gone, or an accept queue that is full",
+    key="silent_connection_id",
+    end_time="end_time",
 )  # fmt: skip
 
 PACKET_TOO_BIG = Rule(

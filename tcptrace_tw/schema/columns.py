@@ -294,7 +294,7 @@ REUSES = Table(
         _time("time", "Capture time of the SYN."),
         _frame("syn_frame", "The SYN.", null=False),
         _ns("gap_ns", "From the last restart of TIME-WAIT, or from the end of the previous connection, to the SYN."),
-        _ns("two_msl_ns", "2MSL of the profile."),
+        _ns("two_msl_ns", "2MSL of the profile, or what had been measured on the host in TIME-WAIT if that was longer."),
         _word("previous_orig_state", w.STATE, "State of the previous connection's orig when the SYN came.", null=True),
         _word("previous_resp_state", w.STATE, "State of the previous connection's resp when the SYN came.", null=True),
         _word("sender_state", w.STATE, "State of the SYN's sender in the previous connection.", null=True),
@@ -602,7 +602,7 @@ SERVICES = Table(
     "services",
     "server and port",
     (
-        _id("connection_id", "An example: a connection that the server closed, or left in CLOSE-WAIT.", null=True),
+        _id("connection_id", "An example: a connection that the server closed, left in CLOSE-WAIT, or was silent on.", null=True),
         Column("ip", "ip", "The server's address."),
         Column("port", "u2", "The server's port."),
         _time("time", "First connection."),
@@ -614,6 +614,13 @@ SERVICES = Table(
             "left_in_close_wait", "u4", "Those that the client closed 60 s ago or earlier, and the server never did."
         ),
         _frame("fin_frame", "The client's FIN of one of those."),
+        Column(
+            "silent_after_handshake",
+            "u4",
+            "Connections on which it sent nothing after its SYN+ACK for 1 s or longer, not even an ACK of the client's data.",
+        ),
+        _id("silent_connection_id", "The first of those.", null=True),
+        _frame("silent_frame", "Its SYN+ACK."),
     ),
 )
 
@@ -797,7 +804,8 @@ CAPTURE = Table(
         _time("end_time", "Last frame."),
         Column("segments", "i8", "TCP segments."),
         Column("connections", "i8", "Connections."),
-        Column("damaged_segments", "i8", "Segments whose flags or options no stack sends."),
+        Column("damaged_segments", "i8", "Segments whose flags exclude each other, or whose options do not fit the header."),
+        Column("impossible_flags", "i8", "Those of them with such flags."),
         _frame("damaged_frame", "The first of them."),
         Column(
             "hidden_connections", "i8", "Connections of SYN, FIN and RST only, whose numbers show text that was not captured."

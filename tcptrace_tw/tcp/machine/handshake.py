@@ -70,7 +70,7 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     again = known and np.int64(seg.seq) == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
     is_placed = known or (np.int64(seg.flags) & FIN != 0 and np.int64(snd.bits) & NXT_KNOWN != 0)
     if is_placed and np.int64(seg.seq) != np.int64(snd.iss):
-        if is_syn_ack and is_answered_by_another(snd, rcv, seg):
+        if is_syn_ack and np.int64(conn.old_syn_frame) < 0 and is_answered_by_another(snd, rcv, seg):
             note_other_synack(st, c, side, seg.frame)
         return  # a SYN+ACK or SYN+FIN of other numbers; RFC 9293 3.10.7.4 answers it with an ACK
     if is_syn_ack and np.int64(rcv.state) == SYN_SENT and is_of_other_numbers(rcv, np.int64(seg.ack)):
