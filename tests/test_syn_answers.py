@@ -85,7 +85,8 @@ def meant(cell: Cell) -> str:
     if not cell.is_known:
         return "unseen-connection"
     is_reset = cell.answer in ("rst", "refused")
-    is_shown = cell.state == "LAST-ACK" or cell.final_ack == "lost" or (cell.state == "TIME-WAIT" and not cell.is_by_holder)
+    waits = cell.state == "TIME-WAIT" and not cell.is_by_holder
+    is_shown = waits or cell.state == "LAST-ACK" or cell.final_ack == "lost"
     if cell.meanwhile == "nobody-answered":
         if cell.answer == "none" and cell.retries > 0:
             return "unanswered"
@@ -97,7 +98,6 @@ def meant(cell: Cell) -> str:
             return found
     if cell.final_ack == "doubtful" and is_reset:
         return "reset-in-last-ack"
-    waits = cell.state == "TIME-WAIT" and not cell.is_by_holder
     if waits and cell.answer == "challenge-ack" and cell.is_new_syn:
         return "challenged-in-time-wait"
     if is_reset and (waits or cell.state == "FIN-WAIT-2"):

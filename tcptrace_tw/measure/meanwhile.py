@@ -31,7 +31,9 @@ MOST_HELD = 1 << 12
 MOST_KEPT = 1 << 16
 """So many of the last connections are remembered, and so many of the services in question."""
 
-FACTS = np.dtype([("connection_id", "i8"), ("ip_hi", "i8"), ("ip_lo", "i8"), ("port", "i8"), ("time", "i8"), ("is_answered", "?")])
+FACTS = np.dtype(
+    [("connection_id", "i8"), ("ip_hi", "i8"), ("ip_lo", "i8"), ("port", "i8"), ("time", "i8"), ("is_answered", "?")]
+)
 
 
 class Meanwhile:
@@ -121,7 +123,11 @@ def _services(rows: NDArray[Any], ip: str, port: str) -> list[tuple[int, int, in
 
 def _answer(row: Any, facts: NDArray[Any]) -> int:
     """What the connects after the SYN show, and where there are none those before it; 0 where there are neither."""
-    is_near = (facts["ip_hi"] == row["peer_ip_hi"]) & (facts["ip_lo"] == row["peer_ip_lo"]) & (facts["port"] == row["peer_port"])
+    is_near = (
+        (facts["ip_hi"] == row["peer_ip_hi"])
+        & (facts["ip_lo"] == row["peer_ip_lo"])
+        & (facts["port"] == row["peer_port"])
+    )
     is_near &= facts["connection_id"] != row["attempt_id"]
     begin, end = int(row["time"]), int(row["time"]) + max(int(row["waited_ns"]), 0)
     for first, last in ((begin, end + NEAR_NS), (begin - NEAR_NS, begin - 1)):

@@ -184,6 +184,11 @@ def is_untranslated(r: Rows) -> Mask:
     return is_of_the_host(r) & lives & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED) & (r.is_ttl_steady != 0)
 
 
+def may_be_of_the_host(r: Rows) -> Mask:
+    """It answers text like the host itself, and goes on; too little was captured before to know the host's TTL."""
+    return is_of_the_host(r) & (r.trigger_len > 0) & (r.is_ttl_steady == 0) & (r.sender_segments < KNOWN_SEGMENTS)
+
+
 def is_past_the_stack(r: Rows) -> Mask:
     """The host resets the answer to a SYN that its own stack had not sent."""
     return is_of_the_host(r) & ((r.trigger_flags & SYN) != 0)
@@ -340,6 +345,7 @@ RESET: tuple[Case, ...] = (
     ),
     Case(is_damaged, UNCLASSIFIED, "SYN, FIN or URG beside RST: a damaged or invented segment", "rst-with-other-flags", "rst-injected"),
     Case(is_untranslated, UNTRANSLATED, "the host answers a segment of a connection that lives on", "rst-untranslated-segment", "rst-untranslated-segment-nearly"),
+    Case(may_be_of_the_host, UNCLASSIFIED, "the same, and the host's TTL is not known: forged, or a segment that reached the host untranslated", "rst-untranslated-or-injected", "rst-injected"),
     Case(is_past_the_stack, NO_SOCKET, "the host answers a SYN+ACK, and segments with its address follow: a scanner's own kernel", "rst-of-a-scanners-kernel", "reset-in-syn-received"),
     Case(goes_on, INJECTED, "the apparent sender continues as if nothing had happened", "rst-injected", "rst-injected-nearly"),
     Case(is_ladder, INJECTED, "several RSTs rise above everything that the apparent sender has sent", "rst-injected-ladder", "rst-injected-ladder-nearly"),
@@ -687,7 +693,11 @@ ABORT_TIMEOUT = Rule(
     ),
     message="{ip}:{port} gave up on {peer_ip}:{peer_port} after {retransmits:unanswered retransmission} and sent RST[; nothing had come from the peer for {trigger_gap_ns}]",
     wordings=(
-        Wording(was_probing, "keep-alive probes got no answer", "{ip}:{port} gave up on {peer_ip}:{peer_port} after {probes:unanswered keep-alive probe} and sent RST: the keep-alive timeout"),
+        Wording(
+            was_probing,
+            "keep-alive probes got no answer",
+            "{ip}:{port} gave up on {peer_ip}:{peer_port} after {probes:unanswered keep-alive probe} and sent RST: the keep-alive timeout",
+        ),
     ),
     frames=_FRAMES,
     values=_ABORT_VALUES,
@@ -699,7 +709,11 @@ ABORT_TIMEOUT = Rule(
     rfc=("RFC 1122 4.2.3.5", "RFC 9293 3.8.4"),
     remedy="Look if the peer's host is up, and capture there to see if the segments arrive; net.ipv4.tcp_retries2 and TCP_USER_TIMEOUT say how long the sender tries.",
     advice=(
-        Advice(was_probing, "keep-alive probes got no answer", "Look if the peer's host is up, and if a device on the path dropped the idle connection (then TCP_KEEPIDLE must be shorter than its timeout). TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT say when the prober gives up."),
+        Advice(
+            was_probing,
+            "keep-alive probes got no answer",
+            "Look if the peer's host is up, and if a device on the path dropped the idle connection (then TCP_KEEPIDLE must be shorter than its timeout). TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT say when the prober gives up.",
+        ),
     ),
     example="abort-timeout",
     counter="TcpExtTCPAbortOnTimeout",

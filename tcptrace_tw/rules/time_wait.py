@@ -76,6 +76,7 @@ def is_time_wait_gone(resets: Rows) -> Mask:
 def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
     """TW008: a FIN gets a RST only after the timer has ended FIN-WAIT-2; data also if the socket was closed."""
     echo = (resets.is_bare != 0) & (resets.is_echo != 0) & (resets.has_plain != 0) & (resets.sender_state == FIN_WAIT_2)
+    echo &= (resets.is_syn_pending == 0) & (resets.is_stale_ack_answer == 0)  # those answer a challenge ACK
     is_fin = ((resets.trigger_flags & FIN) != 0) & (resets.trigger_len == 0) & (resets.unacked_bytes == 0)
     is_late = resets.fin_wait_2_ns >= FIN_WAIT_2_NS
     waited = resets.fin_wait_2_ns >= SHORTEST_FIN_WAIT_2_NS
@@ -183,7 +184,11 @@ TW_ASSASSINATED = Rule(
         ),
     ),
     wordings=(
-        Wording(lambda r: is_drawn_by_stray(r) & (r.answered_frame < 0), "an old segment had drawn the RST", "an old segment of {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT, and the ACK that answered it drew a RST, which ends TIME-WAIT early (RFC 1337) unless net.ipv4.tcp_rfc1337 is 1"),
+        Wording(
+            lambda r: is_drawn_by_stray(r) & (r.answered_frame < 0),
+            "an old segment had drawn the RST",
+            "an old segment of {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT, and the ACK that answered it drew a RST, which ends TIME-WAIT early (RFC 1337) unless net.ipv4.tcp_rfc1337 is 1",
+        ),
     ),
     message="a RST from {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT before 2MSL had passed, and would end it where the kernel "
     "takes RSTs in TIME-WAIT[; it did: a later segment was answered as if the port were closed{answered_frame:?}]",
@@ -199,7 +204,11 @@ TW_ASSASSINATED = Rule(
     rfc=("RFC 1337", "RFC 9293 3.10.7.4"),
     remedy="On the side in TIME-WAIT: sysctl -w net.ipv4.tcp_rfc1337=1 makes it ignore RSTs, if this does harm. On the other side: find out why it sends a RST after it had closed (SO_LINGER 0, a killed process).",
     advice=(
-        Advice(is_drawn_by_stray, "an old segment had drawn the RST", "On the side in TIME-WAIT: sysctl -w net.ipv4.tcp_rfc1337=1 makes it ignore RSTs. Look for what holds segments back so long (several paths, a retransmission of what had arrived)."),
+        Advice(
+            is_drawn_by_stray,
+            "an old segment had drawn the RST",
+            "On the side in TIME-WAIT: sysctl -w net.ipv4.tcp_rfc1337=1 makes it ignore RSTs. Look for what holds segments back so long (several paths, a retransmission of what had arrived).",
+        ),
     ),
     example="tw-assassinated",
     time="end",

@@ -602,7 +602,11 @@ SERVICES = Table(
     "services",
     "server and port",
     (
-        _id("connection_id", "An example: a connection that the server closed, left in CLOSE-WAIT, or was silent on.", null=True),
+        _id(
+            "connection_id",
+            "An example: a connection that the server closed, left in CLOSE-WAIT, or was silent on.",
+            null=True,
+        ),
         Column("ip", "ip", "The server's address."),
         Column("port", "u2", "The server's port."),
         _time("time", "First connection."),
@@ -804,11 +808,15 @@ CAPTURE = Table(
         _time("end_time", "Last frame."),
         Column("segments", "i8", "TCP segments."),
         Column("connections", "i8", "Connections."),
-        Column("damaged_segments", "i8", "Segments whose flags exclude each other, or whose options do not fit the header."),
+        Column(
+            "damaged_segments", "i8", "Segments whose flags exclude each other, or whose options do not fit the header."
+        ),
         Column("impossible_flags", "i8", "Those of them with such flags."),
         _frame("damaged_frame", "The first of them."),
         Column(
-            "hidden_connections", "i8", "Connections of SYN, FIN and RST only, whose numbers show text that was not captured."
+            "hidden_connections",
+            "i8",
+            "Connections of SYN, FIN and RST only, whose numbers show text that was not captured.",
         ),
         Column("plain_connections", "i8", "Connections with a segment that is neither SYN, FIN nor RST."),
         Column(

@@ -46,7 +46,7 @@ def endpoint_text(ip: str, port: int) -> str:
 
 
 def duration_text(ns: int) -> str:
-    """``23 h 53 min``, ``40 min 5 s``, ``94.4 s``, ``1.03 s``, ``1.0 s``, ``300 ms``, ``12.3 ms``, ``45 us``, ``120 ns``.
+    """``23 h 53 min``, ``40 min 5 s``, ``94.4 s``, ``1.03 s``, ``1.0 s``, ``300 ms``, ``12.3 ms``, ``45 us``, ``9 ns``.
 
     Rounded, as a person would say it; the exact numbers are in the values of a finding.
     """

@@ -135,7 +135,7 @@ def note_sender(st, conn, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
 
 @kernel
 def fin_gap_ns(st, conn, snd, rcv):  # type: ignore[no-untyped-def]
-    """Time since the sender's own FIN: exact where it was its last segment, else known to 1 ms of the first FIN only."""
+    """Time since the sender's own FIN: exact where that was its last segment, else known to 1 ms, of the first FIN."""
     fin_frame = np.int64(snd.fin_frame)
     if fin_frame < 0:
         return -1

@@ -311,7 +311,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     elif ahead == -1:
         note_probe(snd)
     if np.int64(rcv.bits) & PROBING and ahead != -1:
-        rcv.bits &= ~PROBING & 0xFFFFFFFF  # any other segment is an answer; a probe of this side is none (RFC 1122 4.2.3.6)
+        rcv.bits &= ~PROBING & 0xFFFFFFFF  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
         rcv.unanswered = 0
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
         snd.fin_seq = (end - 1) & MASK
