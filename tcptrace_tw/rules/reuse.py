@@ -439,6 +439,9 @@ SYN_INTO_ESTABLISHED = Rule(
         Grade(is_reset, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
+    wordings=(
+        Wording(lambda r: ~is_observed(r, BOTH_DIRECTIONS), "one direction was captured", "new SYN from {ip}:{port} met the previous connection, which {peer_ip}:{peer_port} still holds: the client's RST shows a challenge ACK; in which state was not captured"),
+    ),
     message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ refused it{answer:=refused}][ did not answer{answer:=none}]",
     frames=_EVIDENCE,
     values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
