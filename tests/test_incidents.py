@@ -16,7 +16,7 @@ from tcptrace_tw.report.summary.digest import Digest, IncidentDigest
 from tcptrace_tw.report.summary.incidents import FEW_CLIENTS, Incidents
 from tcptrace_tw.report.summary.sink import SummarySink
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, About
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, SEVERAL_IF, About
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 from tests.report_rows import findings, put_ip, reuses
@@ -89,6 +89,12 @@ def test_the_tables_name_rules_and_parties_that_there_are() -> None:
     for text in SEVERAL.values():
         assert set(re.findall(r"\{(\w+)\}", text)) <= {"count", "client", "service", "actor", "peer"}
         assert "{count}" in text
+    conditions = {(rule.id, each.condition) for rule in RULES for each in rule.wordings}
+    assert set(SEVERAL_IF) <= conditions
+    for text in SEVERAL_IF.values():
+        assert set(re.findall(r"\{(\w+)\}", text)) <= {"count", "client", "service", "actor", "peer"}
+        assert "{count}" in text
+    assert set(BESIDE) <= KNOWN
     for rule, text in SEVERAL.items():
         about = next((m.about for m in MECHANISMS if rule in m.rules), About.SERVICE)
         assert about is not About.CAPTURE, text

@@ -10,6 +10,7 @@ from tcptrace_tw.report.tables.findings_arrow import findings_batch
 from tcptrace_tw.report.words.findings import finding, rule_number
 from tcptrace_tw.report.words.messages import message
 from tcptrace_tw.report.words.text import duration_text, ip_text
+from tcptrace_tw.rules.rule import Wording
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
 from tests.report_rows import blank, findings, halves, put_ip, reuses
@@ -70,15 +71,26 @@ def test_a_findings_number_is_its_incarnation_and_its_rule():
     ("ns", "text"),
     [
         (120, "120 ns"),
-        (45_999, "45 us"),
-        (12_399_999, "12.3 ms"),
-        (60_280_000_000, "60.280 s"),
+        (45_999, "46 us"),
+        (999_499, "999 us"),
+        (999_500, "1.0 ms"),
+        (12_399_999, "12.4 ms"),
+        (299_960_000, "300 ms"),
+        (999_600_000, "1.0 s"),
+        (1_002_000_000, "1.0 s"),
+        (1_030_000_000, "1.03 s"),
+        (5_005_000_000, "5.0 s"),
+        (60_280_000_000, "60.3 s"),
+        (94_404_264_000, "94.4 s"),
+        (599_940_000_000, "599.9 s"),
+        (599_960_000_000, "10 min"),
         (-5, "-5 ns"),
-        (2_400_999_000_000, "40 min"),
+        (2_400_499_000_000, "40 min"),
+        (2_400_999_000_000, "40 min 1 s"),
         (86_000_000_000_000, "23 h 53 min"),
     ],
 )
-def test_a_span_is_cut_off_and_never_rounded_up(ns, text):
+def test_a_span_is_rounded_as_a_person_would(ns, text):
     assert text == duration_text(ns)
 
 
@@ -87,7 +99,7 @@ SENTENCES = [
     ({"syn_retries": 1}, "{syn_retries:SYN}, {syn_retries:time}", "1 SYN, once"),
     ({"syn_retries": 2000}, "{syn_retries:copy|copies}, {syn_retries:time}", "2,000 copies, 2,000 times"),
     ({"isn_delta": -70000}, "{isn_delta:#} below", "70,000 below"),
-    ({"isn_delta": 1500}, "after {isn_delta:ms}", "after 1.500 s"),
+    ({"isn_delta": 1500}, "after {isn_delta:ms}", "after 1.5 s"),
     ({"cost_ns": -1}, "SYN again[; it cost {cost_ns}]", "SYN again"),
     ({"cost_ns": 5000}, "SYN again[; it cost {cost_ns}]", "SYN again; it cost 5 us"),
     ({"reset_frame": -1}, "ACK[, RST{reset_frame:?}]", "ACK"),
@@ -105,6 +117,22 @@ def test_a_sentence_says_only_what_is_known(values, template, text):
 
     assert message(chunk, 0) == text
     assert findings_batch(chunk).column("message").to_pylist() == [text]
+
+
+def test_each_finding_has_the_sentence_of_its_case():
+    """One by one and by the column: the first wording that holds, and the usual sentence for the rest."""
+    rows = reuses(5)
+    rows.syn_retries = [0, 3, 1, 3, 0]
+    wordings = (
+        Wording(lambda r: r.syn_retries > 2, "often", "tried {syn_retries:time}"),
+        Wording(lambda r: r.syn_retries > 0, "once", "tried again"),
+    )
+    chunk = findings(rows, message="tried", wordings=wordings)
+    said = ["tried", "tried 3 times", "tried again", "tried 3 times", "tried"]
+
+    assert [message(chunk, i) for i in range(5)] == said
+    assert findings_batch(chunk).column("message").to_pylist() == said
+    assert [chunk.rule.condition_of(rows[i : i + 1]) for i in range(3)] == ["", "often", "once"]
 
 
 @given(st.lists(st.integers(-(10**13), 10**13).filter(lambda n: n != -1), max_size=20))

@@ -10,7 +10,7 @@ import numpy as np
 from tcptrace_tw.protocol.profiles import ACCEPT, ACCEPT_CHALLENGE, ACCEPT_DROP, ACCEPT_PAWS_REJECT
 from tcptrace_tw.rules.syn_answers import outcome, verdict
 from tcptrace_tw.schema.columns import REUSES
-from tcptrace_tw.schema.words import ACCEPT_NOT_TIME_WAIT, ANSWER, NULL_WORD, OUTCOME, STATE
+from tcptrace_tw.schema.words import ACCEPT_NOT_TIME_WAIT, ANSWER, MEANWHILE, NULL_WORD, OUTCOME, STATE
 
 
 class Cell(NamedTuple):
@@ -28,6 +28,8 @@ class Cell(NamedTuple):
     end: str
     """ "open": a SYN+ACK came; "lost": it came, and did not reach the client; "none"."""
     acceptance: int
+    meanwhile: str
+    """Whether the same service answered others."""
     is_observed: bool
     """Whether the capture would have shown the opening, both directions, ACKs, payload and options."""
 
@@ -44,7 +46,7 @@ def cells() -> list[Cell]:
     found = []
     for values in product(
         (True, False), states, (False, True), ("shown", "lost", "doubtful"), ANSWER.words, (0, 1, 2),
-        ("open", "lost", "none"), verdicts, (True, False),
+        ("open", "lost", "none"), verdicts, MEANWHILE.words, (True, False),
     ):  # fmt: skip
         cell = Cell(*values)
         if cell.is_known == (cell.state == "") or (cell.answer == "syn-ack" and cell.end == "none"):
@@ -53,6 +55,8 @@ def cells() -> list[Cell]:
             continue  # a RST that acknowledges the SYN ends the connect()
         if (cell.acceptance == ACCEPT_NOT_TIME_WAIT) == (cell.state == "TIME-WAIT"):
             continue
+        if cell.meanwhile != "unknown" and cell.end != "none":
+            continue  # only looked at where nothing came of the SYN
         found.append(cell)
     return found
 
@@ -71,6 +75,7 @@ def rows_of(all_cells: list[Cell]) -> np.recarray:
     rows["late_retry_frame"] = [21 if cell.end == "lost" else -1 for cell in all_cells]
     rows["completed_frame"] = [22 if cell.end == "open" else -1 for cell in all_cells]
     rows["observed"] = [0xFF if cell.is_observed else 0 for cell in all_cells]
+    rows["meanwhile"] = [MEANWHILE.code(cell.meanwhile) for cell in all_cells]
     rows["acceptance"] = [cell.acceptance for cell in all_cells]
     return rows.view(np.recarray)
 
@@ -80,13 +85,19 @@ def meant(cell: Cell) -> str:
     if not cell.is_known:
         return "unseen-connection"
     is_reset = cell.answer in ("rst", "refused")
+    waits = cell.state == "TIME-WAIT" and not cell.is_by_holder
+    is_shown = waits or cell.state == "LAST-ACK" or cell.final_ack == "lost"
+    if cell.meanwhile == "nobody-answered":
+        if cell.answer == "none" and cell.retries > 0:
+            return "unanswered"
+        if is_reset and cell.final_ack == "doubtful" and not is_shown:
+            return "refused"
     if cell.state == "LAST-ACK" or cell.final_ack == "lost":
         found = meant_in_last_ack(cell, is_reset)
         if found:
             return found
     if cell.final_ack == "doubtful" and is_reset:
         return "reset-in-last-ack"
-    waits = cell.state == "TIME-WAIT" and not cell.is_by_holder
     if waits and cell.answer == "challenge-ack" and cell.is_new_syn:
         return "challenged-in-time-wait"
     if is_reset and (waits or cell.state == "FIN-WAIT-2"):

@@ -22,6 +22,7 @@ from tcptrace_tw.measure.moves import Moves
 from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
 from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
+from tcptrace_tw.schema.observed import ACKS, PAYLOAD
 from tcptrace_tw.schema.words import END_CAPTURE, OPENED_MIDSTREAM
 
 MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, TALLIES = range(5)
@@ -44,6 +45,7 @@ class Measurements:
         self._icmp_errors = IcmpErrors(quotes)
         self._see_connections = load(see_connections, compiled=compiled)
         self._tables = self._census.tables, self._services.tables, self._clocks.tables, zeros(TALLIES, np.int64)
+        self._hidden = np.zeros(2, np.int64)
         self._capture = np.zeros(1, CAPTURE.dtype)
         for column in CAPTURE.columns:
             if column.kind in ("id", "frame", "ns"):
@@ -55,8 +57,10 @@ class Measurements:
         if table == "connections":
             self._see_connections(records, *self._tables)
             self._look_at_tally(records)
+            self._hidden += count_hidden(records)
             for part in (self._connects, self._idles, self._moves, self._icmp_errors):
                 part.see(records)
+            self._services.see(table, records)
         else:
             self._census.see(table, records)
             self._services.see(table, records)
@@ -83,8 +87,8 @@ class Measurements:
 
     def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
-        for part in (self._census, self._services):
-            yield from part.close()
+        yield from self._census.close()
+        yield from self._services.close(int(figures["end_time"]))
         clocks = None
         for table, rows in self._clocks.close():
             clocks = rows
@@ -93,10 +97,22 @@ class Measurements:
         yield from self._icmp_errors.close(self._connects.scanners())
         yield from self._idles.close()
         yield from self._moves.close()
+        hidden, with_fin = self._hidden.tolist()
+        # A single RST beyond the text may be forged.
+        self._capture["hidden_connections"] = hidden if with_fin or hidden > 1 else 0
         halves = {"split_connections": self._vlan_splits.count, "split_frame": self._vlan_splits.frame}
         for name, value in {**figures, **halves}.items():
             self._capture[name] = value
         yield CAPTURE, self._capture
+
+
+def count_hidden(rows: Any) -> NDArray[np.int64]:
+    """Connections with no text and no ACK of which numbers show that they had text; and those with a FIN among them."""
+    hidden = ((rows.observed & (ACKS | PAYLOAD)) == 0) & (rows.orig_payload_bytes + rows.resp_payload_bytes == 0)
+    if not hidden.any():
+        return np.zeros(2, np.int64)
+    has_fin = (rows.orig_fin_frame >= 0) | (rows.resp_fin_frame >= 0)
+    return np.array([np.count_nonzero(hidden), np.count_nonzero(hidden & has_fin)], np.int64)
 
 
 @entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.int64))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.schema.columns import MOVES, Table
+from tcptrace_tw.schema.observed import OPTIONS
 from tcptrace_tw.schema.words import (
     CLOSE_HALF_CLOSED,
     CLOSE_OPEN,
@@ -42,7 +43,7 @@ RETRY_NS = 130_000_000_000
 
 KEPT = ("connection_id", "orig_ip_hi", "orig_ip_lo", "orig_port", "resp_ip_hi", "resp_ip_lo", "resp_port", "first_time",
         "last_time", "first_frame", "last_frame", "orig_isn", "resp_isn", "orig_nxt", "resp_nxt", "rst_frame",
-        "established_time", "orig_syn_tsval", "close")  # fmt: skip
+        "established_time", "orig_syn_tsval", "orig_syn_has_ts", "close")  # fmt: skip
 
 
 class Moves:
@@ -59,7 +60,8 @@ class Moves:
         both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
         self._open.keep(rows, is_open & both)
         self._midstream.keep(rows, rows.opened == OPENED_MIDSTREAM)
-        self._opened.keep(rows, (rows.opened == OPENED_HANDSHAKE) & (rows.orig_syn_has_ts != 0))
+        is_told_apart = (rows.orig_syn_has_ts != 0) | ((rows.observed & OPTIONS) == 0)
+        self._opened.keep(rows, (rows.opened == OPENED_HANDSHAKE) & is_told_apart)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -97,10 +99,15 @@ class Moves:
         for name in names:
             is_same &= opened[name][1:] == opened[name][:-1]
         is_same &= (opened.orig_port[1:] != opened.orig_port[:-1]) & _is_vain(opened)[:-1]
-        for place in np.flatnonzero(is_same)[:MOST_LINKS]:
+        first_time, last = -1, -1
+        for place in np.flatnonzero(is_same)[:MOST_LINKS].tolist():
             old, row = opened[place], opened[place + 1]
             if _is_later(old, row):
-                yield _move(old, row, MOVE_RETRY)
+                first_time = first_time if last == place else int(old.first_time)
+                last = place + 1
+                move: Any = _move(old, row, MOVE_RETRY).view(np.recarray)
+                move.cost_ns = row.established_time - first_time if row.established_time >= 0 else -1
+                yield move
 
 
 class _Few:
@@ -143,6 +150,8 @@ def _is_later(old: Any, row: Any) -> bool:
     """Whether a SYN may be an earlier one, sent again: a little later, by the clock of its sender too."""
     if not 0 < row.first_time - old.first_time <= RETRY_NS:
         return False
+    if not (row.orig_syn_has_ts and old.orig_syn_has_ts):
+        return True  # cut off
     return 0 < (int(row.orig_syn_tsval) - int(old.orig_syn_tsval)) % (1 << 32) < 1 << 31
 
 
@@ -172,4 +181,5 @@ def _move(old: Any, row: Any, move: int) -> NDArray[Any]:
     one.gap_ns = row.first_time - old.last_time
     one.move = move
     one.is_reset = row.rst_frame >= 0
+    one.cost_ns = -1
     return found

@@ -13,6 +13,7 @@ from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import KEYS_KIND, Keys, KeyTable, number_of
+from tcptrace_tw.measure.silent_services import SilentServices
 from tcptrace_tw.schema.columns import ANOMALIES, SERVICES, Table
 from tcptrace_tw.schema.words import NONE, OPENED_HANDSHAKE, ORIG, RESP
 
@@ -39,14 +40,17 @@ class Services:
         self._rows = zeros(MOST_SERVICES, SERVICES.dtype).view(np.recarray)
         self.tables = ServiceTables(self._keys.table, self._rows)
         self._count_left_open = load(count_left_open, compiled=compiled)
+        self._silent = SilentServices()
 
     def see(self, table: str, rows: Any) -> None:
-        """Take finished rows of other tables than ``connections``."""
+        """Take finished rows; those of ``connections`` are counted apart (``count_closes``)."""
         if table == "anomalies":
             self._count_left_open(rows, self.tables)
+        elif table == "connections":
+            self._silent.see(rows)
 
-    def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
-        """All rows, at the end of the capture."""
+    def close(self, end_time: int) -> Iterator[tuple[Table, NDArray[Any]]]:
+        """All rows, at the end of the capture, which was at ``end_time``."""
         if not len(self._keys):
             return
         rows = self._rows[: len(self._keys)]
@@ -55,6 +59,7 @@ class Services:
                 rows[name] = self._keys.column(word)
         for name in ("connection_id", "time"):
             rows[name][rows[name] == NEVER] = -1
+        self._silent.fill_in(rows, end_time)
         yield SERVICES, rows
 
 

@@ -3,18 +3,19 @@
 import numpy as np
 
 from tcptrace_tw.rules.caveats import SWAPS, are_files_joined, is_clock_set, is_control_only, is_one_way
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, WARNING
 
 
 def duplicate_frames(r: Rows) -> Mask:
-    """CP001."""
-    return r.duplicates > 0
+    """CP001: not those of a capture that holds its frames a second time."""
+    return r.duplicates > r.repeated_frames
 
 
 def control_only_capture(r: Rows) -> Mask:
-    """CP002."""
-    return np.asarray(is_control_only(r.connections, r.plain_connections, r.vain_connections))
+    """CP002: so many connections, or one whose numbers show that it had text."""
+    many = is_control_only(r.connections, r.plain_connections, r.vain_connections)
+    return np.asarray(many | ((r.plain_connections == 0) & (r.hidden_connections > 0)))
 
 
 def one_way_capture(r: Rows) -> Mask:
@@ -33,8 +34,19 @@ def mid_stream(r: Rows) -> Mask:
 
 
 def options_truncated(r: Rows) -> Mask:
-    """CP006."""
-    return r.truncated_options > 0
+    """CP006: in damaged segments the length of the header is wrong, too."""
+    return (r.truncated_options > 0) & ~are_many_damaged(r)
+
+
+def are_many_damaged(r: Rows) -> Mask:
+    """Two or more, one in a hundred at least, some by their flags: the numbers of the others may be damaged as well."""
+    many = (r.damaged_segments > 1) & (r.damaged_segments * 100 >= r.segments)
+    return np.asarray(many & (r.impossible_flags > 0))
+
+
+def damaged_segments(r: Rows) -> Mask:
+    """CP015."""
+    return np.asarray(r.damaged_segments > 0)
 
 
 def offload_merged(r: Rows) -> Mask:
@@ -43,8 +55,8 @@ def offload_merged(r: Rows) -> Mask:
 
 
 def capture_loss(r: Rows) -> Mask:
-    """CP008: in a one-way or filtered capture, bytes are missing for another reason."""
-    whole = ~one_way_capture(r) & ~control_only_capture(r)
+    """CP008: in a one-way or filtered capture bytes are missing for another reason, and damaged numbers show nothing."""
+    whole = ~one_way_capture(r) & ~control_only_capture(r) & ~are_many_damaged(r)
     return (whole & (r.unseen_bytes > 0)) | (r.lost_frames > 0) | (r.damaged_files > 0)
 
 
@@ -54,9 +66,14 @@ def clock_step(r: Rows) -> Mask:
 
 
 def time_goes_back(r: Rows) -> Mask:
-    """CP014: not by a clock that was set."""
+    """CP014: not by a clock that was set, or because files were joined."""
+    return ((r.late_frames > 0) | (r.absurd_times > 0)) & ~clock_step(r) & ~are_many_damaged(r)
+
+
+def joined_captures(r: Rows) -> Mask:
+    """CP016."""
     joined = are_files_joined(r.steps_back, r.steps_passed)
-    return np.asarray((r.late_frames > 0) | (r.absurd_times > 0) | (r.repeated_frames > 0) | joined) & ~clock_step(r)
+    return np.asarray((r.repeated_frames > 0) | (joined & ~are_many_damaged(r))) & ~clock_step(r)
 
 
 def censored_span(r: Rows) -> Mask:
@@ -110,10 +127,13 @@ CONTROL_ONLY_CAPTURE = Rule(
     table="capture",
     predicate=control_only_capture,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="{connections:connection}, but no segment without SYN, FIN or RST: the capture was filtered",
+    message="only SYN, FIN and RST of {connections:connection} were captured: what rests on ACKs and data is not known",
     frames=(),
     values=("connections", "plain_connections"),
-    set_when=("at least 20 connections, and no pure ACK and no payload in any of them",),
+    set_when=(
+        "at least 20 connections, and no pure ACK and no payload in any of them",
+        "or fewer, and the sequence numbers of one show payload that was not captured",
+    ),
     not_set_when=(
         "at least one data segment was captured",
         "the connections were refused, reset without a FIN, or never answered: a scan looks like this",
@@ -228,9 +248,15 @@ CAPTURE_LOSS = Rule(
     frames=("unseen_frame",),
     values=("unseen_bytes", "lost_frames", "damaged_files"),
     set_when=("an ACK is above everything captured, and the bytes never appear", "the capturing host reports drops", "a file is damaged"),
-    not_set_when=("the bytes appear within 1 s: CP004", "only one direction was captured: CP003"),
+    not_set_when=(
+        "the bytes appear within 1 s: CP004", "only one direction was captured: CP003",
+        "one in a hundred segments or more is damaged: CP015",
+    ),
     rfc=(),
-    remedy="Use tcpdump -B with a larger buffer, a shorter snap length, or a capture filter.",
+    remedy="Capture again with a larger buffer (tcpdump -B 16384), a shorter snap length (-s 128) or a capture filter; a mirror port that is full loses frames, too.",
+    advice=(
+        Advice(lambda r: (r.damaged_files > 0) & (r.unseen_bytes == 0) & (r.lost_frames == 0), "a file is damaged", "Copy the file again, and let tcpdump end by itself (Ctrl-C, not kill -9); what was read up to the damage is in this report."),
+    ),
     example="capture-loss",
 )  # fmt: skip
 
@@ -264,23 +290,73 @@ TIME_GOES_BACK = Rule(
     id="CP014",
     name="time-goes-back",
     severity=NOTICE,
-    summary="Frames are older than frames before them: they were written late, or captures were joined.",
+    summary="Frames are older than frames before them: they were written late.",
     table="capture",
     predicate=time_goes_back,
     grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="the time goes back[ by up to {backward_ns}][; {late_frames:frame was|frames were} written late][; {absurd_times:frame has|frames have} a time far ahead of all that follow][; the capture holds {repeated_frames:frame} twice, and the copies were ignored][; {steps_back:time} it stays behind and no connection goes on: captures were joined]",
+    message="{late_frames:frame was|frames were} written late, and {absurd_times:frame has|frames have} a time far ahead of all that follow",
+    wordings=(
+        Wording(lambda r: r.absurd_times == 0, "late frames", "{late_frames:frame was|frames were} written late: the time goes back[ by {backward_ns}] there, and the clock itself goes on"),
+        Wording(lambda r: r.late_frames == 0, "absurd times", "{absurd_times:frame has|frames have} a time far ahead of all that follow: that time is wrong"),
+    ),
     frames=("backward_frame",),
-    values=("backward_ns", "late_frames", "absurd_times", "repeated_frames", "steps_back"),
+    values=("backward_ns", "late_frames", "absurd_times"),
     set_when=(
         "up to three frames in a row are older than one before them, by 1 s to 60 s",
-        "or more of them, or by more, and no connection goes on there",
         "or the time falls back to where it was before up to three frames that had leapt ahead by 1 h or more",
+    ),
+    not_set_when=(
+        "a connection goes on while the time is behind: that is CP009", "frames are swapped by less than 1 s: CP004",
+        "more frames, or by more, and no connection goes on there: CP016",
+    ),
+    rfc=(),
+    remedy="Sort the frames by time before measuring near them: reordercap IN OUT.",
+    example="time-goes-back",
+)  # fmt: skip
+
+DAMAGED_SEGMENTS = Rule(
+    id="CP015",
+    name="damaged-segments",
+    severity=NOTICE,
+    summary="Some segments have flags or options that no stack sends: they are damaged, or made by a scanner or a fuzzer.",
+    table="capture",
+    predicate=damaged_segments,
+    grades=(
+        Grade(are_many_damaged, NOTICE, CONFIRMED, "two or more, and one in a hundred"),
+        Grade(always, INFO, CONFIRMED, "fewer, or only by their options"),
+    ),
+    message="{damaged_segments:segment has|segments have} flags or options that no TCP stack sends, of {segments}: damaged, or made by a scanner or a fuzzer; what their numbers seem to show is not certain",
+    frames=("damaged_frame",),
+    values=("damaged_segments", "impossible_flags", "segments"),
+    set_when=("two of SYN, FIN and RST stand together, or none of SYN, RST and ACK is set; or the options do not fit into the header, or have wrong lengths",),
+    not_set_when=("the snap length cuts off options: CP006",),
+    rfc=("RFC 9293 3.1",),
+    remedy="If the traffic is real: look for a scanner (nmap), or for a link or device that damages frames (tcpdump -vv says which checksums are wrong). A file that a fuzzer has made says nothing about TCP.",
+    example="damaged-segments",
+)  # fmt: skip
+
+JOINED_CAPTURES = Rule(
+    id="CP016",
+    name="joined-captures",
+    severity=NOTICE,
+    summary="The capture holds its frames twice, or captures were joined one behind the other.",
+    table="capture",
+    predicate=joined_captures,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="captures were joined here: the time goes back by {backward_ns}, and no connection goes on",
+    wordings=(
+        Wording(lambda r: r.repeated_frames > 0, "the frames come twice", "the capture holds {repeated_frames:frame} a second time, with the same times: a file was joined with itself, and the copies were ignored"),
+    ),
+    frames=("backward_frame",),
+    values=("backward_ns", "repeated_frames", "steps_back"),
+    set_when=(
+        "more than three frames in a row are older than one before them by 1 s or more, or some by 60 s or more, and no connection goes on there",
         "or the first frame comes again with its own time",
     ),
-    not_set_when=("a connection goes on while the time is behind: that is CP009", "frames are swapped by less than 1 s: CP004"),
+    not_set_when=("a connection goes on while the time is behind: CP009", "up to three frames are late: CP014"),
     rfc=(),
-    remedy="Sort the frames by time (reordercap), and join captures by time (mergecap without -a).",
-    example="time-goes-back",
+    remedy="Join captures by time, and each file once: mergecap -w OUT FILE... (without -a).",
+    example="capture-joined-with-itself",
 )  # fmt: skip
 
 CENSORED_SPAN = Rule(
@@ -375,4 +451,6 @@ RULES = (
     TIME_OUT_OF_RANGE,
     MEMORY_BOUND,
     TIME_GOES_BACK,
+    DAMAGED_SEGMENTS,
+    JOINED_CAPTURES,
 )

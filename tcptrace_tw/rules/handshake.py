@@ -1,6 +1,6 @@
 """HS: the opening of a connection, and the ACKs that challenge a SYN or a RST (RFC 9293 3.5, RFC 5961)."""
 
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
@@ -20,6 +20,9 @@ FIRST_RTO_NS = 1_000_000_000
 
 LOST = 3
 """Data that were sent again so often, and never taken, are lost."""
+
+DEFERRED_NS = 5_000_000_000
+"""A full accept queue sends its SYN+ACK again after 1 s, in old kernels 3 s (RFC 6298 2.1, RFC 1122 4.2.3.1)."""
 
 ROUNDING_NS = 20_000_000
 """Stacks count the timeout in coarse ticks."""
@@ -43,6 +46,23 @@ def synack_repeated(anomalies: Rows) -> Mask:
 def accept_queue_full(anomalies: Rows) -> Mask:
     """HS005."""
     return (anomalies.first_data == DATA_LOST) | (anomalies.first_data == DATA_TAKEN_LATE)
+
+
+def is_deferred(anomalies: Rows) -> Mask:
+    """One SYN+ACK, much later than a full queue would have sent it again: TCP_DEFER_ACCEPT had waited for data."""
+    return (anomalies.synack_repeats == 1) & (anomalies.synack_repeat_ns >= DEFERRED_NS)
+
+
+def self_connect(connections: Rows) -> Mask:
+    """HS006: one socket is both ends."""
+    same = (connections.orig_ip_hi == connections.resp_ip_hi) & (connections.orig_ip_lo == connections.resp_ip_lo)
+    opened = (connections.orig_syn_frame >= 0) & (connections.established_time >= 0)
+    return same & (connections.orig_port == connections.resp_port) & opened
+
+
+def several_syn_acks(anomalies: Rows) -> Mask:
+    """HS007."""
+    return anomalies.other_synacks > 0
 
 
 def challenge_ack_seen(anomalies: Rows) -> Mask:
@@ -83,10 +103,10 @@ SYN_RETRY_COST = Rule(
     set_when=("the SYN is retransmitted before the SYN+ACK arrives", "the handshake takes 1 s or longer"),
     not_set_when=("the path is slow and no SYN is retransmitted", "the connection never opens"),
     rfc=("RFC 6298 2.1",),
-    remedy="Look for the cause: loss, a full accept queue, or RU004, LA001 or PA008 on the same 4-tuple.",
+    remedy="Capture at the server. Where the SYN arrives there: ss -ltn and nstat TcpExtListenOverflows, TcpExtListenDrops show a full accept queue. Where it does not: look for loss on the path.",
     example="syn-retry-cost",
     counter="TcpRetransSegs",
-)
+)  # fmt: skip
 
 SYNACK_REPEATED = Rule(
     id="HS003",
@@ -96,23 +116,31 @@ SYNACK_REPEATED = Rule(
     table="anomalies",
     predicate=synack_repeated,
     grades=(
+        Grade(is_deferred, NOTICE, LIKELY, "once, 5 s after the ACK or later: a full queue sends it again after 1 s, in old kernels 3 s"),
         Grade(lambda r: r.first_data == DATA_TAKEN, NOTICE, LIKELY, "the client's first data were taken at once"),
         Grade(always, NOTICE, LIKELY),
     ),
     message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK"
     "[; the client had sent no data before: TCP_DEFER_ACCEPT waits for these, a full accept queue looks the same{first_data:=none}]"
     "[; the client's first data were taken at once: TCP_DEFER_ACCEPT, a full accept queue would have dropped them{first_data:=taken}]",
+    wordings=(
+        Wording(is_deferred, "once, and late", "{ip}:{port} completed the handshake with {peer_ip}:{peer_port} only after {synack_repeat_ns}, when it sent its SYN+ACK again: TCP_DEFER_ACCEPT waits so long for the client's first data[, which were then taken at once{first_data:=taken}]"),
+    ),
     frames=("syn_frame", "synack_repeat_frame"),
-    values=("synack_repeats", "first_data"),
+    values=("synack_repeats", "synack_repeat_ns", "first_data"),
     set_when=("the SYN+ACK is retransmitted more than one round trip after the client's ACK",),
     not_set_when=("no ACK had arrived: the first SYN+ACK was lost", "data of the client were dropped meanwhile: HS005"),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="Nothing, if the listener sets TCP_DEFER_ACCEPT. Otherwise raise the backlog (somaxconn, listen()); call accept() faster.",
+    remedy="On the server: ss -ltn shows a full accept queue (Recv-Q above Send-Q): raise the backlog (net.core.somaxconn, listen()), call accept() faster. Nothing to do where the listener sets TCP_DEFER_ACCEPT.",
+    advice=(
+        Advice(is_deferred, "once, and late", "Nothing to do if the client means to be silent so long: the listener sets TCP_DEFER_ACCEPT (nginx: listen ... deferred; Apache: AcceptFilter). Let the client send its request at once, or set a shorter time."),
+        Advice(lambda r: r.first_data == DATA_TAKEN, "the client's first data were taken at once", "Nothing to do: the listener sets TCP_DEFER_ACCEPT (nginx: listen ... deferred; Apache: AcceptFilter), and waits for the client's first data."),
+    ),
     example="synack-repeated",
     counter="TcpExtListenOverflows",
     rival="loss of the ACK between the capture point and the server",
     needs=(BOTH_DIRECTIONS, ACKS),
-)
+)  # fmt: skip
 
 CHALLENGE_ACK_SEEN = Rule(
     id="HS004",
@@ -154,10 +182,10 @@ ACCEPT_QUEUE_FULL = Rule(
         Grade(always, NOTICE, LIKELY, "one SYN+ACK was repeated: loss of the ACK and of the data is as likely"),
     ),
     message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK and data, "
-    "which the client sent again {peer_retransmits:time}: the accept queue was full[; the connect failed and the data were lost"
+    "which the client sent again {peer_retransmits:time}: the accept queue was full[; the connect failed and the data were lost, after {lasted_ns}"
     "{first_data:=lost}][; the data were taken late{first_data:=taken-late}]",
     frames=("syn_frame", "synack_repeat_frame", "last_frame"),
-    values=("synack_repeats", "peer_retransmits", "first_data"),
+    values=("synack_repeats", "peer_retransmits", "first_data", "lasted_ns"),
     set_when=(
         "the SYN+ACK is retransmitted more than one round trip after the client's ACK",
         "data of the client had crossed the capture point before, and were not acknowledged",
@@ -173,6 +201,53 @@ ACCEPT_QUEUE_FULL = Rule(
     rival="loss of the ACK and the data between the capture point and the server",
     end_time="end_time",
     needs=(ACKS,),
-)
+)  # fmt: skip
 
-RULES = (SIMULTANEOUS_OPEN, SYN_RETRY_COST, SYNACK_REPEATED, CHALLENGE_ACK_SEEN, ACCEPT_QUEUE_FULL)
+SELF_CONNECT = Rule(
+    id="HS006",
+    name="self-connect",
+    severity=NOTICE,
+    summary="A socket connected to itself: its own port was the one that it connected to, and nobody listened there.",
+    table="connections",
+    predicate=self_connect,
+    grades=(Grade(always, NOTICE, CONFIRMED),),
+    message="{orig_ip}:{orig_port} connected to itself: the kernel had chosen for it the source port that it connected to, and no server listens there (a simultaneous open of one socket)",
+    frames=("orig_syn_frame", "resp_syn_frame"),
+    values=("orig_state", "resp_state", "close"),
+    set_when=("address and port are the same at both ends", "the connection was established"),
+    not_set_when=("only the address is the same: an ordinary local connection",),
+    rfc=("RFC 9293 3.5",),
+    remedy="Start the server that should listen on that port, and keep its port out of the clients' range: sysctl net.ipv4.ip_local_reserved_ports. A client that retries fast on its own host compares getsockname() with getpeername().",
+    example="self-connect",
+    time="first_time",
+)  # fmt: skip
+
+SEVERAL_SYN_ACKS = Rule(
+    id="HS007",
+    name="several-syn-acks",
+    severity=NOTICE,
+    summary="One SYN was answered by SYN+ACKs with different ISNs: several hosts answer for one address.",
+    table="anomalies",
+    predicate=several_syn_acks,
+    grades=(Grade(always, NOTICE, LIKELY),),
+    message="{ip}:{port} answered the SYN from {peer_ip}:{peer_port} with {other_synacks:more SYN+ACK} of another ISN than the first: several servers, a load balancer or a SYN proxy answer for this address",
+    frames=("syn_frame", "other_synack_frame"),
+    values=("other_synacks",),
+    set_when=("a SYN+ACK acknowledges the SYN", "its sequence number is not that of the SYN+ACK before"),
+    not_set_when=("the number is the same: a retransmission, HS003", "it acknowledges another SYN: RU013"),
+    rfc=("RFC 9293 3.10.7.4", "RFC 4987 3.6"),
+    remedy="Find out which hosts answer: compare the TTLs and the link-layer addresses of the SYN+ACKs (tcpdump -ve). Look for a duplicate IP address (arping -D), for a load balancer that sends one SYN to several servers, or for a SYN proxy (SYN cookies) in front of the server.",
+    example="several-syn-acks",
+    rival="a server that was started anew between two of them, or forgot the SYN (SYN cookies)",
+    needs=(BOTH_DIRECTIONS,),
+)  # fmt: skip
+
+RULES = (
+    SIMULTANEOUS_OPEN,
+    SYN_RETRY_COST,
+    SYNACK_REPEATED,
+    CHALLENGE_ACK_SEEN,
+    ACCEPT_QUEUE_FULL,
+    SELF_CONNECT,
+    SEVERAL_SYN_ACKS,
+)

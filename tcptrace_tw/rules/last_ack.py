@@ -1,7 +1,7 @@
 """LA: LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
 
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, LAST_ACK
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, always
 from tcptrace_tw.rules.syn_answers import (
     HITS_LAST_ACK,
     IGNORED_IN_LAST_ACK,
@@ -14,7 +14,7 @@ from tcptrace_tw.rules.syn_answers import (
     went_whole_way,
 )
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, tw_missing
-from tcptrace_tw.schema.columns import FIN
+from tcptrace_tw.schema.columns import FIN, RESETS
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     BOTH,
@@ -99,10 +99,27 @@ def rst_from_last_ack(resets: Rows) -> Mask:
     return (resets.sender_state == LAST_ACK) & waited & ~step & ~fin_then_rst_same_seq(resets)
 
 
+def fin_then_rst(resets: Rows) -> Mask:
+    """LA008: not where the RST is another host's."""
+    return fin_then_rst_same_seq(resets) & (resets.verdict != INJECTED)
+
+
+def is_cured_by_fin(reuses: Rows) -> Mask:
+    """The receiver's FIN, sent again, drew a RST, which ended LAST-ACK."""
+    return (reuses.fin_repeat_frame >= 0) & (reuses.reset_frame >= 0)
+
+
+def had_no_answer(resets: Rows) -> Mask:
+    """It had sent its FIN again, and nothing came back."""
+    return resets.retransmits > 0
+
+
 def last_ack_stuck(anomalies: Rows) -> Mask:
     """LA007."""
     return anomalies.is_stuck != 0
 
+
+INJECTED = RESETS.column("verdict").words.code("injected")  # type: ignore[union-attr]
 
 _EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
 
@@ -128,11 +145,11 @@ SYN_HITS_LAST_ACK = Rule(
     ),
     not_set_when=("the receiver had reached CLOSED", "the SYN belongs to the same connection"),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Find out where the final ACK is lost; reuse ports later (tcp_tw_reuse_delay).",
+    remedy="Find out where the final ACK is lost: capture on the server's side. Until then let the client reuse its source ports later: a wider net.ipv4.ip_local_port_range, on Linux 6.14 and later net.ipv4.tcp_tw_reuse_delay, no bound source port.",
     example="syn-hits-last-ack",
     counter="TcpExtTCPSYNChallenge",
     key="attempt_id",
-)
+)  # fmt: skip
 
 SYN_IGNORED_IN_LAST_ACK = Rule(
     id="LA002",
@@ -145,21 +162,25 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
         Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
         Grade(always, WARNING, LIKELY, "the delay was shorter, or the capture ended before it was known"),
     ),
-    message="{peer_ip}:{peer_port} was in LAST-ACK and[ did not answer the SYN from {ip}:{port}{verdict:=ignored-in-last-ack}][ only sent a challenge ACK to {ip}:{port}{verdict:=stuck-in-last-ack}][; its retransmitted FIN drew a RST, which ended LAST-ACK{fin_repeat_frame:?}{reset_frame:?}]; the client retransmitted the SYN {syn_retries:time}[; it connected after {cost_ns}]",
+    message="{peer_ip}:{peer_port} was in LAST-ACK and[ did not answer the SYN from {ip}:{port}{verdict:=ignored-in-last-ack}][ only sent a challenge ACK to {ip}:{port}{verdict:=stuck-in-last-ack}][; its retransmitted FIN drew a RST, which ended LAST-ACK{fin_repeat_frame:?}{reset_frame:?}]; the client retransmitted the SYN {syn_retries:time} in {waited_ns}[; it connected after {cost_ns}]",
     frames=(*_EVIDENCE[:3], "fin_repeat_frame", *_EVIDENCE[3:]),
-    values=("gap_ns", "cost_ns", "syn_retries", "isn_delta", "tsval_delta", "outcome"),
+    values=("gap_ns", "cost_ns", "waited_ns", "syn_retries", "isn_delta", "tsval_delta", "outcome"),
     set_when=(
         "the receiver is in LAST-ACK, also where only its FIN, retransmitted after the SYN, shows that",
         "the SYN is retransmitted before any answer other than a challenge ACK",
     ),
     not_set_when=("the connection opens after challenge ACK, RST and retry: that is LA001",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Let the firewall pass the challenge ACK and the RST that answers it. Find out where the final ACK is lost, or reuse ports later.",
+    remedy="Capture on the server's side: it shows where the final ACK is lost, and whether the SYN arrives and is answered there. Until then let the client reuse its source ports later.",
+    advice=(
+        Advice(lambda r: r.verdict == STUCK_IN_LAST_ACK, "a challenge ACK came, and it did not help", "Let firewalls and conntrack between client and server pass the challenge ACK and the client's RST (net.netfilter.nf_conntrack_tcp_be_liberal=1 where they count as INVALID). Find out where the final ACK is lost."),
+        Advice(is_cured_by_fin, "the retransmitted FIN ended it", "Find out where the final ACK is lost: capture on the server's side, which also shows if the server answers such a SYN. Until then let the client reuse its source ports later."),
+    ),
     example="syn-ignored-in-last-ack",
     rival="an answer that was lost or filtered on its way; no Linux is known to stay silent here (before 3.6 it sent a duplicate ACK or a RST)",
     key="attempt_id",
     needs=(BOTH_DIRECTIONS, ACKS),
-)
+)  # fmt: skip
 
 SYN_RESET_IN_LAST_ACK = Rule(
     id="LA003",
@@ -205,12 +226,12 @@ SYN_RESET_IN_LAST_ACK = Rule(
     ),
     not_set_when=("the receiver had reached CLOSED for certain: that is an ordinary refusal, RS004",),
     rfc=("RFC 9293 3.10.7.4", "RFC 9293 3.5.2"),
-    remedy="Find out where the final ACK is lost. Upgrade the server's stack (it follows RFC 793), or reuse ports later.",
+    remedy="Find out where the final ACK is lost: capture on the server's side. A server that answers with RST follows RFC 793: Linux 3.6 and later send a challenge ACK instead. Until then let the client reuse its source ports later.",
     example="syn-reset-in-last-ack",
     rival="a server that had stopped listening at that moment",
     key="attempt_id",
     needs=(ACKS,),
-)
+)  # fmt: skip
 
 LAST_ACK_LOST = Rule(
     id="LA004",
@@ -266,7 +287,7 @@ RST_FROM_LAST_ACK = Rule(
     table="resets",
     predicate=rst_from_last_ack,
     grades=(Grade(always, WARNING, CONFIRMED),),
-    message="{ip}:{port} gave up in LAST-ACK and sent RST to {peer_ip}:{peer_port}[ after {retransmits:unanswered retransmission}]",
+    message="{ip}:{port} gave up in LAST-ACK and sent RST to {peer_ip}:{peer_port}[ after {retransmits:unanswered retransmission} of its FIN][; nothing had come from the peer for {trigger_gap_ns}]",
     frames=("peer_fin_frame", "fin_frame", "frame"),
     values=("receiver_state", "trigger_gap_ns", "retransmits"),
     set_when=(
@@ -280,11 +301,14 @@ RST_FROM_LAST_ACK = Rule(
         "it has the sequence number of the FIN: that is LA008",
     ),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="Find out where the final ACK is lost; check orphan limits (tcp_orphan_retries, tcp_max_orphans) and killed processes.",
+    remedy="On the endpoint that sent the RST: look at the limits for orphans (net.ipv4.tcp_orphan_retries, tcp_max_orphans) and at killed processes; and find out where the final ACK is lost.",
+    advice=(
+        Advice(had_no_answer, "its FIN got no answer", "Find out where the FIN or the final ACK is lost: a firewall or NAT on the path that had let the connection go after the first FIN, or a peer that is gone. net.ipv4.tcp_orphan_retries says how often Linux tries."),
+    ),
     example="rst-from-last-ack",
     counter="TcpExtTCPAbortOnMemory",
     needs=(BOTH_DIRECTIONS, ACKS),
-)
+)  # fmt: skip
 
 LAST_ACK_STUCK = Rule(
     id="LA007",
@@ -294,7 +318,7 @@ LAST_ACK_STUCK = Rule(
     table="anomalies",
     predicate=last_ack_stuck,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{ip}:{port} retransmitted its FIN {fin_repeats:time}; nothing more came from {peer_ip}:{peer_port}",
+    message="{ip}:{port} retransmitted its FIN {fin_repeats:time} in LAST-ACK, and nothing more came from {peer_ip}:{peer_port}",
     frames=("peer_fin_frame", "fin_frame", "last_frame"),
     values=("fin_repeats",),
     set_when=("the passive closer retransmits its FIN at least four times", "no segment from the peer follows"),
@@ -313,7 +337,7 @@ FIN_THEN_RST_SAME_SEQ = Rule(
     severity=INFO,
     summary="An endpoint sent FIN and then RST with the same sequence number: macOS aborts like this.",
     table="resets",
-    predicate=fin_then_rst_same_seq,
+    predicate=fin_then_rst,
     grades=(Grade(always, INFO, CONFIRMED),),
     message="{ip}:{port} sent FIN and then RST with the same sequence number to {peer_ip}:{peer_port}",
     frames=("fin_frame", "frame"),

@@ -27,11 +27,13 @@ class Mechanism(NamedTuple):
     name: str
     about: About
     rules: tuple[str, ...]
+    is_told_first: bool = False
+    """Of equally severe incidents it comes first: what it says puts the numbers of the others in doubt."""
 
 
 MECHANISMS = (
     Mechanism("SYN in TIME-WAIT", About.PAIR, ("RU009", "RU004", "RU005", "RU006", "PA004", "TW006", "RU012", "RU002",
-                                                   "PA003")),
+                                                   "PA003", "SI013")),
     Mechanism("LAST-ACK", About.PAIR, ("LA002", "LA003", "LA001", "LA007", "LA006", "LA004")),
     Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013")),
     Mechanism("half-closed", About.SERVICE, ("TW012", "TW008", "LA005", "TW011")),
@@ -43,22 +45,30 @@ MECHANISMS = (
     Mechanism("connect unanswered", About.SERVICE, ("PA008", "SI014", "SI001", "SI002", "SI003")),
     Mechanism("slow connect", About.PAIR, ("HS002",)),
     Mechanism("peer gone", About.PAIR, ("SI015", "RS015", "SI004", "RS007")),
+    Mechanism("silent server", About.SERVICE, ("SI017",)),
+    Mechanism("forged data", About.SERVICE, ("RS016",)),
     Mechanism("abort", About.SERVICE, ("RS002", "RS001", "RS003")),
     Mechanism("timestamps", About.PAIR, ("PA007", "PA001", "PA010", "PA006")),
     Mechanism("scan", About.CLIENT, ("SI011",)),
-    Mechanism("capture", About.CAPTURE, ("CP012", "CP009", "CP008", "CP003", "CP002", "CP011", "CP004", "CP001", "CP014", "CP006", "CP013")),
+    Mechanism("joined captures", About.CAPTURE, ("CP016",), is_told_first=True),
+    Mechanism("capture", About.CAPTURE, ("CP012", "CP009", "CP015", "CP014", "CP003", "CP002", "CP011", "CP008", "CP004", "CP001",
+                                            "CP006", "CP013")),
 )  # fmt: skip
 
 CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "HS002": ("RU004", "RU005", "RU006", "RU011", "RU013", "LA001", "LA002", "LA003", "PA004", "SI002", "SI010", "HS005"),
     "PA001": ("PA007",),
-    "RS001": ("SI008",),
-    "RS003": ("SI008", "TW012", "TW008"),
-    "RS005": ("HS005", "SI010", "SI008", "RU011", "RU013", "LA001", "LA003", "TW005", "TW008"),
+    "LA004": ("TW009",),
+    "PA003": ("TW005",),
+    "RS001": ("SI008", "SI007", "RS016"),
+    "RS003": ("SI008", "TW012", "TW008", "RS015", "RS016"),
+    "RS005": ("HS005", "SI010", "SI008", "RS012", "RU011", "RU013", "LA001", "LA003", "TW005", "TW008"),
     "RS007": ("HS005", "SI002"),
     "RS015": ("SI004",),
     "SI002": ("HS005",),
     "SI004": ("SI006", "HS005", "SI010"),
+    "SI007": ("RS014",),
+    "TW011": ("LA006", "LA007", "TW008", "TW012"),
     "TW005": ("RU004", "RU005", "RU006"),
 }  # fmt: skip
 """Rule, and the rules that explain it on the same connection: there it belongs to their incident."""
@@ -69,18 +79,26 @@ class Beside(NamedTuple):
 
     when: Callable[[Rows], Mask]
     clause: str
+    is_told_alone: bool
+    """Whether it is an incident without another finding, too."""
 
 
 BESIDE: dict[str, Beside] = {
     "PA003": Beside(
         lambda r: (r.is_before_syn != 0) & (r.tsval != r.ts_recent),  # without timestamps both are 0
         "an old segment of the previous connection arrived in the new one and was dropped: its timestamp was too old",
+        is_told_alone=True,
+    ),
+    "SI013": Beside(
+        lambda r: r.cost_ns >= 0, "some of these connects went on from another port of the NAT", is_told_alone=False
     ),
 }
-"""By rule; without another finding of the incident they tell the story alone."""
+"""By rule. Their delays count with those of the cause."""
 
 SEVERAL: dict[str, str] = {
     "HS002": "{count} connects from {client} to {service} took 1 s or longer, because their SYNs were retransmitted",
+    "HS006": "{count} connects to {service} came from the same port and address: each socket was connected to itself",
+    "HS007": "{count} SYNs to {service} were answered by SYN+ACKs with different ISNs: several hosts answer for this address",
     "HS003": "{service} retransmitted the SYN+ACK of {count} connections although the client's ACK is in the capture",
     "HS005": "{service} did not complete {count} handshakes and dropped the clients' data: its accept queue was full",
     "LA001": "{count} SYNs from {client} met LAST-ACK on {service} and were challenged, so that the client had to reset and retransmit",
@@ -104,6 +122,7 @@ SEVERAL: dict[str, str] = {
     "RS012": "{actor} reset {count} connections with {peer} that it goes on with: segments reached it past its own NAT",
     "RS013": "{count} connections with {service} were reset when they spoke again after silence: a device had dropped them",
     "RS014": "{actor} reset {count} connections with {peer} before either side had sent payload",
+    "RS016": "data with the address of {actor} came after its RST in {count} connections with {peer}, from another host: somebody forged them",
     "RS015": "{actor} was gone after its RST in {count} connections with {peer}, but the other side sent on into nothing",
     "RU002": "{client} reused {count} 4-tuples towards {service} before 2MSL had passed",
     "RU004": "{count} SYNs from {client} to {service} met TIME-WAIT and were challenged, so that the client had to reset and retransmit",
@@ -127,6 +146,21 @@ SEVERAL: dict[str, str] = {
 
 ``{actor}`` is who did it, ``{peer}`` the other end, ``{client}`` and ``{service}`` the parties of the incident.
 """
+
+SEVERAL_IF: dict[tuple[str, str], str] = {
+    ("RS003", "data drew the RST"): "{actor} had closed {count} connections in both directions when data of {peer} arrived, and answered with RST",
+    ("RS003", "data had come just before"): "{actor} had closed {count} connections in both directions when data of {peer} arrived, and answered with RST",
+    ("RS003", "the FIN never arrived"): "{count} FINs of {actor} never reached {peer}, which went on sending and got RSTs",
+    ("RS003", "the RST came right behind the FIN"): "{actor} sent FIN and at once RST in {count} connections with {peer}: aborts in one go",
+    ("RS005", "segments with its address follow"): "the host of {actor} answered segments of {count} connections with {peer} by RST, but segments with its address follow: a program sends them without a socket (a scanner)",
+    ("RS014", "it waited for whole seconds"): "{actor} waited for a request on {count} connections with {peer}, got none, and reset them: its timeout for the handshake or the first request",
+    ("RS014", "it waited"): "{actor} reset {count} connections with {peer}, on which neither side had sent payload: its listener was closed, or its process ended, before it accepted and read them",
+    ("RS015", "the RST lay outside of the window"): "the RSTs of {actor} in {count} connections with {peer} lay outside of the window and were refused, and the other side sent on into nothing",
+    ("RS007", "keep-alive probes got no answer"): "{actor} gave up {count} connections with {peer}: keep-alive probes got no answer",
+    ("HS003", "once, and late"): "{service} completed {count} handshakes only when it sent its SYN+ACK again, long after the client's ACK: TCP_DEFER_ACCEPT waits for the client's first data",
+    ("TW005", "an old segment had drawn the RST"): "old segments reached TIME-WAIT after {count} connections with {service}, and the ACKs that answered them drew RSTs, which end TIME-WAIT early (RFC 1337) unless net.ipv4.tcp_rfc1337 is 1",
+}  # fmt: skip
+"""The same by rule and wording, where the worst examples share one (``Rule.wordings``)."""
 
 REASONS: dict[tuple[str, str], str] = {
     ("RU004", "PA004"): "the timestamps are lower than the previous connections': several hosts behind one address, or another clock",

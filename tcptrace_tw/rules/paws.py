@@ -268,8 +268,9 @@ TS_MISSING = Rule(
     set_when=("both SYNs carried timestamps", "a segment other than a RST carries none"),
     not_set_when=("the snap length cut off the options",),
     rfc=("RFC 7323 3.2",),
-    remedy="Look for a middlebox that strips options, or answers for the host.",
+    remedy="Find the device that strips options or answers for the host: compare TTLs, and capture on both sides of it. Where the server answers with SYN cookies (nstat TcpExtSyncookiesSent rises), raise its backlog: a cookie may not keep the options of the SYN.",
     example="ts-missing-after-negotiation",
+    rival="a server that answered with a SYN cookie and forgot that timestamps had been offered",
 )
 
 SENDER_TS_BROKEN = Rule(

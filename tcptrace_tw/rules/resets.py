@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.rules.last_ack import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
-from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
+from tcptrace_tw.rules.rule import Advice, Case, Derived, Grade, Mask, Rows, Rule, Wording, always, decided
 from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, is_time_wait_gone
 from tcptrace_tw.schema.columns import FIN, SYN, URG
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, PAYLOAD
@@ -62,6 +62,9 @@ AT_ONCE_NS = SECOND_NS
 
 ANSWER_NS = SECOND_NS // 2
 """No host may hold back even an ACK for longer (RFC 1122 4.2.3.2); and a RST it sends at once."""
+
+AT_ONE_GO_NS = SECOND_NS // 100
+"""A RST so soon after its sender's FIN is part of the same close()."""
 
 FORGETS_NS = 10 * SECOND_NS
 """Devices keep an idle connection for longer than this."""
@@ -181,6 +184,11 @@ def is_untranslated(r: Rows) -> Mask:
     return is_of_the_host(r) & lives & (r.trigger_len > 0) & (r.sender_state >= ESTABLISHED) & (r.is_ttl_steady != 0)
 
 
+def may_be_of_the_host(r: Rows) -> Mask:
+    """It answers text like the host itself, and goes on; too little was captured before to know the host's TTL."""
+    return is_of_the_host(r) & (r.trigger_len > 0) & (r.is_ttl_steady == 0) & (r.sender_segments < KNOWN_SEGMENTS)
+
+
 def is_past_the_stack(r: Rows) -> Mask:
     """The host resets the answer to a SYN that its own stack had not sent."""
     return is_of_the_host(r) & ((r.trigger_flags & SYN) != 0)
@@ -256,6 +264,69 @@ def is_abort(r: Rows) -> Mask:
     return own & ~has_closed(r) & alive & (r.is_syn_pending == 0)
 
 
+def fin_never_arrived(r: Rows) -> Mask:
+    """Text of the other side, which never saw the FIN although that was sent again, drew the RST."""
+    return is_drawn_by_data(r) & (r.trigger_len > 0) & (r.receiver_state == ESTABLISHED) & (r.retransmits > 0)
+
+
+def is_at_once(r: Rows) -> Mask:
+    """The RST came right behind the FIN of its sender."""
+    return (r.fin_gap_ns >= 0) & (r.fin_gap_ns < AT_ONE_GO_NS) & ~is_drawn_by_data(r)
+
+
+def sent_nothing(r: Rows) -> Mask:
+    """A client that closed without a request."""
+    return (r.endpoint == ORIG) & (r.sent_bytes == 0) & (r.sender_segments > 0)
+
+
+def is_timed(r: Rows) -> Mask:
+    """It came after a time such as people set: whole seconds up to ten, or a multiple of five; timers are never early."""
+    seconds = (r.silence_ns + SECOND_NS // 100) // SECOND_NS
+    late = r.silence_ns - seconds * SECOND_NS
+    is_even = late <= SECOND_NS // 20 + np.maximum(r.rtt_ns, 0) + r.silence_ns // 500
+    return (r.silence_ns >= 0) & is_even & ((seconds <= 10) | (seconds % 5 == 0))
+
+
+def has_waited(r: Rows) -> Mask:
+    """Both sides were silent before it."""
+    return r.silence_ns >= 0
+
+
+def is_silent_for_long(r: Rows) -> Mask:
+    """For so long that devices forget a connection."""
+    return r.silence_ns >= FORGETS_NS
+
+
+def have_both_closed(r: Rows) -> Mask:
+    """Both FINs had been sent."""
+    return (r.fin_frame >= 0) & (r.peer_fin_frame >= 0)
+
+
+def has_program_behind(r: Rows) -> Mask:
+    """Segments with its address follow, in sequence."""
+    return r.continued_frame >= 0
+
+
+def lay_beyond(r: Rows) -> Mask:
+    """The receiver refused it: it lay outside of the window."""
+    return (r.is_accepted == 0) & (r.seq_delta >= r.receive_window) & (r.receive_window > 0)
+
+
+def lay_below(r: Rows) -> Mask:
+    """The receiver refused it: it has the ACK field of an older segment."""
+    return (r.is_accepted == 0) & (r.seq_delta < 0)
+
+
+def was_probing(r: Rows) -> Mask:
+    """Keep-alive probes, and no data, had got no answer."""
+    return r.probes > 0
+
+
+def is_forged_after(r: Rows) -> Mask:
+    """Text with its sender's address came after it, from another host as TTL and numbers show, and nobody goes on."""
+    return (r.alien_frame >= 0) & (r.is_repeat == 0) & ~has_other_ttl(r) & (r.verdict != INJECTED)
+
+
 def is_after_silence(r: Rows) -> Mask:
     """Nothing had been sent for longer than an answer takes, and it is not what a socket of that host sends."""
     last = np.where(r.own_gap_ns >= 0, np.minimum(r.own_gap_ns, r.trigger_gap_ns), r.trigger_gap_ns)
@@ -274,6 +345,7 @@ RESET: tuple[Case, ...] = (
     ),
     Case(is_damaged, UNCLASSIFIED, "SYN, FIN or URG beside RST: a damaged or invented segment", "rst-with-other-flags", "rst-injected"),
     Case(is_untranslated, UNTRANSLATED, "the host answers a segment of a connection that lives on", "rst-untranslated-segment", "rst-untranslated-segment-nearly"),
+    Case(may_be_of_the_host, UNCLASSIFIED, "the same, and the host's TTL is not known: forged, or a segment that reached the host untranslated", "rst-untranslated-or-injected", "rst-injected"),
     Case(is_past_the_stack, NO_SOCKET, "the host answers a SYN+ACK, and segments with its address follow: a scanner's own kernel", "rst-of-a-scanners-kernel", "reset-in-syn-received"),
     Case(goes_on, INJECTED, "the apparent sender continues as if nothing had happened", "rst-injected", "rst-injected-nearly"),
     Case(is_ladder, INJECTED, "several RSTs rise above everything that the apparent sender has sent", "rst-injected-ladder", "rst-injected-ladder-nearly"),
@@ -347,7 +419,7 @@ def health_check_reset(r: Rows) -> Mask:
 
 def rst_not_exact(r: Rows) -> Mask:
     """RS009: whoever sent it, and whatever other rule applies."""
-    return is_challenged(r) & (r.is_syn_pending == 0) & (r.is_stale_ack_answer == 0)
+    return is_challenged(r) & (r.is_syn_pending == 0) & (r.is_stale_ack_answer == 0) & ~is_damaged(r)
 
 
 def rst_unclassified(r: Rows) -> Mask:
@@ -412,7 +484,8 @@ ABORT_LINGER0 = Rule(
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
     not_set_when=(
-        "no payload at all: that is RS008 or RS014", "retransmissions or probes got no answer: that is RS007",
+        "no payload at all, and a server resets, or a client within 1 s of the handshake: RS014, RS008",
+        "retransmissions or probes got no answer: that is RS007",
         "a SYN waits for its answer on the 4-tuple: RU006, RU011, LA003",
     ),
     rfc=("RFC 9293 3.10.5",),
@@ -461,9 +534,16 @@ ABORT_AFTER_FIN = Rule(
         Grade(is_drawn_by_data, NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
         Grade(always, NOTICE, LIKELY, "the linger time expired, the kernel dropped an orphan, or the process ended"),
     ),
-    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence][ when {trigger_len:byte} arrived{is_echo:?}]",
+    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence]",
+    wordings=(
+        Wording(fin_never_arrived, "the FIN never arrived", "the FIN of {ip}:{port} never reached {peer_ip}:{peer_port}, although it was retransmitted {retransmits:time}: the peer was still ESTABLISHED, sent {trigger_len:byte}[ {fin_gap_ns} after the FIN], and got a RST"),
+        Wording(lambda r: is_drawn_by_data(r) & (r.trigger_len > 0), "data drew the RST", "{ip}:{port} had closed in both directions when {trigger_len:byte} from {peer_ip}:{peer_port} arrived[ {fin_gap_ns} after its FIN], and answered with RST"),
+        Wording(is_drawn_by_data, "data had come just before", "{ip}:{port} had closed in both directions when more data from {peer_ip}:{peer_port} arrived, and answered with RST[ {fin_gap_ns} after its FIN]"),
+        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: an abort in one go"),
+        Wording(lambda r: r.fin_gap_ns >= 0, "the time since the FIN is known", "{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port} {fin_gap_ns} later"),
+    ),
     frames=_FRAMES,
-    values=(*_VALUES, "trigger_len", "unacked_bytes", "fin_acked_gap_ns"),
+    values=(*_VALUES, "trigger_len", "unacked_bytes", "fin_gap_ns", "fin_acked_gap_ns"),
     set_when=("the sender had sent FIN, and sends RST later, at the FIN, at SND.NXT, or with an ACK field of the other side",),
     not_set_when=(
         "the sender had waited for an answer in LAST-ACK: that is LA006", "the RST has the FIN's sequence number and answers nothing: that is LA008",
@@ -471,7 +551,13 @@ ABORT_AFTER_FIN = Rule(
         "the RST lies elsewhere; if the endpoint goes on afterwards, that is RS006",
     ),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="Call shutdown(), read to the end of the stream, then call close().",
+    remedy="If data may be lost by this: on the endpoint that sent the RST, look if its process ended or was killed, and at TCP_LINGER2 and net.ipv4.tcp_fin_timeout, which end the wait for the peer's FIN.",
+    advice=(
+        Advice(fin_never_arrived, "the FIN never arrived", "Find out where the FIN is lost on its way: capture at the peer too, and look for a filter or NAT that drops it (conntrack -S: invalid). The applications are not to blame."),
+        Advice(lambda r: is_drawn_by_data(r) & sent_nothing(r), "a client closed without a request", "Nothing to do if this is a health check or a scan: it closes without reading what the server says first. Otherwise let the client read before close()."),
+        Advice(is_drawn_by_data, "data arrived after close()", "In the application that sent the RST: call shutdown(SHUT_WR), read until read() returns 0, then close(). The peer's last data are lost as it is."),
+        Advice(is_at_once, "the RST came right behind the FIN", "In the application that sent the RST: read until read() returns 0 before close(), and do not set SO_LINGER to 0. Nothing to do where it means to abort."),
+    ),
     example="abort-after-fin",
     counter="TcpExtTCPAbortOnData",
 )  # fmt: skip
@@ -512,6 +598,7 @@ RST_NO_SOCKET = Rule(
             LIKELY,
             "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured",
         ),
+        Grade(lambda r: is_past_the_stack(r) & has_program_behind(r), NOTICE, CONFIRMED, "segments with its address follow"),
         Grade(looks_like_a_hosts, NOTICE, CONFIRMED),
         Grade(
             always,
@@ -521,7 +608,10 @@ RST_NO_SOCKET = Rule(
             "or its window is not 0; or segments of the endpoint follow in sequence; or the segment that it answers was not captured",
         ),
     ),
-    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence][; segments with its address follow: a program sends them without a socket of the host{continued_frame:?}]",
+    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
+    wordings=(
+        Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
+    ),
     frames=("trigger_frame", "frame"),
     values=_VALUES,
     set_when=(
@@ -536,10 +626,16 @@ RST_NO_SOCKET = Rule(
         "the sender had already sent a RST",
     ),
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
-    remedy="Nothing to do if both sides had closed. Otherwise look for a restart of the host, and send keep-alives more often than the NAT's timeout.",
+    remedy="On the host that sent the RST, look if its program or the host was started anew, or closed this connection earlier.",
+    advice=(
+        Advice(has_program_behind, "segments with its address follow", "Nothing to do in the network: scanners and test tools with raw sockets do this. On their host a filter rule can drop the RSTs of the kernel (iptables -A OUTPUT -p tcp --tcp-flags RST RST -j DROP)."),
+        Advice(is_unasked, "nobody had asked for the SYN+ACK", "Nothing to do: somebody sends SYNs with this address, or the SYN was not captured."),
+        Advice(have_both_closed, "both sides had closed", "Nothing to do: the connection was over, and a late segment found no socket."),
+        Advice(is_silent_for_long, "it comes after a long silence", "Send keep-alives (TCP_KEEPIDLE) more often than the silence was long, and look if the program or the host that sent the RST was started anew meanwhile."),
+    ),
     example="rst-no-socket",
     counter="TcpOutRsts",
-)
+)  # fmt: skip
 
 RST_INJECTED = Rule(
     id="RS006",
@@ -573,7 +669,7 @@ RST_INJECTED = Rule(
         "the connection shows SYN, FIN and RST only",
     ),
     rfc=("RFC 3360", "RFC 5961 3"),
-    remedy="Find the device: compare TTLs hop by hop.",
+    remedy="Find the device: count the hops to it (its TTL is a start value of 64, 128 or 255 minus the hops; traceroute -T -p PORT names them), and capture on both sides of the firewalls there.",
     example="rst-injected",
     rival="segments that the network reordered around the RST",
     needs=(BOTH_DIRECTIONS,),
@@ -595,7 +691,14 @@ ABORT_TIMEOUT = Rule(
         ),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{ip}:{port} gave up on {peer_ip}:{peer_port}[ after {retransmits:unanswered retransmission}][ after {probes:unanswered keep-alive probe}]",
+    message="{ip}:{port} gave up on {peer_ip}:{peer_port} after {retransmits:unanswered retransmission} and sent RST[; nothing had come from the peer for {trigger_gap_ns}]",
+    wordings=(
+        Wording(
+            was_probing,
+            "keep-alive probes got no answer",
+            "{ip}:{port} gave up on {peer_ip}:{peer_port} after {probes:unanswered keep-alive probe} and sent RST: the keep-alive timeout",
+        ),
+    ),
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=(
@@ -604,7 +707,14 @@ ABORT_TIMEOUT = Rule(
     ),
     not_set_when=("everything was acknowledged, and the probes were answered; a probe of the other side is no answer",),
     rfc=("RFC 1122 4.2.3.5", "RFC 9293 3.8.4"),
-    remedy="Check the path, and why the peer stopped answering.",
+    remedy="Look if the peer's host is up, and capture there to see if the segments arrive; net.ipv4.tcp_retries2 and TCP_USER_TIMEOUT say how long the sender tries.",
+    advice=(
+        Advice(
+            was_probing,
+            "keep-alive probes got no answer",
+            "Look if the peer's host is up, and if a device on the path dropped the idle connection (then TCP_KEEPIDLE must be shorter than its timeout). TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT say when the prober gives up.",
+        ),
+    ),
     example="abort-timeout",
     counter="TcpExtTCPAbortOnTimeout",
     needs=(BOTH_DIRECTIONS, ACKS),
@@ -647,7 +757,7 @@ RST_NOT_EXACT = Rule(
         Grade(lambda r: r.challenge_frame >= 0, NOTICE, CONFIRMED, "the challenge ACK was captured"),
         Grade(always, NOTICE, PREDICTED),
     ),
-    message="a RST from {ip}:{port} was {seq_delta:byte} above RCV.NXT of {peer_ip}:{peer_port}[, which answered with a challenge ACK{challenge_frame:?}][; {silence_ns} of silence before it]",
+    message="a RST from {ip}:{port} was {seq_delta:byte} above RCV.NXT of {peer_ip}:{peer_port}, inside its window of {receive_window:byte}[; it was answered with a challenge ACK{challenge_frame:?}][; {silence_ns} of silence before it]",
     frames=("frame", "challenge_frame"),
     values=("seq_delta", "ttl_delta", "receive_window"),
     set_when=("the receiver is in a synchronised state", "RCV.NXT < SEG.SEQ < RCV.NXT + RCV.WND"),
@@ -709,7 +819,10 @@ RST_AFTER_SILENCE = Rule(
         "the connection shows SYN, FIN and RST only",
     ),
     rfc=("RFC 9293 3.5.2", "RFC 3360"),
-    remedy="Compare the silence with the idle timeouts on the path: firewalls and load balancers (Azure: 4 min with TCP reset), applications. Send keep-alives more often than that.",
+    remedy="Find out who sent it: compare its TTL and IP ID with those of the host's other segments, and look for a program that aborts after such a time, or a tool or filter that forges RSTs (tcpkill, an intrusion prevention system).",
+    advice=(
+        Advice(lambda r: r.silence_ns >= 2 * FORGETS_NS, "the silence was 20 s or longer", "Compare the silence with the idle timeouts on the path: firewalls, load balancers (Azure: 4 min with TCP reset), applications. Send keep-alives (TCP_KEEPIDLE) more often than that."),
+    ),
     example="rst-after-silence",
     rival="a stack that aborts without ACK (Windows)",
 )  # fmt: skip
@@ -769,16 +882,26 @@ RESET_BEFORE_REQUEST = Rule(
     table="resets",
     predicate=reset_before_request,
     grades=(
-        Grade(lambda r: r.silence_ns >= 0, NOTICE, LIKELY, "it waited: a timeout for the first request, or connections that were never accepted when the listener closed"),
+        Grade(is_timed, NOTICE, LIKELY, "whole seconds: a timeout for the first request"),
+        Grade(has_waited, NOTICE, LIKELY, "no such time: connections that were never accepted when the listener closed"),
         Grade(always, NOTICE, LIKELY, "at once: an access rule, or no backend"),
     ),
-    message="{ip}:{port} reset the connection from {peer_ip}:{peer_port}[ after {silence_ns} of silence]; no payload was sent: it waited for a request in vain, or its listener closed before it accepted the connection, or it refuses this client",
+    message="{ip}:{port} reset the connection from {peer_ip}:{peer_port} at once, before any payload: it refuses this client, or has no backend for it",
+    wordings=(
+        Wording(is_timed, "it waited for whole seconds", "{ip}:{port} waited {silence_ns} for a request from {peer_ip}:{peer_port}, got none, and reset the connection: its timeout for the handshake or the first request"),
+        Wording(has_waited, "it waited", "{ip}:{port} reset the connection from {peer_ip}:{peer_port} {silence_ns} after the handshake, and neither side had sent payload: its listener was closed, or its process ended, before the connection was accepted and read"),
+    ),
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "trigger_gap_ns", "is_bare"),
     set_when=("the server sends RST with ACK after the handshake", "no payload in either direction, and none is missing in the capture"),
     not_set_when=("the client sent the RST: RS008", "the RST is bare and came after silence: RS011"),
     rfc=("RFC 9293 3.10.5",),
-    remedy="If it waited: let the client send its request sooner than the server's handshake timeout, and look if the server was restarted. If at once: look at its access rules and backends.",
+    remedy="On the server: look at its access rules (tcpd, allow lists, a limit of connections) and its backends.",
+    advice=(
+        Advice(is_timed, "it waited for whole seconds", "On the client: send the request or the protocol's greeting sooner than the server's timeout, or raise that (RabbitMQ handshake_timeout, nginx client_header_timeout, HAProxy timeout http-request). A client that only opens connections in advance, or a port check, needs nothing."),
+        Advice(has_waited, "it waited, and not for whole seconds", "On the server: look if it was stopped or started anew at that time, and why it had not called accept() before: ss -ltn shows the waiting connections (Recv-Q)."),
+    ),
+    rival="the other of the two: a timeout, or a listener that was closed",
     example="reset-before-request",
 )  # fmt: skip
 
@@ -791,15 +914,44 @@ PEER_GONE_AFTER_RST = Rule(
     predicate=peer_gone_after_rst,
     grades=(Grade(always, WARNING, LIKELY),),
     message="{peer_ip}:{peer_port} sent {vain_segments:more segment} in {vain_ns} to {ip}:{port}, which had sent RST and was gone: the RST was lost, or refused",
+    wordings=(
+        Wording(lay_beyond, "the RST lay outside of the window", "{peer_ip}:{peer_port} refused the RST of {ip}:{port}, which lay {seq_delta:byte} above RCV.NXT, outside of the window of {receive_window:byte}, and sent {vain_segments:more segment} in {vain_ns} into nothing: that endpoint was gone"),
+        Wording(lay_below, "the RST lay below RCV.NXT", "{peer_ip}:{peer_port} refused the RST of {ip}:{port}, which answers an older segment and lies {seq_delta:#} bytes below RCV.NXT, and sent {vain_segments:more segment} in {vain_ns} into nothing: that endpoint was gone"),
+    ),
     frames=("fin_frame", "frame"),
     values=("vain_segments", "vain_ns", "seq_delta", "is_accepted"),
     set_when=("after a RST the other side sends payload three times or more, for 1 s or longer", "the endpoint that sent the RST sends nothing more"),
     not_set_when=("the endpoint answers, or goes on",),
     rfc=("RFC 9293 3.5.3", "RFC 5961 3.2"),
-    remedy="The connection is dead, and the application that sends is not to blame: look for loss of the RST, or a firewall that drops it; a RST that is not exactly at RCV.NXT is refused.",
+    remedy="The application that sends is not to blame: find out why the other one left, and where its RST is lost (a firewall that drops it). TCP_USER_TIMEOUT ends such a connection sooner.",
+    advice=(
+        Advice(lambda r: lay_beyond(r) | lay_below(r), "the receiver refused the RST", "The application that sends is not to blame, and nothing was lost on the path: a RST that is not at RCV.NXT is refused (RFC 5961). Find out why the other endpoint left with a RST; TCP_USER_TIMEOUT ends such a connection sooner."),
+    ),
     example="peer-gone-after-rst",
     rival="a capture that misses the answers",
     needs=(ACKS,),
+)  # fmt: skip
+
+DATA_FORGED_AFTER_RST = Rule(
+    id="RS016",
+    name="data-forged-after-rst",
+    severity=WARNING,
+    summary="After the RST of an endpoint data came with its address from another host: the RST is genuine, the data are forged.",
+    table="resets",
+    predicate=is_forged_after,
+    grades=(Grade(always, WARNING, LIKELY, "TTL and sequence numbers show another host"),),
+    message="data with the address of {ip}:{port} came to {peer_ip}:{peer_port} after its RST, with another TTL and numbers that do not follow: somebody else sent them, and the RST is the endpoint's own",
+    frames=("frame", "alien_frame"),
+    values=("ttl_delta", "ip_id_delta", "sender_seq_delta"),
+    set_when=(
+        "a RST has the TTL of its sender's other segments, at least four with one TTL",
+        "later a segment with payload and its address has another TTL, and its sequence number lies above all that the endpoint had sent",
+    ),
+    not_set_when=("the segment follows in sequence: then the RST is the forgery, RS006", "the TTL is one that the endpoint had before: a route changed, or several machines"),
+    rfc=("RFC 5961 5", "RFC 9293 3.10.7.4"),
+    remedy="Find the host that sends them: its TTL and its link-layer address (tcpdump -e) differ from those of the endpoint. Protect the connection (TLS, IPsec).",
+    example="data-forged-after-rst",
+    rival="a load balancer or a proxy that answers for a host that is gone",
 )  # fmt: skip
 
 RULES = (
@@ -818,6 +970,7 @@ RULES = (
     IDLE_FLOW_FORGOTTEN,
     RESET_BEFORE_REQUEST,
     PEER_GONE_AFTER_RST,
+    DATA_FORGED_AFTER_RST,
 )
 
 DERIVED = (Derived("resets", "verdict", verdict),)

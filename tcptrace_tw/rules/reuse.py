@@ -4,7 +4,7 @@
 say who reused the 4-tuple and how soon, whatever the answer was.
 """
 
-from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, always, is_observed
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always, is_observed
 from tcptrace_tw.rules.syn_answers import (
     ACCEPTED_IN_TIME_WAIT,
     ALIVE,
@@ -32,6 +32,7 @@ from tcptrace_tw.schema.words import (
     LIKELY,
     NONE,
     NOTICE,
+    OUTCOME_ACCEPTED,
     PREDICTED,
     WARNING,
 )
@@ -123,6 +124,31 @@ def isn_not_above_last(reuses: Rows) -> Mask:
     )
 
 
+def are_options_cut(reuses: Rows) -> Mask:
+    """The snap length cut off options: what the timestamps were is not known."""
+    return ~is_observed(reuses, OPTIONS)
+
+
+def has_no_timestamp(reuses: Rows) -> Mask:
+    """The SYN carries no timestamp."""
+    return (reuses.has_ts == 0) & is_observed(reuses, OPTIONS)
+
+
+def is_stale(reuses: Rows) -> Mask:
+    """Its timestamp is older than the last one of the earlier connection."""
+    return (reuses.acceptance == ACCEPT_PAWS_REJECT) & is_observed(reuses, OPTIONS)
+
+
+def both_have_timestamps(reuses: Rows) -> Mask:
+    """The SYN and the earlier connection carry timestamps."""
+    return (reuses.has_ts != 0) & (reuses.previous_ts_ok != 0)
+
+
+def goes_on_meanwhile(reuses: Rows) -> Mask:
+    """The earlier connection went on after the SYN: it is not the client's old one that was forgotten."""
+    return reuses.is_old_alive != 0
+
+
 _EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
 
 TW_REUSE_BY_HOLDER = Rule(
@@ -164,12 +190,20 @@ REUSE_INSIDE_2MSL = Rule(
         Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
     ),
     message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed; the SYN was {outcome}",
+    wordings=(
+        Wording(lambda r: is_accepted(r) & (r.outcome == OUTCOME_ACCEPTED), "the SYN was accepted", "{ip}:{port} reused its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed"),
+        Wording(is_accepted, "the SYN was accepted in the end", "{ip}:{port} reused its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed; the SYN was {outcome}"),
+    ),
     frames=_EVIDENCE,
     values=("gap_ns", "two_msl_ns", "isn_delta", "tsval_delta"),
     set_when=("the side in TIME-WAIT sends the SYN", "less than 2MSL since TIME-WAIT began or was restarted"),
     not_set_when=("ISN = old SND.NXT + 65537: that is RU001", "the SYN is a retransmission or was captured late"),
     rfc=("RFC 9293 3.6.1", "RFC 6191"),
-    remedy="Widen the source port range, or pool connections.",
+    remedy="On the client: widen net.ipv4.ip_local_port_range, pool connections, or bind no source port.",
+    advice=(
+        Advice(lacks_ts, "there are no timestamps", "Switch TCP timestamps on at both ends (sysctl net.ipv4.tcp_timestamps=1): then old segments are dropped. Or reuse ports later: on the client a wider net.ipv4.ip_local_port_range, pooled connections, no bound source port."),
+        Advice(lambda r: both_have_timestamps(r) & is_accepted(r), "timestamps protect the new connection", "Nothing is broken: timestamps let the receiver drop old segments (PAWS). If it shall not happen: on the client widen net.ipv4.ip_local_port_range, pool connections, or bind no source port."),
+    ),
     example="reuse-inside-2msl",
     key="attempt_id",
 )  # fmt: skip
@@ -197,6 +231,9 @@ TW_SYN_ACCEPTED = Rule(
     key="attempt_id",
 )
 
+_CHALLENGED = "SYN from {ip}:{port} challenged {gap_ns} into the TIME-WAIT of {peer_ip}:{peer_port}[, which lasts longer than 2MSL of the profile{is_outlived:?}]"
+_RETRIED = "[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]"
+
 TW_SYN_CHALLENGED = Rule(
     id="RU004",
     name="tw-syn-challenged",
@@ -210,7 +247,11 @@ TW_SYN_CHALLENGED = Rule(
         Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
         Grade(always, WARNING, LIKELY, "a step was not captured"),
     ),
-    message="SYN from {ip}:{port} challenged {gap_ns} into the TIME-WAIT of {peer_ip}:{peer_port}[, which lasts longer than 2MSL of the profile{is_outlived:?}][, because its timestamp was older than the last one{acceptance:=paws-reject}][, because its ISN was not above the old numbers and no newer timestamp helped{acceptance:=challenge}][; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message=f"{_CHALLENGED}[, because its timestamp was older than the last one{{acceptance:=paws-reject}}][, because its ISN was not above the old numbers and its timestamp not newer{{acceptance:=challenge}}]{_RETRIED}",
+    wordings=(
+        Wording(are_options_cut, "options were cut off", f"{_CHALLENGED} (the reason, its timestamp or its ISN, was cut off by the snap length){_RETRIED}"),
+        Wording(has_no_timestamp, "no timestamp", f"{_CHALLENGED}[, because its ISN was not above the old numbers and it carries no timestamp{{acceptance:=challenge}}]{_RETRIED}"),
+    ),
     frames=_EVIDENCE,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries", "acceptance"),
     set_when=(
@@ -219,15 +260,15 @@ TW_SYN_CHALLENGED = Rule(
     ),
     not_set_when=("the first answer is SYN+ACK: that is RU003",),
     rfc=("RFC 9293 3.10.7.4", "RFC 5961 4.2"),
-    remedy="Reuse source ports later, or let the client close first: then the server holds no TIME-WAIT.",
+    remedy="Let the client reuse its source ports later (a wider net.ipv4.ip_local_port_range, more addresses or ports on a NAT), or let it close first: then the server holds no TIME-WAIT.",
     advice=(
         Advice(
-            lambda r: r.acceptance == ACCEPT_PAWS_REJECT,
+            is_stale,
             "the timestamp of the SYN is older",
             "Several hosts behind one address, or a NAT with few ports: give the NAT more addresses or ports, and switch --random-fully off. One host: sysctl net.ipv4.tcp_timestamps=2 on it, which takes one clock for all connections. Or let the client close first.",
         ),
         Advice(
-            lambda r: (r.has_ts == 0) & is_observed(r, OPTIONS),
+            has_no_timestamp,
             "the SYN has no timestamp",
             "Switch TCP timestamps on at the client and the server (sysctl net.ipv4.tcp_timestamps=1), reuse source ports later, or let the client close first.",
         ),
@@ -235,7 +276,7 @@ TW_SYN_CHALLENGED = Rule(
     example="tw-syn-challenged",
     counter="TcpExtPAWSTimewait",
     key="attempt_id",
-)
+)  # fmt: skip
 
 TW_SYN_DROPPED = Rule(
     id="RU005",
@@ -248,18 +289,21 @@ TW_SYN_DROPPED = Rule(
         Grade(never_worked, ERROR, LIKELY, "it never connected"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="SYN from {ip}:{port} got no answer in TIME-WAIT of {peer_ip}:{peer_port}; the client retransmitted it {syn_retries:time}[; it connected after {cost_ns}][; its timestamp was older than the last one: a server with tcp_tw_recycle drops such SYNs in silence{acceptance:=paws-reject}]",
+    message="{peer_ip}:{peer_port} in TIME-WAIT did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time} in {waited_ns}[; it connected after {cost_ns}][; its timestamp was older than the last one: a server with tcp_tw_recycle (Linux before 4.12) drops such SYNs in silence{acceptance:=paws-reject}]",
     frames=_EVIDENCE,
-    values=("gap_ns", "syn_retries", "isn_delta", "tsval_delta", "acceptance", "outcome"),
+    values=("gap_ns", "syn_retries", "waited_ns", "isn_delta", "tsval_delta", "acceptance", "outcome"),
     set_when=("a SYN arrives at the side in TIME-WAIT", "no answer comes before the SYN is retransmitted"),
     not_set_when=("an ACK or a RST answers it: RU004, RU006",),
     rfc=("RFC 6191",),
-    remedy="If the server runs Linux before 4.12, switch net.ipv4.tcp_tw_recycle off there. Otherwise look for loss, or for a firewall that drops the SYN or its answer: a TIME-WAIT socket of Linux answers such a SYN with an ACK.",
+    remedy="Capture at the server to see if the SYN arrives and what answers it: a TIME-WAIT socket of Linux sends an ACK, so look for a firewall that drops the SYN or that ACK, and for loss.",
+    advice=(
+        Advice(is_stale, "the timestamp of the SYN is older", "If the server runs Linux before 4.12: sysctl -w net.ipv4.tcp_tw_recycle=0 there (nstat TcpExtPAWSPassive counts what it drops). Otherwise capture at the server: a TIME-WAIT socket of Linux answers such a SYN with an ACK, which a firewall may drop."),
+    ),
     example="tw-syn-dropped",
-    rival="tcp_tw_recycle, loss on the way, or a firewall: one 4-tuple alone cannot tell them apart",
+    rival="loss on the way, or a firewall: one 4-tuple alone cannot tell them apart",
     key="attempt_id",
     needs=(BOTH_DIRECTIONS, ACKS),
-)
+)  # fmt: skip
 
 TW_SYN_REFUSED = Rule(
     id="RU006",
@@ -373,7 +417,10 @@ OLD_DUPLICATE_IN_NEW_INCARNATION = Rule(
     ),
     not_set_when=("the bytes are a retransmission of this connection",),
     rfc=("RFC 7323 B", "RFC 1337", "RFC 2883"),
-    remedy="Turn TCP timestamps on, and do not shorten or skip TIME-WAIT.",
+    remedy="Turn TCP timestamps on at both ends (sysctl net.ipv4.tcp_timestamps=1), and do not shorten or skip TIME-WAIT.",
+    advice=(
+        Advice(both_have_timestamps, "both connections carry timestamps", "Do not shorten or skip TIME-WAIT (SO_LINGER 0, a short tcp_tw_reuse_delay, a bound source port that is reused at once), and look if the receiver, or a proxy before it, applies PAWS at all."),
+    ),
     example="old-duplicate-in-new-incarnation",
     key="attempt_id",
     needs=(BOTH_DIRECTIONS, OPTIONS),
@@ -392,6 +439,9 @@ SYN_INTO_ESTABLISHED = Rule(
         Grade(is_reset, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
+    wordings=(
+        Wording(lambda r: ~is_observed(r, BOTH_DIRECTIONS), "one direction was captured", "new SYN from {ip}:{port} met the previous connection, which {peer_ip}:{peer_port} still holds: the client's RST shows a challenge ACK; in which state was not captured"),
+    ),
     message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ refused it{answer:=refused}][ did not answer{answer:=none}]",
     frames=_EVIDENCE,
     values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
@@ -404,9 +454,13 @@ SYN_INTO_ESTABLISHED = Rule(
         "a SYN+ACK follows at once: the receiver no longer had the previous connection",
     ),
     rfc=("RFC 9293 3.5.1", "RFC 5961 4.2"),
-    remedy="Look for a restarted client, a NAT that drops its mapping too early, or a forged SYN. Keep-alives detect half-open connections.",
+    remedy="Look if the client was started anew, or if a NAT or firewall forgot the connection and gave its port to another client: keep-alives on the server (TCP_KEEPIDLE) end such half-open connections. A load balancer that keeps the client's address and port sends two of its connections to one server: switch that off, or use one address of it.",
+    advice=(
+        Advice(goes_on_meanwhile, "the earlier connection went on", "Two senders use this address and port at once: look for a NAT with too few ports or two of them with one address, or a load balancer that keeps the client's address and port (AWS NLB: client IP preservation, cross-zone) and leads two of its addresses to one server. Otherwise somebody forges SYNs."),
+    ),
     example="syn-into-established",
     counter="TcpExtTCPSYNChallenge",
+    rival="a load balancer that keeps the client's address, and leads a new connection to a server that has the old one",
     key="attempt_id",
 )  # fmt: skip
 
@@ -429,7 +483,7 @@ SYN_CHALLENGED_UNSEEN = Rule(
         ),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="SYN from {ip}:{port} challenged by {peer_ip}:{peer_port}, which holds an earlier connection of this 4-tuple that is not in the capture[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message="SYN from {ip}:{port} challenged by {peer_ip}:{peer_port}, which holds an earlier connection of this 4-tuple that is not in the capture (or came through a load balancer, under another address)[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=("syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame"),
     values=("cost_ns", "isn_delta", "tsval_delta", "syn_retries", "outcome"),
     set_when=(
@@ -438,7 +492,7 @@ SYN_CHALLENGED_UNSEEN = Rule(
     ),
     not_set_when=("the capture holds the earlier connection: RU004, RU011, LA001",),
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.10.7.3", "RFC 5961 4.2"),
-    remedy="Begin the capture earlier to see that connection. It was in TIME-WAIT, LAST-ACK or ESTABLISHED: look for a NAT or load balancer that reuses source ports too soon, or for a client that restarted.",
+    remedy="On the server, ss -tano shows in which state it holds the earlier connection of this port. Let whoever chooses source ports reuse them later: a wider net.ipv4.ip_local_port_range on the client, more ports or addresses on a NAT. Behind a load balancer that keeps client addresses (AWS NLB: client IP preservation) two of its addresses lead to one server: use one of them, or switch that off.",
     example="syn-challenged-unseen",
     rival="a device that answers for the host",
     key="attempt_id",

@@ -34,6 +34,14 @@ class Advice(NamedTuple):
     remedy: str
 
 
+class Wording(NamedTuple):
+    """The sentence for the rows where ``when`` holds, and what they have in common in words."""
+
+    when: Callable[[Rows], Mask]
+    condition: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Rule:
     """One entry of the catalogue.
@@ -74,6 +82,8 @@ class Rule:
     """What must be observable of a connection (``schema.observed``): where it was hidden, nothing is said of it."""
     is_shown_by_one_side: bool = False
     """The segments of one endpoint prove it: a capture of one direction takes nothing from it."""
+    wordings: tuple[Wording, ...] = ()
+    """Sentences for special cases, the first that holds; elsewhere ``message``."""
     advice: tuple[Advice, ...] = ()
     """Remedies for special cases, the first that holds; elsewhere ``remedy``."""
     is_held: bool = False
@@ -82,6 +92,21 @@ class Rule:
     def remedy_for(self, rows: Rows) -> str:
         """What to do about the first of these rows."""
         return next((each.remedy for each in self.advice if each.when(rows)[0]), self.remedy)
+
+    def messages_for(self, rows: Rows) -> list[tuple[str, Mask]]:
+        """The sentences, and the rows that each of them is said of; every row has one."""
+        left = np.ones(rows.size, np.bool_)
+        said = []
+        for each in self.wordings:
+            told = left & each.when(rows)
+            if told.any():
+                said.append((each.message, told))
+                left = left & ~told
+        return [*said, (self.message, left)] if left.any() or not said else said
+
+    def condition_of(self, rows: Rows) -> str:
+        """Which wording the first of these rows has; nothing where it has the usual one."""
+        return next((each.condition for each in self.wordings if each.when(rows)[0]), "")
 
     @property
     def needs_in_words(self) -> tuple[str, ...]:

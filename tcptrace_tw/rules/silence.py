@@ -7,7 +7,7 @@ talked to it at all. A SYN that is sent once says nothing; scans and floods are 
 from numpy.typing import NDArray
 
 from tcptrace_tw.rules.paws import ENOUGH
-from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
+from tcptrace_tw.rules.rule import Advice, Case, Derived, Grade, Mask, Rows, Rule, Wording, always, decided
 from tcptrace_tw.schema.observed import ACKS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
@@ -153,6 +153,36 @@ def syn_from_other_port(moves: Rows) -> Mask:
     return moves.move == MOVE_RETRY
 
 
+def silent_after_handshake(services: Rows) -> Mask:
+    """SI017."""
+    return services.silent_after_handshake >= SEVERAL
+
+
+def one_reset(idles: Rows) -> Mask:
+    """One connection, and a RST answered what broke the silence."""
+    return (idles.drops == 1) & (idles.is_answered_by_reset != 0)
+
+
+def one_lost(idles: Rows) -> Mask:
+    """One connection, and nothing answered."""
+    return (idles.drops == 1) & (idles.is_answered_by_reset == 0)
+
+
+def is_queue_full(connects: Rows) -> Mask:
+    """Others wait in the accept queue."""
+    return connects.suspect == SUSPECT_ACCEPT_QUEUE
+
+
+def are_timestamps_old(connects: Rows) -> Mask:
+    """Only SYNs with lower timestamps were ignored."""
+    return connects.suspect == SUSPECT_TIMESTAMPS
+
+
+def is_nobody_heard(connects: Rows) -> Mask:
+    """Nothing came from that port, or from that host, at all."""
+    return (connects.suspect == SUSPECT_FILTERED) | (connects.suspect == SUSPECT_NOTHING_HEARD)
+
+
 def connect_undeliverable(icmp_errors: Rows) -> Mask:
     """SI014."""
     return (icmp_errors.is_connect != 0) & (icmp_errors.is_scan == 0) & (icmp_errors.error != ICMP_TOO_BIG)
@@ -181,8 +211,16 @@ CONNECT_UNANSWERED = Rule(
         Grade(is_probe, NOTICE, LIKELY, "one short connect to a port that answers nobody: a stranger's probe looks the same"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{ip} got no answer from {peer_ip}:{peer_port} to {unanswered:connect}, {syns:SYN}, the longest for "
-    "{longest_wait_ns}[; {answered:other was|others were} answered]; {suspect}",
+    message="{unanswered:connect} from {ip} to {peer_ip}:{peer_port} got no answer, {syns:SYN}, the longest for "
+    "{longest_wait_ns}[, while {answered:other connect was|other connects were} answered]; {suspect}",
+    wordings=(
+        Wording(
+            lambda r: r.unanswered == 1,
+            "one connect",
+            "a connect from {ip} to {peer_ip}:{peer_port} got no answer to {syns:SYN} in {longest_wait_ns}"
+            "[, while {answered:other was|others were} answered]; {suspect}",
+        ),
+    ),
     frames=("syn_frame", "last_frame"),
     values=("connects", "answered", "unanswered", "failed", "syns", "longest_wait_ns", "suspect", "service_answered",
             "service_unread", "address_heard", "stale"),
@@ -199,8 +237,13 @@ CONNECT_UNANSWERED = Rule(
         "the timestamps of enough SYNs explain it: PA008",
     ),
     rfc=("RFC 9293 3.8.3", "RFC 6298 2.1"),
-    remedy="On the server: ss -ltn (a full Recv-Q: call accept() faster, raise the backlog), nstat TcpExtListenDrops and "
-    "TcpExtPAWSPassive. On the path: look for a filter, and capture at the server to see if the SYN arrives.",
+    remedy="Capture at the server to see if the SYNs arrive. If so: ss -ltn (a full Recv-Q: call accept() faster, raise the backlog) "
+    "and nstat TcpExtListenDrops there. If not: look for loss, or a limit in a firewall (iptables -vL, conntrack -S).",
+    advice=(
+        Advice(is_queue_full, "the accept queue is full", "On the server: find out why the program does not call accept() (ss -ltn: Recv-Q above Send-Q; nstat TcpExtListenOverflows), then raise the backlog (listen(), net.core.somaxconn) if bursts are the cause."),
+        Advice(are_timestamps_old, "the timestamps are below those of others", "On the server: sysctl net.ipv4.tcp_tw_recycle must be 0 (Linux before 4.12; nstat TcpExtPAWSPassive counts what it drops). Behind a NAT with a server that cannot be changed: sysctl net.ipv4.tcp_timestamps=0 on the clients."),
+        Advice(is_nobody_heard, "nothing came from there", "Look if the host is up (ping, arping) and if the service listens; then for a filter on the way: traceroute -T -p PORT shows where the SYNs end."),
+    ),
     example="connect-unanswered",
     counter="TcpExtListenDrops",
     rival="loss, a full accept queue, a filter or a host that is down: all of them are silent",
@@ -215,10 +258,10 @@ SYN_ACK_NOT_RECEIVED = Rule(
     table="anomalies",
     predicate=syn_ack_not_received,
     grades=(Grade(always, ERROR, LIKELY),),
-    message="{ip}:{port} sent its SYN to {peer_ip}:{peer_port} again {unheard_syns:time} although the SYN+ACK had passed the "
-    "capture point: that was dropped on the client's side, and the connect failed",
+    message="{ip}:{port} sent its SYN to {peer_ip}:{peer_port} again {unheard_syns:time} in {lasted_ns} although the SYN+ACK had "
+    "passed the capture point: the SYN+ACK was dropped on the client's side, and the connect failed",
     frames=("syn_frame", "unheard_frame", "last_frame"),
-    values=("unheard_syns", "syn_retries"),
+    values=("unheard_syns", "syn_retries", "lasted_ns"),
     set_when=(
         "the SYN is retransmitted twice or more after the SYN+ACK was captured",
         "the client acknowledges nothing",
@@ -230,7 +273,7 @@ SYN_ACK_NOT_RECEIVED = Rule(
     example="syn-ack-not-received",
     rival="loss of each SYN+ACK between the capture point and the client",
     end_time="end_time",
-)
+)  # fmt: skip
 
 SYN_ACK_UNACKNOWLEDGED = Rule(
     id="SI003",
@@ -318,8 +361,22 @@ IDLE_CONNECTION_DROPPED = Rule(
         ),
         Grade(always, NOTICE, LIKELY, "one connection, and no known timeout fits"),
     ),
-    message="{drops:connection} to {ip}:{port} died in a silence; the shortest of these was {shortest_drop_ns}[, and "
-    "{survived_ns} was survived][; a RST answered what broke it{is_answered_by_reset:?}][; this fits {drop_timeout}]",
+    message="{drops:connection} to {ip}:{port} were gone when they spoke again after {shortest_drop_ns} of silence or more[; those "
+    "that paused for up to {survived_ns} lived][; this fits {drop_timeout}]",
+    wordings=(
+        Wording(
+            one_reset,
+            "one, and a RST came",
+            "a connection to {ip}:{port} was reset when it spoke again after {shortest_drop_ns} of silence[; silences of up to "
+            "{survived_ns} were survived]: a device had dropped the idle connection, or the peer was started anew[; the time fits {drop_timeout}]",
+        ),
+        Wording(
+            one_lost,
+            "one, and nothing came",
+            "a connection to {ip}:{port} got no answer when it spoke again after {shortest_drop_ns} of silence[; silences of up to "
+            "{survived_ns} were survived]: a device had dropped the idle connection, or the peer is gone[; the time fits {drop_timeout}]",
+        ),
+    ),
     frames=("frame",),
     values=("drops", "shortest_drop_ns", "longest_drop_ns", "survived_ns", "drop_timeout"),
     set_when=(
@@ -333,7 +390,7 @@ IDLE_CONNECTION_DROPPED = Rule(
     example="idle-connection-dropped",
     rival="the peer was started anew, or its program ended, within the silence",
     end_time="end_time",
-)
+)  # fmt: skip
 
 IDLE_CONNECTION_RESET = Rule(
     id="SI007",
@@ -343,8 +400,16 @@ IDLE_CONNECTION_RESET = Rule(
     table="idles",
     predicate=idle_connection_reset,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="a RST ended {resets:connection} with {ip}:{port} after a silence of {shortest_reset_ns}[; the longest silence that "
-    "was survived is {survived_ns}][; this fits {reset_timeout}]",
+    message="{resets:connection} with {ip}:{port} were ended by RSTs that answer nothing, after {shortest_reset_ns} of silence or "
+    "more: the timer of the server or of a device[; silences of up to {survived_ns} were survived][; the time fits {reset_timeout}]",
+    wordings=(
+        Wording(
+            lambda r: r.resets == 1,
+            "one connection",
+            "a RST that answers nothing ended a connection with {ip}:{port} after {shortest_reset_ns} of silence: the timer of the "
+            "server or of a device[; silences of up to {survived_ns} were survived][; the time fits {reset_timeout}]",
+        ),
+    ),
     frames=("frame",),
     values=("resets", "shortest_reset_ns", "longest_reset_ns", "survived_ns", "reset_timeout"),
     set_when=(
@@ -357,7 +422,7 @@ IDLE_CONNECTION_RESET = Rule(
     example="idle-connection-reset",
     rival="the program was ended just then",
     end_time="end_time",
-)
+)  # fmt: skip
 
 KEEP_ALIVE_RACE = Rule(
     id="SI008",
@@ -419,8 +484,8 @@ NAT_REBINDING = Rule(
         Grade(lambda r: r.is_reset != 0, WARNING, LIKELY, "the peer does not know the new port, and reset it"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} goes on where port {previous_port} stood in a connection with {peer_ip}:{peer_port}, after {gap_ns} of "
-    "silence: a NAT had forgotten the mapping[; the answer was a RST{is_reset:?}]",
+    message="the connection of {ip} with {peer_ip}:{peer_port} went on from port {port} instead of {previous_port}, after {gap_ns} of "
+    "silence: a NAT had forgotten its mapping[, and the peer reset the connection{is_reset:?}]",
     frames=("previous_frame", "frame"),
     values=("previous_port", "gap_ns"),
     set_when=(
@@ -429,10 +494,10 @@ NAT_REBINDING = Rule(
     ),
     not_set_when=("both are captured at the same time: the same segments before and behind a NAT",),
     rfc=("RFC 5382 REQ-5", "RFC 4787 4.3"),
-    remedy="Send keep-alives more often than the NAT forgets; look if its table was flushed or is full (conntrack -S).",
+    remedy="Send keep-alives (TCP_KEEPIDLE) more often than the NAT forgets; on the NAT look if its table was flushed or is full (conntrack -S, net.netfilter.nf_conntrack_tcp_timeout_established).",
     example="nat-rebinding",
     rival="a segment that left without translation, or through another gateway",
-)
+)  # fmt: skip
 
 MANY_SERVICES_TRIED = Rule(
     id="SI011",
@@ -493,9 +558,10 @@ SYN_FROM_OTHER_PORT = Rule(
     grades=(Grade(always, INFO, CONFIRMED),),
     message="the SYN of {ip}:{port} to {peer_ip}:{peer_port} is that of port {previous_port}, {gap_ns} later: one connect",
     frames=("previous_frame", "frame"),
-    values=("previous_port", "gap_ns"),
+    values=("previous_port", "gap_ns", "cost_ns"),
     set_when=(
         "a SYN has the ISN of an earlier one of the same address, which came to nothing, a later timestamp, and another port",
+        "or the same where the snap length has cut off the timestamps",
     ),
     not_set_when=(
         "the port is the same: a retransmission",
@@ -553,6 +619,31 @@ DATA_UNDELIVERABLE = Rule(
     end_time="end_time",
 )
 
+SILENT_AFTER_HANDSHAKE = Rule(
+    id="SI017",
+    name="silent-after-handshake",
+    severity=NOTICE,
+    summary="A server sent nothing more after its SYN+ACKs, not even ACKs of the clients' data.",
+    table="services",
+    predicate=silent_after_handshake,
+    grades=(Grade(always, NOTICE, LIKELY),),
+    message="{ip}:{port} sent nothing more after its SYN+ACK on {silent_after_handshake:connection}, not even an ACK of the clients' "
+    "data: the answers took another way and were not captured, or the server hangs",
+    frames=("silent_frame",),
+    values=("silent_after_handshake", "connections"),
+    set_when=(
+        "the handshakes of three connections or more were captured, and the clients sent data",
+        "nothing but the SYN+ACK came from the server, for 1 s or longer, until the end",
+    ),
+    not_set_when=("a RST ended the connection", "the data or the SYN+ACK are sent again and again: SI004, HS005", "the capture shows no ACKs"),
+    rfc=("RFC 9293 3.8.6.3",),
+    remedy="Capture on the server: if answers leave it there, they take another way than past this capture point. If not, look at the server's program (does it still run, does it read), and at nstat TcpExtTCPBacklogDrop.",
+    example="silent-after-handshake",
+    rival="a server that is gone, or an accept queue that is full",
+    key="silent_connection_id",
+    end_time="end_time",
+)  # fmt: skip
+
 PACKET_TOO_BIG = Rule(
     id="SI016",
     name="packet-too-big",
@@ -589,6 +680,7 @@ RULES = (
     CONNECT_UNDELIVERABLE,
     DATA_UNDELIVERABLE,
     PACKET_TOO_BIG,
+    SILENT_AFTER_HANDSHAKE,
 )
 
 DERIVED = (Derived("connects", "suspect", suspect),)

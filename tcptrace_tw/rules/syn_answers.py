@@ -2,8 +2,8 @@
 
 ``SYN_ANSWER`` is the decision table; the first row that holds gives ``reuses.verdict``, which the rules RU003 to RU006,
 RU011, RU013 and LA001 to LA003 read. Its columns are the state that the SYN met, the answer, whether the SYN was
-retransmitted and accepted in the end, and what the profile's stack does with such a SYN (timestamps and ISN,
-``protocol.profiles``). ``OUTCOME`` says what became of the SYN.
+retransmitted and accepted in the end, whether the service answered others meanwhile, and what the profile's stack does
+with such a SYN (timestamps and ISN, ``protocol.profiles``). ``OUTCOME`` says what became of the SYN.
 """
 
 import numpy as np
@@ -19,6 +19,7 @@ from tcptrace_tw.schema.words import (
     ANSWER_REFUSED,
     ANSWER_RST,
     ANSWER_SYN_ACK,
+    NOBODY_ANSWERED,
     OUTCOME_ACCEPTED,
     OUTCOME_AFTER_CHALLENGE,
     OUTCOME_AFTER_RETRY,
@@ -86,6 +87,16 @@ def is_ignored_at_first(reuses: Rows) -> Mask:
     return silent & (reuses.syn_retries > 0)
 
 
+def is_nobody_answered(reuses: Rows) -> Mask:
+    """The same service answered no other SYN then either: it was down or hung, and the earlier connection is not to blame."""
+    return reuses.meanwhile == NOBODY_ANSWERED
+
+
+def is_never_answered(reuses: Rows) -> Mask:
+    """Nothing at all answered the SYN, which was retransmitted."""
+    return (reuses.answer == ANSWER_NONE) & (reuses.opened_frame < 0) & (reuses.syn_retries > 0)
+
+
 def is_not_taken(reuses: Rows) -> Mask:
     """The SYN was retransmitted, and not because it was lost: the stack would not accept it, or it never got an answer."""
     return is_ignored_at_first(reuses) & ((reuses.acceptance != ACCEPT) | (reuses.opened_frame < 0))
@@ -135,6 +146,14 @@ SYN_ANSWER: tuple[Case, ...] = (
     Case(
         lambda r: r.previous_connection_id < 0, UNSEEN,
         "the answer has numbers of a connection that is not in the capture", "syn-challenged-unseen", "tw-syn-challenged",
+    ),
+    Case(
+        lambda r: is_nobody_answered(r) & is_never_answered(r), UNANSWERED,
+        "the service answers nobody: the earlier connection is not to blame", "tw-syn-dropped-like-others", "tw-syn-dropped-for-good",
+    ),
+    Case(
+        lambda r: is_nobody_answered(r) & is_reset(r) & ~met_last_ack(r) & ~met_time_wait(r) & (r.is_last_ack_likely != 0), REFUSED,
+        "the service refuses everybody: nobody listens", "syn-refused-like-others", "syn-reset-in-last-ack-seen-by-client",
     ),
     Case(
         lambda r: met_last_ack(r) & is_challenged(r) & (is_accepted(r) | (r.syn_retries == 0)), HITS_LAST_ACK,

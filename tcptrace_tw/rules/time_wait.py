@@ -2,7 +2,7 @@
 
 from tcptrace_tw.protocol.states import FIN_WAIT_2
 from tcptrace_tw.protocol.states import TIME_WAIT as TIME_WAIT_STATE
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.columns import FIN
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPTIONS
 from tcptrace_tw.schema.words import (
@@ -39,6 +39,12 @@ def tw_assassinated(spans: Rows) -> Mask:
     return (spans.end_reason == END_ASSASSINATED) & (spans.is_syn_pending == 0) & (spans.start_basis == START_ACK)
 
 
+def is_drawn_by_stray(spans: Rows) -> Mask:
+    """An old segment had restarted TIME-WAIT just before: the ACK that answered it drew the RST."""
+    is_stray = spans.restarts > spans.fin_repeats + spans.stale_syns
+    return is_stray & (spans.restart >= 0) & (spans.end - spans.restart <= ANSWER_NS)
+
+
 def tw_extended_by_stale_syn(spans: Rows) -> Mask:
     """TW006: one stale SYN is an ordinary retry; two or more keep TIME-WAIT alive."""
     return spans.stale_syns >= 2
@@ -70,6 +76,7 @@ def is_time_wait_gone(resets: Rows) -> Mask:
 def fin_wait_2_timeout_reset(resets: Rows) -> Mask:
     """TW008: a FIN gets a RST only after the timer has ended FIN-WAIT-2; data also if the socket was closed."""
     echo = (resets.is_bare != 0) & (resets.is_echo != 0) & (resets.has_plain != 0) & (resets.sender_state == FIN_WAIT_2)
+    echo &= (resets.is_syn_pending == 0) & (resets.is_stale_ack_answer == 0)  # those answer a challenge ACK
     is_fin = ((resets.trigger_flags & FIN) != 0) & (resets.trigger_len == 0) & (resets.unacked_bytes == 0)
     is_late = resets.fin_wait_2_ns >= FIN_WAIT_2_NS
     waited = resets.fin_wait_2_ns >= SHORTEST_FIN_WAIT_2_NS
@@ -83,6 +90,9 @@ def half_close_long(anomalies: Rows) -> Mask:
 
 FIN_WAIT_2_NS = 60_000_000_000
 """The time that common stacks wait in FIN-WAIT-2 for the peer's FIN (Linux tcp_fin_timeout, FreeBSD finwait2_timeout)."""
+
+ANSWER_NS = 500_000_000
+"""What comes later after an ACK was not drawn by it (RFC 1122 4.2.3.2)."""
 
 DAY_NS = 86_400_000_000_000
 
@@ -173,9 +183,16 @@ TW_ASSASSINATED = Rule(
             "the profile's stack lets an exact RST end TIME-WAIT; nothing shows that this one did",
         ),
     ),
+    wordings=(
+        Wording(
+            lambda r: is_drawn_by_stray(r) & (r.answered_frame < 0),
+            "an old segment had drawn the RST",
+            "an old segment of {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT, and the ACK that answered it drew a RST, which ends TIME-WAIT early (RFC 1337) unless net.ipv4.tcp_rfc1337 is 1",
+        ),
+    ),
     message="a RST from {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT before 2MSL had passed, and would end it where the kernel "
     "takes RSTs in TIME-WAIT[; it did: a later segment was answered as if the port were closed{answered_frame:?}]",
-    frames=("start_frame", "end_frame", "answered_frame"),
+    frames=("start_frame", "restart_frame", "end_frame", "answered_frame"),
     values=("restarts", "two_msl_ns"),
     set_when=("a RST exactly at RCV.NXT reaches an endpoint in TIME-WAIT, and its timestamp is not stale",),
     not_set_when=(
@@ -185,7 +202,14 @@ TW_ASSASSINATED = Rule(
         "no ACK of the peer's FIN was captured: TIME-WAIT is only assumed",
     ),
     rfc=("RFC 1337", "RFC 9293 3.10.7.4"),
-    remedy="Set net.ipv4.tcp_rfc1337 = 1 on the side in TIME-WAIT if this does harm.",
+    remedy="On the side in TIME-WAIT: sysctl -w net.ipv4.tcp_rfc1337=1 makes it ignore RSTs, if this does harm. On the other side: find out why it sends a RST after it had closed (SO_LINGER 0, a killed process).",
+    advice=(
+        Advice(
+            is_drawn_by_stray,
+            "an old segment had drawn the RST",
+            "On the side in TIME-WAIT: sysctl -w net.ipv4.tcp_rfc1337=1 makes it ignore RSTs. Look for what holds segments back so long (several paths, a retransmission of what had arrived).",
+        ),
+    ),
     example="tw-assassinated",
     time="end",
     needs=(ACKS, OPTIONS),
@@ -247,7 +271,7 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
         Grade(lambda r: r.fin_wait_2_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
         Grade(always, WARNING, LIKELY, "tcp_fin_timeout is shorter than its default, or the entry was removed"),
     ),
-    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 and answered with RST",
+    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 by then and answered with RST",
     frames=("fin_frame", "trigger_frame", "frame"),
     values=("fin_wait_2_ns", "fin_acked_gap_ns", "trigger_len"),
     set_when=("the sender's FIN was acknowledged", "60 s later or more, a FIN or data gets a bare RST", "or 1 s later or more, a FIN gets one"),
@@ -256,7 +280,7 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
         "the RST comes later than an answer can", "the connection shows SYN, FIN and RST only",
     ),
     rfc=("RFC 9293 3.6",),
-    remedy="Close soon after the peer has closed; raise tcp_fin_timeout if the wait is intended.",
+    remedy="On the side that sent last: call close() soon after read() has returned 0. If the wait is intended, raise net.ipv4.tcp_fin_timeout on the other side, or let it call shutdown(SHUT_WR) instead of close().",
     example="fin-wait-2-timeout-reset",
     rival="a host or a device on the path that has lost the connection",
     needs=(ACKS,),

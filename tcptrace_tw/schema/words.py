@@ -49,6 +49,7 @@ OUTCOME = Vocabulary(
         "never answered", "given up",
     ),
 )  # fmt: skip
+MEANWHILE = Vocabulary("meanwhile", "unknown", "others-answered", "nobody-answered")
 SILENCE_END = Vocabulary(
     "silence_end", "fin", "reset", "answered-by-reset", "unanswered",
     prose=("a FIN", "a RST", "a segment that a RST answered", "segments that nothing answered"),
@@ -61,7 +62,7 @@ SUSPECT = Vocabulary(
     "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard",
     prose=(
         "the server has connections that it never read from: its accept queue is full",
-        "their timestamps are below those of other SYNs from this address, and the server takes them for old ones",
+        "the timestamps are below those of other SYNs from this address, so the server takes them for old (tcp_tw_recycle, or PAWS)",
         "the same service answered others: a queue that is full at times, loss, or a limit or filter that stops some",
         "that host answers on other ports: a filter stops this one",
         "nothing else came from that address either: a filter, or the host is down",
@@ -125,6 +126,7 @@ ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST, ANSWER_REFUSED = rang
     OUTCOME_IGNORED,
     OUTCOME_GAVE_UP,
 ) = range(7)
+MEANWHILE_UNKNOWN, OTHERS_ANSWERED, NOBODY_ANSWERED = range(3)
 SILENCE_FIN, SILENCE_RESET, SILENCE_ANSWERED_BY_RESET, SILENCE_UNANSWERED = range(4)
 DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST = range(4)
 SUSPECT_ACCEPT_QUEUE, SUSPECT_TIMESTAMPS, SUSPECT_SOME_ANSWERED, SUSPECT_FILTERED, SUSPECT_NOTHING_HEARD = range(5)

@@ -88,6 +88,7 @@ def _when(condition: str) -> str:
 def _facts(rule: Rule) -> list[tuple[str, str]]:
     predicate = conditions.body(rule.predicate)
     facts = [
+        ("told apart in words", "; ".join(each.condition for each in rule.wordings)),
         ("remedy", " ".join([rule.remedy, *(f"*If {each.condition}:* {each.remedy}" for each in rule.advice)])),
         ("could also be", rule.rival),
         ("confirm on the host", f"`nstat -az {rule.counter}`" if rule.counter else ""),

@@ -1,7 +1,7 @@
 """The page about incidents: which findings belong together, and every sentence for several of them, filled in."""
 
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import CONSEQUENCES, MECHANISMS, REASONS, SEVERAL
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, SEVERAL_IF
 
 _EXAMPLE = {
     "count": "7",
@@ -26,7 +26,10 @@ def page() -> str:
         f"| finding | is explained by |\n|---|---|\n{_consequences()}\n"
         "## What is said of several\n\nOne event is told in the words of its finding, several in these.\n\n"
         f"| rule | sentence |\n|---|---|\n{_sentences()}\n"
-        f"What a second rule adds:\n\n| rules | clause |\n|---|---|\n{_reasons()}"
+        "Where the worst of them share a wording (see the rule), in these:\n\n"
+        f"| rule | if | sentence |\n|---|---|---|\n{_sentences_if()}\n"
+        f"What a second rule adds:\n\n| rules | clause |\n|---|---|\n{_reasons()}\n"
+        f"What findings of severity info add:\n\n| rule | clause |\n|---|---|\n{_beside()}"
     )
 
 
@@ -49,6 +52,18 @@ def _consequences() -> str:
 def _sentences() -> str:
     texts = ((rule, text.format(**_EXAMPLE)) for rule, text in SEVERAL.items())
     return "".join(f"| {_linked(rule)} {_NAMES[rule]} | {text[0].upper()}{text[1:]}. |\n" for rule, text in texts)
+
+
+def _sentences_if() -> str:
+    texts = ((rule, condition, text.format(**_EXAMPLE)) for (rule, condition), text in SEVERAL_IF.items())
+    return "".join(
+        f"| {_linked(rule)} {_NAMES[rule]} | {condition} | {text[0].upper()}{text[1:]}. |\n"
+        for rule, condition, text in texts
+    )
+
+
+def _beside() -> str:
+    return "".join(f"| {_linked(rule)} {_NAMES[rule]} | {each.clause} |\n" for rule, each in BESIDE.items())
 
 
 def _reasons() -> str:

@@ -44,7 +44,16 @@ def conclusion(digest: Digest) -> str:
     rules = chosen(*(tuple(digest.settings.get(name) or ()) for name in ("select", "ignore")))
     families = dict.fromkeys(rule.id[:2] for rule in rules)
     looked = ", ".join(LOOKED_FOR[family] for family in families if family in LOOKED_FOR)
-    return f"Nothing stands out. Looked for: {looked}." if looked else ""
+    return f"Nothing stands out{_unknown_closers(digest)}. Looked for: {looked}." if looked else ""
+
+
+def _unknown_closers(digest: Digest) -> str:
+    """What a capture that began late leaves open."""
+    unknown = digest.connections.active_closer.get("unknown", 0)
+    if not unknown:
+        return ""
+    of = f"{unknown:,} of {counted(digest.connections.total, 'connection')}"
+    return f", but the capture began late: who closed first is not known of {of}"
 
 
 def sentence(incident: IncidentDigest) -> str:

@@ -19,7 +19,16 @@ from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.findings import connection_ids, finding, finding_ids, kept, parties, times
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, About, Mechanism
+from tcptrace_tw.rules.mechanisms import (
+    BESIDE,
+    CONSEQUENCES,
+    MECHANISMS,
+    REASONS,
+    SEVERAL,
+    SEVERAL_IF,
+    About,
+    Mechanism,
+)
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
@@ -230,15 +239,17 @@ class _Incident:
         """The strand that tells the story: the worst, of equals the cause. None where others explain it all."""
         left = [strand for strand in self.strands if strand.count > strand.moved]
         place = self.mechanism.rules.index
-        return min(left, key=lambda s: (-s.grade[0], place(s.rule), -s.grade[1], s.examples[0][1]), default=None)
+        lead = min(left, key=lambda s: (-s.grade[0], place(s.rule), -s.grade[1], s.examples[0][1]), default=None)
+        is_nothing = lead is not None and lead.rule in BESIDE and not BESIDE[lead.rule].is_told_alone
+        return None if is_nothing else lead
 
     def rank(self) -> tuple[int, int, int, int, int]:
         """A sort key: what is about the capture comes behind what happened in it."""
         lead = self.lead
         assert lead is not None
         severity, confidence = lead.grade
-        is_capture = self.mechanism.about is About.CAPTURE
-        return (-severity, is_capture, -confidence, self._first, lead.examples[0][1])
+        is_last = self.mechanism.about is About.CAPTURE and not self.mechanism.is_told_first
+        return (-severity, is_last, -confidence, self._first, lead.examples[0][1])
 
     @property
     def _first(self) -> int:
@@ -251,7 +262,9 @@ class _Incident:
         alike = [strand for strand in self.strands if strand.rule == lead.rule and strand.count > strand.moved]
         count = sum(strand.count - strand.moved for strand in alike)
         examples = sorted((each for strand in alike for each in strand.examples), key=lambda each: (-each[0], each[1]))
-        costly = alike if any(strand.cost_known for strand in alike) else self.strands
+        costly = [*alike, *(strand for strand in self.strands if strand.rule in BESIDE and strand not in alike)]
+        if not any(strand.cost_known for strand in costly):
+            costly = self.strands
         known = sum(strand.cost_known for strand in costly)
         client, service = self._client(alike), self._service(lead)
         rule = RULES[NUMBERS[lead.rule]]
@@ -262,28 +275,28 @@ class _Incident:
         cost, most = sum(strand.cost for strand in costly), max(strand.cost_most for strand in costly)
         others = [other.rule for other in self.strands if other.rule != lead.rule]
         beside = dict.fromkeys(BESIDE[rule].clause for rule in others if rule in BESIDE)
-        happened = (
-            told[0].message if count == 1 else self._sentence(lead, count, told[0].message, reasons, client, service)
-        )
+        conditions = {RULES[NUMBERS[lead.rule]].condition_of(each[2].rows) for each in examples[:EXAMPLES]}
+        text = SEVERAL_IF.get((lead.rule, conditions.pop())) if len(conditions) == 1 else None
+        text = text or SEVERAL.get(lead.rule) or f"{told[0].message}; {{count}} such findings"
+        happened = told[0].message if count == 1 else self._sentence(lead, text, count, reasons, client, service)
+        parts = [happened, *beside] if severity > w.NOTICE else [*beside, happened]
         delayed = f"; {_delay(cost, most, known)}" if count > 1 and most else ""
         return IncidentDigest(
             number, lead.rule, rule.name, self.mechanism.name, w.SEVERITY.words[severity],
-            w.CONFIDENCE.words[confidence], "; ".join([happened, *beside]) + delayed, count, client, service,
+            w.CONFIDENCE.words[confidence], "; ".join(parts) + delayed, count, client, service,
             None if self._first == -1 else Time(self._first), None if last == -1 else Time(last),
             cost if known else None, most if known else None, known,
             tuple(self._rules()), rule.remedy_for(examples[0][2].rows), tuple(told),
         )  # fmt: skip
 
     def _sentence(
-        self, lead: _Strand, count: int, message: str, reasons: Sequence[str], client: str, service: str
+        self, lead: _Strand, template: str, count: int, reasons: Sequence[str], client: str, service: str
     ) -> str:
         """Several events: as the catalogue says."""
-        if lead.rule not in SEVERAL:
-            return f"{message}; {count:,} such findings"
         actors = {actor for strand in self.strands if strand.rule == lead.rule for actor in strand.actors}
         is_server = actors == {lead.server}
         actor = service if is_server else ip_text(*next(iter(actors))) if len(actors) == 1 else "several hosts"
-        text = SEVERAL[lead.rule].format(
+        text = template.format(
             count=f"{count:,}", client=client, service=service, actor=actor, peer=client if is_server else service
         )
         return f"{text}; {REASONS[lead.rule, reasons[0]]}" if reasons else text

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.tables.arrow import frames, numbers, words
 from tcptrace_tw.report.tables.buffers import array, coded, flags, scalar, strings, vocabulary
 from tcptrace_tw.report.tables.fields import Fields
-from tcptrace_tw.report.words.text import LONG_NS, UNKNOWN, duration_text, time_text
+from tcptrace_tw.report.words.text import STEPS_NS, UNKNOWN, duration_text, time_text
 from tcptrace_tw.schema.columns import FRAME_BITS, Column, Table
 
 Rows = Fields
@@ -67,7 +67,7 @@ def bracketed(texts: pa.Array) -> pa.Array:
 
 
 def durations(ns: NDArray[np.int64]) -> pa.Array:
-    """``40 min 5 s``, ``1.204 s``, ``12.3 ms``, ``45 us`` or ``120 ns``; -1 is null."""
+    """As ``duration_text``; -1 is null."""
     if not (ns == -1).any() and ns.size and ns.min() >= 0:
         return _spans(ns)
     sign = coded((ns < 0).astype(np.int32), vocabulary(("", "-")))
@@ -83,8 +83,8 @@ def times(ns: NDArray[np.int64]) -> pa.Array:
 
 
 def _spans(ns: NDArray[np.int64]) -> pa.Array:
-    kind = np.searchsorted(np.array([1_000, 1_000_000, 1_000_000_000, LONG_NS]), ns, side="right")
-    found = [_UNITS[k](ns if (kind == k).all() else ns[kind == k]) for k in range(5) if (kind == k).any()]
+    kind = np.searchsorted(np.array(STEPS_NS), ns, side="right")
+    found = [_UNITS[k](ns if (kind == k).all() else ns[kind == k]) for k in np.unique(kind).tolist()]
     if len(found) < 2:
         return found[0] if found else strings(())
     order = np.argsort(kind, kind="stable")
@@ -94,9 +94,11 @@ def _spans(ns: NDArray[np.int64]) -> pa.Array:
 
 
 def _fraction(ns: NDArray[np.int64], unit: int, digits: int, name: str) -> pa.Array:
+    """With so many digits behind the point, rounded; a second one only where it is not 0."""
     scale = 10**digits
-    steps = ns // (unit // scale)
-    tail = vocabulary(tuple(f".{i:0{digits}}{name}" for i in range(scale))).take(array(steps % scale))
+    steps = (ns + unit // scale // 2) // (unit // scale)
+    tails = [f"{i:0{digits}}" for i in range(scale)]
+    tail = vocabulary(tuple(f".{text[0]}{text[1:].rstrip('0')}{name}" for text in tails)).take(array(steps % scale))
     return pc.binary_join_element_wise(_digits(steps // scale), tail, _NOTHING)
 
 
@@ -105,14 +107,16 @@ def _digits(values: NDArray[Any]) -> pa.StringArray:
 
 
 def _whole(ns: NDArray[np.int64], unit: int, name: str) -> pa.Array:
-    return pc.binary_join_element_wise(_digits(ns // unit), scalar(name), _NOTHING)
+    return pc.binary_join_element_wise(_digits((ns + unit // 2) // unit), scalar(name), _NOTHING)
 
 
 _UNITS: tuple[Callable[[NDArray[np.int64]], pa.Array], ...] = (
     lambda ns: _whole(ns, 1, " ns"),
     lambda ns: _whole(ns, 1_000, " us"),
     lambda ns: _fraction(ns, 1_000_000, 1, " ms"),
-    lambda ns: _fraction(ns, 1_000_000_000, 3, " s"),
+    lambda ns: _whole(ns, 1_000_000, " ms"),
+    lambda ns: _fraction(ns, 1_000_000_000, 2, " s"),
+    lambda ns: _fraction(ns, 1_000_000_000, 1, " s"),
     lambda ns: strings([duration_text(span) for span in ns.tolist()]),
 )
 

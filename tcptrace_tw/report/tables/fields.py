@@ -23,6 +23,13 @@ class Fields:
         """The columns of records of one kind."""
         return Fields(chunks[0].dtype, taken_apart(chunks))
 
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        """A column as predicates of rules name it."""
+        try:
+            return self.__dict__["columns"][name]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(name) from None
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 

@@ -66,8 +66,21 @@ def findings_batch(findings: RuleHits, several_files: bool = False) -> pa.Record
 
 def messages(findings: RuleHits, several_files: bool = False) -> pa.Array:
     """The sentence of every finding, of rows that are ``Fields``."""
+    said = findings.rule.messages_for(findings.rows)
+    if len(said) == 1:
+        return _filled_in(findings, said[0][0], several_files)
+    places = [np.flatnonzero(told) for _, told in said]
+    texts = [
+        _filled_in(_some(findings, where), template, several_files)
+        for (template, _), where in zip(said, places, strict=True)
+    ]
+    return pa.concat_arrays(texts).take(array(np.argsort(np.concatenate(places))))
+
+
+def _filled_in(findings: RuleHits, template: str, several_files: bool) -> pa.Array:
+    """One sentence for all of them."""
     pieces: list[Piece] = []
-    for clause in parse(findings.rule.message):
+    for clause in parse(template):
         told = _told(findings, clause)
         if told is None or told.all():
             pieces += _pieces(findings, clause, several_files)

@@ -91,8 +91,9 @@ def message(findings: RuleHits, index: int, several_files: bool = False) -> str:
     """The sentence of one finding."""
     table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
     row[COUNT] = int(findings.count[index])
+    template, _ = findings.rule.messages_for(findings.rows[index : index + 1])[0]
     text = ""
-    for clause in parse(findings.rule.message):
+    for clause in parse(template):
         if not clause.is_optional or all(_is_told(table, part, row) for part in clause.parts if part.column):
             text += "".join(part.literal + _text(table, part, row, several_files) for part in clause.parts)
     return text

@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 
 from tcptrace_tw.capture.name import octets, raw
-from tcptrace_tw.report.words.text import duration_text, long_text, time_text
+from tcptrace_tw.report.words.text import STEPS_NS, duration_text, long_text, time_text
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation + " ") - {"'", "\\"}
 
@@ -38,12 +38,10 @@ def size(count: int) -> str:
 
 def span(ns: int) -> str:
     """A long time: ``45.2 s``, ``12 min 5 s``, ``3 h 2 min``, ``2 d 4 h``."""
-    seconds = ns // 1_000_000_000
-    if ns < 1_000_000_000:
+    if ns < STEPS_NS[3]:
         return duration_text(ns)
-    if seconds < 120:
-        return f"{seconds}.{ns // 100_000_000 % 10} s"
-    return long_text(seconds)
+    tenths = (ns + 50_000_000) // 100_000_000
+    return f"{tenths // 10}.{tenths % 10} s" if tenths < 1200 else long_text((ns + 500_000_000) // 1_000_000_000)
 
 
 def moment(ns: int) -> str:

@@ -4,7 +4,8 @@
 """
 
 import socket
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,8 @@ from tcptrace_tw.schema.words import NULL_WORD
 UNKNOWN = "unknown"
 """What stands for null."""
 
-LONG_NS = 600_000_000_000
-"""From ten minutes on, thousandths of a second say nothing."""
+STEPS_NS = (1_000, 999_500, 99_950_000, 999_500_000, 1_995_000_000, 599_950_000_000)
+"""From which span on the next form of ``duration_text`` is used: where the one before would round up to its end."""
 
 FRAME_MASK = (1 << FRAME_BITS) - 1
 MAPPED = 0xFFFF
@@ -45,17 +46,37 @@ def endpoint_text(ip: str, port: int) -> str:
 
 
 def duration_text(ns: int) -> str:
-    """``23 h 53 min``, ``40 min 5 s``, ``1.204 s``, ``12.3 ms``, ``45 us`` or ``120 ns``: cut off, never rounded up."""
+    """``23 h 53 min``, ``40 min 5 s``, ``94.4 s``, ``1.03 s``, ``1.0 s``, ``300 ms``, ``12.3 ms``, ``45 us``, ``9 ns``.
+
+    Rounded, as a person would say it; the exact numbers are in the values of a finding.
+    """
     sign, size = ("-", -ns) if ns < 0 else ("", ns)
-    if size < 1_000:
-        return f"{sign}{size} ns"
-    if size < 1_000_000:
-        return f"{sign}{size // 1_000} us"
-    if size < 1_000_000_000:
-        return f"{sign}{size // 1_000_000}.{size // 100_000 % 10} ms"
-    if size < LONG_NS:
-        return f"{sign}{size // 1_000_000_000}.{size // 1_000_000 % 1_000:03} s"
-    return sign + long_text(size // 1_000_000_000)
+    return sign + _FORMS[bisect_right(STEPS_NS, size)](size)
+
+
+def _rounded(size: int, unit: int) -> int:
+    return (size + unit // 2) // unit
+
+
+def _tenths(count: int, unit: str) -> str:
+    return f"{count // 10}.{count % 10} {unit}"
+
+
+def _hundredths(count: int) -> str:
+    """``1.03 s``, ``1.5 s``, ``1.0 s``."""
+    return _tenths(count // 10, "s") if count % 10 == 0 else f"{count // 100}.{count % 100:02} s"
+
+
+_FORMS: tuple[Callable[[int], str], ...] = (
+    lambda size: f"{size} ns",
+    lambda size: f"{_rounded(size, 1_000)} us",
+    lambda size: _tenths(_rounded(size, 100_000), "ms"),
+    lambda size: f"{_rounded(size, 1_000_000)} ms",
+    lambda size: _hundredths(_rounded(size, 10_000_000)),
+    lambda size: _tenths(_rounded(size, 100_000_000), "s"),
+    lambda size: long_text(_rounded(size, 1_000_000_000)),
+)
+"""One more than ``STEPS_NS``."""
 
 
 def long_text(seconds: int) -> str:

@@ -7,8 +7,11 @@ import numpy as np
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import seq_ge, seq_gt
 from tcptrace_tw.schema.columns import ACK, FIN, SYN
-from tcptrace_tw.tcp.store.access import conn_at, reset_at
+from tcptrace_tw.tcp.store.access import conn_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.records import NOW
+
+KNOWN_SEGMENTS = 3
+"""So many segments of one TTL make it that of the endpoint."""
 
 
 @kernel
@@ -32,6 +35,7 @@ def follow_resets(st, c, side, seg, is_new, last_ack):  # type: ignore[no-untype
             is_last = False
         if np.int64(row.is_stale_ack_answer) == 0:
             follow_sender(row, seg, is_new)
+            note_alien(st, c, side, row, seg)
     return goes_on
 
 
@@ -51,6 +55,16 @@ def follow_sender(row, seg, is_new):  # type: ignore[no-untyped-def]
             row.continued_data_frame = seg.frame
     row.vain_segments = 0
     row.vain_ns = -1
+
+
+@kernel
+def note_alien(st, c, side, row, seg):  # type: ignore[no-untyped-def]
+    """Text with the RST's source address that neither has a TTL of the endpoint nor follows what that had sent."""
+    snd = tcb_at(st, 2 * c + side)
+    is_steady = np.int64(snd.segments) > KNOWN_SEGMENTS and np.int64(snd.ttl_low) == np.int64(snd.ttl_high)
+    is_apart = np.int64(seg.ttl) != np.int64(snd.ttl_high) and seq_gt(np.int64(seg.seq), np.int64(snd.snd_nxt))
+    if np.int64(row.alien_frame) < 0 and np.int64(seg.payload_len) > 0 and is_steady and is_apart:
+        row.alien_frame = seg.frame
 
 
 @kernel

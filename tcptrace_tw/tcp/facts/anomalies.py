@@ -94,6 +94,9 @@ def make_blank(row):  # type: ignore[no-untyped-def]
     row.handshake_ns = -1
     row.synack_repeat_frame = -1
     row.synack_repeats = 0
+    row.synack_repeat_ns = -1
+    row.other_synack_frame = -1
+    row.other_synacks = 0
     row.challenge_trigger_frame = -1
     row.challenge_frame = -1
     row.challenges = 0
@@ -149,9 +152,20 @@ def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
     row = anomaly_at(st, anomaly_of(st, c, side))
     if np.int64(row.synack_repeat_frame) < 0:
         row.synack_repeat_frame = seg.frame
+        established = np.int64(conn_at(st, c).established_time)
+        row.synack_repeat_ns = st.counters[NOW] - established if established >= 0 else -1
     row.synack_repeats += 1
     if is_data_waiting(tcb_at(st, 2 * c + 1 - side)):
         row.first_data = DATA_TAKEN_LATE
+
+
+@kernel
+def note_other_synack(st, c, side, frame):  # type: ignore[no-untyped-def]
+    """Another SYN+ACK for the peer's SYN, with another ISN: somebody else answers, too."""
+    row = anomaly_at(st, anomaly_of(st, c, side))
+    if np.int64(row.other_synack_frame) < 0:
+        row.other_synack_frame = frame
+    row.other_synacks += 1
 
 
 @kernel

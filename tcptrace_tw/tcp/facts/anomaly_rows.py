@@ -114,6 +114,7 @@ def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
     set_peers(st, row, 2 * c + side)
     row.time = conn.first_time
     row.end_time = max(np.int64(t.last_time), np.int64(peer.last_time))
+    row.lasted_ns = np.int64(row.end_time) - np.int64(row.time)
     row.syn_frame = t.syn_frame
     row.syn_retries = t.syn_repeats
     if np.int64(conn.established_time) < 0:

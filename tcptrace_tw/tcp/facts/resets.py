@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.protocol.seq import seq_diff, seq_gt
+from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt
 from tcptrace_tw.protocol.states import (
     LAST_ACK,
 )
@@ -15,7 +15,7 @@ from tcptrace_tw.schema.words import (
     START_ACK,
 )
 from tcptrace_tw.tcp.facts.echo import ECHO_EARLIER, ECHO_NONE, earlier_flags
-from tcptrace_tw.tcp.facts.history import answer_limit_ns, is_silent_since_probe, mss_of
+from tcptrace_tw.tcp.facts.history import answer_limit_ns, mss_of
 from tcptrace_tw.tcp.facts.rows import set_peers
 from tcptrace_tw.tcp.facts.silence import SILENCE_NS, follows_unseen
 from tcptrace_tw.tcp.store.access import (
@@ -39,6 +39,7 @@ from tcptrace_tw.tcp.store.records import (
     RCV_KNOWN,
     RST_SENT,
     SAW_PLAIN,
+    START,
     TWO_MSL,
     WINDOW_CLOSED,
     WINDOW_LOW,
@@ -66,7 +67,7 @@ def open_reset(st, c, side, seg, echo, acceptable, answers_syn, is_stale_ack_ans
     set_peers(st, row, 2 * c + side)
     note_rst(st, row, snd, rcv, seg)
     row.has_plain = 1 if np.int64(conn.bits) & SAW_PLAIN else 0
-    note_sender(st, row, snd, seg)
+    note_sender(st, conn, row, snd, rcv, seg)
     note_trigger(st, row, snd, rcv, echo)
     note_silence_before(st, conn, row, snd, rcv, seg)
     note_bytes(st, row, snd, rcv)
@@ -117,7 +118,7 @@ def most_acked(snd, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_sender(st, row, snd, seg):  # type: ignore[no-untyped-def]
+def note_sender(st, conn, row, snd, rcv, seg):  # type: ignore[no-untyped-def]
     """What its sender had done before."""
     row.was_window_closed = 1 if np.int64(snd.bits) & WINDOW_CLOSED else 0
     row.is_repeat = 1 if np.int64(snd.bits) & RST_SENT else 0
@@ -126,9 +127,25 @@ def note_sender(st, row, snd, seg):  # type: ignore[no-untyped-def]
     row.own_gap_ns = st.counters[NOW] - np.int64(snd.last_time) if np.int64(snd.last_frame) >= 0 else -1
     row.rtt_ns = np.int64(snd.rtt_us) * 1000 if np.int64(snd.rtt_us) else -1
     row.sender_segments = snd.segments
+    row.fin_gap_ns = fin_gap_ns(st, conn, snd, rcv)
     fin_acked_time = np.int64(snd.fin_acked_time)
     row.fin_acked_gap_ns = st.counters[NOW] - fin_acked_time if fin_acked_time >= 0 else -1
     row.fin_frame = snd.fin_frame
+
+
+@kernel
+def fin_gap_ns(st, conn, snd, rcv):  # type: ignore[no-untyped-def]
+    """Time since the sender's own FIN: exact where that was its last segment, else known to 1 ms, of the first FIN."""
+    fin_frame = np.int64(snd.fin_frame)
+    if fin_frame < 0:
+        return -1
+    if np.int64(snd.last_frame) == fin_frame:
+        return st.counters[NOW] - np.int64(snd.last_time)
+    is_first = np.int64(rcv.fin_frame) < 0 or fin_frame < np.int64(rcv.fin_frame)
+    fin_ms = np.int64(conn.fin_ms)
+    if not is_first or fin_ms == 0 or fin_ms == MASK:
+        return -1
+    return st.counters[NOW] - st.counters[START] - (fin_ms - 1) * 1_000_000
 
 
 @kernel
@@ -211,7 +228,7 @@ def note_bytes(st, row, snd, rcv):  # type: ignore[no-untyped-def]
     row.sent_bytes = snd.payload_bytes
     is_probing = np.int64(snd.bits) & PROBING != 0
     row.retransmits = 0 if is_probing else snd.unanswered
-    row.probes = snd.unanswered if is_probing and is_silent_since_probe(snd, rcv) else 0
+    row.probes = snd.unanswered if is_probing else 0
 
 
 @kernel
@@ -219,6 +236,7 @@ def nothing_followed(row):  # type: ignore[no-untyped-def]
     """What follows the RST is not known yet."""
     row.continued_frame = -1
     row.continued_data_frame = -1
+    row.alien_frame = -1
     row.challenge_frame = -1
     row.vain_segments = 0
     row.vain_ns = -1

@@ -156,6 +156,8 @@ def nothing_followed(row):  # type: ignore[no-untyped-def]
     row.reset_time = -1
     row.syn_retries = 0
     row.retry_frame = -1
+    row.waited_ns = -1
+    row.meanwhile = 0
     row.opened_frame = -1
     row.opened_time = -1
     row.fin_repeat_frame = -1
@@ -245,6 +247,7 @@ def note_retry(st, c, seg):  # type: ignore[no-untyped-def]
         return False
     row.syn_retries += 1
     row.retry_frame = seg.frame
+    row.waited_ns = st.counters[NOW] - np.int64(row.time)
     row.last_syn_time = st.counters[NOW]
     row.last_syn_frame = seg.frame
     return True

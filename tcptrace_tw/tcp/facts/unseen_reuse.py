@@ -55,7 +55,9 @@ def note_own_syn(row, o, seg):  # type: ignore[no-untyped-def]
     row.last_syn_time = o.last_time
     row.last_syn_frame = o.last_frame
     row.syn_retries = o.syn_repeats
-    row.retry_frame = o.last_frame if np.int64(o.syn_repeats) > 0 else -1
+    if np.int64(o.syn_repeats) > 0:
+        row.retry_frame = o.last_frame
+        row.waited_ns = np.int64(o.last_time) - np.int64(row.time)
     row.isn = o.iss
     row.isn_delta = seq_diff(np.int64(o.iss), np.int64(seg.ack))
     row.has_ts = 1 if has_ts else 0

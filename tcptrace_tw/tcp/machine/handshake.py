@@ -21,7 +21,13 @@ from tcptrace_tw.protocol.states import (
 )
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_MSS, HAS_TS, HAS_WSCALE, SYN, TRUNCATED
 from tcptrace_tw.schema.words import BASIS_INFERRED, BASIS_SENT, OPENED_SIMULTANEOUS, RESP
-from tcptrace_tw.tcp.facts.anomalies import expect_challenge, note_syn_retry, note_synack_repeat, note_unheard
+from tcptrace_tw.tcp.facts.anomalies import (
+    expect_challenge,
+    note_other_synack,
+    note_syn_retry,
+    note_synack_repeat,
+    note_unheard,
+)
 from tcptrace_tw.tcp.facts.history import rtt_ns
 from tcptrace_tw.tcp.facts.reuse import is_retry_explained, note_opened
 from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
@@ -64,6 +70,8 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     again = known and np.int64(seg.seq) == np.int64(snd.iss) and np.int64(snd.syn_frame) >= 0
     is_placed = known or (np.int64(seg.flags) & FIN != 0 and np.int64(snd.bits) & NXT_KNOWN != 0)
     if is_placed and np.int64(seg.seq) != np.int64(snd.iss):
+        if is_syn_ack and np.int64(conn.old_syn_frame) < 0 and is_answered_by_another(snd, rcv, seg):
+            note_other_synack(st, c, side, seg.frame)
         return  # a SYN+ACK or SYN+FIN of other numbers; RFC 9293 3.10.7.4 answers it with an ACK
     if is_syn_ack and np.int64(rcv.state) == SYN_SENT and is_of_other_numbers(rcv, np.int64(seg.ack)):
         note_unseen_answer(st, c, seg)  # it answers another SYN, which was not captured
@@ -75,6 +83,14 @@ def syn_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         syn_ack_arrives(st, c, side, seg, again)
     else:
         bare_syn_arrives(st, c, side, seg, again)
+
+
+@kernel
+def is_answered_by_another(snd, rcv, seg):  # type: ignore[no-untyped-def]
+    """Whether a SYN+ACK with another ISN than the first acknowledges the same SYN."""
+    has_answer = np.int64(snd.syn_frame) >= 0 and np.int64(snd.bits) & ACKED != 0 and np.int64(snd.payload_bytes) == 0
+    is_of_the_syn = np.int64(seg.ack) == (np.int64(rcv.iss) + 1) & MASK and np.int64(seg.flags) & FIN == 0
+    return has_answer and is_of_the_syn and np.int64(rcv.syn_frame) >= 0
 
 
 @kernel

@@ -52,7 +52,6 @@ from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_hal
 from tcptrace_tw.tcp.facts.history import (
     count_segment,
     count_text_again,
-    is_silent_since_probe,
     note_earlier,
     note_history,
 )
@@ -310,7 +309,10 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         note_retransmission(snd, rcv)
         count_text_again(snd, rcv, np.int64(seg.payload_len))
     elif ahead == -1:
-        note_probe(snd, rcv)
+        note_probe(snd)
+    if np.int64(rcv.bits) & PROBING and ahead != -1:
+        rcv.bits &= ~PROBING & 0xFFFFFFFF  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
+        rcv.unanswered = 0
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame
@@ -336,9 +338,9 @@ def note_retransmission(snd, rcv):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_probe(snd, rcv):  # type: ignore[no-untyped-def]
+def note_probe(snd):  # type: ignore[no-untyped-def]
     """Count keep-alive probes that get no answer."""
-    is_next = np.int64(snd.bits) & PROBING != 0 and is_silent_since_probe(snd, rcv)
+    is_next = np.int64(snd.bits) & PROBING != 0
     snd.bits |= PROBING
     snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if is_next else 1
 

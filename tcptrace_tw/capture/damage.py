@@ -1,0 +1,35 @@
+"""Segments that no TCP stack sends: their flags exclude each other, or their options do not fit the header."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tcptrace_tw.schema.columns import ACK, FIN, MALFORMED, RST, SYN
+
+CONTROL = SYN | FIN | RST
+
+
+def are_impossible(flags: Any) -> Any:
+    """Where two of SYN, FIN and RST stand together, or none of SYN, RST and ACK is set."""
+    control = flags & CONTROL
+    return (control & (control - 1) != 0) | (flags & (SYN | RST | ACK) == 0)
+
+
+class Damage:
+    """Counts them as batches pass."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.impossible = 0
+        self.frame = -1
+
+    def see(self, batch: Any) -> None:
+        """Take one batch."""
+        is_impossible = are_impossible(batch["flags"])
+        places = np.flatnonzero(is_impossible | (batch["options"] & MALFORMED != 0))
+        if places.size:
+            self.frame = self.frame if self.frame >= 0 else int(batch["frame"][places[0]])
+            self.count += places.size
+            self.impossible += int(np.count_nonzero(is_impossible))
