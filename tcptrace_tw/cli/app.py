@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tcptrace_tw.cli.analyze import analyze
+from tcptrace_tw.cli.annotate import annotate
 from tcptrace_tw.cli.check import check
 from tcptrace_tw.cli.examples import epilog
 from tcptrace_tw.cli.export import export
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (report, analyze, check, show, export, rules):
+for command in (report, analyze, check, show, export, annotate, rules):
     app.command(epilog=epilog(command.__name__), cls=Command)(command)
 
 

@@ -28,6 +28,11 @@ def severities(typed: str) -> list[tuple[str, str]]:
     return [(word, "") for word in SEVERITY.words if word.startswith(typed)]
 
 
+def finding_levels(typed: str) -> list[tuple[str, str]]:
+    """The same, and none."""
+    return [*severities(typed), *([("none", "no finding")] if "none".startswith(typed) else [])]
+
+
 def bars(typed: str) -> list[tuple[str, str]]:
     """What ``--fail-on`` takes: a severity, or with a colon a confidence too."""
     from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY

@@ -33,6 +33,11 @@ EXAMPLES = {
         "tcptrace-tw export trace.pcap --connection 17 -o one.pcap",
         "tcptrace-tw export trace.pcap --finding 12204 -o reuse.pcapng",
     ),
+    "annotate": (
+        "tcptrace-tw annotate trace.pcap -o annotated.pcapng",
+        "tcptrace-tw annotate trace.pcap -o annotated.pcapng --no-states --findings warning",
+        "tcptrace-tw annotate trace.pcap -o annotated.pcapng --filter 'port 5000'",
+    ),
     "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU004"),
 }
 
