@@ -48,6 +48,8 @@ def test_each_shell_has_its_script(shell, said):
         ("tcptrace-tw check x.pcap --format g", {"github", "gitlab"}),
         ("tcptrace-tw check x.pcap --profile win", {"windows", "windows-2000"}),
         ("tcptrace-tw report --ht", {"--html"}),
+        ("tcptrace-tw an", {"analyze", "annotate"}),
+        ("tcptrace-tw annotate x.pcap --findings n", {"notice", "none"}),
     ],
 )
 def test_tab_offers_what_fits(words, wanted):

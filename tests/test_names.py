@@ -313,6 +313,8 @@ WRONG = "\x1b]0;t\x07\n::error::pwn\u202e[bold]"
         ("check", "CAPTURE", "--config", WRONG),
         ("check", "CAPTURE", "--baseline", WRONG),
         ("export", "CAPTURE", "-c", "1", "-o", f"{WRONG}/x.pcap"),
+        ("annotate", "CAPTURE", "-o", f"{WRONG}/x.pcapng"),
+        ("annotate", "CAPTURE", "-o", "x.pcapng", "--findings", WRONG),
         ("analyze", "CAPTURE", "-o", "EMPTY"),
     ],
     ids=ascii,

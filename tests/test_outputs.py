@@ -27,6 +27,7 @@ WAYS = {
     "output": ["check", "{capture}", "--output", "json={output}"],
     "baseline": ["check", "{capture}", "--baseline", "{output}", "--update-baseline"],
     "export": ["export", "{capture}", "-c", "1", "-o", "{output}"],
+    "annotate": ["annotate", "{capture}", "-o", "{output}"],
     "analyze": ["analyze", "{capture}", "-o", "{output}"],
 }
 """Every way to name an output."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import interfaces, pcap, pcapng
+from tcptrace_tw.capture.blocks import packet_of, section_of
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
@@ -47,9 +48,9 @@ def copy_frames(
     target = out if isinstance(out, str) else out.target
     for name in wanted:
         _check(name, target)
-    headers = {name: _first_bytes(name) for name in wanted}
+    headers = {name: first_bytes(name) for name in wanted}
     for name, header in headers.items():
-        _check_format(name, header)
+        check_format(name, header)
     is_pcapng = _is_pcapng(headers, target)
     with AtomicFile(out) if isinstance(out, str) else out as file:
         if not is_pcapng:
@@ -68,7 +69,8 @@ def _check(name: str, out: str) -> None:
         raise UsageError(f"{out}: is the capture itself; name another file")
 
 
-def _first_bytes(name: str) -> bytes:
+def first_bytes(name: str) -> bytes:
+    """The begin of a capture, unpacked: as much as the header of a pcap file."""
     buffer = memoryview(bytearray(pcap.HEADER_LEN))
     done = 0
     with open_stream(name) as stream:
@@ -77,9 +79,11 @@ def _first_bytes(name: str) -> bytes:
     return bytes(buffer[:done])
 
 
-def _check_format(name: str, header: bytes) -> None:
+def check_format(name: str, header: bytes, command: str = "export") -> None:
+    """``UsageError`` where the frames of a capture cannot be copied."""
     if not pcap.is_pcap(header) and not pcapng.is_pcapng(header[:4]):
-        raise UsageError(f"{name}: is neither pcap nor pcapng; convert it with editcap -F pcapng IN OUT, then export")
+        hint = f"convert it with editcap -F pcapng IN OUT, then {command}"
+        raise UsageError(f"{name}: is neither pcap nor pcapng; {hint}")
 
 
 def _is_pcapng(headers: dict[str, bytes], out: str) -> bool:
@@ -122,7 +126,7 @@ def _copy_records(
     """Copy records of a pcap file; return the numbers that are not there."""
     file = pcap.PcapFile(window, FileFacts(""), compiled=compiled)
     if is_pcapng:
-        write(_section(file.header))
+        write(section_of(file.header))
     found = fr.Frames(ROOM, compiled=compiled)
     before, done = 0, 0
     while done < numbers.size:
@@ -131,38 +135,11 @@ def _copy_records(
         for i in (numbers[done:stop] - before - 1).tolist():
             at, caplen = int(found.at[i]), int(found.caplen[i])
             record = bytes(window.data[at - file.header.record_len : at + caplen])
-            write(_packet(record, file.header) if is_pcapng else record)
+            write(packet_of(record, file.header) if is_pcapng else record)
         before, done = before + count, stop
         if outcome == fr.DAMAGED or (outcome == fr.DRY and not window.refill()):
             break
     return [int(number) for number in numbers[done:]]
-
-
-def _section(header: pcap.PcapHeader) -> bytes:
-    """A section with one interface, for the records of a pcap file."""
-    order = ">" if header.is_big else "<"
-    resolution = struct.pack(f"{order}HHBxxxHH", 9, 1, 9 if header.unit_ns == 1 else 6, 0, 0)
-    interface = struct.pack(f"{order}HHI", header.link, 0, header.snaplen) + resolution
-    return _block(order, interfaces.SECTION, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(
-        order, interfaces.INTERFACE, interface
-    )
-
-
-def _packet(record: bytes, header: pcap.PcapHeader) -> bytes:
-    """A pcap record as an Enhanced Packet Block; the frame itself stays as it is."""
-    order = ">" if header.is_big else "<"
-    seconds, fraction, caplen, wirelen = struct.unpack_from(f"{order}IIII", record)
-    if header.is_swapped:
-        caplen, wirelen = wirelen, caplen
-    ticks = seconds * (1_000_000_000 // header.unit_ns) + fraction
-    body = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, caplen, wirelen)
-    return _block(order, interfaces.PACKET, body + record[header.record_len :])
-
-
-def _block(order: str, kind: int, body: bytes) -> bytes:
-    body += bytes(-len(body) % 4)
-    length = struct.pack(f"{order}I", 12 + len(body))
-    return struct.pack(f"{order}I", kind) + length + body + length
 
 
 def _copy_blocks(window: Window, numbers: list[int], write: Write) -> list[int]:

@@ -28,6 +28,11 @@ def severities(typed: str) -> list[tuple[str, str]]:
     return [(word, "") for word in SEVERITY.words if word.startswith(typed)]
 
 
+def finding_levels(typed: str) -> list[tuple[str, str]]:
+    """The same, and none."""
+    return [*severities(typed), *([("none", "no finding")] if "none".startswith(typed) else [])]
+
+
 def bars(typed: str) -> list[tuple[str, str]]:
     """What ``--fail-on`` takes: a severity, or with a colon a confidence too."""
     from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
@@ -60,3 +65,19 @@ def time_formats(typed: str) -> list[tuple[str, str]]:
         "epoch": "seconds since 1970",
     }
     return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]
+
+
+TIMES_OF_DAY = ("utc", "local", "epoch")
+"""The formats of a moment alone."""
+
+
+def times_of_day(typed: str) -> list[tuple[str, str]]:
+    """How a moment can be written."""
+    return [(name, meaning) for name, meaning in time_formats(typed) if name in TIMES_OF_DAY]
+
+
+def interfaces(typed: str) -> list[tuple[str, str]]:
+    """The network interfaces of this machine."""
+    import socket
+
+    return [(name, "") for _, name in socket.if_nameindex() if name.startswith(typed)]

@@ -19,6 +19,7 @@ from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printabl
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tcptrace_tw.cli.progress import Progress
     from tcptrace_tw.pipeline import Settings, Sink, Summary
 
 _MANY = 3
@@ -131,20 +132,25 @@ def analyze(
     ``wanted_later`` is a module for what follows: it is imported while the captures are read.
     """
     from tcptrace_tw import pipeline
-    from tcptrace_tw.cli.progress import Progress
 
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
-    is_shown = not (quiet or no_progress) and sys.stderr.isatty()
-    with interrupts.reading(captures, quiet=quiet), Progress(enabled=is_shown) as progress:
+    with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else warn)
     if not quiet:
-        for remark in _remarks(summary):
+        for remark in remarks(summary):
             warn(remark)
     return summary
 
 
-def _remarks(summary: "Summary") -> Iterator[str]:
+def progress_of(quiet: bool, no_progress: bool) -> "Progress":
+    """What stderr shows of the work: only a terminal sees it."""
+    from tcptrace_tw.cli.progress import Progress
+
+    return Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty())
+
+
+def remarks(summary: "Summary") -> Iterator[str]:
     """What is damaged; and that there is no TCP, lest nothing found be taken for nothing wrong."""
     capture = summary.capture
     for file in capture.files:

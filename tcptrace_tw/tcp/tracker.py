@@ -118,7 +118,7 @@ class Tracker:
         self._most_bytes = most_bytes
         self._count_waiting = load_named("tcp.machine.time_wait_count.count_waiting", compiled=compiled)
         self._wants_transitions = transitions
-        self._pools = {
+        self.pools = {
             "conns": Pool(s.CONNECTION, 1 << 12),
             "tcbs": Pool(s.TCB, 1 << 13),
             "causes": Pool(s.PENDING_CAUSE, 1 << 13 if transitions else 1),
@@ -137,9 +137,9 @@ class Tracker:
         kernel_state = self._kernel_state[0]
         self.counters: NDArray[np.int64] = kernel_state["counters"]
         self.counters[:] = _registers(transitions)
-        self._params: NDArray[np.int64] = kernel_state["params"]
-        self._params[:] = _parameters(profile, keep_duplicates)
-        self._params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
+        self.params: NDArray[np.int64] = kernel_state["params"]
+        self.params[:] = _parameters(profile, keep_duplicates)
+        self.params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
         kernel_state["next_state"][:] = next_state
         kernel_state["syn_table"][:] = syn_table
         kernel_state["seed"][:] = seed
@@ -149,8 +149,7 @@ class Tracker:
         self._key = zeros(1, TUPLE).view(np.recarray)
         self._kept = {"seen": self._seen, "key": self._key, **dict(zip(access.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
-        self._kept.update(place_words=zeros(0, np.int32), place_marks=zeros(0, np.uint8))
-        self._fixed.update(place_words=0, place_marks=0)
+        self.set_places(zeros(0, np.int32), zeros(0, np.uint8))
         self._addresses = np.frombuffer(self._kernel_state, np.int64, len(access.ADDRESSES))
         self._newest_at = address_of(self.newest)
         for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
@@ -178,9 +177,9 @@ class Tracker:
             done = self._arrive(batch, done, size, state, wants_states)
             del state
             if done < size:
-                yield from self._drain()
+                yield from self.drain()
         if self._is_half_full():
-            yield from self._drain()
+            yield from self.drain()
 
     def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""
@@ -189,11 +188,11 @@ class Tracker:
         while done < self.counters[s.CONNS_USED]:
             self._reserve(1, tuples.size)
             done = self._finish(self._state(tuples), done)
-            yield from self._drain()
+            yield from self.drain()
 
     def close(self) -> None:
         """Let go of the memory; the figures stay."""
-        self._pools.clear()
+        self.pools.clear()
         self._kept.clear()
         self._buffers.clear()
         self._out.clear()
@@ -247,7 +246,7 @@ class Tracker:
 
     def take_released(self) -> NDArray[np.int32]:
         """The slots that nothing lives in any more, since they were asked for last; the array is the caller's."""
-        released = self._pools["released"].records.view(np.ndarray)
+        released = self.pools["released"].records.view(np.ndarray)
         count = self._settle(released, int(self.counters[s.RELEASED]), self.newest)
         self.counters[s.RELEASED] = 0
         return released[:count].copy()
@@ -256,7 +255,7 @@ class Tracker:
         """Whether rows should leave: to take up a chunk costs about a millisecond, however few rows it has."""
         return any(2 * self.counters[register] >= room for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True))
 
-    def _drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
+    def drain(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """Finished rows: many of them are handed over with their room, few are copied out of it."""
         for n, (table, register) in enumerate(_OUT):
             rows, count = self._out[n], int(self.counters[register])
@@ -282,23 +281,22 @@ class Tracker:
         """
         counters = self.counters
         for name, used, room, most in RESERVATIONS:
-            if name in self._pools:
-                pool = self._pools[name]
+            if name in self.pools:
+                pool = self.pools[name]
                 pool.reserve(int(counters[used]) + max(most, EACH * segments))
                 counters[room] = pool.capacity
-        conns = self._pools["conns"].capacity
-        self._pools["tcbs"].reserve(2 * conns)
+        conns = self.pools["conns"].capacity
+        self.pools["tcbs"].reserve(2 * conns)
         if self._wants_transitions:
-            self._pools["causes"].reserve(2 * conns)
-        archive, used = self._pools["archive"], int(counters[s.ARCHIVE_USED])
+            self.pools["causes"].reserve(2 * conns)
+        archive, used = self.pools["archive"], int(counters[s.ARCHIVE_USED])
         wanted, most = used + UNITS_EACH * segments + 4 * BLOCK, self._most_units(slots)
         archive.reserve(max(used, min(wanted, most)))
         counters[s.ARCHIVE_ROOM] = max(used, min(archive.capacity, most))
         if self.newest.size < slots:
             newest = full(slots, -1, np.int32)
             newest[: self.newest.size] = self.newest
-            self.newest = newest
-            self._newest_at = address_of(newest)
+            self.set_newest(newest)
 
     def _most_units(self, slots: int) -> int:
         """How many units the archive may have: what the bound leaves of memory beside the records of the living."""
@@ -319,7 +317,7 @@ class Tracker:
         if int(counters[s.BLOCKS_FREE]) >= blocks and int(counters[s.CONNS_LIVE]) <= live:
             return
         while self._forget_early(self._state(tuples), blocks, live):
-            yield from self._drain()
+            yield from self.drain()
 
     def _make_places(self, segments: int, tuples: Any) -> None:
         """Build the index of attempts again, with more places, where it may become too full for ``segments`` more."""
@@ -329,20 +327,29 @@ class Tracker:
         size = LEAST_PLACES
         while FULL_EIGHTHS * size < 9 * (int(self.counters[s.ATTEMPTS]) + EACH * segments):
             size *= 2
-        self._fixed["place_words"] = self._fixed["place_marks"] = 0
-        self._kept["place_words"] = zeros(size, np.int32)
-        self._kept["place_marks"] = zeros(size, np.uint8)
-        for name in ("place_words", "place_marks"):
-            self._fixed[name] = address_of(self._kept[name])
+        self.set_places(zeros(size, np.int32), zeros(size, np.uint8))
         self.counters[s.PLACES] = size
         self.counters[s.PLACES_TAKEN] = 0
         if self.counters[s.ATTEMPTS]:
             self._index_attempts(self._state(tuples))
 
+    def set_newest(self, newest: NDArray[np.int32]) -> None:
+        """Use this array for the newest incarnation of each slot."""
+        self.newest, self._newest_at = newest, address_of(newest)
+
+    def places(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """The index of attempts: the word and the mark of each place."""
+        return self._kept["place_words"], self._kept["place_marks"]
+
+    def set_places(self, words: NDArray[np.int32], marks: NDArray[np.uint8]) -> None:
+        """Use these arrays for the index of attempts."""
+        self._kept.update(place_words=words, place_marks=marks)
+        self._fixed.update(place_words=address_of(words), place_marks=address_of(marks))
+
     def _state(self, tuples: Any) -> Any:
         """What the kernels take: the bundle of arrays, or the record with their addresses."""
         if self._compiled:
-            own = {**self._fixed, **{name: pool.address for name, pool in self._pools.items()}}
+            own = {**self._fixed, **{name: pool.address for name, pool in self.pools.items()}}
             own["newest"] = self._newest_at
             own["tuples"] = address_of(tuples)
             self._addresses[:] = [own[name] for name in access.ADDRESSES]
@@ -354,7 +361,7 @@ class Tracker:
         return State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
-        pools = {name: pool.records for name, pool in self._pools.items()}
+        pools = {name: pool.records for name, pool in self.pools.items()}
         return {"newest": self.newest, "tuples": tuples, **self._kept, **pools}
 
 

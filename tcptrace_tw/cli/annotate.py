@@ -1,0 +1,119 @@
+"""``tcptrace-tw annotate``: the capture as pcapng, with states and findings as packet comments for Wireshark."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tcptrace_tw.cli import complete, run
+from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.interrupts import is_pipe
+from tcptrace_tw.errors import UsageError, hint
+
+if TYPE_CHECKING:
+    from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.capture.annotated import Annotator
+    from tcptrace_tw.pipeline import Settings
+    from tcptrace_tw.report.comments.notes import PacketNotes
+
+NONE = "none"
+
+
+@run.command
+def annotate(
+    out: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Output file, .pcapng; - for stdout.",
+            show_default=False,
+        ),
+    ],
+    captures: o.Captures = None,
+    states: Annotated[
+        bool, typer.Option("--states/--no-states", help="Comment on the segments that change the state of an endpoint.")
+    ] = True,
+    findings: Annotated[
+        str,
+        typer.Option(
+            "--findings",
+            metavar="SEVERITY",
+            help="Comment on the frames of findings of this severity or higher; none: of no finding.",
+            autocompletion=complete.finding_levels,
+        ),
+    ] = "notice",
+    profile: o.Profile = "linux",
+    two_msl: o.TwoMsl = None,
+    select: o.Select = None,
+    ignore: o.Ignore = None,
+    filter_: o.Filter = "",
+    since: o.Since = "",
+    until: o.Until = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
+    files_from: o.FilesFrom = "",
+    quiet: o.Quiet = False,
+    no_progress: o.NoProgress = False,
+    debug: o.Debug = False,
+) -> None:
+    """Copy a capture for Wireshark, with state changes and findings as packet comments.
+
+    Packets, times and all other blocks stay as they are; classic pcap becomes pcapng.
+    """
+    from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.capture import annotated, ring
+    from tcptrace_tw.cli import targets
+    from tcptrace_tw.report.comments.notes import PacketNotes
+
+    least = _least(findings)
+    captures = run.sources(captures, files_from)
+    if any(is_pipe(capture) or capture == "-" for capture in captures):
+        raise UsageError("annotate: a pipe cannot be read twice; save the capture to a file")
+    targets.keep_apart([targets.Target(out, f"-o {out}", takes_captures=True)], captures, [files_from])
+    settings = run.settings(
+        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan,
+        max_memory=max_memory,
+    )  # fmt: skip
+    annotated.check(ring.find(captures).files)
+    notes = PacketNotes(states=states, least=least, several_files=run.has_several_files(captures))
+    with AtomicFile(out) as file:
+        done = _annotate(captures, settings, notes, file, quiet, no_progress)
+    if not quiet:
+        _say(out, done)
+
+
+def _least(severity: str) -> int | None:
+    """The code of the severity; None for none."""
+    from tcptrace_tw.schema.words import SEVERITY
+
+    if severity == NONE:
+        return None
+    if severity not in SEVERITY.words:
+        raise UsageError(f"--findings {severity}: {hint(severity, (*SEVERITY.words, NONE))}")
+    return SEVERITY.code(severity)
+
+
+def _annotate(
+    captures: list[str], settings: "Settings", notes: "PacketNotes", file: "AtomicFile", quiet: bool, no_progress: bool
+) -> "Annotator":
+    """One pass for what is to be said, and one to copy."""
+    from tcptrace_tw.capture import ring
+    from tcptrace_tw.capture.annotated import Annotator
+    from tcptrace_tw.kernels import library
+
+    run.analyze(captures, settings, [notes], quiet, no_progress)
+    annotator = Annotator(ring.find(captures).files, notes, file, compiled=library.choose())
+    with run.progress_of(quiet, no_progress) as progress:
+        progress(annotator.position)
+        annotator.copy()
+        file.commit()
+    return annotator
+
+
+def _say(out: str, done: "Annotator") -> None:
+    from tcptrace_tw.report.words.phrases import counted
+
+    made = f"; {counted(done.made, 'Simple Packet Block')} became Enhanced" if done.made else ""
+    where = "stdout" if out == "-" else out
+    run.warn(f"{where}: {counted(done.frames, 'frame')}, {done.commented:,} with comments{made}")
