@@ -35,6 +35,7 @@ def analyze(
     select: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     filter: str = "",
+    read_filter: str = "",
     since: str = "",
     until: str = "",
     ignore_vlan: bool = False,
@@ -43,7 +44,7 @@ def analyze(
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
     ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
-    ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
+    ``read_filter``, ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
@@ -55,11 +56,13 @@ def analyze(
     from tcptrace_tw.errors import without_frames
 
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    overrides = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
+    overrides = {"profile": profile, "two_msl_s": two_msl, "select": select, "ignore": ignore, "filter": filter,
+                 "read_filter": read_filter, "since": since, "until": until, "ignore_vlan": ignore_vlan,
+                 "max_memory": max_memory}  # fmt: skip
     return without_frames(_analyze)(paths, overrides)
 
 
-def _analyze(paths: list[str], overrides: tuple[Any, ...]) -> Trace:
+def _analyze(paths: list[str], overrides: dict[str, Any]) -> Trace:
     from functools import partial
 
     from tcptrace_tw import pipeline
@@ -72,7 +75,7 @@ def _analyze(paths: list[str], overrides: tuple[Any, ...]) -> Trace:
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(*overrides)
+    settings = pipeline.Settings(**overrides)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals], notice=warn))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)

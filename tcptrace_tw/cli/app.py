@@ -10,6 +10,7 @@ from tcptrace_tw.cli.analyze import analyze
 from tcptrace_tw.cli.check import check
 from tcptrace_tw.cli.examples import epilog
 from tcptrace_tw.cli.export import export
+from tcptrace_tw.cli.list import list_
 from tcptrace_tw.cli.parameters import Command, Group
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
@@ -27,8 +28,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (report, analyze, check, show, export, rules):
-    app.command(epilog=epilog(command.__name__), cls=Command)(command)
+for command in (report, list_, show, check, analyze, export, rules):
+    name = command.__name__.rstrip("_")
+    app.command(name, epilog=epilog(name), cls=Command)(command)
 
 
 def _print_version(wanted: bool) -> None:

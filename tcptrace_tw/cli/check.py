@@ -114,6 +114,7 @@ def check(
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
@@ -132,7 +133,8 @@ def check(
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.checks import outputs
 
-    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan, "max_memory": max_memory}
+    others = {"filter": filter_, "read_filter": read_filter, "since": since, "until": until,
+              "ignore_vlan": ignore_vlan, "max_memory": max_memory}  # fmt: skip
     overrides = CliOverrides(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
     wanted = outputs.parse(format_, output or ())
     policy = None if no_config else _policy(config)

@@ -35,6 +35,16 @@ CapturesOrFolder = Annotated[
         show_default=False,
     ),
 ]
+CapturesAndFilter = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CAPTURE [FILTER]",
+        help="Capture file, or the files or the directory of one rotated capture, or a directory that analyze wrote."
+        " Then a filter, as in 'host 10.0.0.1 and port 40000'.",
+        autocompletion=complete.captures_and_filter,
+        show_default=False,
+    ),
+]
 Profile = Annotated[
     str,
     typer.Option(
@@ -68,7 +78,19 @@ Filter = Annotated[
     typer.Option(
         "--filter",
         metavar="EXPRESSION",
-        help="Only these connections, as a pcap-filter expression.",
+        help="Only these connections: a pcap-filter expression, also with state TIME-WAIT, opened midstream,"
+        " closed abort, closed by server. They keep the numbers that they have in the whole capture.",
+        autocompletion=complete.filter_words,
+        rich_help_panel=SETTINGS,
+    ),
+]
+ReadFilter = Annotated[
+    str,
+    typer.Option(
+        "--read-filter",
+        metavar="EXPRESSION",
+        help="Read only these segments: a pcap-filter expression. Faster than --filter, but connections are numbered"
+        " among these segments only.",
         rich_help_panel=SETTINGS,
     ),
 ]

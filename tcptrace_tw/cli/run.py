@@ -151,6 +151,7 @@ def _remarks(summary: "Summary") -> Iterator[str]:
         if file.damage:
             yield f"{file.name}: {file.damage}"
     if capture.tcp_segments:
+        yield from _nothing_chosen(summary)
         return
     where = capture.files[0].name if len(capture.files) == 1 else f"{len(capture.files)} files"
     if not capture.frames:
@@ -159,6 +160,20 @@ def _remarks(summary: "Summary") -> Iterator[str]:
     skipped = ", ".join(f"{reason} {count}" for reason, count in list(capture.skipped.items())[:3])
     found = f"no TCP segment in {capture.frames} frames ({skipped})"
     yield f"{where}: {found}; is it the right capture, with the right filter?"
+
+
+def _nothing_chosen(summary: "Summary") -> Iterator[str]:
+    """That a filter keeps nothing."""
+    from tcptrace_tw.report.words.phrases import counted
+
+    settings = summary.settings
+    if not summary.connections and settings.read_filter:
+        segments = counted(summary.capture.tcp_segments, "TCP segment")
+        yield f"--read-filter {settings.read_filter!r} matches none of {segments}"
+    elif summary.kept == 0:
+        words = [("--filter", settings.filter), ("--since", settings.since), ("--until", settings.until)]
+        said = " and ".join(f"{option} {value!r}" for option, value in words if value)
+        yield f"no connection matches {said}; the capture has {counted(summary.connections, 'connection')}"
 
 
 def glob_for(captures: Sequence[str]) -> list[str]:

@@ -171,7 +171,12 @@ def _profile_text(settings: dict[str, Any]) -> str:
 
 def _choice_text(settings: dict[str, Any]) -> str:
     """Which connections were looked at, if not all."""
-    words = {"filter": "{}", "since": "since {}", "until": "until {}"}
+    words = {
+        "filter": "{}",
+        "since": "since {}",
+        "until": "until {}",
+        "read_filter": "segments of {} (--read-filter): connections are numbered among these",
+    }
     return ", ".join(text.format(settings[name]) for name, text in words.items() if settings.get(name))
 
 
@@ -182,8 +187,8 @@ def options(settings: dict[str, Any]) -> list[str]:
         found += ["--profile", settings["profile"]]
     if settings.get("two_msl_s") is not None:
         found += ["--two-msl", f"{settings['two_msl_s']:g}"]
-    if settings.get("filter"):
-        found += ["--filter", settings["filter"]]
+    if settings.get("read_filter"):
+        found += ["--read-filter", settings["read_filter"]]
     return [*found, "--ignore-vlan"] if settings.get("ignore_vlan") else found
 
 

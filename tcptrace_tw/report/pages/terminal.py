@@ -33,7 +33,7 @@ _DAY_NS = 86_400_000_000_000
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
     report = _Report(console, captures, options(digest.settings))
-    report.is_part = any(digest.settings.get(name) for name in ("select", "ignore", "since", "until"))
+    report.is_part = any(digest.settings.get(name) for name in ("select", "ignore", "filter", "since", "until"))
     report.headline(digest)
     report.incidents(digest)
     report.capture(digest)
