@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # what a plain report does without is imported where it is us
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.icmp import Quote
     from tcptrace_tw.report.pages.ladder import Step
+    from tcptrace_tw.report.summary.digest import PolicyDigest
 
 
 class Sink(Protocol):
@@ -66,6 +67,8 @@ class Summary:
     """How many connections ``filter``, ``since`` and ``until`` keep; None where they are not used."""
     engine: str = "compiled"
     caveats: list[str] = field(default_factory=list)
+    policy: PolicyDigest | None = None
+    """What a policy did to the findings, if there is one; whoever obeys it fills this in."""
 
 
 Pick = Callable[[Segments], None]

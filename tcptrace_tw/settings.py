@@ -53,6 +53,8 @@ class Settings:
     """Rule, one of its numbers, and the least and the most of it that make a finding."""
     keep_duplicates: bool = False
     """Take frames that are copies of a segment for segments of their own."""
+    config: str = ""
+    """How the policy was chosen: empty for the nearest one, ``none`` for none, else the file that was named."""
     max_memory: int | str | None = None
     """Bytes that the run may take, as a number or as ``"2G"``; None: half of what the machine or its container has.
 
@@ -212,6 +214,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ignore_vlan": ("--ignore-vlan", _flag),
     "thresholds": ("thresholds:", _thresholds),
     "keep_duplicates": ("keep_duplicates:", _flag),
+    "config": ("--config", _text),
     "max_memory": ("--max-memory", memory_bound),
 }
 """Each field: how its messages begin, and what gives its one form or raises ``UsageError`` with the reason."""

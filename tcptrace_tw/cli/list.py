@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tcptrace_tw.cli import complete, filters, run
+from tcptrace_tw.cli import complete, filters, policy, run
 from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.summary.listing import Listed, Listing
 
 LIMIT = 30
@@ -61,7 +61,9 @@ def list_(
             rich_help_panel=o.OUTPUT,
         ),
     ] = "utc",
-    profile: o.Profile = "linux",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
     read_filter: o.ReadFilter = "",
@@ -97,11 +99,12 @@ def list_(
     listing = Listing(selection, sort, limit, is_reversed=is_reversed)
     captures = run.sources(captures, files_from)
     targets.keep_apart([], captures, [files_from])
-    settings = run.settings(
-        profile, two_msl, None, None,
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl,
         read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
-    listed = listed_of(captures, settings, listing, quiet, no_progress)
+    reading = Reading(captures, *obeyed, quiet, no_progress)
+    listed = listed_of(reading, listing)
     if as_json or as_csv:
         from tcptrace_tw.report.pages.connection_records import write_csv, write_json
 
@@ -110,19 +113,17 @@ def list_(
         console = run.console(color)
         draw(listed, console, time_format)
         if console.is_terminal:
-            draw_next(listed, console, captures, said, settings)
+            draw_next(listed, console, reading, said)
     if not listed.matched and not quiet:
         run.warn(nothing(listed, said))
 
 
-def listed_of(
-    captures: list[str], settings: "Settings", listing: "Listing", quiet: bool, no_progress: bool
-) -> "Listed":
+def listed_of(reading: Reading, listing: "Listing") -> "Listed":
     """The connections of captures, or of a folder that ``analyze`` wrote."""
-    folder = run.written_folder(captures)
-    if folder is not None:
-        return _stored(folder, listing)
-    run.analyze(captures, settings, [listing], quiet, no_progress, "tcptrace_tw.report.pages.connection_list")
+    if reading.folder is not None:
+        return _stored(reading.folder, listing)
+    summary = reading.analyze([listing], "tcptrace_tw.report.pages.connection_list")
+    run.say_policy(summary.policy, reading.quiet)
     return listing.result()
 
 
@@ -135,14 +136,16 @@ def draw(listed: "Listed", console: "Console", time_format: str = "utc") -> None
         connection_list.draw(listed, console, time_format)
 
 
-def draw_next(listed: "Listed", console: "Console", captures: list[str], said: str, settings: "Settings") -> None:
+def draw_next(listed: "Listed", console: "Console", reading: Reading, said: str) -> None:
     """How many are not in the table, and how to see one of them."""
     from tcptrace_tw.report.pages import connection_list
     from tcptrace_tw.report.pages.sentences import options
     from tcptrace_tw.report.words.codec import to_json
 
     filter_ = [said] if said else []
-    connection_list.draw_next(listed, console, run.glob_for(captures), filter_, options(to_json(settings)))
+    connection_list.draw_next(
+        listed, console, run.glob_for(reading.captures), filter_, options(to_json(reading.settings))
+    )
 
 
 def nothing(listed: "Listed", said: str) -> str:

@@ -1,13 +1,14 @@
 """The options that several commands share."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tcptrace_tw.cli import complete
 
-SETTINGS, OUTPUT = "Settings", "Output"
+SETTINGS, OUTPUT, POLICY = "Settings", "Output", "Policy"
 
 
 class Color(StrEnum):
@@ -35,6 +36,15 @@ CapturesOrFolder = Annotated[
         show_default=False,
     ),
 ]
+CapturesOfCheck = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CAPTURE",
+        help="Capture file, - for stdin, or several files or a directory of them; compressed or not."
+        " Or a directory that analyze wrote.",
+        show_default=False,
+    ),
+]
 CapturesAndFilter = Annotated[
     list[str] | None,
     typer.Argument(
@@ -46,14 +56,24 @@ CapturesAndFilter = Annotated[
     ),
 ]
 Profile = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="NAME",
-        help="TCP stack of the hosts, with its 2MSL: linux, rfc, freebsd, macos, windows, ...",
+        help="TCP stack of the hosts, with its 2MSL: linux (the default), rfc, freebsd, macos, windows, ...",
         autocompletion=complete.profiles,
         rich_help_panel=SETTINGS,
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Policy file to use instead of the nearest tcptrace-tw.toml or pyproject.toml.",
+        rich_help_panel=POLICY,
+    ),
+]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Use no policy file.", rich_help_panel=POLICY)]
 TwoMsl = Annotated[
     float | None,
     typer.Option("--two-msl", metavar="SECONDS", help="2MSL, if it is not the profile's.", rich_help_panel=SETTINGS),

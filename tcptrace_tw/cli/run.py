@@ -19,7 +19,9 @@ from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printabl
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tcptrace_tw.checking.plan import Plan
     from tcptrace_tw.pipeline import Settings, Sink, Summary
+    from tcptrace_tw.report.summary.digest import PolicyDigest
 
 _MANY = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -90,7 +92,7 @@ def _drop(stream: TextIO) -> None:
 
 
 def settings(
-    profile: str,
+    profile: str | None,
     two_msl: float | None,
     select: list[str] | None,
     ignore: list[str] | None,
@@ -99,7 +101,7 @@ def settings(
     """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
-    return Settings(profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
+    return Settings(profile or Settings.profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
 
 
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
@@ -125,23 +127,34 @@ def analyze(
     quiet: bool,
     no_progress: bool,
     wanted_later: str = "",
+    policy: "Plan | None" = None,
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged.
 
     ``wanted_later`` is a module for what follows: it is imported while the captures are read.
+    The sinks get what ``policy`` leaves of the findings; ``summary.policy`` says what it did.
     """
-    from tcptrace_tw import pipeline
+    from tcptrace_tw.checking import obey
     from tcptrace_tw.cli.progress import Progress
 
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     is_shown = not (quiet or no_progress) and sys.stderr.isatty()
     with interrupts.reading(captures, quiet=quiet), Progress(enabled=is_shown) as progress:
-        summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else warn)
+        summary = obey.analyze(captures, settings, policy, sinks, progress, None if quiet else warn)
     if not quiet:
         for remark in _remarks(summary):
             warn(remark)
     return summary
+
+
+def say_policy(policy: "PolicyDigest | None", quiet: bool) -> None:
+    """Say in one line what the policy did, where the output does not."""
+    if policy is not None and not quiet:
+        from tcptrace_tw.report.pages.sentences import policy_text
+
+        said = policy_text(policy)
+        warn(*([f"{said}; --no-config ignores it"] if said else ()))
 
 
 def _remarks(summary: "Summary") -> Iterator[str]:
