@@ -18,6 +18,7 @@ def analyze(
     ],
     captures: o.Captures = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that contains other files.")] = False,
+    save: o.Save = "",
     config: o.Config = None,
     no_config: o.NoConfig = False,
     profile: o.Profile = None,
@@ -44,12 +45,12 @@ def analyze(
     from tcptrace_tw.report.tables.sinks import ParquetSink
 
     captures = run.sources(captures, files_from)
-    targets.keep_apart(targets.folder(output), captures, [files_from])
+    targets.keep_apart([*targets.folder(output), *targets.saved(save, captures)], captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
         since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
-    reading = Reading(captures, *obeyed, quiet, no_progress)
+    reading = Reading(captures, *obeyed, quiet, no_progress, save)
     several = reading.has_several_files
     with Folder(Path(output), force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)

@@ -16,6 +16,7 @@ from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
 from tcptrace_tw.cli.show import show
+from tcptrace_tw.errors import TcptraceError
 from tcptrace_tw.version import __version__
 
 app = typer.Typer(
@@ -59,7 +60,7 @@ def run() -> None:
             app(prog_name="tcptrace-tw")
         finally:
             sys.stdout.flush()
-    except OSError as error:  # of a help page or a message of typer; commands have their own end
+    except (OSError, TcptraceError) as error:  # of what comes before a command; commands have their own end
         fail(error)
     except SystemExit as end:
         # rich and typer end a broken pipe with 1; that is the code of findings, and check raises Failed for it.

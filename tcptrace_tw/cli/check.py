@@ -87,6 +87,7 @@ def check(
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
+    save: o.Save = "",
     config: o.Config = None,
     no_config: o.NoConfig = False,
     show_policy: Annotated[
@@ -136,11 +137,12 @@ def check(
         return
     captures = run.sources(captures, files_from)
     written = [targets.Target(each.target, f"--output {each.format}={each.target}") for each in wanted]
+    written += targets.saved(save, captures)
     if plan.baseline is not None:
         written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
     targets.keep_apart(written, captures, [files_from, plan.policy])
     learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
-    with learnt or nullcontext(), outputs.Outputs(wanted, _paint(color)) as opened:
+    with learnt or nullcontext(), run.saving(save), outputs.Outputs(wanted, _paint(color)) as opened:
         checked = _check(captures, plan, learnt, _how(each, together), quiet, no_progress)
         opened.commit(checked)
     if not quiet:

@@ -12,7 +12,7 @@ def rules(typed: str) -> list[tuple[str, str]]:
     from tcptrace_tw.rules import RULES
 
     before, comma, last = typed.rpartition(",")
-    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last)]
+    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last.upper())]
 
 
 def profiles(typed: str) -> list[tuple[str, str]]:
@@ -148,6 +148,11 @@ def captures_and_filter(ctx: Any, args: list[str], incomplete: str) -> list[tupl
     if not named or glob.glob(glob.escape(incomplete) + "*"):
         return []
     return filter_words(incomplete)
+
+
+def report_times(typed: str) -> list[tuple[str, str]]:
+    """How a report can write a time."""
+    return [each for each in time_formats(typed) if each[0] in ("utc", "local")]
 
 
 def time_formats(typed: str) -> list[tuple[str, str]]:

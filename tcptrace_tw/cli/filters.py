@@ -1,17 +1,15 @@
 """Captures and a filter on one command line, as tcpdump takes them: what is no file and reads like a filter is one."""
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.cli.parameters import looks_like_capture
+from tcptrace_tw.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from tcptrace_tw.selection import Selection
-
-_ENDINGS = (".pcap", ".pcapng", ".cap", ".ntar", ".gz", ".zst", ".xz", ".bz2", ".lz4", ".snoop", ".erf")
 
 
 def split(words: Sequence[str] | None, option: str = "", *, has_list: bool = False) -> tuple[list[str], str]:
@@ -39,13 +37,12 @@ def selection(text: str) -> "Selection | None":
 
 def _is_filter(word: str) -> bool:
     """Whether an argument is meant as a filter: no file, and its first word is one of a filter, or nearly."""
-    if word == "-" or "://" in word or os.path.exists(word) or word.lower().endswith(_ENDINGS):
+    if looks_like_capture(word):
         return False
     first = next(iter(word.lower().replace("!", " ").replace("(", " ").split()), "")
     with suppress(ValueError):
         ipaddress.ip_network(first, strict=False)
         return True
-    from tcptrace_tw.errors import nearest
     from tcptrace_tw.selection import FIRST_WORDS
 
     return first in FIRST_WORDS or first.isdecimal() or bool(nearest(first, FIRST_WORDS))

@@ -61,6 +61,7 @@ def list_(
             rich_help_panel=o.OUTPUT,
         ),
     ] = "utc",
+    save: o.Save = "",
     config: o.Config = None,
     no_config: o.NoConfig = False,
     profile: o.Profile = None,
@@ -98,12 +99,12 @@ def list_(
         limit = LIMIT if sys.stdout.isatty() and not (as_json or as_csv) else 0
     listing = Listing(selection, sort, limit, is_reversed=is_reversed)
     captures = run.sources(captures, files_from)
-    targets.keep_apart([], captures, [files_from])
+    targets.keep_apart(targets.saved(save, captures), captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl,
         read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
-    reading = Reading(captures, *obeyed, quiet, no_progress)
+    reading = Reading(captures, *obeyed, quiet, no_progress, save)
     listed = listed_of(reading, listing)
     if as_json or as_csv:
         from tcptrace_tw.report.pages.connection_records import write_csv, write_json
@@ -112,7 +113,7 @@ def list_(
     elif len(listed.rows):
         console = run.console(color)
         draw(listed, console, time_format)
-        if console.is_terminal:
+        if console.is_terminal and "-" not in reading.names:
             draw_next(listed, console, reading, said)
     if not listed.matched and not quiet:
         run.warn(nothing(listed, said))
@@ -143,9 +144,7 @@ def draw_next(listed: "Listed", console: "Console", reading: Reading, said: str)
     from tcptrace_tw.report.words.codec import to_json
 
     filter_ = [said] if said else []
-    connection_list.draw_next(
-        listed, console, run.glob_for(reading.captures), filter_, options(to_json(reading.settings))
-    )
+    connection_list.draw_next(listed, console, reading.names, filter_, options(to_json(reading.settings)))
 
 
 def nothing(listed: "Listed", said: str) -> str:

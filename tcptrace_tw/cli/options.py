@@ -156,6 +156,15 @@ FilesFrom = Annotated[
         rich_help_panel=SETTINGS,
     ),
 ]
+Save = Annotated[
+    str,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        help="Keep the stream that comes through stdin in FILE, for show, list and export.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.", rich_help_panel=OUTPUT)]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress on stderr.", rich_help_panel=OUTPUT)]
 ColorOption = Annotated[

@@ -24,6 +24,13 @@ class Reading:
     policy: "Plan | None"
     quiet: bool
     no_progress: bool
+    save: str = ""
+    """Where stdin is kept, if anywhere."""
+
+    @property
+    def names(self) -> list[str]:
+        """What a command to paste calls the captures."""
+        return run.glob_for([self.save if self.save and name == "-" else name for name in self.captures])
 
     @cached_property
     def folder(self) -> Path | None:
@@ -41,9 +48,10 @@ class Reading:
 
     def analyze(self, sinks: "Sequence[Sink]", wanted_later: str = "") -> "Summary":
         """One pass; the sinks get what the policy leaves of the findings."""
-        return run.analyze(
-            self.captures, self.settings, sinks, self.quiet, self.no_progress, wanted_later, policy=self.policy
-        )
+        with run.saving(self.save):
+            return run.analyze(
+                self.captures, self.settings, sinks, self.quiet, self.no_progress, wanted_later, policy=self.policy
+            )
 
     def ladders(
         self, numbers: Iterable[int], connections: Callable[[Any], None] | None = None

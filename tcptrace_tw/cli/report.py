@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import policy, run
 from tcptrace_tw.cli.interrupts import is_pipe
 from tcptrace_tw.cli.reading import Reading
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.errors import UsageError, hint
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.report.notebook.trace import Trace
     from tcptrace_tw.report.pages.html_report import Stories
     from tcptrace_tw.report.summary.digest import Digest
+
+TIME_FORMATS = ("utc", "local")
 
 _MOST_LADDERS = 40
 """A page with more of them is slow to open."""
@@ -42,6 +44,17 @@ def report(
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
+    save: o.Save = "",
+    time_format: Annotated[
+        str,
+        typer.Option(
+            "--time-format",
+            metavar="FORMAT",
+            help="Time format: utc or local; --json is always in UTC.",
+            autocompletion=complete.report_times,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "utc",
     config: o.Config = None,
     no_config: o.NoConfig = False,
     profile: o.Profile = None,
@@ -62,19 +75,23 @@ def report(
 ) -> None:
     """Summarise a capture: its connections, TIME-WAIT sockets and findings, with cause and remedy."""
     from tcptrace_tw.cli import targets
+    from tcptrace_tw.report.words.phrases import local_times
 
     if as_json and html:
         raise UsageError("report: give either --json or --html FILE")
     if html == "":
         raise UsageError("--html: the name of the file is empty")
+    if time_format not in TIME_FORMATS:
+        raise UsageError(f"--time-format {time_format}: {hint(time_format, TIME_FORMATS)}")
     captures = run.sources(captures, files_from)
-    targets.keep_apart([targets.Target(html, f"--html {html}")] if html else [], captures, [files_from])
+    files = [*targets.saved(save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
+    targets.keep_apart(files, captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
         since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
-    reading = Reading(captures, *obeyed, quiet, no_progress)
-    with _opened(html) if html else nullcontext() as page:
+    reading = Reading(captures, *obeyed, quiet, no_progress, save)
+    with _opened(html) if html else nullcontext() as page, local_times(time_format == "local"):
         digest = digest_of(reading)
         if page is not None:
             _write_page(page, digest, reading)
@@ -83,7 +100,7 @@ def report(
         else:
             from tcptrace_tw.report.pages.terminal import draw
 
-            draw(digest, run.console(color), run.glob_for(captures))
+            draw(digest, run.console(color), reading.names)
 
 
 def _opened(html: str) -> "AtomicFile":
@@ -111,7 +128,7 @@ def _write_page(page: "AtomicFile", digest: "Digest", reading: Reading) -> None:
     from tcptrace_tw.report.pages.html_report import document
     from tcptrace_tw.report.summary.headline import headline
 
-    text = document(digest, run.glob_for(reading.captures), _stories(digest, reading))
+    text = document(digest, reading.names, _stories(digest, reading))
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)

@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
-from tcptrace_tw.cli.interrupts import interrupts
+from tcptrace_tw.cli.interrupts import interrupts, is_pipe
 from tcptrace_tw.cli.options import Color
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
@@ -148,6 +148,21 @@ def analyze(
     return summary
 
 
+@contextmanager
+def saving(path: str) -> Iterator[None]:
+    """Within this block stdin is kept in a file as it is read; at the end what was not read is kept as well."""
+    if not path:
+        yield
+        return
+    from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.capture import kept_stdin
+
+    with AtomicFile(path) as file:
+        with kept_stdin.keeping(file.write):
+            yield
+        file.commit()
+
+
 def say_policy(policy: "PolicyDigest | None", quiet: bool) -> None:
     """Say in one line what the policy did, where the output does not."""
     if policy is not None and not quiet:
@@ -193,6 +208,7 @@ def glob_for(captures: Sequence[str]) -> list[str]:
     """What a command to paste calls the captures: one glob, where it names just these files; and no passwords."""
     from tcptrace_tw.capture.address import shown
 
+    captures = ["-" if is_pipe(name) else name for name in captures]
     if len(captures) < _MANY or any("://" in name or glob.has_magic(name) for name in captures):
         return [shown(name) for name in captures]
     begin = os.path.commonprefix(list(captures))  # noqa: RUF071 (letters are meant, not parts of the path)
