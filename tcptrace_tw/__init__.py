@@ -30,20 +30,25 @@ __all__ = ["RULES", "CaptureError", "TcptraceError", "Trace", "UsageError", "__v
 def analyze(
     captures: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    profile: str = "linux",
+    profile: str | None = None,
     two_msl: float | None = None,
-    select: str | Sequence[str] = (),
-    ignore: str | Sequence[str] = (),
+    select: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] | None = None,
     filter: str = "",
+    read_filter: str = "",
     since: str = "",
     until: str = "",
     ignore_vlan: bool = False,
     max_memory: int | str | None = None,
+    config: str | os.PathLike[str] | bool | None = None,
 ) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
     ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
-    ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
+    ``read_filter``, ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
+    The policy is that of the command line: the nearest ``tcptrace-tw.toml`` or pyproject.toml from the current folder
+    upwards, or the file that ``config`` names; ``config=False`` ignores it, arguments win over it, and
+    ``trace.summary.policy`` says what it did.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
@@ -55,25 +60,30 @@ def analyze(
     from tcptrace_tw.errors import without_frames
 
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    overrides = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
-    return without_frames(_analyze)(paths, overrides)
+    overrides = {"profile": profile, "two_msl_s": two_msl, "select": select, "ignore": ignore}
+    others = {"filter": filter, "read_filter": read_filter, "since": since, "until": until,
+              "ignore_vlan": ignore_vlan, "max_memory": max_memory}  # fmt: skip
+    return without_frames(_analyze)(paths, config, overrides, others)
 
 
-def _analyze(paths: list[str], overrides: tuple[Any, ...]) -> Trace:
+def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: dict[str, Any]) -> Trace:
     from functools import partial
 
-    from tcptrace_tw import pipeline
     from tcptrace_tw.capture import ring
+    from tcptrace_tw.checking import obey
     from tcptrace_tw.errors import warn
     from tcptrace_tw.report.notebook.trace import Trace
+    from tcptrace_tw.report.pages.sentences import policy_text
     from tcptrace_tw.report.summary.sink import SummarySink
     from tcptrace_tw.report.tables.manifest import metadata
     from tcptrace_tw.report.tables.sinks import ArrowSink
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
     tables, totals = ArrowSink(several), SummarySink(several)
-    settings = pipeline.Settings(*overrides)
-    digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals], notice=warn))
+    settings, policy = obey.obeyed(config, overrides, others)
+    digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn))
+    if digest.policy is not None and (did := policy_text(digest.policy)):
+        warn(f"{did}; config=False ignores it")
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
 

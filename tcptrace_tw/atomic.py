@@ -97,7 +97,7 @@ class AtomicFile:
         with writing(self._name):
             self._stream = self._open()
 
-    def write(self, data: str | bytes) -> None:
+    def write(self, data: str | bytes | memoryview) -> None:
         """Add bytes, or text as UTF-8."""
         try:
             self._stream.write(data.encode(errors="replace") if isinstance(data, str) else data)

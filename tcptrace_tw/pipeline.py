@@ -18,7 +18,6 @@ from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.source import open_stream
-from tcptrace_tw.capture.time_spec import parse_span
 from tcptrace_tw.capture.time_window import WholeConnections
 from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
@@ -42,8 +41,8 @@ from tcptrace_tw.tcp.tracker import Tracker
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.icmp import Quote
-    from tcptrace_tw.capture.pcap_filter import Filter
     from tcptrace_tw.report.pages.ladder import Step
+    from tcptrace_tw.report.summary.digest import PolicyDigest
 
 
 class Sink(Protocol):
@@ -65,9 +64,14 @@ class Summary:
     capture: CaptureFacts
     settings: Settings
     connections: int = 0
+    """Of the whole capture: the highest number of a connection."""
     transitions: int = 0
+    kept: int | None = None
+    """How many connections ``filter``, ``since`` and ``until`` keep; None where they are not used."""
     engine: str = "compiled"
     caveats: list[str] = field(default_factory=list)
+    policy: PolicyDigest | None = None
+    """What a policy did to the findings, if there is one; whoever obeys it fills this in."""
 
 
 Pick = Callable[[Segments], None]
@@ -194,19 +198,20 @@ def export(
 
     run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
     picked: list[NDArray[np.int64]] = []
-    seen: set[int] = set()
+    wanted = np.unique(np.asarray(connections, np.int64))
+    seen = np.zeros(wanted.size, np.bool_)
 
     def pick(batch: Segments) -> None:
-        hits = np.isin(batch.connection_id, connections)
+        places = np.minimum(np.searchsorted(wanted, batch.connection_id), wanted.size - 1)
+        hits = wanted[places] == batch.connection_id
         if hits.any():
             picked.append(batch.frame[hits])
-            seen.update(batch.connection_id[hits].tolist())
+            seen[places[hits]] = True
 
     for _ in run.chunks(pick):
         pass
-    for number in connections:
-        if number not in seen:
-            raise UsageError(f"no connection {number}; tcptrace-tw analyze lists them")
+    if not seen.all():
+        raise UsageError(f"no connection {wanted[~seen][0]}; tcptrace-tw list lists them")
     return copy_frames(ring.find(captures).files, np.unique(np.concatenate(picked)), out)
 
 
@@ -243,8 +248,9 @@ class _Run:
         """The ICMP errors that were read so far."""
         self._unreadable = 0
         self._files = found
-        self._filter = _filter(settings.filter) if settings.filter else None
-        self._span = parse_span(settings.since, settings.until)
+        self._filter = settings.read_segments()
+        keeps = settings.keeps()
+        self._whole = None if keeps is None else WholeConnections(keeps)
         self.compiled = library.choose(notice)
         self._buffers = BUFFERS if self.compiled else 1
         self._flow = FlowTable(compiled=self.compiled, seed=seed)
@@ -265,7 +271,7 @@ class _Run:
 
     def chunks(self, pick: Pick | None = None) -> Iterator[Chunk]:
         """All finished rows of the connections that are wanted, table by table, as the pass goes on."""
-        whole = WholeConnections(self._span) if any(self._span) else None
+        whole = self._whole
         with closing(self._in_stages(pick)) as moves:
             for chunks in moves:
                 for chunk in chunks:
@@ -365,6 +371,7 @@ class _Run:
             self.settings,
             connections=self._counts["connections"],
             transitions=self._counts["transitions"],
+            kept=None if self._whole is None else self._whole.kept,
             engine="compiled" if self.compiled else "interpreted",
         )
 
@@ -407,12 +414,6 @@ class _Run:
             if self._unreadable == len(self._files.files):
                 raise
             facts.damage = str(error).removeprefix(f"{facts.name}: ")
-
-
-def _filter(words: str) -> Filter:
-    from tcptrace_tw.capture.pcap_filter import Filter
-
-    return Filter(words)
 
 
 def _hand_out(findings: Iterable[RuleHits], sinks: Sequence[Sink]) -> None:

@@ -35,6 +35,8 @@ class AssertNoFindings(Protocol):
     ) -> "Checked":
         """Fail the test if a finding is at or above the threshold; else return what was found, for other assertions.
 
+        Captures whose names differ in numbers only are one capture, others are checked by themselves.
+
         Arguments win over the policy: ``config``, or the nearest ``tcptrace-tw.toml`` or pyproject.toml from
         pytest's root directory upwards. Raises ``CaptureError`` where nothing can be read, ``UsageError`` for a
         rule, a threshold or a policy that is wrong.
@@ -83,8 +85,8 @@ def _checked(
 
     from tcptrace_tw import pipeline
     from tcptrace_tw.capture.ring import is_search
-    from tcptrace_tw.checking import policy_file
-    from tcptrace_tw.checking.check import check_captures
+    from tcptrace_tw.checking import policy_file, several
+    from tcptrace_tw.checking.check import Judged, check_captures
     from tcptrace_tw.checking.plan import planned
     from tcptrace_tw.errors import warn
 
@@ -92,8 +94,12 @@ def _checked(
     names = [os.fspath(path) for path in paths]
     found = policy_file.find(root) if config is None else policy_file.read(Path(config))
     plan = planned(overrides, None if found is None else policy_file.plan_of(found))
-    several = len(names) > 1 or any(is_search(name) for name in names)
-    return check_captures(names, plan, partial(pipeline.analyze, notice=warn), date.today(), several).verdict(plan)
+
+    def judge(part: Sequence[str]) -> Judged:
+        has_several_files = len(part) > 1 or any(is_search(name) for name in part)
+        return check_captures(part, plan, partial(pipeline.analyze, notice=warn), date.today(), has_several_files)
+
+    return several.judged(several.captures_of(names, several.BY_NAME), names, judge).verdict(plan)
 
 
 def _told(checked: "Checked") -> str:

@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tcptrace_tw.capture.time_spec import parse_moment
+from tcptrace_tw.capture.time_spec import parse_moment, parse_span
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.memory_limit import LEAST, parse_size
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.schema.columns import BY_NAME, Column
+
+if TYPE_CHECKING:  # what a plain report does without is imported where it is used
+    from tcptrace_tw.capture.pcap_filter import Filter
+    from tcptrace_tw.capture.time_window import Keeps
 
 TWO_MSL_MAX_S = 3600
 
@@ -37,7 +41,9 @@ class Settings:
     """Only these rules: ids or prefixes. A plain string is one of them, or several with commas."""
     ignore: tuple[str, ...] = ()
     filter: str = ""
-    """Which connections to look at, in pcap-filter words; empty: all."""
+    """Which connections to look at, in the words of ``selection``; empty: all. They keep the numbers that they have."""
+    read_filter: str = ""
+    """Which segments to read at all, in pcap-filter words; empty: all. Connections are numbered among those."""
     since: str = ""
     until: str = ""
     """Only connections with a segment in this span, whole; as ``capture.time_spec`` reads it. Empty: open."""
@@ -47,6 +53,8 @@ class Settings:
     """Rule, one of its numbers, and the least and the most of it that make a finding."""
     keep_duplicates: bool = False
     """Take frames that are copies of a segment for segments of their own."""
+    config: str = ""
+    """How the policy was chosen: empty for the nearest one, ``none`` for none, else the file that was named."""
     max_memory: int | str | None = None
     """Bytes that the run may take, as a number or as ``"2G"``; None: half of what the machine or its container has.
 
@@ -62,6 +70,24 @@ class Settings:
                 reason, *rest = error.args
                 raise UsageError(reason if reason.startswith(option) else f"{option} {reason}", *rest) from None
             object.__setattr__(self, name, value)
+
+    def read_segments(self) -> Filter | None:
+        """What decides which segments are read; None where all are."""
+        if not self.read_filter:
+            return None
+        from tcptrace_tw.capture.pcap_filter import Filter
+
+        return Filter(self.read_filter, "--read-filter")
+
+    def keeps(self) -> Keeps | None:
+        """What decides which connections are kept; None where all are."""
+        span = parse_span(self.since, self.until)
+        if not self.filter:
+            return span.keeps if any(span) else None
+        from tcptrace_tw.selection import Selection
+
+        selection = Selection(self.filter)
+        return lambda rows, begin: span.keeps(rows, begin) & selection.keeps(rows)
 
 
 def known_profile(name: Any) -> str:
@@ -131,9 +157,19 @@ def _filter(words: Any) -> str:
     """One line of words that the parser understands."""
     text = " ".join(_text(words).split())
     if text:
+        from tcptrace_tw.selection import Selection
+
+        Selection(text)
+    return text
+
+
+def _read_filter(words: Any) -> str:
+    """The same, of words about segments."""
+    text = " ".join(_text(words).split())
+    if text:
         from tcptrace_tw.capture.pcap_filter import Filter
 
-        Filter(text)
+        Filter(text, "--read-filter")
     return text
 
 
@@ -172,11 +208,13 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "select": ("--select", rule_words),
     "ignore": ("--ignore", rule_words),
     "filter": ("--filter", _filter),
+    "read_filter": ("--read-filter", _read_filter),
     "since": ("--since", partial(_moment, "--since")),
     "until": ("--until", partial(_moment, "--until")),
     "ignore_vlan": ("--ignore-vlan", _flag),
     "thresholds": ("thresholds:", _thresholds),
     "keep_duplicates": ("keep_duplicates:", _flag),
+    "config": ("--config", _text),
     "max_memory": ("--max-memory", memory_bound),
 }
 """Each field: how its messages begin, and what gives its one form or raises ``UsageError`` with the reason."""

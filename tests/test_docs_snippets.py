@@ -118,7 +118,7 @@ def test_an_example_of_the_help_runs(line, desk):
 
 
 def test_every_command_has_examples():
-    assert set(EXAMPLES) == {"", *(command.callback.__name__ for command in app.registered_commands)}
+    assert set(EXAMPLES) == {"", *(command.name for command in app.registered_commands)}
 
 
 def listen(words, desk):

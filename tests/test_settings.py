@@ -164,6 +164,7 @@ DOORS = [
     ({"select": "LA01"}, ["--select", "LA01"], 'select = ["LA01"]'),
     ({"ignore": ["TW", "X"]}, ["--ignore", "TW", "--ignore", "X"], 'ignore = ["TW", "X"]'),
     ({"filter": "prot 80"}, ["--filter", "prot 80"], None),
+    ({"filter": "closed abrot"}, ["--filter", "closed abrot"], None),
     ({"since": "noon"}, ["--since", "noon"], None),
     ({"until": "+1 fortnight"}, ["--until", "+1 fortnight"], None),
 ]
@@ -180,7 +181,7 @@ def test_the_words_are_the_same_in_python_in_the_policy_and_on_the_command_line(
     reason = said[0].partition(" ")[2].replace("-0.0", "0").replace("0.0:", "0:")
 
     for command in ("report", "check", "analyze", "show"):
-        if command == "show" and options[0] in ("--select", "--ignore", "--since", "--until"):
+        if command == "show" and options[0] in ("--select", "--ignore", "--filter", "--since", "--until"):
             continue
         rest = {"analyze": ["-o", "out"], "show": ["-c", "1"]}.get(command, [])
         done = CliRunner().invoke(app, [command, CAPTURE, *options, *rest])

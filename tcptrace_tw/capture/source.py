@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tcptrace_tw.capture import compression
+from tcptrace_tw.capture import compression, kept_stdin
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.compression import Broken, Codec
 from tcptrace_tw.errors import CaptureError, nearest
@@ -345,7 +345,7 @@ def open_stream(uri: str) -> Stream:
 
 def _open_raw(uri: str) -> Opened:
     if uri == STDIN:
-        return Opened("stdin", Raw(io.FileIO(0, closefd=False), fileno=_waitable(0)))
+        return Opened("stdin", Raw(kept_stdin.opened(), fileno=_waitable(0)))
     if "://" in uri:
         from tcptrace_tw.capture import remote
 

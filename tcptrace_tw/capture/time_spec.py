@@ -48,6 +48,10 @@ class Span(NamedTuple):
     since: Moment | None = None
     until: Moment | None = None
 
+    def keeps(self, rows: NDArray[Any], first_time: int) -> NDArray[np.bool_]:
+        """Which rows of ``connections`` reach into the span."""
+        return self.overlaps(rows["first_time"], rows["last_time"], first_time)
+
     def overlaps(self, first: NDArray[Any], last: NDArray[Any], first_time: int) -> NDArray[np.bool_]:
         """Which connections, from their first to their last segment, reach into the span."""
         keeps = np.ones(first.shape, np.bool_)

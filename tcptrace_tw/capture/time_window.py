@@ -1,21 +1,24 @@
-"""Keeps the rows of the connections that reach into a span of time, each of them whole.
+"""Keeps the rows of the connections that a filter and a span of time mean, each of them whole.
 
-The trackers see every segment, so that what a connection met before the span is known; only the rows are chosen. A row
-that leaves before its connection has ended waits here, because nobody knows yet whether the connection will be kept.
+The trackers see every segment, so that numbers are those of the whole capture, and what a connection met before the
+span is known; only the rows are chosen. A row that leaves before its connection has ended waits here, because nobody
+knows yet whether the connection will be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.capture.time_spec import Span
 from tcptrace_tw.schema.columns import Table
 
 Chunk = tuple[Table, NDArray[Any]]
+
+Keeps = Callable[[NDArray[Any], int], NDArray[np.bool_]]
+"""Which rows of ``connections`` are wanted; it gets the time of the first frame as well, in ns since 1970."""
 
 WAITING_ROWS = 1 << 14
 """So many rows may wait before it is worth looking whether some need not any more."""
@@ -24,10 +27,12 @@ _OPEN, _KEPT, _DROPPED = range(3)
 
 
 class WholeConnections:
-    """Chooses rows by the time of their connections, from its first segment to its last."""
+    """Chooses rows by their connections."""
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
+    def __init__(self, keeps: Keeps) -> None:
+        self.kept = 0
+        """How many connections were kept so far."""
+        self._keeps = keeps
         self._begin: int | None = None
         self._verdicts = np.zeros(1 << 10, np.uint8)
         self._waiting: list[Chunk] = []
@@ -44,6 +49,7 @@ class WholeConnections:
             if table.name == "connections":
                 self._judge(rows, self._begin)
                 kept = rows[self._verdicts[rows["connection_id"]] == _KEPT]
+                self.kept += kept.size
                 if kept.size:
                     yield table, kept
             elif rows.size:
@@ -68,7 +74,7 @@ class WholeConnections:
 
     def _judge(self, rows: NDArray[Any], begin: int) -> None:
         self._reserve(int(rows["connection_id"].max(initial=0)))
-        keeps = self._span.overlaps(rows["first_time"], rows["last_time"], begin)
+        keeps = self._keeps(rows, begin)
         self._verdicts[rows["connection_id"]] = np.where(keeps, _KEPT, _DROPPED)
 
     def _of(self, rows: NDArray[Any]) -> NDArray[np.uint8]:

@@ -29,6 +29,8 @@ class Plan:
     policy: str | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
     """What the policy file says, as it stands there."""
+    sets: tuple[str, ...] = ()
+    """The settings of an analysis that come from the policy, not from the command line."""
 
     def __post_init__(self) -> None:
         """``UsageError`` with a suggestion for a word that is not known."""
@@ -81,7 +83,9 @@ def planned(overrides: CliOverrides, policy: Plan | None = None) -> Plan:
     of_plan = {name: getattr(overrides, name) for name in ("fail_on", "show", "baseline")}
     of_settings = {name: getattr(overrides, name) for name in ("profile", "two_msl_s", "select", "ignore")}
     settings = replace(base.settings, **overrides.others, **_given(of_settings))
-    return replace(base, settings=settings, **_given(of_plan))
+    by_key = of_settings | {"two_msl": overrides.two_msl_s, "thresholds": None}
+    sets = tuple(key for key in base.said if key in by_key and by_key[key] is None)
+    return replace(base, settings=settings, sets=sets, **_given(of_plan))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from tcptrace_tw.checking.plan import Plan
+from tcptrace_tw.checking.search import FILE, PYPROJECT, TABLE, candidates
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.pipeline import Settings
 from tcptrace_tw.schema.words import SEVERITY
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
     from tcptrace_tw.checking.policy import Policy
-
-FILE, PYPROJECT, TABLE = "tcptrace-tw.toml", "pyproject.toml", "tcptrace-tw"
 
 
 class Found(NamedTuple):
@@ -28,13 +27,10 @@ class Found(NamedTuple):
 
 def find(start: Path) -> Found | None:
     """The nearest policy from ``start`` upwards; in one folder ``tcptrace-tw.toml`` comes before pyproject.toml."""
-    for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
-            return read(folder / FILE)
-        if _mentions_us(folder / PYPROJECT):
-            found = read(folder / PYPROJECT)
-            if found.data:
-                return found
+    for path in candidates(start):
+        found = read(path)
+        if found.data or path.name == FILE:
+            return found
     return None
 
 
@@ -90,13 +86,6 @@ def shown(path: Path) -> str:
     """The path as a person would type it here."""
     below = os.path.relpath(path)
     return str(path) if below.startswith("..") else below
-
-
-def _mentions_us(path: Path) -> bool:
-    try:
-        return TABLE.encode() in path.read_bytes()
-    except OSError:
-        return False
 
 
 def _mistakes(error: "ValidationError", model: "type[BaseModel]") -> list[str]:

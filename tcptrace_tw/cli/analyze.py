@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import run
+from tcptrace_tw.cli import policy, run
+from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import printable
 
 
@@ -17,11 +18,15 @@ def analyze(
     ],
     captures: o.Captures = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that contains other files.")] = False,
-    profile: o.Profile = "linux",
+    save: o.Save = "",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
@@ -40,29 +45,24 @@ def analyze(
     from tcptrace_tw.report.tables.sinks import ParquetSink
 
     captures = run.sources(captures, files_from)
-    targets.keep_apart(targets.folder(output), captures, [files_from])
-    settings = run.settings(
-        profile,
-        two_msl,
-        select,
-        ignore,
-        filter=filter_,
-        since=since,
-        until=until,
-        ignore_vlan=ignore_vlan,
-        max_memory=max_memory,
-    )
-    several = run.has_several_files(captures)
+    targets.keep_apart([*targets.folder(output), *targets.saved(save, captures)], captures, [files_from])
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
+        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
+    )  # fmt: skip
+    reading = Reading(captures, *obeyed, quiet, no_progress, save)
+    several = reading.has_several_files
     with Folder(Path(output), force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)
         try:
-            digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
+            digest = totals.digest(reading.analyze([tables, totals]))
             tables.finish(metadata(digest))
         except BaseException:
             tables.abandon()
             raise
         write_manifest(folder.path, digest, captures, tables.counts)
         folder.commit()
+    run.say_policy(digest.policy, quiet)
     if not quiet:
         print(headline(digest))
         for name, count in tables.counts.items():

@@ -11,12 +11,14 @@ from tcptrace_tw.cli.annotate import annotate
 from tcptrace_tw.cli.check import check
 from tcptrace_tw.cli.examples import epilog
 from tcptrace_tw.cli.export import export
+from tcptrace_tw.cli.list import list_
 from tcptrace_tw.cli.parameters import Command, Group
 from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
 from tcptrace_tw.cli.show import show
 from tcptrace_tw.cli.watch import watch
+from tcptrace_tw.errors import TcptraceError
 from tcptrace_tw.version import __version__
 
 app = typer.Typer(
@@ -29,8 +31,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (report, analyze, check, watch, show, export, annotate, rules):
-    app.command(epilog=epilog(command.__name__), cls=Command)(command)
+for command in (report, list_, show, check, watch, analyze, export, annotate, rules):
+    name = command.__name__.rstrip("_")
+    app.command(name, epilog=epilog(name), cls=Command)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,7 +62,7 @@ def run() -> None:
             app(prog_name="tcptrace-tw")
         finally:
             sys.stdout.flush()
-    except OSError as error:  # of a help page or a message of typer; commands have their own end
+    except (OSError, TcptraceError) as error:  # of what comes before a command; commands have their own end
         fail(error)
     except SystemExit as end:
         # rich and typer end a broken pipe with 1; that is the code of findings, and check raises Failed for it.

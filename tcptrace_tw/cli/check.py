@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from tcptrace_tw.report.checks.checked import Checked
     from tcptrace_tw.report.checks.formats.text import Paint
 
-VERDICT, POLICY = "Verdict", "Policy"
+VERDICT = "Verdict"
 
 
 @run.command
 def check(
-    captures: o.CapturesOrFolder = None,
+    captures: o.CapturesOfCheck = None,
+    each: Annotated[bool, typer.Option("--each", help="Check each file by itself.")] = False,
+    together: Annotated[bool, typer.Option("--together", help="Check all files as one capture.")] = False,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -85,35 +87,23 @@ def check(
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="Policy file to use instead of the nearest tcptrace-tw.toml or pyproject.toml.",
-            rich_help_panel=POLICY,
-        ),
-    ] = None,
-    no_config: Annotated[bool, typer.Option("--no-config", help="Use no policy file.", rich_help_panel=POLICY)] = False,
+    save: o.Save = "",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
     show_policy: Annotated[
         bool,
         typer.Option(
-            "--show-policy", help="Print the settings of this check and the source of each one.", rich_help_panel=POLICY
+            "--show-policy",
+            help="Print the settings of this check and the source of each one.",
+            rich_help_panel=o.POLICY,
         ),
     ] = False,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="TCP stack of the hosts, with its 2MSL: linux (the default), rfc, freebsd, macos, windows, ...",
-            autocompletion=complete.profiles,
-            rich_help_panel=o.SETTINGS,
-        ),
-    ] = None,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
@@ -126,17 +116,20 @@ def check(
 ) -> None:
     """Print one finding per line; exit 1 if any reaches the --fail-on threshold.
 
+    Files whose names differ in numbers only are the rotated files of one capture; others are checked by themselves.
     The command line overrides the policy, and the policy overrides the defaults.
     """
+    from tcptrace_tw.checking import obey
     from tcptrace_tw.checking.plan import CliOverrides, planned
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.checks import outputs
 
-    others = {"filter": filter_, "since": since, "until": until, "ignore_vlan": ignore_vlan, "max_memory": max_memory}
+    others = {"filter": filter_, "read_filter": read_filter, "since": since, "until": until,
+              "ignore_vlan": ignore_vlan, "max_memory": max_memory,
+              "config": "none" if no_config else "" if config is None else str(config)}  # fmt: skip
     overrides = CliOverrides(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
     wanted = outputs.parse(format_, output or ())
-    policy = None if no_config else _policy(config)
-    plan = planned(overrides, policy)
+    plan = planned(overrides, obey.found(False if no_config else config))
     if update_baseline and plan.baseline is None:
         raise UsageError("--update-baseline: give --baseline FILE too")
     if show_policy:
@@ -144,18 +137,27 @@ def check(
         return
     captures = run.sources(captures, files_from)
     written = [targets.Target(each.target, f"--output {each.format}={each.target}") for each in wanted]
+    written += targets.saved(save, captures)
     if plan.baseline is not None:
         written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
     targets.keep_apart(written, captures, [files_from, plan.policy])
     learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
-    with learnt or nullcontext(), outputs.Outputs(wanted, paint_for(color)) as opened:
-        checked = _check(captures, plan, learnt, quiet, no_progress)
+    with learnt or nullcontext(), run.saving(save), outputs.Outputs(wanted, paint_for(color)) as opened:
+        checked = _check(captures, plan, learnt, _how(each, together), quiet, no_progress)
         opened.commit(checked)
     if not quiet:
         _say_end(checked)
     if checked.failing:
         sys.stdout.flush()
         raise run.Failed
+
+
+def _how(each: bool, together: bool) -> str:
+    from tcptrace_tw.checking import several
+
+    if each and together:
+        raise UsageError("check: give either --each or --together")
+    return several.EACH if each else several.TOGETHER if together else several.BY_NAME
 
 
 def _opened(baseline: Path) -> "AtomicFile":
@@ -189,19 +191,14 @@ def _given(values: list[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
 
 
-def _policy(config: Path | None) -> "Plan | None":
-    """The policy that is named, or the nearest one; None where there is none."""
-    from tcptrace_tw.checking import policy_file
-
-    found = policy_file.find(Path.cwd()) if config is None else policy_file.read(config)
-    return None if found is None else policy_file.plan_of(found)
-
-
-def _check(captures: list[str], plan: "Plan", learnt: "AtomicFile | None", quiet: bool, no_progress: bool) -> "Checked":
+def _check(
+    captures: list[str], plan: "Plan", learnt: "AtomicFile | None", how: str, quiet: bool, no_progress: bool
+) -> "Checked":
     """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
 
-    from tcptrace_tw.checking.check import check_captures, check_folder, learn
+    from tcptrace_tw.checking import several
+    from tcptrace_tw.checking.check import Judged, check_captures, check_folder, learn
 
     def analyze(captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]") -> "Summary":
         return run.analyze(captures, settings, sinks, quiet, no_progress)
@@ -213,7 +210,14 @@ def _check(captures: list[str], plan: "Plan", learnt: "AtomicFile | None", quiet
     if folder is not None:
         judged = check_folder(folder, plan, date.today(), say)
     else:
-        judged = check_captures(captures, plan, analyze, date.today(), run.has_several_files(captures))
+        parts = several.captures_of(captures, how)
+
+        def judge(part: Sequence[str]) -> Judged:
+            return check_captures(part, plan, analyze, date.today(), run.has_several_files(part))
+
+        judged = several.judged(parts, captures, judge)
+        if said := several.told(parts, len(judged.files), how):
+            say(said)
     if learnt is not None:
         say(learn(judged, plan, learnt))
     return judged.verdict(plan)

@@ -1,6 +1,7 @@
 """What the shell offers while a value is typed; nothing is imported before Tab is pressed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 Complete = Callable[[str], list[tuple[str, str]]]
 """From what was typed to values that begin so, each with a word of help."""
@@ -11,7 +12,7 @@ def rules(typed: str) -> list[tuple[str, str]]:
     from tcptrace_tw.rules import RULES
 
     before, comma, last = typed.rpartition(",")
-    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last)]
+    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last.upper())]
 
 
 def profiles(typed: str) -> list[tuple[str, str]]:
@@ -53,6 +54,110 @@ def formats(typed: str) -> list[tuple[str, str]]:
 def outputs(typed: str) -> list[tuple[str, str]]:
     """Formats, each with a file of its name."""
     return [(f"{name}=tcp.{name}", meaning) for name, meaning in formats(typed.partition("=")[0])]
+
+
+def sorts(typed: str) -> list[tuple[str, str]]:
+    """Orders of a list."""
+    from tcptrace_tw.report.summary.listing import SORTS
+
+    return [(name, meaning) for name, meaning in SORTS.items() if name.startswith(typed)]
+
+
+def list_times(typed: str) -> list[tuple[str, str]]:
+    """How ``list`` can write a time."""
+    formats = [each for each in time_formats(typed) if each[0] != "delta"]
+    return [(name, "seconds since the first one in the list" if name == "rel" else said) for name, said in formats]
+
+
+def filter_words(typed: str) -> list[tuple[str, str]]:
+    """Words of a filter; of an expression with blanks the last word."""
+    from tcptrace_tw.schema.words import CLOSE, OPENED, SEVERITY, STATE
+    from tcptrace_tw.selection import CLOSERS
+
+    before, blank, last = typed.rpartition(" ")
+    after = before.split()[-1:] or [""]
+    following: dict[str, Sequence[str]] = {
+        "state": STATE.words,
+        "opened": OPENED.words,
+        "closed": (*CLOSE.words, "by"),
+        "by": tuple(CLOSERS),
+        "finding": (*SEVERITY.words, *(name for name, _ in rules(last))),
+    }
+    words = following.get(after[0], tuple(FILTER_WORDS))
+    return [(f"{before}{blank}{word}", FILTER_WORDS.get(word, "")) for word in words if word.startswith(last)]
+
+
+FILTER_WORDS = {
+    "host": "an address of either end",
+    "net": "a network, as in 10.0.0.0/8",
+    "port": "a port of either end",
+    "portrange": "ports, as in 8000-8099",
+    "src": "of the sender",
+    "dst": "of the receiver",
+    "vlan": "a VLAN id",
+    "state": "the state of one end at the end",
+    "opened": "how the connection began",
+    "closed": "how it ended, or by whom",
+    "finding": "a rule or a severity",
+    "and": "",
+    "or": "",
+    "not": "",
+}
+"""What Tab offers in a filter, and what it means."""
+
+
+_QUICK_BYTES = 16 << 20
+"""What is read for Tab within a moment."""
+
+_MOST_OFFERED = 200
+
+
+def connections(ctx: Any, args: list[str], incomplete: str) -> list[tuple[str, str]]:
+    """Numbers of connections, with their ends, where all captures are small."""
+    from contextlib import suppress
+
+    from tcptrace_tw.errors import TcptraceError
+
+    with suppress(TcptraceError, OSError):
+        return [each for each in _connections(list(ctx.params.get("captures") or ())) if each[0].startswith(incomplete)]
+    return []
+
+
+def _connections(words: list[str]) -> list[tuple[str, str]]:
+    import os
+
+    from tcptrace_tw import pipeline
+    from tcptrace_tw.cli import filters, run
+    from tcptrace_tw.report.pages.connection_list import ends
+    from tcptrace_tw.report.summary.listing import Listing
+    from tcptrace_tw.report.tables.stored_list import stored_list
+
+    captures, said = filters.split(words)
+    listing = Listing(filters.selection("" if said.isdecimal() else said), limit=_MOST_OFFERED)
+    folder = run.written_folder(captures)
+    if folder is not None:
+        rows = stored_list(folder, listing).rows
+    elif all(os.path.isfile(each) for each in captures) and sum(map(os.path.getsize, captures)) <= _QUICK_BYTES:
+        pipeline.analyze(captures, pipeline.Settings(), [listing])
+        rows = listing.result().rows
+    else:
+        return []
+    return list(zip(map(str, rows["connection_id"].tolist()), ends(rows), strict=True))
+
+
+def captures_and_filter(ctx: Any, args: list[str], incomplete: str) -> list[tuple[str, str]]:
+    """Words of a filter once a capture is named; nothing lets the shell offer files."""
+    import glob
+
+    named = list(ctx.params.get("captures") or ())
+    if not named or glob.glob(glob.escape(incomplete) + "*"):
+        return []
+    return filter_words(incomplete)
+
+
+def report_times(typed: str) -> list[tuple[str, str]]:
+    """How a report can write a time."""
+    return [each for each in time_formats(typed) if each[0] in ("utc", "local")]
 
 
 def time_formats(typed: str) -> list[tuple[str, str]]:

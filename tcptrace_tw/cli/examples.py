@@ -29,6 +29,12 @@ EXAMPLES = {
         "tcptrace-tw show trace.pcap --finding 12204 --time-format utc --raw",
         "tcptrace-tw show out --connection 17",
     ),
+    "list": (
+        "tcptrace-tw list trace.pcap",
+        "tcptrace-tw list trace.pcap 'host 198.19.19.20 and closed abort' --sort duration --limit 10",
+        "tcptrace-tw list trace.pcap 'finding RU004 or state LAST-ACK'",
+        "tcptrace-tw list trace.pcap 'closed by server' --json",
+    ),
     "export": (
         "tcptrace-tw export trace.pcap --connection 17 -o one.pcap",
         "tcptrace-tw export trace.pcap --finding 12204 -o reuse.pcapng",

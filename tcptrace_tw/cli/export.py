@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete, filters, policy, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import run
+from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
-    from tcptrace_tw.pipeline import Settings
+    from tcptrace_tw.selection import Selection
+
+_MOST_NAMED = 12
 
 
 @run.command
@@ -24,10 +27,16 @@ def export(
             show_default=False,
         ),
     ],
-    captures: o.Captures = None,
+    captures: o.CapturesAndFilter = None,
     connection: Annotated[
         list[int] | None,
-        typer.Option("--connection", "-c", metavar="N", help="Number of a connection; may be repeated."),
+        typer.Option(
+            "--connection",
+            "-c",
+            metavar="N",
+            help="Number of a connection; may be repeated.",
+            autocompletion=complete.connections,
+        ),
     ] = None,
     finding: Annotated[
         list[int] | None,
@@ -38,9 +47,12 @@ def export(
             help="Number of a finding: its connection and the previous one; may be repeated.",
         ),
     ] = None,
-    profile: o.Profile = "linux",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
@@ -48,37 +60,58 @@ def export(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Copy the original frames of connections or findings, byte for byte."""
-    from tcptrace_tw import pipeline
+    """Copy the original frames of connections or findings, byte for byte.
+
+    A FILTER as in list copies all connections that match.
+    """
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.words.phrases import counted
 
-    if not connection and not finding:
-        raise UsageError("export: give --connection N or --finding N")
+    captures, said = filters.split(captures, filter_, has_list=bool(files_from))
+    if not connection and not finding and not said:
+        raise UsageError("export: give --connection N or --finding N, or a filter as in 'host 10.0.0.1 and port 80'")
+    selection = filters.selection(said)
     captures = run.sources(captures, files_from)
     if "-" in captures:
         raise UsageError("export: stdin cannot be read twice; save the capture to a file")
     targets.keep_apart([targets.Target(out, f"-o {out}", takes_captures=True)], captures, [files_from])
-    settings = run.settings(
-        profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
     )
+    reading = Reading(captures, *obeyed, quiet, no_progress)
     with AtomicFile(out) as file:
-        found = _connections_of(finding, captures, settings, quiet, no_progress) if finding else set()
+        found = _connections_of(finding, reading) if finding else set()
+        if selection is not None:
+            found |= _matching(reading, selection)
         numbers = sorted({*(connection or ()), *found})
-        count = pipeline.export(captures, settings, numbers, file, None if quiet else run.warn)
+        count = reading.export(numbers, file)
     if not quiet:
-        of = "connection" if len(numbers) == 1 else "connections"
-        run.warn(f"{out if out != '-' else 'stdout'}: {counted(count, 'frame')} of {of} {', '.join(map(str, numbers))}")
+        run.warn(f"{out if out != '-' else 'stdout'}: {counted(count, 'frame')} of {_named(numbers)}")
 
 
-def _connections_of(
-    numbers: list[int], captures: list[str], settings: "Settings", quiet: bool, no_progress: bool
-) -> set[int]:
+def _named(numbers: list[int]) -> str:
+    """``connections 1, 2``; of many only how many."""
+    if len(numbers) > _MOST_NAMED:
+        return f"{len(numbers):,} connections"
+    return f"{'connection' if len(numbers) == 1 else 'connections'} {', '.join(map(str, numbers))}"
+
+
+def _matching(reading: Reading, selection: "Selection") -> set[int]:
+    from tcptrace_tw.cli import list as list_
+    from tcptrace_tw.report.summary.listing import Listing
+
+    listed = list_.listed_of(reading, Listing(selection))
+    if not listed.matched:
+        raise UsageError(list_.nothing(listed, selection.text))
+    return set(listed.rows["connection_id"].tolist())
+
+
+def _connections_of(numbers: list[int], reading: Reading) -> set[int]:
     from tcptrace_tw.report.words.findings import Involved
 
     sink = Involved(numbers)
-    run.analyze(captures, settings, [sink], quiet, no_progress)
+    reading.analyze([sink])
     for number in numbers:
         if number not in sink.connections:
             raise UsageError(f"no finding {number}; tcptrace-tw report lists their numbers")

@@ -1,13 +1,14 @@
 """The options that several commands share."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tcptrace_tw.cli import complete
 
-SETTINGS, OUTPUT = "Settings", "Output"
+SETTINGS, OUTPUT, POLICY = "Settings", "Output", "Policy"
 
 
 class Color(StrEnum):
@@ -35,15 +36,44 @@ CapturesOrFolder = Annotated[
         show_default=False,
     ),
 ]
+CapturesOfCheck = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CAPTURE",
+        help="Capture file, - for stdin, or several files or a directory of them; compressed or not."
+        " Or a directory that analyze wrote.",
+        show_default=False,
+    ),
+]
+CapturesAndFilter = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CAPTURE [FILTER]",
+        help="Capture file, or the files or the directory of one rotated capture, or a directory that analyze wrote."
+        " Then a filter, as in 'host 10.0.0.1 and port 40000'.",
+        autocompletion=complete.captures_and_filter,
+        show_default=False,
+    ),
+]
 Profile = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="NAME",
-        help="TCP stack of the hosts, with its 2MSL: linux, rfc, freebsd, macos, windows, ...",
+        help="TCP stack of the hosts, with its 2MSL: linux (the default), rfc, freebsd, macos, windows, ...",
         autocompletion=complete.profiles,
         rich_help_panel=SETTINGS,
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Policy file to use instead of the nearest tcptrace-tw.toml or pyproject.toml.",
+        rich_help_panel=POLICY,
+    ),
+]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Use no policy file.", rich_help_panel=POLICY)]
 TwoMsl = Annotated[
     float | None,
     typer.Option("--two-msl", metavar="SECONDS", help="2MSL, if it is not the profile's.", rich_help_panel=SETTINGS),
@@ -68,7 +98,19 @@ Filter = Annotated[
     typer.Option(
         "--filter",
         metavar="EXPRESSION",
-        help="Only these connections, as a pcap-filter expression.",
+        help="Only these connections: a pcap-filter expression, also with state TIME-WAIT, opened midstream,"
+        " closed abort, closed by server. They keep the numbers that they have in the whole capture.",
+        autocompletion=complete.filter_words,
+        rich_help_panel=SETTINGS,
+    ),
+]
+ReadFilter = Annotated[
+    str,
+    typer.Option(
+        "--read-filter",
+        metavar="EXPRESSION",
+        help="Read only these segments: a pcap-filter expression. Faster than --filter, but connections are numbered"
+        " among these segments only.",
         rich_help_panel=SETTINGS,
     ),
 ]
@@ -112,6 +154,15 @@ FilesFrom = Annotated[
         metavar="FILE",
         help="File that lists more captures, one per line or separated by NUL; - for stdin.",
         rich_help_panel=SETTINGS,
+    ),
+]
+Save = Annotated[
+    str,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        help="Keep the stream that comes through stdin in FILE, for show, list and export.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.", rich_help_panel=OUTPUT)]

@@ -4,6 +4,7 @@ Most of it is text and flags, which are what they are; only what has to be conve
 typer has pydantic look at every parameter, and to import that takes longer than to read a small capture.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from tcptrace_tw.errors import printable
+from tcptrace_tw.errors import UsageError, printable
 
 
 def without_types(parameters: list[Any]) -> list[Any]:
@@ -59,6 +60,23 @@ class Group(TyperGroup):
         """Read the arguments."""
         _spare(self, ctx)
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is named; where it is a capture, the command that was meant."""
+        if args and args[0] not in self.commands and looks_like_capture(args[0]):
+            from tcptrace_tw.report.words.phrases import command
+
+            raise UsageError(f"{args[0]}: is not a command; did you mean {command('report', args)}?")
+        return super().resolve_command(ctx, args)
+
+
+_ENDINGS = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".xz", ".bz2", ".lz4", ".snoop", ".erf")
+
+
+def looks_like_capture(word: str) -> bool:
+    """Whether a word is a file or is called like a capture, as ``trace.pcap`` and ``ring.pcap17`` are."""
+    ending = word.lower().rstrip("0123456789")
+    return word == "-" or "://" in word or os.path.exists(word) or ending.endswith(_ENDINGS)
 
 
 @contextmanager

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli import run
 from tcptrace_tw.cli.interrupts import is_pipe
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.errors import UsageError, hint
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
-    from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.notebook.trace import Trace
     from tcptrace_tw.report.pages.html_report import Stories
     from tcptrace_tw.report.summary.digest import Digest
+
+TIME_FORMATS = ("utc", "local")
 
 _MOST_LADDERS = 40
 """A page with more of them is slow to open."""
@@ -42,11 +44,25 @@ def report(
             rich_help_panel=o.OUTPUT,
         ),
     ] = None,
-    profile: o.Profile = "linux",
+    save: o.Save = "",
+    time_format: Annotated[
+        str,
+        typer.Option(
+            "--time-format",
+            metavar="FORMAT",
+            help="Time format: utc or local; --json is always in UTC.",
+            autocompletion=complete.report_times,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "utc",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
@@ -59,34 +75,32 @@ def report(
 ) -> None:
     """Summarise a capture: its connections, TIME-WAIT sockets and findings, with cause and remedy."""
     from tcptrace_tw.cli import targets
+    from tcptrace_tw.report.words.phrases import local_times
 
     if as_json and html:
         raise UsageError("report: give either --json or --html FILE")
     if html == "":
         raise UsageError("--html: the name of the file is empty")
+    if time_format not in TIME_FORMATS:
+        raise UsageError(f"--time-format {time_format}: {hint(time_format, TIME_FORMATS)}")
     captures = run.sources(captures, files_from)
-    targets.keep_apart([targets.Target(html, f"--html {html}")] if html else [], captures, [files_from])
-    settings = run.settings(
-        profile,
-        two_msl,
-        select,
-        ignore,
-        filter=filter_,
-        since=since,
-        until=until,
-        ignore_vlan=ignore_vlan,
-        max_memory=max_memory,
-    )
-    with _opened(html) if html else nullcontext() as page:
-        digest = digest_of(captures, settings, quiet, no_progress)
+    files = [*targets.saved(save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
+    targets.keep_apart(files, captures, [files_from])
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
+        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
+    )  # fmt: skip
+    reading = Reading(captures, *obeyed, quiet, no_progress, save)
+    with _opened(html) if html else nullcontext() as page, local_times(time_format == "local"):
+        digest = digest_of(reading)
         if page is not None:
-            _write_page(page, digest, captures, settings, quiet)
+            _write_page(page, digest, reading)
         elif as_json:
             print(json.dumps(digest.to_json(), indent=1))
         else:
             from tcptrace_tw.report.pages.terminal import draw
 
-            draw(digest, run.console(color), run.glob_for(captures))
+            draw(digest, run.console(color), reading.names)
 
 
 def _opened(html: str) -> "AtomicFile":
@@ -95,54 +109,54 @@ def _opened(html: str) -> "AtomicFile":
     return AtomicFile(html)
 
 
-def digest_of(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
+def digest_of(reading: Reading) -> "Digest":
     """The report of captures, or of a folder that ``analyze`` wrote."""
-    folder = run.written_folder(captures)
-    if folder is not None:
+    if reading.folder is not None:
         from tcptrace_tw.report.tables.stored import stored_digest
 
-        return stored_digest(folder, settings.select, settings.ignore)
+        digest = stored_digest(reading.folder, reading.settings.select, reading.settings.ignore)
+        policy.say_stored(reading, digest)
+        return digest
     from tcptrace_tw.report.summary.sink import SummarySink
 
-    sink = SummarySink(run.has_several_files(captures))
-    return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.pages.terminal"))
+    sink = SummarySink(reading.has_several_files)
+    return sink.digest(reading.analyze([sink], "tcptrace_tw.report.pages.terminal"))
 
 
-def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:
+def _write_page(page: "AtomicFile", digest: "Digest", reading: Reading) -> None:
     from tcptrace_tw.atomic import STDOUT
     from tcptrace_tw.report.pages.html_report import document
     from tcptrace_tw.report.summary.headline import headline
 
-    text = document(digest, run.glob_for(captures), _stories(digest, captures, settings))
+    text = document(digest, reading.names, _stories(digest, reading))
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)
     else:  # references are read in any encoding
         page.write(text.encode("ascii", "xmlcharrefreplace").decode().encode(encoding))
     page.commit()
-    if page.target != STDOUT and not quiet:
+    if page.target != STDOUT and not reading.quiet:
         run.warn(f"{page.target}: {headline(digest, 'notice')}")
 
 
-def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":
+def _stories(digest: "Digest", reading: Reading) -> "Stories":
     """The connections that the examples are about: one pass for their rows, and one for their segments."""
-    from tcptrace_tw import load, pipeline
+    from tcptrace_tw import load
     from tcptrace_tw.report.notebook.trace import Trace
     from tcptrace_tw.report.pages.html_report import wanted
     from tcptrace_tw.report.tables.sinks import ConnectionSink
 
     numbers = wanted(digest, _MOST_LADDERS)
-    folder = run.written_folder(captures)
-    if folder is not None:
-        return _told(load(folder), numbers)
-    if not numbers or any(capture == "-" or is_pipe(capture) for capture in captures):
+    if reading.folder is not None:
+        return _told(load(reading.folder), numbers)
+    if not numbers or any(capture == "-" or is_pipe(capture) for capture in reading.captures):
         return {}  # stdin and pipes cannot be read twice
-    sink = ConnectionSink(numbers, run.has_several_files(captures))
-    pipeline.analyze(captures, settings, [sink])
+    sink = ConnectionSink(numbers, reading.has_several_files)
+    reading.again().analyze([sink])
     found = _told(Trace(digest, sink.finish({})), numbers)
     numbers = [number for number, (story, _) in found.items() if story.segments <= _MOST_SEGMENTS]
     met = {other for number in numbers for other in found[number][0].met}
-    steps = pipeline.ladders(captures, settings, {*numbers, *met}, sink.neighbours)
+    steps = reading.ladders({*numbers, *met}, sink.neighbours)
     whole = Trace(digest, sink.finish({}), segments=lambda ids: {n: steps.get(n, []) for n in ids})
     return _told(whole, list(found))
 

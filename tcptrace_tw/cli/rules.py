@@ -1,4 +1,4 @@
-"""``tcptrace-tw rules``: the catalogue, or one rule explained."""
+"""``tcptrace-tw rules``: the catalogue, a family of it, or one rule explained."""
 
 from typing import Annotated
 
@@ -13,17 +13,21 @@ def rules(
     rule: Annotated[
         str | None,
         typer.Argument(
-            metavar="ID", help="Id or name of a rule, as in RU002.", autocompletion=complete.rules, show_default=False
+            metavar="ID",
+            help="Id or name of a rule, as in RU002, or a family, as in RU.",
+            autocompletion=complete.rules,
+            show_default=False,
         ),
     ] = None,
     color: o.ColorOption = o.Color.AUTO,
     debug: o.Debug = False,
 ) -> None:
-    """List all rules, or explain one: meaning, conditions, remedy, RFC."""
+    """List all rules or a family of them, or explain one: meaning, conditions, remedy, RFC."""
     from tcptrace_tw.report.pages import catalogue
     from tcptrace_tw.rules import RULES
 
-    if rule is None:
-        catalogue.draw_all(RULES, run.console(color))
+    chosen = RULES if rule is None else catalogue.family(RULES, rule)
+    if rule is None or chosen:
+        catalogue.draw_all(chosen, run.console(color))
     else:
         catalogue.draw_one(catalogue.find(RULES, rule), run.console(color))

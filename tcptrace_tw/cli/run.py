@@ -8,19 +8,21 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
-from tcptrace_tw.cli.interrupts import interrupts
+from tcptrace_tw.cli.interrupts import interrupts, is_pipe
 from tcptrace_tw.cli.options import Color
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tcptrace_tw.checking.plan import Plan
     from tcptrace_tw.cli.progress import Progress
     from tcptrace_tw.pipeline import Settings, Sink, Summary
+    from tcptrace_tw.report.summary.digest import PolicyDigest
 
 _MANY = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -91,7 +93,7 @@ def _drop(stream: TextIO) -> None:
 
 
 def settings(
-    profile: str,
+    profile: str | None,
     two_msl: float | None,
     select: list[str] | None,
     ignore: list[str] | None,
@@ -100,7 +102,7 @@ def settings(
     """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
     from tcptrace_tw.pipeline import Settings
 
-    return Settings(profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
+    return Settings(profile or Settings.profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
 
 
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
@@ -126,17 +128,19 @@ def analyze(
     quiet: bool,
     no_progress: bool,
     wanted_later: str = "",
+    policy: "Plan | None" = None,
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged.
 
     ``wanted_later`` is a module for what follows: it is imported while the captures are read.
+    The sinks get what ``policy`` leaves of the findings; ``summary.policy`` says what it did.
     """
-    from tcptrace_tw import pipeline
+    from tcptrace_tw.checking import obey
 
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress) as progress:
-        summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else warn)
+        summary = obey.analyze(captures, settings, policy, sinks, progress, None if quiet else warn)
     if not quiet:
         for remark in remarks(summary):
             warn(remark)
@@ -150,6 +154,30 @@ def progress_of(quiet: bool, no_progress: bool) -> "Progress":
     return Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty())
 
 
+@contextmanager
+def saving(path: str) -> Iterator[None]:
+    """Within this block stdin is kept in a file as it is read; at the end what was not read is kept as well."""
+    if not path:
+        yield
+        return
+    from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.capture import kept_stdin
+
+    with AtomicFile(path) as file:
+        with kept_stdin.keeping(file.write):
+            yield
+        file.commit()
+
+
+def say_policy(policy: "PolicyDigest | None", quiet: bool) -> None:
+    """Say in one line what the policy did, where the output does not."""
+    if policy is not None and not quiet:
+        from tcptrace_tw.report.pages.sentences import policy_text
+
+        said = policy_text(policy)
+        warn(*([f"{said}; --no-config ignores it"] if said else ()))
+
+
 def remarks(summary: "Summary") -> Iterator[str]:
     """What is damaged; and that there is no TCP, lest nothing found be taken for nothing wrong."""
     capture = summary.capture
@@ -157,6 +185,7 @@ def remarks(summary: "Summary") -> Iterator[str]:
         if file.damage:
             yield f"{file.name}: {file.damage}"
     if capture.tcp_segments:
+        yield from _nothing_chosen(summary)
         return
     where = capture.files[0].name if len(capture.files) == 1 else f"{len(capture.files)} files"
     if not capture.frames:
@@ -167,10 +196,25 @@ def remarks(summary: "Summary") -> Iterator[str]:
     yield f"{where}: {found}; is it the right capture, with the right filter?"
 
 
+def _nothing_chosen(summary: "Summary") -> Iterator[str]:
+    """That a filter keeps nothing."""
+    from tcptrace_tw.report.words.phrases import counted
+
+    settings = summary.settings
+    if not summary.connections and settings.read_filter:
+        segments = counted(summary.capture.tcp_segments, "TCP segment")
+        yield f"--read-filter {settings.read_filter!r} matches none of {segments}"
+    elif summary.kept == 0:
+        words = [("--filter", settings.filter), ("--since", settings.since), ("--until", settings.until)]
+        said = " and ".join(f"{option} {value!r}" for option, value in words if value)
+        yield f"no connection matches {said}; the capture has {counted(summary.connections, 'connection')}"
+
+
 def glob_for(captures: Sequence[str]) -> list[str]:
     """What a command to paste calls the captures: one glob, where it names just these files; and no passwords."""
     from tcptrace_tw.capture.address import shown
 
+    captures = ["-" if is_pipe(name) else name for name in captures]
     if len(captures) < _MANY or any("://" in name or glob.has_magic(name) for name in captures):
         return [shown(name) for name in captures]
     begin = os.path.commonprefix(list(captures))  # noqa: RUF071 (letters are meant, not parts of the path)

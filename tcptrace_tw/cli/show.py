@@ -5,21 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tcptrace_tw.cli import complete, run
+from tcptrace_tw.cli import complete, filters, policy, run
+from tcptrace_tw.cli import list as list_
 from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
-    from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.pages.connection_report import Story
     from tcptrace_tw.report.pages.ladder import Ladder
+    from tcptrace_tw.report.summary.listing import Listed
+    from tcptrace_tw.selection import Selection
 
 
 @run.command
 def show(
-    captures: o.CapturesOrFolder = None,
+    captures: o.CapturesAndFilter = None,
     connection: Annotated[
-        int | None, typer.Option("--connection", "-c", metavar="N", help="Number of the connection.")
+        int | None,
+        typer.Option(
+            "--connection", "-c", metavar="N", help="Number of the connection.", autocompletion=complete.connections
+        ),
     ] = None,
     finding: Annotated[
         int | None, typer.Option("--finding", "-f", metavar="N", help="Number of a finding, to show its connection.")
@@ -54,9 +60,12 @@ def show(
     all_segments: Annotated[
         bool, typer.Option("--all", help="Show all segments of a long connection.", rich_help_panel=o.OUTPUT)
     ] = False,
-    profile: o.Profile = "linux",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
@@ -65,7 +74,10 @@ def show(
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
 ) -> None:
-    """Draw a connection, or those of an incident, as ladder diagrams: segments, and the states of both endpoints."""
+    """Draw a connection, or those of an incident, as ladder diagrams: segments, and the states of both endpoints.
+
+    The connection is named by its number, or by a FILTER as in list; if several match, they are listed.
+    """
     from tcptrace_tw.capture.time_spec import parse_moment
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
@@ -73,33 +85,53 @@ def show(
 
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
-    asked = _asked(connection, finding, incident)
+    captures, said = filters.split(captures, filter_, has_list=bool(files_from))
+    if said.isdecimal() and connection is None:
+        connection, said = int(said), ""
+    asked = _asked(connection, finding, incident, said)
+    selection = filters.selection(said)
     moment = parse_moment(at, "--at") if at else None
     captures = run.sources(captures, files_from)
     targets.keep_apart([], captures, [files_from])
-    settings = run.settings(
-        profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
     )
-    folder = run.written_folder(captures)
-    numbers = [asked] if incident is None else _of_incident(captures, settings, asked, quiet, no_progress)
-    style = Style(not raw, time_format, None if all_segments else Style.most)
+    reading = Reading(captures, *obeyed, quiet, no_progress)
     console = run.console(color)
+    if "-" in captures:
+        raise UsageError("show: stdin cannot be read twice; save the capture to a file")
+    if selection is not None:
+        listed = _matching(reading, selection)
+        if listed.matched > 1:
+            list_.draw(listed, console, time_format if time_format in ("utc", "local", "epoch") else "utc")
+            list_.draw_next(listed, console, reading, selection.text)
+            return
+        asked = int(listed.rows["connection_id"][0])
+        reading = reading.again()
+    numbers = [asked] if incident is None else _of_incident(reading, asked)
+    style = Style(not raw, time_format, None if all_segments else Style.most)
     for place, number in enumerate(numbers):
-        if folder is not None:
-            story, ladder = _stored(folder, number)
+        if reading.folder is not None:
+            story, ladder = _stored(reading.folder, number)
         else:
-            story, ladder = _read(captures, settings, number, quiet, no_progress)
+            story, ladder = _read(reading, number)
+            reading = reading.again()
         if place:
             console.print()
         tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
 
 
-def _asked(connection: int | None, finding: int | None, incident: int | None) -> int:
-    """The number of the connection, or of the incident."""
+def _asked(connection: int | None, finding: int | None, incident: int | None, said: str) -> int:
+    """The number of the connection, or of the incident; 0 where a filter says which one."""
     from tcptrace_tw.report.words.findings import connection_of
 
-    if sum(number is not None for number in (connection, finding, incident)) != 1:
-        raise UsageError("show: give one of --connection N, --finding N and --incident N")
+    if sum(named is not None for named in (connection, finding, incident, said or None)) != 1:
+        raise UsageError(
+            "show: give one of --connection N, --finding N, --incident N, or a filter as in"
+            " 'host 10.0.0.1 and port 80'; tcptrace-tw list lists the connections"
+        )
+    if said:
+        return 0
     if finding is not None:
         number = int(connection_of(finding))
         if number < 1:
@@ -111,12 +143,12 @@ def _asked(connection: int | None, finding: int | None, incident: int | None) ->
     return number
 
 
-def _of_incident(captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool) -> list[int]:
+def _of_incident(reading: Reading, number: int) -> list[int]:
     """The connections of an incident that its report names, the worst first."""
     from tcptrace_tw.cli.report import digest_of
     from tcptrace_tw.report.words.findings import connection_of
 
-    incidents = digest_of(captures, settings, quiet, no_progress).incidents
+    incidents = digest_of(reading).incidents
     if number > len(incidents):
         there = f"the capture has incidents 1 to {len(incidents):,}" if incidents else "the capture has none"
         raise UsageError(f"no incident {number}; {there}")
@@ -125,6 +157,16 @@ def _of_incident(captures: list[str], settings: "Settings", number: int, quiet: 
     if not numbers:
         raise UsageError("show: this incident is about the capture, not about a connection")
     return numbers
+
+
+def _matching(reading: Reading, selection: "Selection") -> "Listed":
+    """The connections that a filter means; ``UsageError`` where it means none."""
+    from tcptrace_tw.report.summary.listing import Listing
+
+    listed = list_.listed_of(reading, Listing(selection, limit=list_.LIMIT))
+    if not listed.matched:
+        raise UsageError(list_.nothing(listed, selection.text))
+    return listed
 
 
 def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
@@ -138,18 +180,14 @@ def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
     return found.story, found.ladder.ladder
 
 
-def _read(
-    captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool
-) -> "tuple[Story, Ladder]":
+def _read(reading: Reading, number: int) -> "tuple[Story, Ladder]":
     """By a pass over the capture for the rows, and another one for the segments."""
-    from tcptrace_tw import pipeline
     from tcptrace_tw.report.notebook.connection import Connection
     from tcptrace_tw.report.tables.sinks import ConnectionSink
 
-    if "-" in captures:
-        raise UsageError("show: stdin cannot be read twice; save the capture to a file")
-    sink = ConnectionSink([number], run.has_several_files(captures))
-    summary = run.analyze(captures, settings, [sink], quiet, no_progress)
+    sink = ConnectionSink([number], reading.has_several_files)
+    summary = reading.analyze([sink])
+    run.say_policy(summary.policy, reading.quiet)
     if not sink.counts["connections"]:
         there = (
             f"the capture has connections 1 to {summary.connections:,}"
@@ -158,7 +196,7 @@ def _read(
         )
         raise UsageError(f"no connection {number}; {there}")
     met = Connection(number, sink.finish({}).__getitem__).story.met
-    steps = pipeline.ladders(captures, settings, [number, *met], sink.neighbours)
+    steps = reading.ladders([number, *met], sink.neighbours)
     story = Connection(number, sink.finish({}).__getitem__).story
     own = steps.pop(number)
     return story, story.ladder(own, steps)

@@ -31,6 +31,15 @@ def folder(path: str, option: str = "-o") -> list[Target]:
     ]
 
 
+def saved(save: str, captures: Sequence[str]) -> list[Target]:
+    """The file of ``--save``, if there is one; ``UsageError`` where nothing comes through stdin."""
+    if not save:
+        return []
+    if STDIN not in captures:
+        raise UsageError(f"--save {save}: keeps what comes through stdin; name - as the capture")
+    return [Target(save, f"--save {save}", takes_captures=True)]
+
+
 def keep_apart(targets: Iterable[Target], captures: Sequence[str], also_read: Iterable[str | Path | None] = ()) -> None:
     """``UsageError`` where two outputs are one file, or where an output is a file that is read.
 

@@ -5,18 +5,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tcptrace_tw.errors import printable
 from tcptrace_tw.report.checks.checked import NO_PORT, Batch, Ints, Subject
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers
 from tcptrace_tw.report.words import findings as about
 from tcptrace_tw.report.words.codec import Time, shown
 from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.report.words.messages import message
-from tcptrace_tw.report.words.text import endpoint_text, ip_halves
+from tcptrace_tw.report.words.text import endpoint_text
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import FRAME_BITS
-from tcptrace_tw.schema.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY, Vocabulary
+from tcptrace_tw.schema.words import CONFIDENCE, ENDPOINT, SEVERITY
 
 
 def fresh(findings: RuleHits, several_files: bool = False) -> Batch:
@@ -57,48 +57,26 @@ def stored(table: Any, several_files: bool = False) -> Iterator[Batch]:
 
 
 def _stored(table: Any, rule: str, several_files: bool) -> Batch:
-    frame = _numbers(table["frame"])
+    frame = numbers(table["frame"])
     if "file" in table.column_names:
-        frame = np.where(frame == -1, -1, frame | _numbers(table["file"]) << FRAME_BITS)
+        frame = np.where(frame == -1, -1, frame | numbers(table["file"]) << FRAME_BITS)
     return Batch(
         rule,
         table["name"][0].as_py(),
-        _numbers(table["finding_id"]),
+        numbers(table["finding_id"]),
         frame,
-        _codes(table["severity"], SEVERITY),
-        _codes(table["confidence"], CONFIDENCE),
+        codes(table["severity"], SEVERITY),
+        codes(table["confidence"], CONFIDENCE),
         Subject(
-            *_addresses(table["ip"]), _numbers(table["port"]),
-            *_addresses(table["peer_ip"]), _numbers(table["peer_port"]),
-            _codes(table["endpoint"], ENDPOINT),
+            *addresses(table["ip"]), numbers(table["port"]),
+            *addresses(table["peer_ip"]), numbers(table["peer_port"]),
+            codes(table["endpoint"], ENDPOINT),
         ),
         sum(table[name].null_count < table.num_rows for name in ("ip", "peer_ip")),
         np.arange(table.num_rows),
         partial(_message, table),
         partial(_finding, table, several_files=several_files),
     )  # fmt: skip
-
-
-def _numbers(column: Any) -> Ints:
-    values: Ints = column.cast("int64").fill_null(-1).to_numpy()
-    return values
-
-
-def _codes(column: Any, vocabulary: Vocabulary) -> NDArray[np.uint8]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    codes = pc.index_in(column.cast("string"), value_set=pa.array(vocabulary.words))
-    filled: NDArray[np.uint8] = codes.fill_null(NULL_WORD).to_numpy().astype(np.uint8)
-    return filled
-
-
-def _addresses(column: Any) -> tuple[Ints, Ints]:
-    encoded = column.cast("string").combine_chunks().dictionary_encode()
-    halves = [ip_halves(text) for text in encoded.dictionary.to_pylist()]
-    pairs = np.array([*halves, (-1, -1)], np.int64)
-    chosen = pairs[encoded.indices.fill_null(len(halves)).to_numpy()]
-    return chosen[:, 0], chosen[:, 1]
 
 
 def _message(table: Any, index: int) -> str:

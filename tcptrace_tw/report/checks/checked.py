@@ -5,8 +5,8 @@ exactly that, so it is the same in the next capture of the same traffic, whateve
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,6 +131,10 @@ class Entry:
     group: Group
     fails: bool = False
     is_known: bool = False
+    captures: Sequence[Name] = ()
+    """The capture that it was found in, where a check has several."""
+    first_file: int = 0
+    """The place of that capture's first file among those of the check."""
 
     @property
     def frame(self) -> int:
@@ -165,7 +169,8 @@ class Entry:
     @property
     def finding(self) -> Finding:
         """All there is to say."""
-        return self.batch.finding(int(self.batch.index[self.row]))
+        found = self.batch.finding(int(self.batch.index[self.row]))
+        return replace(found, file=found.file + self.first_file) if self.first_file else found
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tcptrace_tw.errors import UsageError, nearest
+from tcptrace_tw.errors import UsageError, hint, nearest
 from tcptrace_tw.report.pages.page import Page
 from tcptrace_tw.report.words.styles import SEVERITY_STYLES
 from tcptrace_tw.rules.rule import Rule
@@ -22,7 +22,15 @@ def find(rules: Sequence[Rule], wanted: str) -> Rule:
     known = [rule.id for rule in rules] + [rule.name for rule in rules]
     near = nearest(wanted, known)
     advice = f"did you mean {near}?" if near else "tcptrace-tw rules lists them"
+    if len(wanted) < len("RU0"):
+        advice = hint(wanted, dict.fromkeys(rule.id[:2] for rule in rules))
     raise UsageError(f"{wanted}: no such rule; {advice}")
+
+
+def family(rules: Sequence[Rule], wanted: str) -> list[Rule]:
+    """The rules whose ids begin so: ``RU`` is a family; nothing where ``wanted`` is one rule, or none."""
+    found = [rule for rule in rules if rule.id.startswith(wanted.upper())]
+    return found if wanted and (len(found) > 1 or (found and found[0].id != wanted.upper())) else []
 
 
 def draw_all(rules: Sequence[Rule], console: Console) -> None:

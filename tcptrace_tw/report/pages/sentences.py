@@ -9,6 +9,7 @@ from tcptrace_tw.report.summary.digest import (
     Digest,
     FileDigest,
     IncidentDigest,
+    PolicyDigest,
     RuleDigest,
     TimeWaitDigest,
 )
@@ -51,10 +52,25 @@ def capture_facts(digest: Digest) -> tuple[str, Facts]:
     facts.append(("profile", _profile_text(digest.settings)))
     if chosen := _choice_text(digest.settings):
         facts.append(("only", chosen))
+    if digest.policy is not None and (did := policy_text(digest.policy)):
+        facts.append(("policy", did))
     damaged = [file for file in files if file.damage]
     facts += [("damaged", f.damage or "" if len(files) == 1 else f"{f.name}: {f.damage}") for f in damaged]
     facts += _capped("remark", list(capture.remarks), _MOST_REMARKS)
     return files[0].name if len(files) == 1 else counted(len(files), "file"), facts
+
+
+def policy_text(policy: PolicyDigest) -> str:
+    """``3 findings suppressed by tcptrace-tw.toml, which also sets profile``; nothing where it changed nothing."""
+    did = []
+    if policy.suppressed:
+        did.append(f"{counted(policy.suppressed, 'finding')} suppressed")
+    if policy.changed:
+        did.append(f"{counted(policy.changed, 'finding')} given another severity")
+    sets = ", ".join(policy.sets)
+    if not did:
+        return f"{policy.file} sets {sets}" if sets else ""
+    return f"{' and '.join(did)} by {policy.file}{f', which also sets {sets}' if sets else ''}"
 
 
 def connection_facts(digest: ConnectionsDigest) -> Facts:
@@ -171,7 +187,12 @@ def _profile_text(settings: dict[str, Any]) -> str:
 
 def _choice_text(settings: dict[str, Any]) -> str:
     """Which connections were looked at, if not all."""
-    words = {"filter": "{}", "since": "since {}", "until": "until {}"}
+    words = {
+        "filter": "{}",
+        "since": "since {}",
+        "until": "until {}",
+        "read_filter": "segments of {} (--read-filter): connections are numbered among these",
+    }
     return ", ".join(text.format(settings[name]) for name, text in words.items() if settings.get(name))
 
 
@@ -182,8 +203,10 @@ def options(settings: dict[str, Any]) -> list[str]:
         found += ["--profile", settings["profile"]]
     if settings.get("two_msl_s") is not None:
         found += ["--two-msl", f"{settings['two_msl_s']:g}"]
-    if settings.get("filter"):
-        found += ["--filter", settings["filter"]]
+    if settings.get("read_filter"):
+        found += ["--read-filter", settings["read_filter"]]
+    if settings.get("config"):
+        found += ["--no-config"] if settings["config"] == "none" else ["--config", settings["config"]]
     return [*found, "--ignore-vlan"] if settings.get("ignore_vlan") else found
 
 

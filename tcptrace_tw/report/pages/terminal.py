@@ -33,7 +33,7 @@ _DAY_NS = 86_400_000_000_000
 def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
     report = _Report(console, captures, options(digest.settings))
-    report.is_part = any(digest.settings.get(name) for name in ("select", "ignore", "since", "until"))
+    report.is_part = any(digest.settings.get(name) for name in ("select", "ignore", "filter", "since", "until"))
     report.headline(digest)
     report.incidents(digest)
     report.capture(digest)
@@ -75,6 +75,8 @@ class _Report(Page):
             self.columns(rows, right={0}, styles={1: [SEVERITY_STYLES[row[1]] for row in rows]})
         if len(others) > _MOST_OTHERS:
             self.console.print(Text(f"  and {len(others) - _MOST_OTHERS:,} more; --json has the first 100", LABEL))
+        if digest.incidents and "-" in self.captures:
+            self.line("look", "a stream cannot be read twice: report - --save FILE keeps it, for show and list")
 
     def capture(self, digest: Digest) -> None:
         label, facts = capture_facts(digest)
@@ -162,6 +164,9 @@ class _Report(Page):
 
     def _pastes(self, incident: IncidentDigest, example: Finding) -> None:
         """How to see more: the worst connections, all findings of the rule, and the frames in Wireshark."""
+        if "-" in self.captures:
+            self.paste("Wireshark", example.display_filter)
+            return
         if connection_of(example.finding_id):
             name, number = ("--incident", incident.incident_id)
             if self.is_part:

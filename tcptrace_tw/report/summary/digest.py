@@ -148,6 +148,19 @@ class IncidentDigest:
 
 
 @dataclass
+class PolicyDigest:
+    """What a policy file did to the findings of notice and worse."""
+
+    file: str
+    suppressed: int = 0
+    """The number of findings that its ignore_for left out."""
+    changed: int = 0
+    """The number of findings to which it gave another severity."""
+    sets: tuple[str, ...] = ()
+    """The settings of the analysis that come from it."""
+
+
+@dataclass
 class Digest:
     """A whole report."""
 
@@ -162,6 +175,7 @@ class Digest:
     incidents: tuple[IncidentDigest, ...] = ()
     findings: tuple[RuleDigest, ...] = ()
     caveats: tuple[str, ...] = ()
+    policy: PolicyDigest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""

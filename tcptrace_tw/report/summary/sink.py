@@ -14,6 +14,7 @@ from tcptrace_tw.report.summary.digest import (
     Counts,
     Digest,
     FileDigest,
+    PolicyDigest,
     RuleDigest,
     TimeWaitDigest,
 )
@@ -40,6 +41,7 @@ class Run(Protocol):
     capture: CaptureFacts
     engine: str
     caveats: list[str]
+    policy: PolicyDigest | None
 
     @property
     def settings(self) -> Any:
@@ -94,6 +96,7 @@ class SummarySink:
             incidents=self._incidents.told(self.several_files),
             findings=tuple(sorted((tally.digest() for tally in self._rules.values()), key=worst_first)),
             caveats=tuple(run.caveats),
+            policy=run.policy,
         )
 
     def _count_connections(self, rows: NDArray[Any]) -> None:

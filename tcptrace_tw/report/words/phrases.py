@@ -2,7 +2,10 @@
 
 import shlex
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
 
 from tcptrace_tw.capture.name import octets, raw
 from tcptrace_tw.report.words.text import STEPS_NS, duration_text, long_text, time_text
@@ -11,6 +14,8 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation + "
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
+
+_SECOND_NS = 1_000_000_000
 
 _TIMES = {0: "never", 1: "once", 2: "twice"}
 
@@ -44,14 +49,55 @@ def span(ns: int) -> str:
     return f"{tenths // 10}.{tenths % 10} s" if tenths < 1200 else long_text((ns + 500_000_000) // 1_000_000_000)
 
 
+_is_local: ContextVar[bool] = ContextVar("is_local", default=False)
+
+
+@contextmanager
+def local_times(wanted: bool = True) -> Iterator[None]:
+    """Within this block ``moment``, ``clock`` and ``date`` write local time instead of UTC."""
+    token = _is_local.set(wanted)
+    try:
+        yield
+    finally:
+        _is_local.reset(token)
+
+
 def moment(ns: int) -> str:
-    """``2026-11-21 04:16:27.123 UTC``."""
-    return time_text(ns)[:23].replace("T", " ") + " UTC"
+    """``2026-11-21 04:16:27.123 UTC``, or local time with its offset from UTC."""
+    return f"{_written(ns)[:23].replace('T', ' ')} {zone(ns)}"
 
 
 def clock(ns: int) -> str:
     """``04:16:27``."""
-    return time_text(ns)[11:19]
+    return _written(ns)[11:19]
+
+
+def precise_clock(ns: int) -> str:
+    """``04:16:27.123``."""
+    return _written(ns)[11:23]
+
+
+def epoch(ns: int) -> str:
+    """Seconds since 1970, exactly: ``1763698587.123000000``."""
+    return f"{ns // _SECOND_NS}.{ns % _SECOND_NS:09}"
+
+
+def date(ns: int) -> str:
+    """``2026-11-21``."""
+    return _written(ns)[:10]
+
+
+def zone(ns: int) -> str:
+    """``UTC``, or the offset of the local time at that moment: ``+02:00``."""
+    return datetime.fromtimestamp(ns // _SECOND_NS).astimezone().isoformat()[19:] if _is_local.get() else "UTC"
+
+
+def _written(ns: int) -> str:
+    """As ``time_text`` writes it, in the zone that is wanted."""
+    if not _is_local.get():
+        return time_text(ns)
+    whole, fraction = divmod(ns, _SECOND_NS)
+    return f"{datetime.fromtimestamp(whole):%Y-%m-%dT%H:%M:%S}.{fraction:09}"
 
 
 def command(verb: str, captures: Sequence[str], *options: str) -> str:

@@ -7,6 +7,7 @@ import socket
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from tcptrace_tw.schema.columns import FRAME_BITS, Column, Table
@@ -23,6 +24,7 @@ MAPPED = 0xFFFF
 """The upper half of ``lo`` where an address is ``::ffff:a.b.c.d``, that is IPv4."""
 
 
+@lru_cache(1 << 12)
 def ip_text(hi: int, lo: int) -> str:
     """An address from its two int64 halves."""
     if hi == 0 and (lo >> 32) & 0xFFFFFFFF == MAPPED:
@@ -92,7 +94,12 @@ def long_text(seconds: int) -> str:
 def time_text(ns: int) -> str:
     """A time in ns since 1970 as ``2026-11-21T04:16:27.000000001Z``."""
     whole, fraction = divmod(ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09}Z"
+    return f"{_second_text(whole)}.{fraction:09}Z"
+
+
+@lru_cache(1 << 10)
+def _second_text(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def frame_text(frame: int, several_files: bool = False) -> str:

@@ -33,10 +33,10 @@ def line(entry: Entry, paint: Paint = plain) -> str:
 
 def look(checked: Checked, entry: Entry) -> str:
     """The command that draws the evidence."""
-    number = int(entry.batch.finding_id[entry.row])
+    number, captures = int(entry.batch.finding_id[entry.row]), entry.captures or checked.captures
     if connection_of(number) < 1:
-        return command("report", checked.captures)
-    return command("show", checked.captures, "--finding", str(number))
+        return command("report", captures)
+    return command("show", captures, "--finding", str(number))
 
 
 def total(checked: Checked) -> str:

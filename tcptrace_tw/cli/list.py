@@ -1,0 +1,161 @@
+"""``tcptrace-tw list``: connections as a table, one a line."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tcptrace_tw.cli import complete, filters, policy, run
+from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tcptrace_tw.report.summary.listing import Listed, Listing
+
+LIMIT = 30
+"""So many connections are shown on a terminal unless the user says how many."""
+
+
+@run.command
+def list_(
+    captures: o.CapturesAndFilter = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="ORDER",
+            help="Order: number, duration, bytes, silence or findings; all but number put the most first.",
+            autocompletion=complete.sorts,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "number",
+    is_reversed: Annotated[
+        bool, typer.Option("--reverse", "-r", help="Reverse the order.", rich_help_panel=o.OUTPUT)
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            metavar="N",
+            help="List at most N connections; 0 lists all.",
+            show_default=f"{LIMIT} on a terminal, else all",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.", rich_help_panel=o.OUTPUT)
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=o.OUTPUT)] = False,
+    time_format: Annotated[
+        str,
+        typer.Option(
+            "--time-format",
+            metavar="FORMAT",
+            help="Time format: utc, local, epoch, or rel to the first one in the list.",
+            autocompletion=complete.list_times,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "utc",
+    save: o.Save = "",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
+    two_msl: o.TwoMsl = None,
+    filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
+    since: o.Since = "",
+    until: o.Until = "",
+    ignore_vlan: o.IgnoreVlan = False,
+    max_memory: o.MaxMemory = None,
+    files_from: o.FilesFrom = "",
+    color: o.ColorOption = o.Color.AUTO,
+    quiet: o.Quiet = False,
+    no_progress: o.NoProgress = False,
+    debug: o.Debug = False,
+) -> None:
+    """List the connections of a capture, or those that a filter selects: when, who, how they closed, findings.
+
+    FILTER has the words of tcpdump: host, net, port, portrange, src, dst, and, or, not.
+    And words about connections: state TIME-WAIT, opened midstream, closed abort, closed by server,
+    finding RU004, finding warning.
+    """
+    from tcptrace_tw.cli import targets
+    from tcptrace_tw.report.pages.connection_list import known_format
+    from tcptrace_tw.report.summary.listing import Listing
+
+    if as_json and as_csv:
+        raise UsageError("list: give either --json or --csv")
+    if limit is not None and limit < 0:
+        raise UsageError(f"--limit {limit}: give 0 or more; 0 lists all")
+    known_format(time_format)
+    captures, said = filters.split(captures, filter_, has_list=bool(files_from))
+    selection = filters.selection(said)
+    if limit is None:
+        limit = LIMIT if sys.stdout.isatty() and not (as_json or as_csv) else 0
+    listing = Listing(selection, sort, limit, is_reversed=is_reversed)
+    captures = run.sources(captures, files_from)
+    targets.keep_apart(targets.saved(save, captures), captures, [files_from])
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl,
+        read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
+    )  # fmt: skip
+    reading = Reading(captures, *obeyed, quiet, no_progress, save)
+    listed = listed_of(reading, listing)
+    if as_json or as_csv:
+        from tcptrace_tw.report.pages.connection_records import write_csv, write_json
+
+        (write_json if as_json else write_csv)(listed, sys.stdout)
+    elif len(listed.rows):
+        console = run.console(color)
+        draw(listed, console, time_format)
+        if console.is_terminal and "-" not in reading.names:
+            draw_next(listed, console, reading, said)
+    if not listed.matched and not quiet:
+        run.warn(nothing(listed, said))
+
+
+def listed_of(reading: Reading, listing: "Listing") -> "Listed":
+    """The connections of captures, or of a folder that ``analyze`` wrote."""
+    if reading.folder is not None:
+        return _stored(reading.folder, listing)
+    summary = reading.analyze([listing], "tcptrace_tw.report.pages.connection_list")
+    run.say_policy(summary.policy, reading.quiet)
+    return listing.result()
+
+
+def draw(listed: "Listed", console: "Console", time_format: str = "utc") -> None:
+    """The table."""
+    from tcptrace_tw.report.pages import connection_list
+    from tcptrace_tw.report.words.phrases import local_times
+
+    with local_times(time_format == "local"):
+        connection_list.draw(listed, console, time_format)
+
+
+def draw_next(listed: "Listed", console: "Console", reading: Reading, said: str) -> None:
+    """How many are not in the table, and how to see one of them."""
+    from tcptrace_tw.report.pages import connection_list
+    from tcptrace_tw.report.pages.sentences import options
+    from tcptrace_tw.report.words.codec import to_json
+
+    filter_ = [said] if said else []
+    connection_list.draw_next(listed, console, reading.names, filter_, options(to_json(reading.settings)))
+
+
+def nothing(listed: "Listed", said: str) -> str:
+    """Why the list is empty."""
+    from tcptrace_tw.report.words.phrases import counted
+
+    there = counted(listed.total, "connection")
+    return f"no connection matches {said!r}; the capture has {there}" if said else f"the capture has {there}"
+
+
+def _stored(folder: Path, listing: "Listing") -> "Listed":
+    from tcptrace_tw.report.tables.stored_list import stored_list
+
+    return stored_list(folder, listing)

@@ -1,0 +1,39 @@
+"""Columns of written tables as the numbers that kernels write: ids, codes of words, halves of addresses."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.report.words.text import ip_halves
+from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
+
+Ints = NDArray[np.int64]
+
+
+def numbers(column: Any) -> Ints:
+    """A column of numbers or times; null is -1."""
+    values: Ints = column.cast("int64").fill_null(-1).to_numpy()
+    return values
+
+
+def codes(column: Any, vocabulary: Vocabulary) -> NDArray[np.uint8]:
+    """A column of words; null is 255."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(column.cast("string"), value_set=pa.array(vocabulary.words))
+    filled: NDArray[np.uint8] = found.fill_null(NULL_WORD).to_numpy().astype(np.uint8)
+    return filled
+
+
+def addresses(column: Any) -> tuple[Ints, Ints]:
+    """A column of addresses as two halves; both are -1 for null."""
+    import pyarrow as pa
+
+    text = column.cast("string")
+    encoded = (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).dictionary_encode()
+    halves = [ip_halves(text) for text in encoded.dictionary.to_pylist()]
+    pairs = np.array([*halves, (-1, -1)], np.int64)
+    chosen = pairs[encoded.indices.fill_null(len(halves)).to_numpy()]
+    return chosen[:, 0], chosen[:, 1]

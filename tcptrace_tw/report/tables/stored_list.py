@@ -1,0 +1,55 @@
+"""A list of connections from a folder that ``analyze`` wrote: only the columns it needs, a piece at a time."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.report.summary.listing import ROW, Listed, Listing
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers
+from tcptrace_tw.report.tables.stored import manifest_of
+from tcptrace_tw.schema.columns import CONNECTIONS
+from tcptrace_tw.schema.words import SEVERITY
+
+_AT_ONCE = 1 << 16
+
+_COLUMNS = tuple(column for column in CONNECTIONS.columns if {name for name, _ in column.fields} & set(ROW.names or ()))
+
+
+def stored_list(folder: Path, listing: Listing) -> Listed:
+    """What the listing keeps of the connections and findings of a folder."""
+    manifest_of(folder)
+    for batch in _batches(folder, "connections", [column.name for column in _COLUMNS]):
+        listing.rows("connections", _rows(batch))
+    for batch in _batches(folder, "findings", ["rule", "severity", "connection_id", "previous_connection_id"]):
+        own, met = numbers(batch["connection_id"]), numbers(batch["previous_connection_id"])
+        connections, severity = np.where(own > 0, own, met), codes(batch["severity"], SEVERITY)
+        rules = np.array(batch["rule"].cast("string").to_pylist(), object)
+        for rule in np.unique(rules):
+            of_rule = rules == rule
+            listing.add(connections[of_rule], str(rule), severity[of_rule])
+    return listing.result()
+
+
+def _batches(folder: Path, name: str, columns: list[str]) -> Any:
+    """Pieces of a written table; Arrow opens the file itself, as in ``stored.read_table``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pa.OSFile(os.fsencode(folder / f"{name}.parquet")) as file:
+        yield from pq.ParquetFile(file).iter_batches(_AT_ONCE, columns=columns)
+
+
+def _rows(batch: Any) -> NDArray[Any]:
+    rows = np.zeros(batch.num_rows, ROW)
+    for column in _COLUMNS:
+        values = batch[column.name]
+        if column.kind == "ip":
+            rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = addresses(values)
+        elif column.words is not None:
+            rows[column.name] = codes(values, column.words)
+        else:
+            rows[column.name] = numbers(values)
+    return rows
