@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
-from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
@@ -23,16 +22,15 @@ from tcptrace_tw.errors import CaptureError, UsageError, printable
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.kernels import library
 from tcptrace_tw.keyed_hash import Seed, new_seed
-from tcptrace_tw.measure.meanwhile import Meanwhile
+from tcptrace_tw.measure.across_connections import AcrossConnections
 from tcptrace_tw.measure.measurements import Measurements
-from tcptrace_tw.measure.two_msl import LongerTwoMsl
 from tcptrace_tw.memory_limit import for_connections
 from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import RuleRunner
-from tcptrace_tw.schema.columns import REUSES, Table
+from tcptrace_tw.schema.columns import Table
 from tcptrace_tw.schema.segments import Segments, segment_at
 from tcptrace_tw.settings import Settings as Settings
 from tcptrace_tw.stages import BUFFERS, read_ahead
@@ -103,20 +101,6 @@ def analyze(
     )
     overview = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed, quotes=run.quotes)
 
-    meanwhile, longer = Meanwhile(), LongerTwoMsl()
-
-    def look(table: Table, rows: NDArray[Any], known: Caveats) -> None:
-        records = rows.view(np.recarray)
-        if table.name == "connections":
-            meanwhile.see(records)
-        elif table.name == "time_wait":
-            longer.see(records)
-        elif table.name == "reuses":
-            longer.correct(records)
-            rows = meanwhile.hold(rows)
-        if rows.size:
-            pass_on(table, rows, known)
-
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = runner.classify(table, rows)
         for sink in sinks:
@@ -126,7 +110,7 @@ def analyze(
         _hand_out(runner.evaluate(table, rows), sinks)
 
     def measured() -> Generator[Chunk]:
-        for chunk in run.chunks():
+        for chunk in AcrossConnections().through(run.chunks()):
             overview.see(chunk.table.name, chunk.rows)
             yield chunk
 
@@ -134,10 +118,7 @@ def analyze(
         progress(run.position)
     with closing(read_ahead(measured()) if run.compiled else measured()) as chunks:
         for chunk in chunks:
-            look(*chunk)
-    waiting = meanwhile.release()
-    if waiting is not None:
-        pass_on(REUSES, waiting, run.caveats())
+            pass_on(*chunk)
     if run.facts.last_time is not None:
         for table, rows in overview.close(run.figures()):
             pass_on(table, rows, run.caveats())
@@ -264,7 +245,6 @@ class _Run:
         )
         self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
-        self._damage = Damage()
         self._begin = 0
         self._read: tuple[int, int | None] = (0, None)
         self._is_ending = False
@@ -295,7 +275,7 @@ class _Run:
         for batch in self._batches():
             if not self._begin:
                 self._begin = self.facts.first_time or 0
-            self._damage.see(batch)
+            self.facts.damage.see(batch)
             yield batch, self._flow.assign(batch)
 
     def _moves(self, placed: Generator[tuple[Segments, int]], pick: Pick | None) -> Generator[list[Chunk]]:
@@ -347,9 +327,7 @@ class _Run:
             "end_time": self.facts.last_time or 0,
             "segments": self.facts.tcp_segments,
             "connections": self._counts["connections"],
-            "damaged_segments": self._damage.count,
-            "impossible_flags": self._damage.impossible,
-            "damaged_frame": self._damage.frame,
+            **self.facts.damage.figures(),
             "truncated_options": sum(f.truncated_options for f in files),
             "lost_frames": min(sum(f.lost_frames for f in files), np.iinfo(np.int64).max),
             "unfit_times": sum(f.unfit_times for f in files),

@@ -39,11 +39,11 @@ def log(found=None) -> dict:
 
 def test_text_is_one_line_a_finding_by_file_and_frame():
     assert written("text").splitlines() == [
-        "lab.pcap:9: RU002 notice: 192.0.2.1:40000 > 198.51.100.7:80 was reused 1.204 s after TIME-WAIT began"
+        "lab.pcap:9: RU002 notice: 192.0.2.1:40000 > 198.51.100.7:80 was reused 1.2 s after TIME-WAIT began"
         " (syn-ack). (reuse-inside-2msl, confirmed)",
-        "lab.pcap:9: LA003 error: 192.0.2.1:40000 > 198.51.100.7:80 was reused 1.204 s after TIME-WAIT began"
+        "lab.pcap:9: LA003 error: 192.0.2.1:40000 > 198.51.100.7:80 was reused 1.2 s after TIME-WAIT began"
         " (syn-ack). (syn-reset-in-last-ack, likely)",
-        "lab.pcap:17: RU002 notice: 192.0.2.1:40001 > 198.51.100.7:80 was reused 1.204 s after TIME-WAIT began"
+        "lab.pcap:17: RU002 notice: 192.0.2.1:40001 > 198.51.100.7:80 was reused 1.2 s after TIME-WAIT began"
         " (syn-ack). (reuse-inside-2msl, confirmed)",
     ]
 

@@ -1,4 +1,4 @@
-"""Facts that only several connections together show: who was answered meanwhile, a longer 2MSL, silent services, damage."""
+"""Facts of several connections together: who was answered meanwhile, a longer 2MSL, silent services; and damage."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ def meanwhile(*chunks: Any) -> str:
             else:
                 looks.see(chunk)
         rows = looks.release()
-        assert rows is not None
         found.add(w.MEANWHILE.words[rows["meanwhile"][0]])
     (word,) = found
     return word

@@ -18,7 +18,7 @@ from tests.report_rows import blank, findings, halves, put_ip, reuses
 
 def test_a_sentence_names_the_columns_of_its_row():
     assert message(findings(), 0) == (
-        "192.0.2.1:40000 > 198.51.100.7:80 was reused 1.204 s after TIME-WAIT began (syn-ack)."
+        "192.0.2.1:40000 > 198.51.100.7:80 was reused 1.2 s after TIME-WAIT began (syn-ack)."
     )
 
 

@@ -25,6 +25,10 @@ class Damage:
         self.impossible = 0
         self.frame = -1
 
+    def figures(self) -> dict[str, int]:
+        """Columns of the ``capture`` table."""
+        return {"damaged_segments": self.count, "impossible_flags": self.impossible, "damaged_frame": self.frame}
+
     def see(self, batch: Any) -> None:
         """Take one batch."""
         is_impossible = are_impossible(batch["flags"])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.name import Name
 from tcptrace_tw.errors import printable
 
@@ -49,6 +50,8 @@ class CaptureFacts:
 
     files: list[FileFacts] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
+    """Segments that no stack sends, as they are seen."""
 
     @property
     def frames(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
+from tcptrace_tw.schema.columns import REUSES
 from tcptrace_tw.schema.words import (
     ANSWER_NONE,
     ANSWER_REFUSED,
@@ -70,11 +71,9 @@ class Meanwhile:
                 self._keep(self._near, self._of_services(facts))
         return rows[~asks]
 
-    def release(self) -> NDArray[Any] | None:
+    def release(self) -> NDArray[Any]:
         """The rows that were held back."""
-        if not self._held:
-            return None
-        rows = np.concatenate(self._held)
+        rows = np.concatenate([np.zeros(0, REUSES.dtype), *self._held])
         facts = np.concatenate(self._near) if self._near else np.zeros(0, FACTS)
         for row in rows:
             row["meanwhile"] = _answer(row, facts)

@@ -69,6 +69,9 @@ AT_ONE_GO_NS = SECOND_NS // 100
 FORGETS_NS = 10 * SECOND_NS
 """Devices keep an idle connection for longer than this."""
 
+LEAST_RTO_NS = SECOND_NS // 5
+"""No stack retransmits sooner than after this without an ACK that asks for it: what comes sooner are copies."""
+
 SENDS_ON = 3
 """So many segments with payload after a RST, and no answer: nobody is there."""
 
@@ -250,6 +253,7 @@ def has_unread(r: Rows) -> Mask:
 def gave_up(r: Rows) -> Mask:
     """Retransmissions or probes got no answer."""
     repeated = (r.retransmits >= GIVES_UP) | ((r.bytes_in_flight > 0) & (r.retransmits >= GIVES_UP - 1))
+    repeated &= (r.trigger_gap_ns < 0) | (r.trigger_gap_ns >= LEAST_RTO_NS)
     return repeated | ((r.probes >= PROBES) & (r.own_gap_ns >= PROBE_INTERVAL_NS))
 
 
@@ -489,7 +493,10 @@ ABORT_LINGER0 = Rule(
         "a SYN waits for its answer on the 4-tuple: RU006, RU011, LA003",
     ),
     rfc=("RFC 9293 3.10.5",),
-    remedy="Read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection. nstat tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0.",
+    remedy="In the application that sent the RST: read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection. nstat there tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0.",
+    advice=(
+        Advice(lambda r: r.peer_fin_frame >= 0, "the peer had sent its FIN", "Little is lost: the peer had closed before. Proxies (HAProxy, with option nolinger or http-server-close) and Windows end connections like this; otherwise read to the end of the stream before close(). nstat tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0."),
+    ),
     example="abort-linger0",
     counter="TcpExtTCPAbortOnData",
     rival="a process that was killed",

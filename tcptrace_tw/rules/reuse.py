@@ -14,6 +14,7 @@ from tcptrace_tw.rules.syn_answers import (
     STALL_NS,
     UNSEEN,
     is_accepted,
+    is_challenged,
     is_reset,
     met_time_wait,
     never_worked,
@@ -440,7 +441,7 @@ SYN_INTO_ESTABLISHED = Rule(
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
     wordings=(
-        Wording(lambda r: ~is_observed(r, BOTH_DIRECTIONS), "one direction was captured", "new SYN from {ip}:{port} met the previous connection, which {peer_ip}:{peer_port} still holds: the client's RST shows a challenge ACK; in which state was not captured"),
+        Wording(lambda r: is_challenged(r) & ~is_observed(r, OPENING, PAYLOAD, BOTH_DIRECTIONS), "not all of the previous connection was captured", "new SYN from {ip}:{port} was challenged by {peer_ip}:{peer_port}, which still holds the previous connection, in a state that was not captured"),
     ),
     message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ refused it{answer:=refused}][ did not answer{answer:=none}]",
     frames=_EVIDENCE,

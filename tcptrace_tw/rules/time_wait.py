@@ -326,7 +326,7 @@ HALF_CLOSE_LONG = Rule(
     set_when=("60 s or more between the FINs", "or no second FIN, although the capture continues for 60 s or longer"),
     not_set_when=("a RST ended the connection after the first FIN",),
     rfc=("RFC 9293 3.6.1",),
-    remedy="Check if the application forgot close(). If it still sends data, this is legal.",
+    remedy="On the side in CLOSE-WAIT: ss -tanp state close-wait names the process; look if its application forgot close(). If it still sends data, this is legal.",
     example="half-close-long",
     end_time="end_time",
     needs=(BOTH_DIRECTIONS,),
@@ -409,7 +409,7 @@ CLOSE_WAIT_LEAK = Rule(
     ),
     not_set_when=("the server closes, or still sends",),
     rfc=("RFC 9293 3.6",),
-    remedy="Application bug: call close() once read() returns 0.",
+    remedy="An application bug on the server: call close() once read() returns 0. There ss -tanp state close-wait names the process.",
     example="close-wait-leak",
     end_time="end_time",
 )

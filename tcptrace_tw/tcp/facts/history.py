@@ -268,6 +268,14 @@ def note_rtt(snd, rcv, ack, now):  # type: ignore[no-untyped-def]
         snd.rtt_us = max(gap, 1)
 
 
+@kernel
+def is_silent_since_probe(snd, rcv):  # type: ignore[no-untyped-def]
+    """Whether the sender's last keep-alive probe got no answer; a probe of the peer is none (RFC 1122 4.2.3.6)."""
+    if np.int64(rcv.last_frame) < np.int64(snd.last_frame):
+        return True
+    return np.int64(rcv.last_seq) == (np.int64(rcv.snd_nxt) - 1) & MASK and np.int64(rcv.last_flags) & (SYN | FIN) == 0
+
+
 ANSWER_NS = 500_000_000
 """What a host sends at once may wait in queues; nobody may hold back even an ACK for longer (RFC 1122 4.2.3.2)."""
 

@@ -228,7 +228,7 @@ def note_bytes(st, row, snd, rcv):  # type: ignore[no-untyped-def]
     row.sent_bytes = snd.payload_bytes
     is_probing = np.int64(snd.bits) & PROBING != 0
     row.retransmits = 0 if is_probing else snd.unanswered
-    row.probes = snd.unanswered if is_probing else 0
+    row.probes = snd.probes if is_probing else 0
 
 
 @kernel

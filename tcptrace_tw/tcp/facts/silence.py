@@ -34,7 +34,6 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     NXT_ACKED,
     NXT_KNOWN,
-    PROBING,
     RST_SENT,
     START,
 )
@@ -73,8 +72,7 @@ def note_silence(st, c, side, seg, last):  # type: ignore[no-untyped-def]
         snd.bits &= ~BROKE_SILENCE & MASK  # a farewell before the FIN, as of TLS, is no attempt to go on
     elif is_after_silence and flags & SYN == 0 and is_idle(conn, snd, rcv):
         snd.silence_ms = min((st.counters[NOW] - last) // MS, MASK)
-        if np.int64(snd.bits) & PROBING == 0:
-            snd.unanswered = 0  # probes that only probes of the other side follow are still unanswered
+        snd.unanswered = 0
         if flags & (FIN | RST) == 0:
             snd.bits |= BROKE_SILENCE
 

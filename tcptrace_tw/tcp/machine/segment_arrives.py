@@ -52,6 +52,7 @@ from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_hal
 from tcptrace_tw.tcp.facts.history import (
     count_segment,
     count_text_again,
+    is_silent_since_probe,
     note_earlier,
     note_history,
 )
@@ -309,10 +310,9 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
         note_retransmission(snd, rcv)
         count_text_again(snd, rcv, np.int64(seg.payload_len))
     elif ahead == -1:
-        note_probe(snd)
+        note_probe(snd, rcv)
     if np.int64(rcv.bits) & PROBING and ahead != -1:
-        rcv.bits &= ~PROBING & 0xFFFFFFFF  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
-        rcv.unanswered = 0
+        rcv.probes = 0  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
         snd.fin_seq = (end - 1) & MASK
         snd.fin_frame = frame
@@ -334,13 +334,15 @@ def note_retransmission(snd, rcv):  # type: ignore[no-untyped-def]
         return
     count = 0 if np.int64(snd.bits) & PROBING else np.int64(snd.unanswered)
     snd.bits &= ~PROBING & 0xFFFFFFFF
+    snd.probes = 0
     snd.unanswered = min(count + 1, 65535)
 
 
 @kernel
-def note_probe(snd):  # type: ignore[no-untyped-def]
+def note_probe(snd, rcv):  # type: ignore[no-untyped-def]
     """Count keep-alive probes that get no answer."""
-    is_next = np.int64(snd.bits) & PROBING != 0
+    is_next = np.int64(snd.bits) & PROBING != 0 and is_silent_since_probe(snd, rcv)
+    snd.probes = min(np.int64(snd.probes) + 1, 65535)
     snd.bits |= PROBING
     snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if is_next else 1
 

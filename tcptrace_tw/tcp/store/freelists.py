@@ -164,6 +164,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
         t.last_ip_id = 0
         t.history_seen = 0
         t.unanswered = 0
+        t.probes = 0
         t.syn_repeats = 0
         t.fin_repeats = 0
         t.unacceptable_run = 0

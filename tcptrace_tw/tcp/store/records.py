@@ -109,6 +109,7 @@ TCB = in_lines(
         ("earlier_ack", "u4"),
         ("ttl_low", "u1"),  # of all its segments but RSTs
         ("ttl_high", "u1"),
+        ("probes", "u2"),  # keep-alive probes that nothing but probes of the peer has followed
         ("again", "u2"),  # how often it has sent text again since the peer's frame ``again_since``, its last one then
         ("again_since", "i8"),
     ]
