@@ -56,7 +56,8 @@ def analyze(
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)
         try:
             digest = totals.digest(reading.analyze([tables, totals]))
-            tables.finish(metadata(digest))
+            with reading.busy("writing tables"):
+                tables.finish(metadata(digest))
         except BaseException:
             tables.abandon()
             raise

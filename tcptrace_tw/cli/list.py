@@ -122,7 +122,8 @@ def list_(
 def listed_of(reading: Reading, listing: "Listing") -> "Listed":
     """The connections of captures, or of a folder that ``analyze`` wrote."""
     if reading.folder is not None:
-        return _stored(reading.folder, listing)
+        with reading.busy("reading tables"):
+            return _stored(reading.folder, listing)
     summary = reading.analyze([listing], "tcptrace_tw.report.pages.connection_list")
     run.say_policy(summary.policy, reading.quiet)
     return listing.result()

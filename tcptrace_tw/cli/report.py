@@ -128,7 +128,9 @@ def _write_page(page: "AtomicFile", digest: "Digest", reading: Reading) -> None:
     from tcptrace_tw.report.pages.html_report import document
     from tcptrace_tw.report.summary.headline import headline
 
-    text = document(digest, reading.names, _stories(digest, reading))
+    stories = _stories(digest, reading)
+    with reading.busy("drawing the page"):
+        text = document(digest, reading.names, stories)
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tcptrace_tw.checking.plan import Plan
+    from tcptrace_tw.cli.progress import Progress
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.summary.digest import PolicyDigest
 
@@ -128,22 +129,23 @@ def analyze(
     no_progress: bool,
     wanted_later: str = "",
     policy: "Plan | None" = None,
+    label: str = "reading",
+    says: bool = True,
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged.
 
     ``wanted_later`` is a module for what follows: it is imported while the captures are read.
     The sinks get what ``policy`` leaves of the findings; ``summary.policy`` says what it did.
+    ``says`` is false for another pass, in which what was said is not said again.
     """
     from tcptrace_tw.checking import obey
-    from tcptrace_tw.cli.progress import Progress
 
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
-    is_shown = not (quiet or no_progress) and sys.stderr.isatty()
-    with interrupts.reading(captures, quiet=quiet), Progress(enabled=is_shown) as progress:
-        summary = obey.analyze(captures, settings, policy, sinks, progress, None if quiet else warn)
-    if not quiet:
-        for remark in _remarks(summary):
+    with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress, label) as progress:
+        summary = obey.analyze(captures, settings, policy, sinks, progress, warn if says and not quiet else None)
+    if says and not quiet:
+        for remark in remarks(summary):
             warn(remark)
     return summary
 
@@ -172,7 +174,14 @@ def say_policy(policy: "PolicyDigest | None", quiet: bool) -> None:
         warn(*([f"{said}; --no-config ignores it"] if said else ()))
 
 
-def _remarks(summary: "Summary") -> Iterator[str]:
+def progress_of(quiet: bool, no_progress: bool, label: str = "reading") -> "Progress":
+    """What stderr shows of the work: only a terminal sees it."""
+    from tcptrace_tw.cli.progress import Progress
+
+    return Progress(not (quiet or no_progress) and sys.stderr.isatty(), label)
+
+
+def remarks(summary: "Summary") -> Iterator[str]:
     """What is damaged; and that there is no TCP, lest nothing found be taken for nothing wrong."""
     capture = summary.capture
     for file in capture.files:
