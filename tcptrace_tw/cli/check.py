@@ -213,6 +213,7 @@ def _check(
         say(remark)
     folder, parts = run.written_folder(captures), [captures]
     if folder is not None:
+        run.keep_whole(folder, plan.settings)
         with busy("reading tables", enabled=not (quiet or no_progress) and sys.stderr.isatty()):
             judged = check_folder(folder, plan, date.today(), say)
     else:

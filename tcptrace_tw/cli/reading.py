@@ -39,7 +39,10 @@ class Reading:
     @cached_property
     def folder(self) -> Path | None:
         """The folder that ``analyze`` wrote, if that is what was given."""
-        return run.written_folder(self.captures)
+        folder = run.written_folder(self.captures)
+        if folder is not None:
+            run.keep_whole(folder, self.settings)
+        return folder
 
     @property
     def has_several_files(self) -> bool:

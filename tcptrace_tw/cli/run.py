@@ -244,6 +244,16 @@ def written_folder(captures: Sequence[str]) -> Path | None:
     return folders[0] if folders else None
 
 
+_CHOOSING = {"filter": "--filter", "read_filter": "--read-filter", "since": "--since", "until": "--until"}
+
+
+def keep_whole(folder: Path, settings: "Settings") -> None:
+    """``UsageError`` for options that choose while captures are read: what is written is written."""
+    for name, option in _CHOOSING.items():
+        if getattr(settings, name):
+            raise UsageError(f"{folder}: was written by analyze; {option} works on captures: run analyze with it")
+
+
 def console(color: Color) -> "Console":
     """Where a report is drawn: plain through a pipe, without any escape for ``never`` or NO_COLOR."""
     from rich.console import Console
