@@ -99,11 +99,11 @@ def list_(
         limit = LIMIT if sys.stdout.isatty() and not (as_json or as_csv) else 0
     listing = Listing(selection, sort, limit, is_reversed=is_reversed)
     captures = run.sources(captures, files_from)
-    targets.keep_apart(targets.saved(save, captures), captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl,
         read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
+    targets.keep_apart(targets.saved(save, captures), captures, policy.also_read(files_from, obeyed))
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
     listed = listed_of(reading, listing)
     if as_json or as_csv:
