@@ -222,7 +222,7 @@ def _check(
         def judge(part: Sequence[str]) -> Judged:
             return check_captures(part, plan, analyze, date.today(), run.has_several_files(part))
 
-        judged = several.judged(parts, captures, judge)
+        judged = several.judged(parts, captures, judge, say)
         if said := several.told(parts, len(judged.files), how):
             say(said)
     if learnt is not None:

@@ -74,7 +74,7 @@ def export(
     selection = filters.selection(said)
     captures = run.sources(captures, files_from)
     if "-" in captures:
-        raise UsageError("export: stdin cannot be read twice; save the capture to a file")
+        raise UsageError("export: stdin cannot be read twice; tcptrace-tw report - --save FILE keeps it")
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
     )

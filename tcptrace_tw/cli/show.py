@@ -99,7 +99,7 @@ def show(
     reading = Reading(captures, *obeyed, quiet, no_progress)
     console = run.console(color)
     if "-" in captures:
-        raise UsageError("show: stdin cannot be read twice; save the capture to a file")
+        raise UsageError("show: stdin cannot be read twice; tcptrace-tw report - --save FILE keeps it")
     if selection is not None:
         listed = _matching(reading, selection)
         if listed.matched > 1:
