@@ -134,19 +134,21 @@ def draw(listed: Listed, console: Console, time_format: str = "utc") -> None:
 
 
 def draw_next(
-    listed: Listed, console: Console, captures: Sequence[str], said: Sequence[str], options: Sequence[str]
+    listed: Listed, console: Console, captures: Sequence[str], same: Sequence[str], options: Sequence[str]
 ) -> None:
     """How many connections there are, and the commands that draw one of them and list the others.
 
-    ``said`` is the filter, if there is one.
+    ``same`` is what makes it the same list: filter and order. A stream cannot be read again: it has no commands.
     """
     page, number = Page(console), str(listed.rows["connection_id"][0])
     counts = f"{len(listed.rows):,} of {listed.matched:,} connections" if listed.left_out else ""
     if counts:
         console.print(Text(counts, LABEL), soft_wrap=True)
+    if "-" in captures:
+        return
     page.paste("look", command("show", captures, "--connection", number, *options))
     if counts:
-        page.paste("list all", command("list", captures, *said, "--limit", "0", *options))
+        page.paste("list all", command("list", captures, *same, "--limit", "0", *options))
 
 
 class _Table:
