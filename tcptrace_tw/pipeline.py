@@ -25,7 +25,7 @@ from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.measure.across_connections import AcrossConnections
 from tcptrace_tw.measure.measurements import Measurements
 from tcptrace_tw.memory_limit import for_connections
-from tcptrace_tw.position import Position, Progress
+from tcptrace_tw.position import Position, Progress, Taken
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.rules.rule import RuleHits
@@ -126,25 +126,13 @@ def analyze(
     return run.summary()
 
 
-def ladder(
-    captures: Sequence[str], settings: Settings, connection_id: int, notice: Notice | None = None
-) -> tuple[NDArray[Any] | None, list[Step]]:
-    """The row of one incarnation and all its segments with the states after them: a pass for one connection."""
-    found: list[NDArray[Any]] = []
-
-    def keep(rows: NDArray[Any]) -> None:
-        found.extend(hit for hit in [rows[rows["connection_id"] == connection_id]] if hit.size)
-
-    steps = ladders(captures, settings, [connection_id], keep, notice)[connection_id]
-    return (found[-1] if found else None), steps
-
-
 def ladders(
     captures: Sequence[str],
     settings: Settings,
     connection_ids: Iterable[int],
     connections: Callable[[NDArray[Any]], None] | None = None,
     notice: Notice | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, list[Step]]:
     """The segments of some incarnations with the states after them, in one pass.
 
@@ -161,6 +149,8 @@ def ladders(
             segment = segment_at(batch, i)
             steps[segment.connection_id].append(step_of(segment))
 
+    if progress is not None:
+        progress(run.position)
     for chunk in run.chunks(pick):
         if chunk.table.name == "connections" and connections is not None:
             connections(chunk.rows)
@@ -173,8 +163,12 @@ def export(
     connections: Sequence[int],
     out: str | AtomicFile,
     notice: Notice | None = None,
+    progress: Progress | None = None,
 ) -> int:
-    """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none."""
+    """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none.
+
+    All is read twice: to find the frames, and to copy them.
+    """
     from tcptrace_tw.capture.export import copy_frames
 
     run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
@@ -189,11 +183,15 @@ def export(
             picked.append(batch.frame[hits])
             seen[places[hits]] = True
 
+    files = ring.find(captures).files
+    copied = Taken(files)
+    if progress is not None:
+        progress(lambda: run.position().and_then(copied))
     for _ in run.chunks(pick):
         pass
     if not seen.all():
         raise UsageError(f"no connection {wanted[~seen][0]}; tcptrace-tw list lists them")
-    return copy_frames(ring.find(captures).files, np.unique(np.concatenate(picked)), out)
+    return copy_frames(files, np.unique(np.concatenate(picked)), out, taken=copied)
 
 
 FORGETTING = (
@@ -246,7 +244,7 @@ class _Run:
         self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
         self._begin = 0
-        self._read: tuple[int, int | None] = (0, None)
+        self._taken = Taken(found.files)
         self._is_ending = False
 
     def chunks(self, pick: Pick | None = None) -> Iterator[Chunk]:
@@ -307,11 +305,11 @@ class _Run:
 
     def position(self) -> Position:
         """How far the pass is; any thread may ask."""
-        read, total = self._read
+        total = self._taken.total
         with self._flow.still:
             is_wanted = total is None and not self._is_ending
             time_wait = self._tracker.waiting(self._flow.tuples) if is_wanted else None
-        return Position(read, total, self.facts.tcp_segments, self._tracker.connections, time_wait)
+        return Position(self._taken.bytes, total, self.facts.tcp_segments, self._tracker.connections, time_wait)
 
     def _chunk(self, table: Table, rows: NDArray[Any]) -> Chunk:
         if table.name in self._counts:
@@ -376,17 +374,14 @@ class _Run:
         facts = FileFacts(shown(name))
         self.facts.files.append(facts)
         try:
-            with open_stream(name) as stream:
-                self._read = stream.position, stream.size
+            with open_stream(name) as stream, self._taken.following(index, stream):
                 reader = Reader(
                     stream, compiled=self.compiled, file_index=index, batch_size=BATCH_SIZE,
                     is_prompt=stream.is_live, buffers=self._buffers,
                     quotes=self.quotes,
                 )  # fmt: skip
                 facts = self.facts.files[-1] = reader.facts
-                for batch in reader.batches():
-                    self._read = stream.position, stream.size
-                    yield batch
+                yield from reader.batches()
         except CaptureError as error:
             self._unreadable += 1
             if self._unreadable == len(self._files.files):

@@ -99,7 +99,7 @@ def _checked(
         has_several_files = len(part) > 1 or any(is_search(name) for name in part)
         return check_captures(part, plan, partial(pipeline.analyze, notice=warn), date.today(), has_several_files)
 
-    return several.judged(several.captures_of(names, several.BY_NAME), names, judge).verdict(plan)
+    return several.judged(several.captures_of(names, several.BY_NAME), names, judge, warn).verdict(plan)
 
 
 def _told(checked: "Checked") -> str:

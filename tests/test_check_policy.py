@@ -320,7 +320,9 @@ def test_a_written_folder_is_judged_by_the_same_policy(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tcptrace_tw"]
-    subprocess.run([*command, "analyze", CAPTURE, "-o", "out", "--no-config"], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(
+        [*command, "analyze", CAPTURE, "-o", "out", "--no-config"], cwd=tmp_path, env=environment, check=True
+    )
     for form in ("text", "ndjson", "gitlab", "junit"):
         fresh, stored = (
             subprocess.run([*command, "check", what, "-f", form], cwd=tmp_path, env=environment, capture_output=True)

@@ -136,7 +136,7 @@ def test_a_command_to_look_names_the_capture_of_the_finding(desk):
 def test_a_group_is_one_over_all_captures():
     """The same hosts in two captures are mended once: one group, one fingerprint, all its entries."""
     alone = judged()
-    both = several.judged([["a.pcap"], ["b.pcap"]], ["a.pcap", "b.pcap"], lambda part: judged(files=part))
+    both = several.judged([["a.pcap"], ["b.pcap"]], ["a.pcap", "b.pcap"], lambda part: judged(files=part), print)
 
     assert [group.fingerprint for group in both.groups] == [group.fingerprint for group in alone.groups]
     assert [len(group.entries) for group in both.groups] == [2 * len(group.entries) for group in alone.groups]
@@ -151,3 +151,14 @@ def test_a_baseline_knows_findings_of_all_captures(desk):
 
     assert learnt.exit_code == again.exit_code == 0
     assert again.stderr.splitlines()[-1].endswith("3 known")
+
+
+def test_a_capture_that_cannot_be_read_does_not_hide_the_others(desk):
+    """As in a set of files that are one capture: the others count, and the damage is said."""
+    (desk / "cut.pcap").write_bytes((desk / "other.pcap").read_bytes()[:10])
+    some, none = run("cut.pcap", "other.pcap"), run("cut.pcap", "--each")
+
+    assert (some.exit_code, none.exit_code) == (0, 3)
+    assert "other.pcap:8: LA004" in some.stdout
+    assert sum("cut.pcap" in line for line in some.stderr.splitlines()) == 2
+    assert run("missing.pcap", "other.pcap").exit_code == 3

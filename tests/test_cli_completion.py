@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tcptrace_tw.cli import complete
+
 ROOT = Path(__file__).parent.parent
+CAPTURE = ROOT / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap"
 
 
 def tool(*arguments, **variables):
@@ -54,10 +57,34 @@ def test_each_shell_has_its_script(shell, said):
         ("tcptrace-tw watch - --until-finding error:c", {"error:confirmed"}),
         ("tcptrace-tw watch --interface l", {name for _, name in socket.if_nameindex() if name.startswith("l")}),
         ("tcptrace-tw annotate x.pcap --findings n", {"notice", "none"}),
+        ("tcptrace-tw report --time-format l", {"local"}),
+        ("tcptrace-tw list --sort f", {"findings"}),
+        ("tcptrace-tw list x.pcap st", {"state"}),
+        ("tcptrace-tw list x.pcap --filter op", {"opened"}),
+        (f"tcptrace-tw show {CAPTURE} --connection ", {"1", "2"}),
+        (f"tcptrace-tw export {CAPTURE} -c 2", {"2"}),
+        ("tcptrace-tw show missing.pcap --connection ", set()),
     ],
 )
 def test_tab_offers_what_fits(words, wanted):
     assert set(offered(words)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("host 10.0.0.1 and po", ["host 10.0.0.1 and port", "host 10.0.0.1 and portrange"]),
+        ("state LAST", ["state LAST-ACK"]),
+        ("port 80 and closed by s", ["port 80 and closed by server"]),
+        ("closed ab", ["closed abort"]),
+        ("opened m", ["opened midstream"]),
+        ("finding warn", ["finding warning"]),
+        ("finding LA001", ["finding LA001"]),
+        ("host 10.0.0.1 xyz", []),
+    ],
+)
+def test_tab_goes_on_with_a_filter(typed, wanted):
+    assert [value for value, _ in complete.filter_words(typed)] == wanted
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -214,6 +214,15 @@ def test_what_cannot_be_listed_is_said_with_the_exit_code_of_the_contract(argume
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--since", "--until", "--read-filter"])
+def test_a_written_folder_refuses_what_works_on_captures_only(option, tmp_path):
+    run("analyze", LAST_ACK, "-o", tmp_path / "out", "-q")
+    done = run("list", tmp_path / "out", option, "tcp" if option == "--read-filter" else "+1s")
+
+    assert done.exit_code == 2
+    assert f"{option} works on captures" in done.stderr
+
+
 def test_show_draws_one_match_and_lists_several():
     one = run("show", LAST_ACK, "finding LA001")
     several = run("show", PORTS, "port", "41014")

@@ -159,3 +159,17 @@ def test_python_can_ignore_it(config, tmp_path):
         trace = tw.analyze(CAPTURE, config=config)
 
     assert {"LA001", "LA004", "TW001"} <= set(trace.findings.rule)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("report", CAPTURE, "--html", "tcptrace-tw.toml"),
+        ("export", CAPTURE, "-c", "1", "-o", "tcptrace-tw.toml"),
+    ],
+)
+def test_no_output_replaces_the_policy(arguments, tmp_path):
+    done = run(*arguments)
+
+    assert (done.exit_code, "is read by this command" in done.stderr) == (2, True)
+    assert (tmp_path / "tcptrace-tw.toml").read_text() == POLICY

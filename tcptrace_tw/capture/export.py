@@ -22,6 +22,7 @@ from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError, UsageError
+from tcptrace_tw.position import Taken
 from tcptrace_tw.schema.columns import FRAME_BITS
 
 ROOM = 16384
@@ -33,13 +34,18 @@ Write = Callable[[bytes], object]
 
 
 def copy_frames(
-    captures: Sequence[str], frames: NDArray[np.int64], out: str | AtomicFile, *, compiled: bool = False
+    captures: Sequence[str],
+    frames: NDArray[np.int64],
+    out: str | AtomicFile,
+    *,
+    compiled: bool = False,
+    taken: Taken | None = None,
 ) -> int:
     """Write the frames, in their order, to ``out`` (``-``: stdout), and return how many there were.
 
     ``captures`` are the files in the order in which they were numbered; ``frames`` is sorted, each ``file << 40`` plus
     number. The file appears whole or not at all. Raises ``UsageError`` where it would overwrite a capture or its name
-    contradicts its format, ``CaptureError`` where a frame is not there.
+    contradicts its format, ``CaptureError`` where a frame is not there. ``taken`` is told how far it is.
     """
     wanted = {
         captures[file]: frames[frames >> FRAME_BITS == file] & ((1 << FRAME_BITS) - 1)
@@ -55,8 +61,9 @@ def copy_frames(
     with AtomicFile(out) if isinstance(out, str) else out as file:
         if not is_pcapng:
             file.write(_common_header(list(headers.values())))
+        taken = taken or Taken(captures)
         for name, numbers in wanted.items():
-            with open_stream(name) as stream:
+            with open_stream(name) as stream, taken.following(captures.index(name), stream):
                 _copy_file(stream, numbers, file.write, is_pcapng, compiled)
         file.commit()
     return int(frames.size)

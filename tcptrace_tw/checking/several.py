@@ -6,6 +6,7 @@ from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.name import Name
 from tcptrace_tw.capture.rotation import rotations
 from tcptrace_tw.checking.check import Judged
+from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.checks.checked import Group
 from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.schema.words import SEVERITY
@@ -31,8 +32,12 @@ def captures_of(named: Sequence[str], how: str) -> list[list[str]]:
     return captures if len(captures) > 1 else [list(named)]
 
 
-def told(captures: Sequence[Sequence[str]], files: int, how: str) -> str:
-    """``4 files as 2 captures: ring-0.pcap and 2 more, other.pcap (...)``; nothing of a single file."""
+def told(captures: Sequence[Sequence[str]], read: int, how: str) -> str:
+    """``4 files as 2 captures: ring-0.pcap and 2 more, other.pcap (...)``; nothing of a single file.
+
+    ``read`` is how many files were read: one capture may have been named by its directory.
+    """
+    files = read if len(captures) == 1 else sum(map(len, captures))
     if files < 2:
         return ""
     if len(captures) == 1:
@@ -47,14 +52,29 @@ def _named(files: Sequence[str]) -> str:
     return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1:,} more"
 
 
-def judged(captures: Sequence[Sequence[str]], named: Sequence[str], judge: Callable[[Sequence[str]], Judged]) -> Judged:
-    """What ``judge`` makes of each capture, as one: groups of the same hosts are one group over all captures."""
+def judged(
+    captures: Sequence[Sequence[str]],
+    named: Sequence[str],
+    judge: Callable[[Sequence[str]], Judged],
+    say: Callable[[str], object],
+) -> Judged:
+    """What ``judge`` makes of each capture, as one: groups of the same hosts are one group over all captures.
+
+    A capture that cannot be read is said, and the others count; ``CaptureError`` where none can be read.
+    """
     if len(captures) == 1:
         return judge(captures[0])
     one = Judged([Name(name) for name in named], [], {}, [], [], {}, 0)
     groups: dict[tuple[str, str], Group] = {}
+    unreadable = 0
     for capture in captures:
-        _add(one, judge(capture), groups)
+        try:
+            _add(one, judge(capture), groups)
+        except CaptureError as error:
+            unreadable += 1
+            if unreadable == len(captures):
+                raise
+            say(str(error))
     one.groups = list(groups.values())
     return one
 

@@ -45,18 +45,21 @@ def analyze(
     from tcptrace_tw.report.tables.sinks import ParquetSink
 
     captures = run.sources(captures, files_from)
-    targets.keep_apart([*targets.folder(output), *targets.saved(save, captures)], captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
         since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
+    targets.keep_apart(
+        [*targets.folder(output), *targets.saved(save, captures)], captures, policy.also_read(files_from, obeyed)
+    )
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
     several = reading.has_several_files
     with Folder(Path(output), force) as folder:
         tables, totals = ParquetSink(folder.path, several), SummarySink(several)
         try:
             digest = totals.digest(reading.analyze([tables, totals]))
-            tables.finish(metadata(digest))
+            with reading.busy("writing tables"):
+                tables.finish(metadata(digest))
         except BaseException:
             tables.abandon()
             raise

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -199,23 +200,29 @@ def _check(
 
     from tcptrace_tw.checking import several
     from tcptrace_tw.checking.check import Judged, check_captures, check_folder, learn
+    from tcptrace_tw.cli.progress import busy
+
+    done = iter(count(1))
 
     def analyze(captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]") -> "Summary":
-        return run.analyze(captures, settings, sinks, quiet, no_progress)
+        label = "reading" if len(parts) == 1 else f"reading {next(done)} of {len(parts)}"
+        return run.analyze(captures, settings, sinks, quiet, no_progress, label=label)
 
     say = (lambda text: None) if quiet else run.warn
     for remark in plan.remarks(date.today()):
         say(remark)
-    folder = run.written_folder(captures)
+    folder, parts = run.written_folder(captures), [captures]
     if folder is not None:
-        judged = check_folder(folder, plan, date.today(), say)
+        run.keep_whole(folder, plan.settings)
+        with busy("reading tables", enabled=not (quiet or no_progress) and sys.stderr.isatty()):
+            judged = check_folder(folder, plan, date.today(), say)
     else:
         parts = several.captures_of(captures, how)
 
         def judge(part: Sequence[str]) -> Judged:
             return check_captures(part, plan, analyze, date.today(), run.has_several_files(part))
 
-        judged = several.judged(parts, captures, judge)
+        judged = several.judged(parts, captures, judge, say)
         if said := several.told(parts, len(judged.files), how):
             say(said)
     if learnt is not None:

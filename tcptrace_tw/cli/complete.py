@@ -12,7 +12,7 @@ def rules(typed: str) -> list[tuple[str, str]]:
     from tcptrace_tw.rules import RULES
 
     before, comma, last = typed.rpartition(",")
-    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last.upper())]
+    return [(f"{before}{comma}{r.id}", r.name) for r in RULES if r.id.startswith(last)]
 
 
 def profiles(typed: str) -> list[tuple[str, str]]:
@@ -119,8 +119,17 @@ def connections(ctx: Any, args: list[str], incomplete: str) -> list[tuple[str, s
     from tcptrace_tw.errors import TcptraceError
 
     with suppress(TcptraceError, OSError):
-        return [each for each in _connections(list(ctx.params.get("captures") or ())) if each[0].startswith(incomplete)]
+        return [each for each in _connections(_captures(ctx)) if each[0].startswith(incomplete)]
     return []
+
+
+def _captures(ctx: Any) -> list[str]:
+    """The captures on the line; behind an option without its value typer has parsed none."""
+    import os
+    import shlex
+
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return list(ctx.params.get("captures") or filter(os.path.exists, shlex.split(line)[2:]))
 
 
 def _connections(words: list[str]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 EXAMPLES = {
     "": (
         "tcptrace-tw report trace.pcap",
+        "tcptrace-tw list trace.pcap 'host 198.19.19.20 and closed by server'",
         "tcptrace-tw show trace.pcap --connection 17",
         "tcptrace-tw check trace.pcap --fail-on warning",
         "tcptrace-tw analyze trace.pcap -o out",
@@ -11,7 +12,7 @@ EXAMPLES = {
         "tcptrace-tw report trace.pcap",
         "tcptrace-tw report trace.pcap --html report.html",
         "tcptrace-tw report ring-*.pcap --filter 'host 198.19.19.20 and port 5000'",
-        "cat trace.pcap | tcptrace-tw report - --json",
+        "cat trace.pcap | tcptrace-tw report - --save kept.pcap",
     ),
     "analyze": (
         "tcptrace-tw analyze trace.pcap -o out",
@@ -21,11 +22,13 @@ EXAMPLES = {
         "tcptrace-tw check trace.pcap",
         "tcptrace-tw check trace.pcap --fail-on warning:confirmed --ignore RU010",
         "tcptrace-tw check trace.pcap --select LA,RU004 --show info",
+        "tcptrace-tw check ring-*.pcap one.pcap --each",
         "tcptrace-tw check trace.pcap --output sarif=out.sarif --output junit=out.xml",
         "tcptrace-tw check trace.pcap --baseline known.json --update-baseline",
     ),
     "show": (
         "tcptrace-tw show trace.pcap --connection 17",
+        "tcptrace-tw show trace.pcap 'host 198.19.19.20 and finding warning'",
         "tcptrace-tw show trace.pcap --finding 12204 --time-format utc --raw",
         "tcptrace-tw show out --connection 17",
     ),
@@ -37,6 +40,7 @@ EXAMPLES = {
     ),
     "export": (
         "tcptrace-tw export trace.pcap --connection 17 -o one.pcap",
+        "tcptrace-tw export trace.pcap 'port 45003' -o port.pcap",
         "tcptrace-tw export trace.pcap --finding 12204 -o reuse.pcapng",
     ),
     "annotate": (
@@ -50,7 +54,7 @@ EXAMPLES = {
         "tcpdump -i eth0 -s 128 -U --immediate-mode -w - tcp | tcptrace-tw watch -",
         "tcptrace-tw watch -i eth0 --filter 'port 443' --until-finding warning",
     ),
-    "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU004"),
+    "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU", "tcptrace-tw rules RU004"),
 }
 
 

@@ -74,10 +74,12 @@ def export(
     selection = filters.selection(said)
     captures = run.sources(captures, files_from)
     if "-" in captures:
-        raise UsageError("export: stdin cannot be read twice; save the capture to a file")
-    targets.keep_apart([targets.Target(out, f"-o {out}", takes_captures=True)], captures, [files_from])
+        raise UsageError("export: stdin cannot be read twice; tcptrace-tw report - --save FILE keeps it")
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
+    )
+    targets.keep_apart(
+        [targets.Target(out, f"-o {out}", takes_captures=True)], captures, policy.also_read(files_from, obeyed)
     )
     reading = Reading(captures, *obeyed, quiet, no_progress)
     with AtomicFile(out) as file:

@@ -99,11 +99,11 @@ def list_(
         limit = LIMIT if sys.stdout.isatty() and not (as_json or as_csv) else 0
     listing = Listing(selection, sort, limit, is_reversed=is_reversed)
     captures = run.sources(captures, files_from)
-    targets.keep_apart(targets.saved(save, captures), captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl,
         read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
+    targets.keep_apart(targets.saved(save, captures), captures, policy.also_read(files_from, obeyed))
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
     listed = listed_of(reading, listing)
     if as_json or as_csv:
@@ -113,8 +113,8 @@ def list_(
     elif len(listed.rows):
         console = run.console(color)
         draw(listed, console, time_format)
-        if console.is_terminal and "-" not in reading.names:
-            draw_next(listed, console, reading, said)
+        if console.is_terminal:
+            draw_next(listed, console, reading, said, sort, is_reversed)
     if not listed.matched and not quiet:
         run.warn(nothing(listed, said))
 
@@ -122,7 +122,8 @@ def list_(
 def listed_of(reading: Reading, listing: "Listing") -> "Listed":
     """The connections of captures, or of a folder that ``analyze`` wrote."""
     if reading.folder is not None:
-        return _stored(reading.folder, listing)
+        with reading.busy("reading tables"):
+            return _stored(reading.folder, listing)
     summary = reading.analyze([listing], "tcptrace_tw.report.pages.connection_list")
     run.say_policy(summary.policy, reading.quiet)
     return listing.result()
@@ -137,14 +138,20 @@ def draw(listed: "Listed", console: "Console", time_format: str = "utc") -> None
         connection_list.draw(listed, console, time_format)
 
 
-def draw_next(listed: "Listed", console: "Console", reading: Reading, said: str) -> None:
-    """How many are not in the table, and how to see one of them."""
+def draw_next(
+    listed: "Listed", console: "Console", reading: Reading, said: str, sort: str = "number", is_reversed: bool = False
+) -> None:
+    """How many are not in the table, how to see one of them, and how to list them all."""
     from tcptrace_tw.report.pages import connection_list
     from tcptrace_tw.report.pages.sentences import options
     from tcptrace_tw.report.words.codec import to_json
 
-    filter_ = [said] if said else []
-    connection_list.draw_next(listed, console, reading.names, filter_, options(to_json(reading.settings)))
+    same = [said] if said else []
+    for option, value in (("--sort", sort if sort != "number" else ""), ("--since", reading.settings.since),
+                          ("--until", reading.settings.until)):  # fmt: skip
+        same += [option, value] if value else []
+    same += ["--reverse"] if is_reversed else []
+    connection_list.draw_next(listed, console, reading.names, same, options(to_json(reading.settings)))
 
 
 def nothing(listed: "Listed", said: str) -> str:

@@ -30,6 +30,12 @@ def obeyed(
     return obey.obeyed(False if no_config else config, given, others)
 
 
+def also_read(files_from: str, obeyed: "tuple[Settings, Plan | None]") -> list[str | None]:
+    """What a command reads beside the captures."""
+    plan = obeyed[1]
+    return [files_from, None if plan is None else plan.policy]
+
+
 def say_stored(reading: "Reading", digest: "Digest") -> None:
     """What the policy cannot do to a report that is written already."""
     from tcptrace_tw.cli import run

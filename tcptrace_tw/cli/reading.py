@@ -1,7 +1,9 @@
 """What a command reads and how: captures, settings, policy, and whether progress is shown; every pass begins here."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ class Reading:
     no_progress: bool
     save: str = ""
     """Where stdin is kept, if anywhere."""
+    is_again: bool = False
+    """Whether an earlier pass has said all there is to say."""
 
     @property
     def names(self) -> list[str]:
@@ -35,7 +39,10 @@ class Reading:
     @cached_property
     def folder(self) -> Path | None:
         """The folder that ``analyze`` wrote, if that is what was given."""
-        return run.written_folder(self.captures)
+        folder = run.written_folder(self.captures)
+        if folder is not None:
+            run.keep_whole(folder, self.settings)
+        return folder
 
     @property
     def has_several_files(self) -> bool:
@@ -44,14 +51,15 @@ class Reading:
 
     def again(self) -> "Reading":
         """The same for another pass, in which what was said is not said again."""
-        return Reading(self.captures, self.settings, self.policy, True, self.quiet or self.no_progress)
+        return replace(self, is_again=True)
 
     def analyze(self, sinks: "Sequence[Sink]", wanted_later: str = "") -> "Summary":
         """One pass; the sinks get what the policy leaves of the findings."""
         with run.saving(self.save):
             return run.analyze(
-                self.captures, self.settings, sinks, self.quiet, self.no_progress, wanted_later, policy=self.policy
-            )
+                self.captures, self.settings, sinks, self.quiet, self.no_progress, wanted_later, self.policy,
+                "reading again" if self.is_again else "reading", says=not self.is_again,
+            )  # fmt: skip
 
     def ladders(
         self, numbers: Iterable[int], connections: Callable[[Any], None] | None = None
@@ -59,10 +67,19 @@ class Reading:
         """The segments of some connections, in one pass."""
         from tcptrace_tw import pipeline
 
-        return pipeline.ladders(self.captures, self.settings, numbers, connections)
+        with run.progress_of(self.quiet, self.no_progress, "reading segments") as progress:
+            return pipeline.ladders(self.captures, self.settings, numbers, connections, progress=progress)
 
     def export(self, numbers: Sequence[int], file: "AtomicFile") -> int:
         """Copy the frames of some connections and count them."""
         from tcptrace_tw import pipeline
 
-        return pipeline.export(self.captures, self.settings, numbers, file, None if self.quiet else run.warn)
+        notice = None if self.quiet else run.warn
+        with run.progress_of(self.quiet, self.no_progress, "copying") as progress:
+            return pipeline.export(self.captures, self.settings, numbers, file, notice, progress)
+
+    def busy(self, label: str) -> AbstractContextManager[None]:
+        """Within it a terminal shows that work goes on."""
+        from tcptrace_tw.cli.progress import busy
+
+        return busy(label, enabled=not (self.quiet or self.no_progress) and sys.stderr.isatty())

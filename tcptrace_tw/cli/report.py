@@ -85,11 +85,11 @@ def report(
         raise UsageError(f"--time-format {time_format}: {hint(time_format, TIME_FORMATS)}")
     captures = run.sources(captures, files_from)
     files = [*targets.saved(save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
-    targets.keep_apart(files, captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
         since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
+    targets.keep_apart(files, captures, policy.also_read(files_from, obeyed))
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
     with _opened(html) if html else nullcontext() as page, local_times(time_format == "local"):
         digest = digest_of(reading)
@@ -128,7 +128,9 @@ def _write_page(page: "AtomicFile", digest: "Digest", reading: Reading) -> None:
     from tcptrace_tw.report.pages.html_report import document
     from tcptrace_tw.report.summary.headline import headline
 
-    text = document(digest, reading.names, _stories(digest, reading))
+    stories = _stories(digest, reading)
+    with reading.busy("drawing the page"):
+        text = document(digest, reading.names, stories)
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)

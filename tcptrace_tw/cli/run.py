@@ -129,29 +129,32 @@ def analyze(
     no_progress: bool,
     wanted_later: str = "",
     policy: "Plan | None" = None,
+    label: str = "reading",
+    says: bool = True,
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged.
 
     ``wanted_later`` is a module for what follows: it is imported while the captures are read.
     The sinks get what ``policy`` leaves of the findings; ``summary.policy`` says what it did.
+    ``says`` is false for another pass, in which what was said is not said again.
     """
     from tcptrace_tw.checking import obey
 
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
-    with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress) as progress:
-        summary = obey.analyze(captures, settings, policy, sinks, progress, None if quiet else warn)
-    if not quiet:
+    with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress, label) as progress:
+        summary = obey.analyze(captures, settings, policy, sinks, progress, warn if says and not quiet else None)
+    if says and not quiet:
         for remark in remarks(summary):
             warn(remark)
     return summary
 
 
-def progress_of(quiet: bool, no_progress: bool) -> "Progress":
+def progress_of(quiet: bool, no_progress: bool, label: str = "reading") -> "Progress":
     """What stderr shows of the work: only a terminal sees it."""
     from tcptrace_tw.cli.progress import Progress
 
-    return Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty())
+    return Progress(not (quiet or no_progress) and sys.stderr.isatty(), label)
 
 
 @contextmanager
@@ -239,6 +242,16 @@ def written_folder(captures: Sequence[str]) -> Path | None:
     if folders and len(captures) > 1:
         raise UsageError(f"{folders[0]}: was written by analyze; name no other capture with it")
     return folders[0] if folders else None
+
+
+_CHOOSING = {"filter": "--filter", "read_filter": "--read-filter", "since": "--since", "until": "--until"}
+
+
+def keep_whole(folder: Path, settings: "Settings") -> None:
+    """``UsageError`` for options that choose while captures are read: what is written is written."""
+    for name, option in _CHOOSING.items():
+        if getattr(settings, name):
+            raise UsageError(f"{folder}: was written by analyze; {option} works on captures: run analyze with it")
 
 
 def console(color: Color) -> "Console":

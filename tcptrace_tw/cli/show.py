@@ -99,7 +99,7 @@ def show(
     reading = Reading(captures, *obeyed, quiet, no_progress)
     console = run.console(color)
     if "-" in captures:
-        raise UsageError("show: stdin cannot be read twice; save the capture to a file")
+        raise UsageError("show: stdin cannot be read twice; tcptrace-tw report - --save FILE keeps it")
     if selection is not None:
         listed = _matching(reading, selection)
         if listed.matched > 1:
@@ -112,7 +112,8 @@ def show(
     style = Style(not raw, time_format, None if all_segments else Style.most)
     for place, number in enumerate(numbers):
         if reading.folder is not None:
-            story, ladder = _stored(reading.folder, number)
+            with reading.busy("reading tables"):
+                story, ladder = _stored(reading.folder, number)
         else:
             story, ladder = _read(reading, number)
             reading = reading.again()
@@ -187,7 +188,7 @@ def _read(reading: Reading, number: int) -> "tuple[Story, Ladder]":
 
     sink = ConnectionSink([number], reading.has_several_files)
     summary = reading.analyze([sink])
-    run.say_policy(summary.policy, reading.quiet)
+    run.say_policy(summary.policy, reading.quiet or reading.is_again)
     if not sink.counts["connections"]:
         there = (
             f"the capture has connections 1 to {summary.connections:,}"

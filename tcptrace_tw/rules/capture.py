@@ -432,7 +432,7 @@ MEMORY_BOUND = Rule(
     ),
     not_set_when=("everything fits: then no connection is forgotten early",),
     rfc=(),
-    remedy="Raise --max-memory, or select fewer connections with --filter.",
+    remedy="Raise --max-memory, or read fewer connections with --read-filter.",
     example="memory-bound",
 )
 

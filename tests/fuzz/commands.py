@@ -70,6 +70,9 @@ LOOKS = (
     Line("show --connection 2 --time-format local", None, ABSENT),
     Line("show --connection 1 --time-format epoch", None, ABSENT),
     Line("show --finding 1 --time-format delta", None, ABSENT),
+    Line("list", None, ABSENT),
+    Line("list --json --sort findings --since +0.5s", _lines, ABSENT),
+    Line("list --csv --limit 3 --sort silence --reverse --time-format epoch", None, ABSENT),
     Line("export --connection 1 --output {out}.pcapng", None, ABSENT),
     Line("export --connection 1 --connection 2 --output {out}.pcap", None, ABSENT),
     Line("export --finding 1 --output {out}", None, ABSENT),
@@ -77,7 +80,7 @@ LOOKS = (
 LINES = (*REPORTS, *LOOKS)
 SETTINGS = (
     ("--ignore-vlan",), ("--profile", "rfc"), ("--two-msl", "0.001"), ("--two-msl", "3600"),
-    ("--filter", "tcp and not port 1"), ("--filter", "host 10.0.0.1 or ip6"),
+    ("--filter", "tcp and not port 1"), ("--read-filter", "host 10.0.0.1 or ip6"), ("--filter", "closed normal"),
 )  # fmt: skip
 TIMES = (
     ("--since", "+0.5s"), ("--until", "+1s"), ("--since", "1970-01-01T00:00:00Z", "--until", "2115-01-01"),

@@ -15,7 +15,15 @@ from tcptrace_tw.report.words.phrases import command, date, epoch, precise_clock
 from tcptrace_tw.report.words.styles import LABEL, SEVERITY_STYLES
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.schema.words import ACTIVE_CLOSER, CLOSE, OPENED, SEVERITY
+from tcptrace_tw.schema.words import (
+    ACTIVE_CLOSER,
+    CLOSE,
+    CLOSE_REFUSED,
+    CLOSE_UNANSWERED,
+    OPENED,
+    OPENED_HANDSHAKE,
+    SEVERITY,
+)
 
 TIME_FORMATS = ("utc", "local", "epoch", "rel")
 
@@ -60,8 +68,11 @@ _COLUMNS = (
 _BELOW = ("opened", "silence", "findings", "bytes", "took", "by", "closed", "start")
 """What leaves the line where there is no room for all, the first one first."""
 
-_ORDINARY = {"opened": "handshake", "bytes": "0 B"}
+_ORDINARY = {"opened": ("handshake", "SYN"), "bytes": ("0 B",)}
 """What is not worth a place below the line."""
+
+_NEVER_OPEN = (CLOSE_REFUSED, CLOSE_UNANSWERED)
+"""Where there was no more than a SYN."""
 
 _FRACTION = ".123"
 """What a time of day can do without on a narrow page."""
@@ -96,10 +107,10 @@ class _Writer:
                 "number": str(number),
                 "start": self._time(first),
                 "ends": both,
-                "opened": OPENED.words[opened],
+                "opened": "SYN" if close in _NEVER_OPEN and opened == OPENED_HANDSHAKE else OPENED.words[opened],
                 "closed": CLOSE.words[close],
                 "by": CLOSERS[ACTIVE_CLOSER.words[closer]],
-                "took": duration_text(took),
+                "took": duration_text(took) if took else "0 s",
                 "bytes": size(carried),
                 "silence": duration_text(silence) if silence > 0 else "",
                 "findings": " ".join(rules),
@@ -123,19 +134,21 @@ def draw(listed: Listed, console: Console, time_format: str = "utc") -> None:
 
 
 def draw_next(
-    listed: Listed, console: Console, captures: Sequence[str], said: Sequence[str], options: Sequence[str]
+    listed: Listed, console: Console, captures: Sequence[str], same: Sequence[str], options: Sequence[str]
 ) -> None:
     """How many connections there are, and the commands that draw one of them and list the others.
 
-    ``said`` is the filter, if there is one.
+    ``same`` is what makes it the same list: filter and order. A stream cannot be read again: it has no commands.
     """
     page, number = Page(console), str(listed.rows["connection_id"][0])
     counts = f"{len(listed.rows):,} of {listed.matched:,} connections" if listed.left_out else ""
     if counts:
         console.print(Text(counts, LABEL), soft_wrap=True)
+    if "-" in captures:
+        return
     page.paste("look", command("show", captures, "--connection", number, *options))
     if counts:
-        page.paste("list all", command("list", captures, *said, "--limit", "0", *options))
+        page.paste("list all", command("list", captures, *same, "--limit", "0", *options))
 
 
 class _Table:
@@ -218,7 +231,7 @@ def _endpoints(rows: NDArray[Any], side: str) -> Iterator[str]:
 
 
 def _told(column: Column, cell: str) -> str:
-    if not cell or cell == _ORDINARY.get(column.name):
+    if not cell or cell in _ORDINARY.get(column.name, ()):
         return ""
     return cell if column.name == "findings" else f"{_LABELS[column.name]} {cell}"
 

@@ -1,6 +1,6 @@
 """The ladder of one connection: time, both endpoints' states down the sides, each segment an arrow between them.
 
-``Step`` is what ``pipeline.ladder`` hands over for a segment. State changes and findings of the connection
+``Step`` is what ``pipeline.ladders`` hands over for a segment. State changes and findings of the connection
 join the segments as timers and notes; ``ladder_page`` draws what comes of it.
 """
 

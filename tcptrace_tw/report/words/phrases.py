@@ -107,7 +107,7 @@ def command(verb: str, captures: Sequence[str], *options: str) -> str:
     """
     names = ["FILE" if name == "-" else name for name in captures]
     line = " ".join(["tcptrace-tw", verb, *map(_quoted, (*names, *options))])
-    return f"{line}  # save the capture to FILE first" if "-" in captures else line
+    return f"{line}  # --save FILE keeps the stream" if "-" in captures else line
 
 
 def _quoted(word: str) -> str:
