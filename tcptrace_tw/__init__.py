@@ -71,7 +71,8 @@ def _analyze(paths: list[str], overrides: tuple[Any, ...]) -> Trace:
     from tcptrace_tw.report.tables.sinks import ArrowSink
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
-    tables, totals = ArrowSink(several), SummarySink(several)
+    totals = SummarySink(several)
+    tables = ArrowSink(several, totals.incidents)
     settings = pipeline.Settings(*overrides)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals], notice=warn))
     segments = None if "-" in paths else partial(_segments, paths, settings)

@@ -213,7 +213,7 @@ def test_a_written_folder_loads_into_pandas():
     assert str(trace.connections.first_time.dtype) == "datetime64[ns, UTC]"
     assert str(trace.connections.rst_frame.dtype) == "Int64"
     assert str(trace.connections.close.dtype) == "category"
-    assert trace.findings["values"][0]["gap_ns"] == "1204000000"
+    assert json.loads(trace.findings.details[0])["gap_ns"] == 1_204_000_000
     assert trace.connection(1).findings.rule.tolist() == ["RU002"]
     for table in TABLES:
         assert getattr(trace, table.name) is trace.frame(table.name)

@@ -54,7 +54,8 @@ def analyze(
     )
     several = run.has_several_files(captures)
     with Folder(Path(output), force) as folder:
-        tables, totals = ParquetSink(folder.path, several), SummarySink(several)
+        totals = SummarySink(several)
+        tables = ParquetSink(folder.path, several, totals.incidents)
         try:
             digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
             tables.finish(metadata(digest))

@@ -227,8 +227,10 @@ def _print_policy(plan: "Plan", overrides: "CliOverrides") -> None:
 
 
 def _say_end(checked: "Checked") -> None:
-    from tcptrace_tw.report.checks.formats.text import total
+    from tcptrace_tw.report.checks.formats.text import incidents, total
 
     for text in checked.stale:
         run.warn(f"{checked.baseline}: known, but not found this time: {text}")
+    if said := incidents(checked):
+        run.warn(said)
     run.warn(total(checked))

@@ -20,8 +20,8 @@ from tcptrace_tw.schema.words import CONFIDENCE, ENDPOINT, NULL_WORD, SEVERITY, 
 
 
 def fresh(findings: RuleHits, several_files: bool = False) -> Batch:
-    """What one rule says about a chunk."""
-    fields = about.peer_fields(findings)
+    """What one rule says about a chunk; nobody has looked for incidents yet."""
+    fields, nothing = about.peer_fields(findings), np.full(findings.rows.size, -1)
     return Batch(
         findings.rule.id,
         findings.rule.name,
@@ -31,6 +31,9 @@ def fresh(findings: RuleHits, several_files: bool = False) -> Batch:
         findings.confidence,
         _subject(findings, fields),
         sum(bool(name) for name in (fields[0], fields[2])),
+        nothing,
+        nothing,
+        about.connection_ids(findings),
         np.arange(findings.rows.size),
         partial(message, findings, several_files=several_files),
         partial(about.finding, findings, several_files=several_files),
@@ -73,6 +76,9 @@ def _stored(table: Any, rule: str, several_files: bool) -> Batch:
             _codes(table["endpoint"], ENDPOINT),
         ),
         sum(table[name].null_count < table.num_rows for name in ("ip", "peer_ip")),
+        _numbers(table["incident_id"]),
+        _numbers(table["incident_id"]),
+        _numbers(table["connection_id"]),
         np.arange(table.num_rows),
         partial(_message, table),
         partial(_finding, table, several_files=several_files),
@@ -113,7 +119,8 @@ def _finding(table: Any, index: int, several_files: bool) -> Finding:
         row["finding_id"], row["rule"], row["name"], row["severity"], row["confidence"], row["connection_id"],
         " > ".join(ip if port is None else endpoint_text(ip, port) for ip, port in sides), Time(row["time"]),
         (row["file"] or 0) if several_files else 0, row["frame"], tuple(row["frames"]), row["message"],
-        dict(row["values"]), row["rival"] or "", tuple(row["caveats"] or ()), row["display_filter"],
+        row["delay_ns"], row["silence_ns"], row["count"], about.stored_values(row), row["rival"] or "",
+        tuple(row["caveats"] or ()), row["display_filter"], incident_id=row["incident_id"],
     )  # fmt: skip
 
 

@@ -128,6 +128,8 @@ class IncidentDigest:
     rule: str
     name: str
     mechanism: str
+    title: str
+    """The mechanism and the parties."""
     severity: str
     confidence: str
     sentence: str
@@ -141,6 +143,10 @@ class IncidentDigest:
     cost_ns: int | None
     cost_most_ns: int | None
     cost_known: int
+    connections: int
+    """The number of connections that it concerns: those of the rule that found the most."""
+    findings: int
+    """The number of findings that belong to it, those of the cause and the others."""
     rules: tuple[IncidentRule, ...]
     remedy: str
     examples: tuple[Finding, ...]

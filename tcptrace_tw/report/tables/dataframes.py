@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def to_pandas(table: "pa.Table") -> "pd.DataFrame":
-    """A written table as a DataFrame; ``values`` become dictionaries, lists stay arrays."""
+    """A written table as a DataFrame; lists become arrays."""
     import pandas as pd
     import pyarrow as pa
 
@@ -22,6 +22,4 @@ def to_pandas(table: "pa.Table") -> "pd.DataFrame":
             types_mapper=nullable.get if field.nullable else None, use_threads=False
         )
         columns[field.name] = column[field.name]
-    if "values" in columns:
-        columns["values"] = columns["values"].map(dict)
     return pd.DataFrame(columns)

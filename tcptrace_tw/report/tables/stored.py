@@ -12,6 +12,7 @@ from tcptrace_tw.capture.name import Name, raw
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.tables.folder import ENCODED, read_manifest
+from tcptrace_tw.report.words.findings import stored_values
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 
 Names = tuple[str, ...]
@@ -91,15 +92,16 @@ def stored_findings(folder: Path, selection: Selection) -> Any:
     table = table.filter(np.array([wanted[rule] for rule in rules], bool))
     bounded = {threshold[0] for threshold in selection.thresholds}
     if bounded:
-        pairs = zip(table["rule"].to_pylist(), table["values"].to_pylist(), strict=True)
-        keep = [rule not in bounded or _is_within(rule, dict(values), selection) for rule, values in pairs]
+        rows = table.select(["rule", "delay_ns", "silence_ns", "count", "details"]).to_pylist()
+        keep = [row["rule"] not in bounded or _is_within(row, selection) for row in rows]
         table = table.filter(np.array(keep, bool))
     return table
 
 
-def _is_within(rule: str, values: dict[str, str], selection: Selection) -> bool:
+def _is_within(row: dict[str, Any], selection: Selection) -> bool:
+    values = stored_values(row)
     for name, column, least, most in selection.thresholds:
-        if name == rule and column in values:
+        if name == row["rule"] and column in values:
             number = int(values[column])
             if (least is not None and number < least) or (most is not None and number > most):
                 return False
