@@ -41,11 +41,13 @@ def analyze(
     ignore_vlan: bool = False,
     max_memory: int | str | None = None,
     config: str | os.PathLike[str] | bool | None = None,
+    findings: str = "notice",
 ) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
     ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
-    ``read_filter``, ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
+    ``read_filter``, ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line. ``findings``
+    is the lowest severity that makes a row of ``trace.findings``: with ``"info"``, ordinary mechanisms do, too.
     The policy is that of the command line: the nearest ``tcptrace-tw.toml`` or pyproject.toml from the current folder
     upwards, or the file that ``config`` names; ``config=False`` ignores it, arguments win over it, and
     ``trace.summary.policy`` says what it did.
@@ -62,7 +64,7 @@ def analyze(
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
     overrides = {"profile": profile, "two_msl_s": two_msl, "select": select, "ignore": ignore}
     others = {"filter": filter, "read_filter": read_filter, "since": since, "until": until,
-              "ignore_vlan": ignore_vlan, "max_memory": max_memory}  # fmt: skip
+              "ignore_vlan": ignore_vlan, "max_memory": max_memory, "findings": findings}  # fmt: skip
     return without_frames(_analyze)(paths, config, overrides, others)
 
 
@@ -79,8 +81,9 @@ def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: d
     from tcptrace_tw.report.tables.sinks import ArrowSink
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
-    tables, totals = ArrowSink(several), SummarySink(several)
     settings, policy = obey.obeyed(config, overrides, others)
+    totals = SummarySink(several, settings.least)
+    tables = ArrowSink(several, totals.incidents, settings.least)
     digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn))
     if digest.policy is not None and (did := policy_text(digest.policy)):
         warn(f"{did}; config=False ignores it")
@@ -88,8 +91,10 @@ def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: d
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
 
 
-def load(folder: str | os.PathLike[str]) -> Trace:
+def load(folder: str | os.PathLike[str], *, findings: str = "") -> Trace:
     """What ``tcptrace-tw analyze -o FOLDER`` wrote; ladders have segments while the captures are where they were.
+
+    With ``findings="info"``, ordinary mechanisms are findings, too; else it is the severity that was written.
 
     Raises ``CaptureError`` where the folder is none, or of another schema version.
 
@@ -102,13 +107,15 @@ def load(folder: str | os.PathLike[str]) -> Trace:
     from pathlib import Path
 
     from tcptrace_tw import pipeline
+    from tcptrace_tw.errors import without_frames
     from tcptrace_tw.report.notebook.trace import Trace
     from tcptrace_tw.report.tables.stored import captures_of
 
     captures, settings = captures_of(Path(folder))
     is_at_hand = bool(captures) and all(os.path.exists(capture) for capture in captures)
-    segments = partial(_segments, captures, pipeline.Settings(**settings)) if is_at_hand else None
-    return Trace.load(Path(folder), segments)
+    checked = pipeline.Settings(**{**settings, "findings": findings or settings["findings"]})
+    segments = partial(_segments, captures, checked) if is_at_hand else None
+    return without_frames(Trace.load)(Path(folder), segments, checked.findings)
 
 
 def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> dict[int, list[Step]]:

@@ -111,7 +111,7 @@ class _LiveRun(_Run):
         self._peek = Peek(
             self.profile, compiled=self.compiled, seed=self._seed, keep_duplicates=settings.keep_duplicates
         )
-        self._whole = self._measurements()
+        self._finished = self._measurements()
         self._next_overview = 1
         self._rests_until = 0.0
         most = for_connections(settings.max_memory)  # type: ignore[arg-type] # Settings makes it a number
@@ -148,7 +148,7 @@ class _LiveRun(_Run):
     def _finish(self, chunks: list[Chunk], watcher: Watcher) -> None:
         """Hand on rows that do not change any more."""
         for chunk in chunks:
-            self._whole.see(chunk.table.name, chunk.rows)
+            self._finished.see(chunk.table.name, chunk.rows)
         if chunks:
             watcher.finished(self._view(chunks), self._moment())
 
@@ -197,7 +197,7 @@ class _LiveRun(_Run):
         with self._flow.still:
             self._is_ending = True
             self._finish([self._chunk(*each) for each in self._tracker.finish(end, self._flow.tuples)], watcher)
-        watcher.overview(self._measured(self._whole, is_whole=True), moment, is_last=True)
+        watcher.overview(self._measured(self._finished, is_whole=True), moment, is_last=True)
         watcher.tick(moment)
 
     def _measurements(self) -> Measurements:

@@ -17,6 +17,7 @@ from tcptrace_tw.memory_limit import LEAST, parse_size
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.schema.columns import BY_NAME, Column
+from tcptrace_tw.schema.words import SEVERITY
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
     from tcptrace_tw.capture.pcap_filter import Filter
@@ -60,6 +61,14 @@ class Settings:
 
     What is least useful is forgotten early where connections would take more; nothing is where they do not.
     """
+
+    findings: str = "notice"
+    """Findings of this severity or higher are shown and written; the others are only counted."""
+
+    @property
+    def least(self) -> int:
+        """The code of that severity."""
+        return SEVERITY.code(self.findings)
 
     def __post_init__(self) -> None:
         """Check each field, and keep it in its one form."""
@@ -196,6 +205,13 @@ def memory_bound(size: Any) -> int | None:
     return found
 
 
+def _severity(value: Any) -> str:
+    word = _text(value)
+    if word not in SEVERITY.words:
+        raise UsageError(f"{word!r}: {hint(word, SEVERITY.words)}")
+    return word
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"{value!r}: is neither true nor false")
@@ -216,5 +232,6 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "keep_duplicates": ("keep_duplicates:", _flag),
     "config": ("--config", _text),
     "max_memory": ("--max-memory", memory_bound),
+    "findings": ("--findings", _severity),
 }
 """Each field: how its messages begin, and what gives its one form or raises ``UsageError`` with the reason."""

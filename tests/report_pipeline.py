@@ -64,11 +64,11 @@ def analyze(captures, settings, sinks, progress=None, notice=None):
         for name, rows in {**tables, "reuses": reuses(2)}.items():
             if name in sink.tables:
                 sink.rows(name, np.asarray(rows))
-        rows = reuses(2)
-        rows.connection_id = [1, 2]
-        sink.findings(findings(rows))
-        if "bad.pcap" in captures:
-            sink.findings(findings(rows[:1], **error))
+    rows = reuses(2)
+    rows.connection_id = [1, 2]
+    for said in [findings(rows), *([findings(rows[:1], **error)] if "bad.pcap" in captures else [])]:
+        for sink in sinks:
+            sink.findings(said)
     return Summary(CaptureFacts([facts(name, damage) for name in captures]), settings, 3, 5)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tcptrace_tw import pipeline
-from tcptrace_tw.report.summary import incidents as stage
+from tcptrace_tw.report.summary import strands
 from tcptrace_tw.report.summary.digest import Digest, IncidentDigest
 from tcptrace_tw.report.summary.incidents import FEW_CLIENTS, Incidents
 from tcptrace_tw.report.summary.sink import SummarySink
@@ -163,10 +163,23 @@ def test_what_is_explained_on_the_same_connection_goes_to_its_cause() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more parties than are told apart, all findings are still counted."""
-    monkeypatch.setattr(stage, "MOST", 64)
+    monkeypatch.setattr(strands, "MOST", 512)
     made = Incidents()
     for first in range(0, 2000, 40):
         made.add(warned(challenged(40, first)))
 
-    assert len(made._strands) <= 64 + 40
+    assert len(made._strands) <= 512
     assert sum(incident.count for incident in made.told()) == 2000
+
+
+def test_memory_is_bounded_in_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More new parties at once than there is room for are not told apart; no other rule is given their findings."""
+    monkeypatch.setattr(strands, "MOST", 512)
+    made = Incidents()
+    made.add(warned(challenged(3), "LA001"))
+    made.add(warned(challenged(2000)))
+    many, *few = made.told()
+
+    assert len(made._strands) == 4
+    assert (many.rule, many.count, many.client) == ("RU004", 2000, "several clients")
+    assert [incident.rule for incident in few] == ["LA001"] * 3

@@ -62,8 +62,9 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
         "incidents", "findings", "caveats",
     ]  # fmt: skip
     assert list(found["incidents"][0]) == [
-        "incident_id", "rule", "name", "mechanism", "severity", "confidence", "sentence", "count", "client", "service",
-        "first_time", "last_time", "cost_ns", "cost_most_ns", "cost_known", "rules", "remedy", "examples",
+        "incident_id", "rule", "name", "mechanism", "title", "severity", "confidence", "sentence", "count", "client",
+        "service", "first_time", "last_time", "cost_ns", "cost_most_ns", "cost_known", "connections", "findings",
+        "rules", "remedy", "examples",
     ]  # fmt: skip
     assert list(found["capture"]) == [
         "frames", "tcp_segments", "first_time", "last_time", "skipped", "remarks", "files",
@@ -83,8 +84,9 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
         "first_time", "last_time", "examples", "cost_ns", "cost_most_ns", "cost_known",
     ]  # fmt: skip
     assert list(found["findings"][0]["examples"][0]) == [
-        "finding_id", "rule", "name", "severity", "confidence", "connection_id", "endpoints", "time", "file", "frame",
-        "frames", "message", "values", "rival", "caveats", "display_filter",
+        "finding_id", "incident_id", "rule", "name", "severity", "confidence", "connection_id", "endpoints", "time",
+        "file", "frame", "frames", "message", "delay_ns", "silence_ns", "count", "values", "rival", "caveats",
+        "display_filter",
     ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Findings as text: one at a time for the terminal, by the column for Parquet; both say the same."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from tcptrace_tw.report.tables.arrow_text import durations
 from tcptrace_tw.report.tables.findings_arrow import findings_batch
-from tcptrace_tw.report.words.findings import finding, rule_number
+from tcptrace_tw.report.words.findings import delay_column, finding, rule_number, silence_column
 from tcptrace_tw.report.words.messages import message
 from tcptrace_tw.report.words.text import duration_text, ip_text
 from tcptrace_tw.rules.rule import Wording
@@ -194,7 +196,17 @@ def test_a_chunk_reads_the_same_one_by_one_and_by_the_column(chunk, several_file
         one = finding(chunk, i, several_files)
         assert row["message"] == one.message
         assert tuple(row["frames"]) == one.frames
-        assert dict(row["values"]) == one.values
+        own = {
+            delay_column(chunk.rule): row["delay_ns"],
+            silence_column(chunk.rule): row["silence_ns"],
+            "count": row["count"],
+        }
+        told = {
+            **json.loads(row["details"]),
+            **{name: own[name] for name in chunk.rule.values if own.get(name) is not None},
+        }
+        assert told == one.values
+        assert (row["delay_ns"], row["silence_ns"], row["count"]) == (one.delay_ns, one.silence_ns, one.count)
         assert row["display_filter"] == one.display_filter
         assert (row["finding_id"], row["connection_id"]) == (one.finding_id, one.connection_id)
         assert (row["rule"], row["severity"], row["rival"] or "") == (one.rule, one.severity, one.rival)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.pipeline import Sink
-from tcptrace_tw.report.checks.batches import fresh
+from tcptrace_tw.report.checks.batches import batch_of
 from tcptrace_tw.report.summary.digest import PolicyDigest
 from tcptrace_tw.report.words.findings import kept
 from tcptrace_tw.rules.rule import RuleHits
@@ -58,7 +58,7 @@ class Applied:
         waivers = [each for each in self._waivers if not each.rules or findings.rule.id.startswith(each.rules)]
         if not waivers or not findings.rows.size:
             return findings
-        batch = fresh(findings)
+        batch = batch_of(findings)
         held = np.zeros(findings.rows.size, np.bool_)
         for waiver in waivers:
             held |= waiver.holds(batch)

@@ -16,9 +16,10 @@ from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.checking.waivers import Waiver
 from tcptrace_tw.errors import printable
 from tcptrace_tw.pipeline import Settings, Sink, Summary
-from tcptrace_tw.report.checks.batches import fresh, stored
-from tcptrace_tw.report.checks.checked import Batch, Checked, Entry, Group, arranged, worst_first
-from tcptrace_tw.report.tables.stored import manifest_of, names_of, stored_findings
+from tcptrace_tw.report.checks.batches import batch_of
+from tcptrace_tw.report.checks.checked import Batch, Checked, CheckedIncident, Entry, Group, arranged, worst_first
+from tcptrace_tw.report.summary.incidents import Incidents
+from tcptrace_tw.report.tables.stored import manifest_of, names_of
 from tcptrace_tw.report.words.codec import to_json
 from tcptrace_tw.report.words.findings import kept
 from tcptrace_tw.report.words.phrases import counted
@@ -39,6 +40,7 @@ class Judge:
         self.severities = np.zeros(len(SEVERITY.words), np.int64)
         self.ignored = 0
         self.batches: list[Batch] = []
+        self.incidents = Incidents()
         self._plan = plan
         self._several_files = several_files
         self._waivers = [waiver for waiver in plan.waivers if not waiver.has_ended(today)]
@@ -48,28 +50,30 @@ class Judge:
 
     def findings(self, findings: RuleHits) -> None:
         """Take what one rule says about a chunk."""
-        if self._waivers_of(findings.rule.id):
-            self.take(fresh(findings, self._several_files))
-            return
         severity = self._plan.severity_of(findings.rule.id)
         if severity is not None:
             findings = findings._replace(severity=np.full_like(findings.severity, severity))
-        shown = kept(findings, self._count(findings.severity))  # before anything is made of a million ordinary ones
+        if self._waivers_of(findings.rule.id):
+            findings = kept(findings, ~self._waive(batch_of(findings, self._several_files)))
+        marks, is_shown = self.incidents.add(findings), self._count(findings.severity)
+        shown = kept(findings, is_shown)  # before anything is made of a million ordinary ones
         if shown.rows.size:
-            self.batches.append(fresh(shown, self._several_files))
+            self.batches.append(replace(batch_of(shown, self._several_files), mark=marks[is_shown]))
 
-    def take(self, batch: Batch) -> None:
-        """Take findings of one rule, whatever waivers there are."""
-        severity = self._plan.severity_of(batch.rule)
-        if severity is not None:
-            batch = replace(batch, severity=np.full_like(batch.severity, severity))
+    def _waive(self, batch: Batch) -> NDArray[np.bool_]:
+        """Mark what a waiver leaves out, and count it."""
+        is_waived = np.zeros(batch.frame.size, np.bool_)
         for waiver in self._waivers_of(batch.rule):
-            held = waiver.holds(batch)
-            self.ignored += int(held.sum())
-            batch = batch.kept(~held)
-        batch = batch.kept(self._count(batch.severity))
-        if batch.frame.size:
-            self.batches.append(batch)
+            is_waived |= waiver.holds(batch)
+        self.ignored += int(is_waived.sum())
+        return is_waived
+
+    def number(self) -> list[CheckedIncident]:
+        """Number the incidents, and give each finding its own."""
+        numbered = [(each.rule, each.connection_id, each.mark) for each in self.batches]
+        pairs = zip(self.batches, numbered, strict=True)
+        self.batches = [replace(batch, incident_id=self.incidents.numbers(*place)) for batch, place in pairs]
+        return [CheckedIncident.of(told) for told in self.incidents.told(self._several_files)]
 
     def _count(self, severity: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Count by severity, and mark what is shown."""
@@ -89,17 +93,26 @@ class Judged:
     settings: dict[str, Any]
     entries: list[Entry]
     groups: list[Group]
+    incidents: list[CheckedIncident]
     severities: dict[str, int]
     ignored: int
 
     @staticmethod
-    def of(judge: Judge, captures: Sequence[str], files: Sequence[str], settings: dict[str, Any]) -> "Judged":
-        """What a judge has taken."""
+    def of(
+        judge: Judge,
+        captures: Sequence[str],
+        files: Sequence[str],
+        settings: dict[str, Any],
+    ) -> "Judged":
+        """What a judge has taken; of the incidents those with a finding that is shown."""
+        incidents = judge.number()
         named, names = [Name(capture) for capture in captures], [Name(file) for file in files]
         entries, groups = arranged(judge.batches, names or named[:1])
         counts = zip(reversed(SEVERITY.words), judge.severities[::-1].tolist(), strict=True)
         severities = {word: count for word, count in counts if count}
-        return Judged(named, names, settings, entries, groups, severities, judge.ignored)
+        met = {number for batch in judge.batches for number in np.unique(batch.incident_id).tolist()}
+        told = [each for each in incidents if each.incident_id in met]
+        return Judged(named, names, settings, entries, groups, told, severities, judge.ignored)
 
     def verdict(self, plan: Plan) -> Checked:
         """Which findings are known, and which fail."""
@@ -117,6 +130,7 @@ class Judged:
             fail_on="never" if bar is None else bar.text,
             entries=self.entries,
             groups=sorted(self.groups, key=worst_first),
+            incidents=self.incidents,
             severities=self.severities,
             rules=rules,
             ignored=self.ignored,
@@ -138,16 +152,17 @@ def check_captures(
 
 def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
     """Judge the findings of a folder that ``analyze`` wrote, with the profile that it was written with."""
+    from tcptrace_tw.report.tables.replay import replay_folder
+    from tcptrace_tw.report.tables.written_rows import has_several_files  # who reads a capture needs no Arrow
+
     _see_to_baseline(plan)
     manifest = manifest_of(folder)
     for name in ("profile", "two_msl_s"):
         asked, written = getattr(plan.settings, name), manifest["settings"][name]
         if asked != getattr(Settings, name) and asked != written:
             say(f"{folder}: was analysed with {name} {written}; {asked} is ignored")
-    table = stored_findings(folder, plan.settings)
-    judge = Judge(plan, today, "file" in table.column_names)
-    for batch in stored(table, "file" in table.column_names):
-        judge.take(batch)
+    judge, asked = Judge(plan, today, has_several_files(folder)), plan.settings
+    replay_folder(folder, manifest["settings"], [judge], asked.select, asked.ignore, asked.thresholds)
     return Judged.of(judge, [str(folder)], names_of(manifest, "inputs"), manifest["settings"])
 
 

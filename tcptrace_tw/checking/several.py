@@ -1,6 +1,7 @@
 """Several captures in one check: each is judged by itself, and what was found is put together."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.name import Name
@@ -64,7 +65,7 @@ def judged(
     """
     if len(captures) == 1:
         return judge(captures[0])
-    one = Judged([Name(name) for name in named], [], {}, [], [], {}, 0)
+    one = Judged([Name(name) for name in named], [], {}, [], [], [], {}, 0)
     groups: dict[tuple[str, str], Group] = {}
     unreadable = 0
     for capture in captures:
@@ -80,11 +81,13 @@ def judged(
 
 
 def _add(one: Judged, more: Judged, groups: dict[tuple[str, str], Group]) -> None:
+    before = max((each.incident_id for each in one.incidents), default=0)
+    one.incidents += [replace(each, incident_id=before + each.incident_id) for each in more.incidents]
     for entry in more.entries:
         group = entry.group
         entry.group = groups.setdefault((group.rule, group.subject), Group(group.rule, group.name, group.subject))
         entry.group.entries.append(entry)
-        entry.captures, entry.first_file = more.captures, len(one.files)
+        entry.captures, entry.first_file, entry.first_incident = more.captures, len(one.files), before
     one.entries += more.entries
     one.files += more.files
     one.settings = more.settings

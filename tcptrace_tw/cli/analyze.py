@@ -31,6 +31,7 @@ def analyze(
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
+    findings: o.Findings = "notice",
     files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -47,15 +48,16 @@ def analyze(
     captures = run.sources(captures, files_from)
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
-        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
+        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory, findings=findings,
     )  # fmt: skip
     targets.keep_apart(
         [*targets.folder(output), *targets.saved(save, captures)], captures, policy.also_read(files_from, obeyed)
     )
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
-    several = reading.has_several_files
+    several, least = reading.has_several_files, reading.settings.least
     with Folder(Path(output), force) as folder:
-        tables, totals = ParquetSink(folder.path, several), SummarySink(several)
+        totals = SummarySink(several, least)
+        tables = ParquetSink(folder.path, several, totals.incidents, least)
         try:
             digest = totals.digest(reading.analyze([tables, totals]))
             with reading.busy("writing tables"):

@@ -43,9 +43,10 @@ def check(
     show: Annotated[
         str | None,
         typer.Option(
+            "--findings",
             "--show",
             metavar="SEVERITY",
-            help="Show findings of this severity or higher. Default: notice.",
+            help="Show findings of this severity or higher; those below are only counted. Default: notice.",
             autocompletion=complete.severities,
             rich_help_panel=VERDICT,
         ),
@@ -238,8 +239,10 @@ def _print_policy(plan: "Plan", overrides: "CliOverrides") -> None:
 
 
 def _say_end(checked: "Checked") -> None:
-    from tcptrace_tw.report.checks.formats.text import total
+    from tcptrace_tw.report.checks.formats.text import incidents, total
 
     for text in checked.stale:
         run.warn(f"{checked.baseline}: known, but not found this time: {text}")
+    if said := incidents(checked):
+        run.warn(said)
     run.warn(total(checked))

@@ -67,6 +67,7 @@ def report(
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
+    findings: o.Findings = "notice",
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -87,7 +88,7 @@ def report(
     files = [*targets.saved(save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
-        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
+        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory, findings=findings,
     )  # fmt: skip
     targets.keep_apart(files, captures, policy.also_read(files_from, obeyed))
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
@@ -114,12 +115,13 @@ def digest_of(reading: Reading) -> "Digest":
     if reading.folder is not None:
         from tcptrace_tw.report.tables.stored import stored_digest
 
-        digest = stored_digest(reading.folder, reading.settings.select, reading.settings.ignore)
+        settings = reading.settings
+        digest = stored_digest(reading.folder, settings.select, settings.ignore, settings.findings)
         policy.say_stored(reading, digest)
         return digest
     from tcptrace_tw.report.summary.sink import SummarySink
 
-    sink = SummarySink(reading.has_several_files)
+    sink = SummarySink(reading.has_several_files, reading.settings.least)
     return sink.digest(reading.analyze([sink], "tcptrace_tw.report.pages.terminal"))
 
 

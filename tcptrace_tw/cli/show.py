@@ -108,15 +108,13 @@ def show(
             return
         asked = int(listed.rows["connection_id"][0])
         reading = reading.again()
-    numbers = [asked] if incident is None else _of_incident(reading, asked)
+    if incident is None:
+        numbers = [asked]
+    else:
+        numbers = _of_incident(reading, asked)
+        reading = reading.again()
     style = Style(not raw, time_format, None if all_segments else Style.most)
-    for place, number in enumerate(numbers):
-        if reading.folder is not None:
-            with reading.busy("reading tables"):
-                story, ladder = _stored(reading.folder, number)
-        else:
-            story, ladder = _read(reading, number)
-            reading = reading.again()
+    for place, (story, ladder) in enumerate(_drawn(reading, numbers)):
         if place:
             console.print()
         tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
@@ -170,6 +168,14 @@ def _matching(reading: Reading, selection: "Selection") -> "Listed":
     return listed
 
 
+def _drawn(reading: Reading, numbers: list[int]) -> "list[tuple[Story, Ladder]]":
+    """Each connection with its ladder."""
+    if reading.folder is None:
+        return _read(reading, numbers)
+    with reading.busy("reading tables"):
+        return [_stored(reading.folder, number) for number in numbers]
+
+
 def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
     """From the tables; the segments from the captures, while they are where they were."""
     from tcptrace_tw import load
@@ -181,23 +187,24 @@ def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
     return found.story, found.ladder.ladder
 
 
-def _read(reading: Reading, number: int) -> "tuple[Story, Ladder]":
-    """By a pass over the capture for the rows, and another one for the segments."""
+def _read(reading: Reading, numbers: list[int]) -> "list[tuple[Story, Ladder]]":
+    """By a pass over the capture for the rows of all, and another one for their segments."""
     from tcptrace_tw.report.notebook.connection import Connection
     from tcptrace_tw.report.tables.sinks import ConnectionSink
 
-    sink = ConnectionSink([number], reading.has_several_files)
+    sink = ConnectionSink(numbers, reading.has_several_files)
     summary = reading.analyze([sink])
     run.say_policy(summary.policy, reading.quiet or reading.is_again)
-    if not sink.counts["connections"]:
+    if sink.counts["connections"] < len(numbers):
         there = (
             f"the capture has connections 1 to {summary.connections:,}"
             if summary.connections
             else "the capture has none"
         )
-        raise UsageError(f"no connection {number}; {there}")
-    met = Connection(number, sink.finish({}).__getitem__).story.met
-    steps = reading.ladders([number, *met], sink.neighbours)
-    story = Connection(number, sink.finish({}).__getitem__).story
-    own = steps.pop(number)
-    return story, story.ladder(own, steps)
+        raise UsageError(f"no connection {numbers[0]}; {there}")
+    tables = sink.finish({})
+    met = {each for number in numbers for each in Connection(number, tables.__getitem__).story.met}
+    steps = reading.ladders([*dict.fromkeys([*numbers, *sorted(met)])], sink.neighbours)
+    tables = sink.finish({})
+    stories = [Connection(number, tables.__getitem__).story for number in numbers]
+    return [(one, one.ladder(steps[one.number], {each: steps[each] for each in one.met})) for one in stories]

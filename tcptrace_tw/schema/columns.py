@@ -20,8 +20,8 @@ SCHEMA_VERSION = 2
 class Column(NamedTuple):
     """One column.
 
-    ``kind`` is one of ``id frame time ns i8 i4 u4 u2 u1 bool ip word text list map``; the last three exist
-    only in written tables, never in kernel rows.
+    ``kind`` is one of ``id frame time ns i8 i4 u4 u2 u1 bool ip word text list``; the last two exist only in
+    written tables, never in kernel rows.
     """
 
     name: str
@@ -30,10 +30,14 @@ class Column(NamedTuple):
     rfc: str = ""
     words: Vocabulary | None = None
     is_nullable: bool = False
+    is_made: bool = False
+    """Whether it is made from other columns when the table is written."""
 
     @property
     def fields(self) -> list[tuple[str, str]]:
         """The numpy fields that hold this column in a kernel row."""
+        if self.is_made:
+            return []
         if self.kind == "ip":
             return [(f"{self.name}_hi", "i8"), (f"{self.name}_lo", "i8")]
         return [(self.name, _NUMPY[self.kind])] if self.kind in _NUMPY else []
@@ -220,6 +224,11 @@ CONNECTIONS = Table(
         _word("silence_end", w.SILENCE_END, "What came after that silence.", null=True),
         _word("silence_by", w.ENDPOINT, "Who sent it.", null=True),
         _OBSERVED,
+        _ns("duration_ns", "From its first segment to its last.")._replace(is_nullable=False, is_made=True),
+        _ns(
+            "handshake_ns",
+            "From the first SYN until both ends were ESTABLISHED; null if they never were, or if the capture begins later.",
+        )._replace(is_made=True),
         Column("conn_state", "text", "Zeek's conn_state."),
         Column(
             "history",
@@ -876,6 +885,7 @@ FINDINGS = Table(
     "rule statement about one connection",
     (
         _id("finding_id", "The connection, then three digits for the rule: 17202 is RU002 on connection 17."),
+        _id("incident_id", "The incident that it belongs to; null for info.", null=True),
         Column("rule", "text", "Rule id, as in RU002."),
         Column("name", "text", "Rule name, as in reuse-inside-2msl."),
         _word("severity", w.SEVERITY, "How serious it is."),
@@ -889,15 +899,41 @@ FINDINGS = Table(
         _frame("frame", "The frame to look at first: the SYN, the RST, the stale segment."),
         Column("frames", "list", "Evidence: frame numbers."),
         Column("message", "text", "One sentence."),
-        Column("values", "map", "The numbers behind the sentence."),
+        _ns("delay_ns", "How long somebody had to wait for it."),
+        _ns("silence_ns", "The silence before it; the shortest of several."),
+        Column("count", "i8", "Rows of the rule's table that it stands for, as the stale segments of one connection."),
+        Column("details", "text", "The other numbers and words behind the sentence, as a JSON object."),
         Column("rival", "text", "Another possible explanation.", is_nullable=True),
         Column("caveats", "list", "Properties of the capture that lower the confidence."),
         Column("display_filter", "text", "Display filter for Wireshark."),
     ),
 )
 
+INCIDENTS = Table(
+    "incidents",
+    "incident: findings that have one cause",
+    (
+        _id("incident_id", "1 is the worst."),
+        Column("cause", "text", "Id of the rule that found the cause, as in RU004."),
+        Column("name", "text", "Its name, as in tw-syn-challenged."),
+        Column("title", "text", "The mechanism and the parties."),
+        Column("sentence", "text", "What happened, to whom, and how often."),
+        _word("severity", w.SEVERITY, "How serious it is."),
+        _word("confidence", w.CONFIDENCE, "How certain it is."),
+        Column("client", "text", "Address of the client, or ``several clients``; null if it is about none.", is_nullable=True),
+        Column("service", "text", "Address and port of the service, or ``several services``; null if it is about none.",
+               is_nullable=True),
+        _time("first_time", "When its first finding began.", null=True),
+        _time("last_time", "When its last finding began.", null=True),
+        _ns("delay_ns", "How long somebody had to wait, in total, as far as it is known."),
+        Column("connections", "i8", "Connections that it concerns: those of the rule that found the most."),
+        Column("findings", "i8", "Findings that belong to it."),
+        Column("remedy", "text", "What to do about it."),
+    ),
+)  # fmt: skip
+
 TABLES = (CONNECTIONS, TRANSITIONS, TIME_WAIT, REUSES, STALE_SEGMENTS, RESETS, ANOMALIES, CENSUS, HOLDERS, PORTS, SERVICES,
-          CONNECTS, SCANS, FLOODS, IDLES, MOVES, ICMP_ERRORS, CLOCKS, CAPTURE, FINDINGS)  # fmt: skip
+          CONNECTS, SCANS, FLOODS, IDLES, MOVES, ICMP_ERRORS, CLOCKS, CAPTURE, INCIDENTS, FINDINGS)  # fmt: skip
 """The tables of the contract, in the order of the docs."""
 
 BY_NAME = {table.name: table for table in TABLES}

@@ -9,7 +9,7 @@ _HIDDEN = frozenset({"history_lo", "history_hi", "scope"})
 _ARROW = {
     "id": "int64", "frame": "int64", "time": "timestamp[ns, UTC]", "ns": "int64, nanoseconds", "i8": "int64",
     "i4": "int32", "u4": "uint32", "u2": "uint16", "u1": "uint8", "bool": "bool", "ip": "string", "word": "word",
-    "text": "string", "list": "list of int64", "map": "map of strings",
+    "text": "string", "list": "list of int64",
 }  # fmt: skip
 
 

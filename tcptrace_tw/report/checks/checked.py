@@ -6,7 +6,7 @@ exactly that, so it is the same in the next capture of the same traffic, whateve
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.capture.name import Name
 from tcptrace_tw.errors import UsageError, hint
+from tcptrace_tw.report.summary.digest import IncidentDigest
 from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.report.words.text import FRAME_MASK, endpoint_text, ip_text
 from tcptrace_tw.schema import words as w
@@ -78,6 +79,10 @@ class Batch:
     subject: Subject
     addresses: int
     """How many addresses the rule's findings have: 0, 1 or 2."""
+    incident_id: Ints
+    """The incident of each finding; -1: none. Of a capture they are known at its end, and made of ``mark``."""
+    mark: Ints
+    connection_id: Ints
     index: Ints
     """Where each finding is in its source."""
     message: Callable[[int], str]
@@ -89,7 +94,8 @@ class Batch:
             return self
         return Batch(
             self.rule, self.name, self.finding_id[keep], self.frame[keep], self.severity[keep], self.confidence[keep],
-            self.subject.kept(keep), self.addresses, self.index[keep], self.message, self.finding,
+            self.subject.kept(keep), self.addresses, self.incident_id[keep], self.mark[keep], self.connection_id[keep],
+            self.index[keep], self.message, self.finding,
         )  # fmt: skip
 
 
@@ -135,11 +141,19 @@ class Entry:
     """The capture that it was found in, where a check has several."""
     first_file: int = 0
     """The place of that capture's first file among those of the check."""
+    first_incident: int = 0
+    """The number of incidents of the captures before."""
 
     @property
     def frame(self) -> int:
         """The frame to look at first; 0 where there is none."""
         return max(int(self.batch.frame[self.row]), 0) & FRAME_MASK
+
+    @property
+    def incident_id(self) -> int | None:
+        """The incident that it belongs to."""
+        number = int(self.batch.incident_id[self.row])
+        return None if number == -1 else self.first_incident + number
 
     @property
     def severity(self) -> str:
@@ -170,7 +184,7 @@ class Entry:
     def finding(self) -> Finding:
         """All there is to say."""
         found = self.batch.finding(int(self.batch.index[self.row]))
-        return replace(found, file=found.file + self.first_file) if self.first_file else found
+        return replace(found, file=found.file + self.first_file, incident_id=self.incident_id)
 
 
 @dataclass
@@ -192,6 +206,8 @@ class Checked:
     """How many findings the policy left out for their hosts or ports."""
     policy: str | None = None
     baseline: str | None = None
+    incidents: list["CheckedIncident"] = field(default_factory=list)
+    """Those that findings which are shown belong to, the worst first."""
     stale: tuple[str, ...] = ()
     """What the baseline knows and did not come again."""
 
@@ -204,6 +220,26 @@ class Checked:
     def known(self) -> int:
         """How many findings the baseline covers."""
         return sum(entry.is_known for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class CheckedIncident:
+    """Findings that have one cause."""
+
+    incident_id: int = field(metadata={"doc": "Of one capture, 1 is the worst; those of the next capture follow."})
+    rule: str = field(metadata={"doc": "Id of the rule that found the cause."})
+    title: str = field(metadata={"doc": "The mechanism and the parties."})
+    severity: str = field(metadata={"doc": "How serious it is."})
+    confidence: str = field(metadata={"doc": "How certain it is."})
+    sentence: str = field(metadata={"doc": "What happened, to whom, and how often."})
+    connections: int = field(metadata={"doc": "Connections that it concerns."})
+    findings: int = field(metadata={"doc": "Findings that belong to it."})
+    remedy: str = field(metadata={"doc": "What to do about it."})
+
+    @staticmethod
+    def of(told: IncidentDigest) -> "CheckedIncident":
+        """What a report tells of it."""
+        return CheckedIncident(**{each.name: getattr(told, each.name) for each in fields(CheckedIncident)})
 
 
 def arranged(batches: list[Batch], files: list[Name]) -> tuple[list[Entry], list[Group]]:

@@ -128,6 +128,8 @@ class IncidentDigest:
     rule: str
     name: str
     mechanism: str
+    title: str
+    """The mechanism and the parties."""
     severity: str
     confidence: str
     sentence: str
@@ -141,6 +143,10 @@ class IncidentDigest:
     cost_ns: int | None
     cost_most_ns: int | None
     cost_known: int
+    connections: int
+    """The number of connections that it concerns: those of the rule that found the most."""
+    findings: int
+    """The number of findings that belong to it, those of the cause and the others."""
     rules: tuple[IncidentRule, ...]
     remedy: str
     examples: tuple[Finding, ...]
@@ -160,7 +166,7 @@ class PolicyDigest:
     """The settings of the analysis that come from it."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Digest:
     """A whole report."""
 
@@ -186,6 +192,11 @@ class Digest:
     def from_json(data: dict[str, Any]) -> "Digest":
         """The digest that such an object was made of."""
         return from_json(Digest, data)
+
+    def __repr__(self) -> str:
+        from tcptrace_tw.report.summary.headline import headline  # it reads digests
+
+        return f"<Digest: {headline(self)}>"
 
     @property
     def several_files(self) -> bool:

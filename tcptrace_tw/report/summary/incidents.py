@@ -1,224 +1,205 @@
 """Incidents: findings with one mechanism and the same parties are one story, and its cause tells it.
 
-Findings are added up as they come, by rule and parties; memory does not grow with the capture. At the end strands
-become incidents, and a finding that another one on the same connection explains goes to that one's incident.
+Findings are added up as they come, by rule and parties (``strands``). At the end strands become incidents, and a
+finding that another one on the same connection explains goes to that one's incident.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.summary.digest import IncidentDigest, IncidentRule
-from tcptrace_tw.report.summary.grouping import Groups
+from tcptrace_tw.report.summary.strands import (
+    EXAMPLES,
+    NOBODY,
+    NUMBERS,
+    Address,
+    Example,
+    Strand,
+    Strands,
+    mechanism_of,
+)
+from tcptrace_tw.report.summary.strands import alone as alone
 from tcptrace_tw.report.words.codec import Time
-from tcptrace_tw.report.words.findings import connection_ids, finding, finding_ids, kept, parties, times
+from tcptrace_tw.report.words.findings import connection_ids, finding, kept
+from tcptrace_tw.report.words.messages import message
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import (
-    BESIDE,
-    CONSEQUENCES,
-    MECHANISMS,
-    REASONS,
-    SEVERAL,
-    SEVERAL_IF,
-    About,
-    Mechanism,
-)
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, REASONS, SEVERAL, SEVERAL_IF, About, Mechanism
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
 Ints = NDArray[np.int64]
-Address = tuple[int, int]
-
-MOST = 1 << 14
-"""At most so many strands: from half of it on they do not tell clients apart, from three quarters on not services."""
 
 FEW_CLIENTS = 4
 """More clients of one service with the same trouble are one story."""
 
 MOST_TOLD = 100
+"""At most so many incidents are told in a report; all have a row in the table."""
+
 MOST_LINKED = 1 << 16
 """At most so many findings are kept by connection, to see which one explains which."""
 
-EXAMPLES = 3
-COSTS = ("cost_ns", "handshake_ns")
-"""Values of a finding that say how long somebody had to wait."""
-
-NUMBERS = {rule.id: number for number, rule in enumerate(RULES)}
-_OF_RULE = {rule: mechanism for mechanism in MECHANISMS for rule in mechanism.rules}
 _CAUSES = frozenset(cause for causes in CONSEQUENCES.values() for cause in causes)
-_NOBODY: Address = (0, 0)
-
-
-def mechanism_of(rule: str) -> Mechanism:
-    """The mechanism that names the rule, or one of its own."""
-    return _OF_RULE.get(rule) or Mechanism(rule, About.SERVICE, (rule,))
-
-
-@dataclass
-class _Strand:
-    """Findings of one rule about the same parties."""
-
-    rule: str
-    server: Address
-    port: int
-    client: Address
-    severities: list[int] = field(default_factory=lambda: [0] * len(w.SEVERITY.words))
-    examples: list[tuple[int, int, RuleHits]] = field(default_factory=list)
-    """Grade, number and the finding alone; the worst first."""
-    first: int = -1
-    last: int = -1
-    cost: int = 0
-    cost_most: int = 0
-    cost_known: int = 0
-    actors: list[Address] = field(default_factory=list)
-    clients: list[Address] = field(default_factory=list)
-    """The first two of each."""
-    moved: int = 0
-    """Findings that went to the incident of what explains them."""
-
-    @property
-    def count(self) -> int:
-        return sum(self.severities)
-
-    @property
-    def grade(self) -> tuple[int, int]:
-        """Severity and confidence of the worst finding."""
-        return divmod(self.examples[0][0], len(w.CONFIDENCE.words))
-
-    def lasts(self, first: int, last: int) -> None:
-        self.first = first if self.first == -1 else min(self.first, first)
-        self.last = max(self.last, last)
 
 
 class Incidents:
     """Takes findings in any order; ``told`` gives the incidents, the worst first."""
 
     def __init__(self) -> None:
-        self._groups = Groups(MOST)
-        self._strands: list[_Strand] = []
+        self._strands = Strands()
         self._links: dict[str, list[tuple[Ints, Ints]]] = {}
         self._linked = 0
+        self._last: tuple[RuleHits | None, Ints] = (None, np.zeros(0, np.int64))
+        self._ranking: _Ranking | None = None
 
-    def add(self, findings: RuleHits) -> None:
-        """Take what one rule says; what is ordinary is no incident."""
+    def add(self, findings: RuleHits) -> Ints:
+        """Take what one rule says; gives back a mark for each finding, of which ``numbers`` makes its incident.
+
+        What is ordinary is no incident: -1. Several sinks may take the same findings in turn: they count once.
+        """
+        if self._last[0] is not findings:
+            self._last = findings, self._added(findings)
+            self._ranking = None
+        return self._last[1]
+
+    def _added(self, findings: RuleHits) -> Ints:
         counts = findings.severity >= w.NOTICE
         if findings.rule.id in BESIDE:
             counts |= BESIDE[findings.rule.id].when(findings.rows)
+        marks = np.full(findings.rows.size, -1, np.int64)
         findings = kept(findings, counts)
-        if not findings.rows.size:
-            return
-        strands = self._number(findings)
-        grade = findings.severity.astype(np.int64) * len(w.CONFIDENCE.words) + findings.confidence
-        ids = finding_ids(findings)
-        order = np.lexsort((ids, -grade, strands))
-        firsts = np.flatnonzero(np.concatenate(([True], np.diff(strands[order]) != 0)))
-        for start, end in zip(firsts.tolist(), [*firsts[1:].tolist(), order.size], strict=True):
-            places = order[start:end]
-            self._extend(self._strands[int(strands[places[0]])], findings, places, grade, ids)
-        self._link(findings, strands)
+        if findings.rows.size:
+            strands = self._strands.take(findings)
+            marks[counts] = strands * 2 + self._link(findings, strands)
+        return marks
 
-    def _number(self, findings: RuleHits) -> Ints:
-        """The strand of each finding."""
-        rule, about = findings.rule.id, mechanism_of(findings.rule.id).about
-        server, port, client = parties(findings)
-        size, used = findings.rows.size, len(self._groups.rows)
-        nothing = np.zeros(size, np.int64)
-        if about in (About.SERVICE, About.CAPTURE) or used > MOST // 2:
-            client = (nothing, nothing)
-        if about in (About.CLIENT, About.CAPTURE) or used > MOST // 4 * 3:
-            server, port = (nothing, nothing), nothing
-        number = np.full(size, NUMBERS[rule], np.int64)
-        strands = self._groups.number([number, *server, port, *client])
-        for row in self._groups.rows[len(self._strands) :]:
-            self._strands.append(_Strand(RULES[row[0]].id, (row[1], row[2]), row[3], (row[4], row[5])))
-        return strands
-
-    def _extend(self, strand: _Strand, findings: RuleHits, places: Ints, grade: Ints, ids: Ints) -> None:
-        for severity, count in enumerate(np.bincount(findings.severity[places]).tolist()):
-            strand.severities[severity] += count
-        when = times(findings)[places]
-        when = when[when != -1]
-        if when.size:
-            strand.lasts(int(when.min()), int(when.max()))
-        for name in COSTS:
-            if name in findings.rule.values:
-                cost = findings.rows[name][places]
-                known = cost[cost != -1]
-                strand.cost += int(known.sum())
-                strand.cost_most = max(strand.cost_most, int(known.max(initial=0)))
-                strand.cost_known += known.size
-        names: Any = findings.rows.dtype.names
-        if "ip_hi" in names:
-            _note(strand.actors, findings.rows["ip_hi"][places], findings.rows["ip_lo"][places])
-        client = parties(findings)[2]
-        _note(strand.clients, client[0][places], client[1][places])
-        for place in places[:EXAMPLES].tolist():
-            strand.examples.append((int(grade[place]), int(ids[place]), alone(findings, place)))
-        strand.examples.sort(key=lambda each: (-each[0], each[1]))
-        del strand.examples[EXAMPLES:]
-
-    def _link(self, findings: RuleHits, strands: Ints) -> None:
+    def _link(self, findings: RuleHits, strands: Ints) -> bool:
+        """Remember the connections, where a finding may explain another one; whether they are remembered."""
         rule = findings.rule.id
-        if (rule in CONSEQUENCES or rule in _CAUSES) and self._linked < MOST_LINKED:
-            self._links.setdefault(rule, []).append((connection_ids(findings), strands))
-            self._linked += strands.size
+        if (rule not in CONSEQUENCES and rule not in _CAUSES) or self._linked >= MOST_LINKED:
+            return False
+        self._links.setdefault(rule, []).append((connection_ids(findings), strands))
+        self._linked += strands.size
+        return True
+
+    def numbers(self, rule: str, connections: Ints, marks: Ints) -> Ints:
+        """The incidents of findings of one rule, from their connections and marks; -1 where there is none."""
+        return self.ranking.numbers(rule, connections, marks)
+
+    @property
+    def ranking(self) -> _Ranking:
+        """What the findings that were taken so far make."""
+        if self._ranking is None:
+            self._ranking = _Ranking(self._strands, self._links)
+        return self._ranking
 
     def told(self, several_files: bool = False) -> tuple[IncidentDigest, ...]:
-        """The incidents: the worst first, of equals the earliest; at most ``MOST_TOLD``."""
-        made = [each for each in self._incidents(self._moves()) if each.lead is not None]
-        made.sort(key=_Incident.rank)
-        return tuple(each.digest(number, several_files) for number, each in enumerate(made[:MOST_TOLD], 1))
+        """The incidents as a report tells them; at most ``MOST_TOLD``."""
+        return tuple(self.digests(several_files, MOST_TOLD))
 
-    def _moves(self) -> dict[int, dict[int, int]]:
-        """By strand how many of its findings go to which other strand."""
-        moves: dict[int, dict[int, int]] = {}
-        for strand in self._strands:
-            strand.moved = 0
-        for rule, causes in CONSEQUENCES.items():
-            if rule not in self._links:
-                continue
-            known: dict[int, int] = {}
-            for cause in reversed(causes):
-                for connections, strands in self._links.get(cause, ()):
-                    known.update(zip(connections.tolist(), strands.tolist(), strict=True))
-            for connections, strands in self._links[rule]:
-                for connection, strand in zip(connections.tolist(), strands.tolist(), strict=True):
-                    if connection in known:
-                        moved = moves.setdefault(strand, {})
-                        moved[known[connection]] = moved.get(known[connection], 0) + 1
-                        self._strands[strand].moved += 1
+    def digests(self, several_files: bool = False, most: int | None = None) -> Iterator[IncidentDigest]:
+        """All of them, the worst first."""
+        for number, each in enumerate(self.ranking.incidents[:most], 1):
+            yield each.digest(number, several_files)
+
+
+class _Explained(NamedTuple):
+    """Connections, rising, and the strand of what explains the findings of one rule on them."""
+
+    connections: Ints
+    strands: Ints
+
+    def of(self, connections: Ints, otherwise: Ints) -> Ints:
+        """The strand that findings on these connections belong to."""
+        if not self.connections.size:
+            return otherwise
+        places = np.minimum(np.searchsorted(self.connections, connections), self.connections.size - 1)
+        return np.where(self.connections[places] == connections, self.strands[places], otherwise)
+
+
+class _Ranking:
+    """Strands as incidents, the worst first."""
+
+    def __init__(self, strands: Strands, links: dict[str, list[tuple[Ints, Ints]]]) -> None:
+        self._links = links
+        self._known: dict[str, _Explained] = {}
+        found = strands.all()
+        made, self._of_strand = _incidents_of(found)
+        moved = np.zeros(len(found), np.int64)
+        for (own, cause), count in self._moves().items():
+            if self._of_strand[own] is not self._of_strand[cause]:
+                moved[own] += count
+                self._of_strand[cause].explain(found[own], count)
+        for number, strand in enumerate(found):
+            self._of_strand[number].strands.append(self._left(strand, int(moved[number])))
+        self.incidents = sorted((each for each in made if each.lead is not None), key=lambda each: each.rank)
+        ranks = {id(each): rank for rank, each in enumerate(self.incidents, 1)}
+        self._ranks = np.array([ranks.get(id(each), -1) for each in self._of_strand] or [-1], np.int64)
+
+    def numbers(self, rule: str, connections: Ints, marks: Ints) -> Ints:
+        """The incidents of findings of one rule."""
+        strands, is_linked = np.maximum(marks, 0) >> 1, marks & 1 == 1
+        targets = np.where(is_linked, self._explained(rule).of(connections, strands), strands)
+        return np.where(marks < 0, -1, self._ranks[targets])
+
+    def _moves(self) -> dict[tuple[int, int], int]:
+        """How many findings of one strand another one explains."""
+        moves: dict[tuple[int, int], int] = {}
+        for rule in CONSEQUENCES:
+            for connections, strands in self._links.get(rule, ()):
+                targets = self._explained(rule).of(connections, strands)
+                is_moved = targets != strands
+                pairs = np.stack((strands[is_moved], targets[is_moved]), 1)
+                for (own, cause), count in zip(*_counted(pairs), strict=True):
+                    moves[own, cause] = moves.get((own, cause), 0) + count
         return moves
 
-    def _incidents(self, moves: dict[int, dict[int, int]]) -> Iterator[_Incident]:
-        crowded = self._crowded()
-        found: dict[tuple[str, Address, int, Address], _Incident] = {}
-        of_strand: dict[int, _Incident] = {}
-        for number, strand in enumerate(self._strands):
-            mechanism = mechanism_of(strand.rule)
-            many = (mechanism.name, strand.server, strand.port) in crowded
-            key = (mechanism.name, strand.server, strand.port, _NOBODY if many else strand.client)
-            of_strand[number] = found.setdefault(key, _Incident(mechanism))
-            of_strand[number].strands.append(strand)
-        for number, moved in moves.items():
-            for cause, count in moved.items():
-                if of_strand[cause] is not of_strand[number]:
-                    of_strand[cause].explain(self._strands[number], count)
-                else:
-                    self._strands[number].moved -= count
-        yield from found.values()
+    def _explained(self, rule: str) -> _Explained:
+        """What explains this rule's findings, or again explains that."""
+        if rule not in self._known:
+            known: dict[int, int] = {}
+            for cause in reversed(CONSEQUENCES.get(rule, ())):
+                for connections, strands in self._links.get(cause, ()):
+                    last = self._explained(cause).of(connections, strands)
+                    known.update(zip(connections.tolist(), last.tolist(), strict=True))
+            known.pop(-1, None)
+            rows = np.array(sorted(known.items()), np.int64).reshape(-1, 2)
+            self._known[rule] = _Explained(rows[:, 0], rows[:, 1])
+        return self._known[rule]
 
-    def _crowded(self) -> set[tuple[str, Address, int]]:
-        """Mechanisms and services with more than a few clients."""
-        clients: dict[tuple[str, Address, int], set[Address]] = {}
-        for strand in self._strands:
-            clients.setdefault((mechanism_of(strand.rule).name, strand.server, strand.port), set()).add(strand.client)
-        return {key for key, found in clients.items() if len(found) > FEW_CLIENTS}
+    def _left(self, strand: Strand, moved: int) -> Strand:
+        """The strand without what went elsewhere, also as an example."""
+        if not moved:
+            return strand
+        explained = self._explained(strand.rule).connections
+        stay = tuple(each for each in strand.examples if int(connection_ids(each.hit)[0]) not in explained)
+        return strand._replace(moved=moved, examples=stay or strand.examples)
+
+
+def _counted(pairs: Ints) -> tuple[list[list[int]], list[int]]:
+    found, counts = np.unique(pairs, axis=0, return_counts=True)
+    return found.tolist(), counts.tolist()
+
+
+def _incidents_of(strands: Sequence[Strand]) -> tuple[list[_Incident], list[_Incident]]:
+    """The incidents, still empty, and that of each strand: by mechanism, service, and client where there are few."""
+    clients: dict[tuple[str, Address, int], set[Address]] = {}
+    keys = [(mechanism_of(strand.rule).name, strand.server, strand.port) for strand in strands]
+    for key, strand in zip(keys, strands, strict=True):
+        clients.setdefault(key, set()).add(strand.client)
+    found: dict[tuple[str, Address, int, Address], _Incident] = {}
+    of_strand = []
+    for key, strand in zip(keys, strands, strict=True):
+        client = NOBODY if len(clients[key]) > FEW_CLIENTS else strand.client
+        of_strand.append(found.setdefault((*key, client), _Incident(mechanism_of(strand.rule))))
+    return list(found.values()), of_strand
 
 
 class _Incident:
@@ -226,91 +207,153 @@ class _Incident:
 
     def __init__(self, mechanism: Mechanism) -> None:
         self.mechanism = mechanism
-        self.strands: list[_Strand] = []
+        self.strands: list[Strand] = []
         self.explained: dict[str, tuple[int, int]] = {}
 
-    def explain(self, strand: _Strand, count: int) -> None:
+    def explain(self, strand: Strand, count: int) -> None:
         """Take findings of another mechanism, which these cause."""
         before = self.explained.get(strand.rule, (0, 0))
         self.explained[strand.rule] = (before[0] + count, max(before[1], strand.grade[0]))
 
-    @property
-    def lead(self) -> _Strand | None:
+    @cached_property
+    def lead(self) -> Strand | None:
         """The strand that tells the story: the worst, of equals the cause. None where others explain it all."""
-        left = [strand for strand in self.strands if strand.count > strand.moved]
+        left = [strand for strand in self.strands if strand.left]
         place = self.mechanism.rules.index
-        lead = min(left, key=lambda s: (-s.grade[0], place(s.rule), -s.grade[1], s.examples[0][1]), default=None)
+        lead = min(
+            left, key=lambda s: (-s.grade[0], place(s.rule), -s.grade[1], s.examples[0].finding_id), default=None
+        )
         is_nothing = lead is not None and lead.rule in BESIDE and not BESIDE[lead.rule].is_told_alone
         return None if is_nothing else lead
 
+    @property
     def rank(self) -> tuple[int, int, int, int, int]:
-        """A sort key: what is about the capture comes behind what happened in it."""
+        """A sort key, the worst first: severity; what happened before what is about the capture; confidence; time.
+
+        A reader wants to know first what is certain, and of a capture with gaps what it shows in spite of them. So
+        neither the earliest nor the capture's own properties, which hold from its first frame, come first.
+        """
         lead = self.lead
         assert lead is not None
         severity, confidence = lead.grade
         is_last = self.mechanism.about is About.CAPTURE and not self.mechanism.is_told_first
-        return (-severity, is_last, -confidence, self._first, lead.examples[0][1])
+        return (-severity, is_last, -confidence, self._first, lead.examples[0].finding_id)
 
     @property
     def _first(self) -> int:
         return min((strand.first for strand in self.strands if strand.first != -1), default=-1)
 
+    @property
+    def _alike(self) -> list[Strand]:
+        """The strands of the rule that tells the story."""
+        lead = self.lead
+        assert lead is not None
+        return [strand for strand in self.strands if strand.rule == lead.rule and strand.left]
+
+    @property
+    def _examples(self) -> list[Example]:
+        """The worst findings of the cause."""
+        found = (each for strand in self._alike for each in strand.examples)
+        return sorted(found, key=lambda each: each.order)[:EXAMPLES]
+
     def digest(self, number: int, several_files: bool) -> IncidentDigest:
         """What is told of it."""
         lead = self.lead
         assert lead is not None
-        alike = [strand for strand in self.strands if strand.rule == lead.rule and strand.count > strand.moved]
-        count = sum(strand.count - strand.moved for strand in alike)
-        examples = sorted((each for strand in alike for each in strand.examples), key=lambda each: (-each[0], each[1]))
+        examples, rule, alike = self._examples, RULES[NUMBERS[lead.rule]], self._alike
+        severity, confidence = lead.grade
+        last, rules = max(strand.last for strand in self.strands), tuple(self._rules())
+        cost, most, known = self._delay()
+        client, service = self._client(alike), self._service(lead)
+        return IncidentDigest(
+            incident_id=number,
+            rule=rule.id,
+            name=rule.name,
+            mechanism=self.mechanism.name,
+            title=self._title(rule.name, client, service),
+            severity=w.SEVERITY.words[severity],
+            confidence=w.CONFIDENCE.words[confidence],
+            sentence=self._sentence(examples[0].hit, several_files, client, service),
+            count=sum(strand.left for strand in alike),
+            client=client,
+            service=service,
+            first_time=None if self._first == -1 else Time(self._first),
+            last_time=None if last == -1 else Time(last),
+            cost_ns=cost if known else None,
+            cost_most_ns=most if known else None,
+            cost_known=known,
+            connections=self._connections(),
+            findings=sum(each.count for each in rules),
+            rules=rules,
+            remedy=rule.remedy_for(examples[0].hit.rows),
+            examples=tuple(replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples),
+        )
+
+    def _title(self, name: str, client: str, service: str) -> str:
+        is_named = self.mechanism.name not in NUMBERS
+        parties = " > ".join(filter(None, (client, service)))
+        return ": ".join(filter(None, (self.mechanism.name if is_named else name, parties)))
+
+    def _delay(self) -> tuple[int, int, int]:
+        """In total, at worst, and for how many it is known: of the cause, or else of what came of it."""
+        alike = self._alike
         costly = [*alike, *(strand for strand in self.strands if strand.rule in BESIDE and strand not in alike)]
         if not any(strand.cost_known for strand in costly):
             costly = self.strands
-        known = sum(strand.cost_known for strand in costly)
-        client, service = self._client(alike), self._service(lead)
-        rule = RULES[NUMBERS[lead.rule]]
-        reasons = [other.rule for other in self.strands if (lead.rule, other.rule) in REASONS]
-        told = [finding(each[2], 0, several_files) for each in examples[:EXAMPLES]]
-        severity, confidence = lead.grade
-        last = max(strand.last for strand in self.strands)
-        cost, most = sum(strand.cost for strand in costly), max(strand.cost_most for strand in costly)
+        most = max(strand.cost_most for strand in costly)
+        return sum(strand.cost for strand in costly), most, sum(strand.cost_known for strand in costly)
+
+    def _connections(self) -> int:
+        """The connections of the rule that found the most."""
+        by_rule: dict[str, int] = {}
+        for strand in self.strands:
+            if strand.left:
+                by_rule[strand.rule] = by_rule.get(strand.rule, 0) + strand.concerned
+        return max(by_rule.values())
+
+    def _sentence(self, worst: RuleHits, several_files: bool, client: str, service: str) -> str:
+        """What happened, what the other rules add, and the delay of several."""
+        lead = self.lead
+        assert lead is not None
+        count, said = sum(strand.left for strand in self._alike), message(worst, 0, several_files)
         others = [other.rule for other in self.strands if other.rule != lead.rule]
         beside = dict.fromkeys(BESIDE[rule].clause for rule in others if rule in BESIDE)
-        conditions = {RULES[NUMBERS[lead.rule]].condition_of(each[2].rows) for each in examples[:EXAMPLES]}
-        text = SEVERAL_IF.get((lead.rule, conditions.pop())) if len(conditions) == 1 else None
-        text = text or SEVERAL.get(lead.rule) or f"{told[0].message}; {{count}} such findings"
-        happened = told[0].message if count == 1 else self._sentence(lead, text, count, reasons, client, service)
-        parts = [happened, *beside] if severity > w.NOTICE else [*beside, happened]
+        cost, most, known = self._delay()
         delayed = f"; {_delay(cost, most, known)}" if count > 1 and most else ""
-        return IncidentDigest(
-            number, lead.rule, rule.name, self.mechanism.name, w.SEVERITY.words[severity],
-            w.CONFIDENCE.words[confidence], "; ".join(parts) + delayed, count, client, service,
-            None if self._first == -1 else Time(self._first), None if last == -1 else Time(last),
-            cost if known else None, most if known else None, known,
-            tuple(self._rules()), rule.remedy_for(examples[0][2].rows), tuple(told),
-        )  # fmt: skip
+        happened = said if count == 1 else self._several(lead, count, said, client, service)
+        parts = [happened, *beside] if lead.grade[0] > w.NOTICE else [*beside, happened]
+        return "; ".join(parts) + delayed
 
-    def _sentence(
-        self, lead: _Strand, template: str, count: int, reasons: Sequence[str], client: str, service: str
-    ) -> str:
+    def _several(self, lead: Strand, count: int, said: str, client: str, service: str) -> str:
         """Several events: as the catalogue says."""
-        actors = {actor for strand in self.strands if strand.rule == lead.rule for actor in strand.actors}
-        is_server = actors == {lead.server}
-        actor = service if is_server else ip_text(*next(iter(actors))) if len(actors) == 1 else "several hosts"
+        template = self._template(lead)
+        if not template:
+            return f"{said}; {count:,} such findings"
+        actors = {strand.actor for strand in self.strands if strand.rule == lead.rule}
+        only = next(iter(actors)) if len(actors) == 1 else None
+        is_server = only == lead.server
+        actor = service if is_server else ip_text(*only) if only else "several hosts"
         text = template.format(
             count=f"{count:,}", client=client, service=service, actor=actor, peer=client if is_server else service
         )
-        return f"{text}; {REASONS[lead.rule, reasons[0]]}" if reasons else text
+        reasons = [REASONS[pair] for other in self.strands if (pair := (lead.rule, other.rule)) in REASONS]
+        return f"{text}; {reasons[0]}" if reasons else text
 
-    def _client(self, strands: Sequence[_Strand]) -> str:
-        clients = {client for strand in strands for client in strand.clients}
+    def _template(self, lead: Strand) -> str:
+        """The sentence for several: that of the wording which the worst examples share, else that of the rule."""
+        conditions = {RULES[NUMBERS[lead.rule]].condition_of(each.hit.rows) for each in self._examples}
+        shared = SEVERAL_IF.get((lead.rule, conditions.pop())) if len(conditions) == 1 else None
+        return shared or SEVERAL.get(lead.rule, "")
+
+    def _client(self, strands: Sequence[Strand]) -> str:
+        clients = {strand.only_client for strand in strands if strand.has_clients}
         if not clients:
             return ""
-        if len(clients) == 1:
-            return ip_text(*next(iter(clients)))
-        return "several clients"
+        only = next(iter(clients)) if len(clients) == 1 else None
+        return ip_text(*only) if only else "several clients"
 
-    def _service(self, lead: _Strand) -> str:
-        if lead.server == _NOBODY:
+    def _service(self, lead: Strand) -> str:
+        if lead.server == NOBODY:
             return "" if self.mechanism.about in (About.CAPTURE, About.CLIENT) else "several services"
         ip = ip_text(*lead.server)
         return endpoint_text(ip, lead.port) if lead.port > 0 else ip
@@ -319,29 +362,11 @@ class _Incident:
         """The rules of the incident and how often each was found; the cause first."""
         counts: dict[str, tuple[int, int]] = {}
         for strand in sorted(self.strands, key=lambda s: self.mechanism.rules.index(s.rule)):
-            if strand.count > strand.moved:
+            if strand.left:
                 before = counts.get(strand.rule, (0, 0))
-                counts[strand.rule] = (before[0] + strand.count - strand.moved, max(before[1], strand.grade[0]))
+                counts[strand.rule] = (before[0] + strand.left, max(before[1], strand.grade[0]))
         for rule, (count, severity) in (counts | self.explained).items():
             yield IncidentRule(rule, RULES[NUMBERS[rule]].name, w.SEVERITY.words[severity], count)
-
-
-def alone(findings: RuleHits, place: int) -> RuleHits:
-    """One finding, with a row of its own."""
-    keep = slice(place, place + 1)
-    return RuleHits(
-        findings.rule, findings.rows[keep].copy(), findings.severity[keep].copy(), findings.confidence[keep].copy(),
-        findings.count[keep].copy(), findings.caveats,
-    )  # fmt: skip
-
-
-def _note(known: list[Address], hi: Ints, lo: Ints) -> None:
-    """Add what is new of the first address and the first other one."""
-    other = np.flatnonzero((hi != hi[0]) | (lo != lo[0]))[:1].tolist()
-    for place in (0, *other):
-        address = int(hi[place]), int(lo[place])
-        if len(known) < 2 and address != _NOBODY and address not in known:
-            known.append(address)
 
 
 def _delay(cost: int, most: int, known: int) -> str:

@@ -1,6 +1,7 @@
 """Rows to a digest: the sink of ``report`` adds up what passes and keeps a few examples of each rule."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,20 +15,21 @@ from tcptrace_tw.report.summary.digest import (
     Counts,
     Digest,
     FileDigest,
+    IncidentDigest,
     PolicyDigest,
     RuleDigest,
     TimeWaitDigest,
 )
-from tcptrace_tw.report.summary.incidents import COSTS, Incidents
+from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.summary.occupancy import Occupancy
 from tcptrace_tw.report.summary.port_usage import uses
 from tcptrace_tw.report.words.codec import Time, to_json
-from tcptrace_tw.report.words.findings import Finding, finding, finding_ids, times
+from tcptrace_tw.report.words.findings import Finding, connection_ids, delays, finding, finding_ids, times
 from tcptrace_tw.report.words.text import ip_text
 from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import PORTS
-from tcptrace_tw.schema.words import Vocabulary
+from tcptrace_tw.schema.words import NOTICE, Vocabulary
 from tcptrace_tw.version import __version__
 
 _EXAMPLES = 3
@@ -53,14 +55,15 @@ class SummarySink:
 
     tables = frozenset({"connections", "time_wait", "ports"})
 
-    def __init__(self, several_files: bool = False) -> None:
-        self.several_files = several_files
+    def __init__(self, several_files: bool = False, least: int = NOTICE) -> None:
+        """Of findings below the severity ``least`` only the number is told."""
+        self.several_files, self.least = several_files, least
         self._ports = np.zeros(0, PORTS.dtype)
         self.connections = ConnectionsDigest()
         self.time_wait = TimeWaitDigest()
         self._occupancy = Occupancy()
         self._rules: dict[str, _Tally] = {}
-        self._incidents = Incidents()
+        self.incidents = Incidents()
 
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """Take finished rows of one table."""
@@ -74,9 +77,8 @@ class SummarySink:
     def findings(self, findings: RuleHits) -> None:
         """Take what one rule says."""
         if findings.rows.size:
-            tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule))
-            tally.add(findings, self.several_files)
-            self._incidents.add(findings)
+            tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule, self.least))
+            tally.add(findings, self.incidents.add(findings), self.several_files)
 
     def digest(self, run: Run) -> Digest:
         """The whole report."""
@@ -93,11 +95,22 @@ class SummarySink:
             capture=capture_digest(run.capture),
             connections=self.connections,
             time_wait=self.time_wait,
-            incidents=self._incidents.told(self.several_files),
-            findings=tuple(sorted((tally.digest() for tally in self._rules.values()), key=worst_first)),
+            incidents=self.told_incidents(),
+            findings=self.told_rules(),
             caveats=tuple(run.caveats),
             policy=run.policy,
         )
+
+    def told_incidents(self) -> tuple[IncidentDigest, ...]:
+        """The incidents that are severe enough."""
+        told = self.incidents.told(self.several_files)
+        if self.least <= NOTICE:  # some tell of what is ordinary, too
+            return told
+        return tuple(each for each in told if w.SEVERITY.code(each.severity) >= self.least)
+
+    def told_rules(self) -> tuple[RuleDigest, ...]:
+        """What was found, the worst first."""
+        return tuple(sorted((tally.digest(self.incidents) for tally in self._rules.values()), key=worst_first))
 
     def _count_connections(self, rows: NDArray[Any]) -> None:
         total = self.connections
@@ -123,14 +136,15 @@ class SummarySink:
 class _Tally:
     """The findings of one rule so far."""
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, least: int) -> None:
+        self.rule, self._least = rule, least
         self.grades = np.zeros((len(w.SEVERITY.words), len(w.CONFIDENCE.words)), np.int64)
         self.first = self.last = -1
-        self.examples: list[tuple[int, Finding]] = []
+        self.examples: list[tuple[int, Finding, NDArray[np.int64]]] = []
+        """Grade, finding, and its connection and mark for the incidents."""
         self.cost = self.cost_most = self.cost_known = 0
 
-    def add(self, findings: RuleHits, several_files: bool) -> None:
+    def add(self, findings: RuleHits, marks: NDArray[np.int64], several_files: bool) -> None:
         grade = findings.severity.astype(np.int64) * self.grades.shape[1] + findings.confidence
         self.grades += np.bincount(grade, minlength=self.grades.size).reshape(self.grades.shape)
         when = times(findings)
@@ -138,10 +152,8 @@ class _Tally:
         if known.size:
             self.first = int(known.min()) if self.first == -1 else min(self.first, int(known.min()))
             self.last = max(self.last, int(known.max()))
-        for name in COSTS:
-            if name in findings.rule.values:
-                self._count_cost(findings.rows[name])
-        self._keep_best(findings, grade, several_files)
+        self._count_cost(delays(findings))
+        self._keep_best(findings, grade, marks, several_files)
 
     def _count_cost(self, cost: NDArray[np.int64]) -> None:
         known = cost[cost != -1]
@@ -149,21 +161,34 @@ class _Tally:
         self.cost_most = max(self.cost_most, int(known.max(initial=0)))
         self.cost_known += known.size
 
-    def _keep_best(self, findings: RuleHits, grade: NDArray[np.int64], several_files: bool) -> None:
-        """The worst and surest ones, of these the first ones."""
+    def _keep_best(
+        self, findings: RuleHits, grade: NDArray[np.int64], marks: NDArray[np.int64], several_files: bool
+    ) -> None:
+        """The worst and surest ones, of these the first ones; what is only counted has none."""
+        if int(grade.max()) // self.grades.shape[1] < self._least:
+            return
         if len(self.examples) == _EXAMPLES and grade.max() < self.examples[-1][0]:
             return
         ids = finding_ids(findings)
         places = np.arange(ids.size)
         if len(self.examples) == _EXAMPLES:
-            last_grade, last = self.examples[-1]
+            last_grade, last, _ = self.examples[-1]
             places = np.flatnonzero((grade > last_grade) | (grade == last_grade) & (ids <= last.finding_id))
         for i in places[_best(ids[places], grade[places])].tolist():
-            self.examples.append((int(grade[i]), finding(findings, i, several_files)))
+            place = np.array([connection_ids(findings)[i], marks[i]])
+            self.examples.append((int(grade[i]), finding(findings, i, several_files), place))
             self.examples.sort(key=_order)
             del self.examples[_EXAMPLES:]
 
-    def digest(self) -> RuleDigest:
+    def _examples(self, incidents: Incidents) -> Iterator[Finding]:
+        shown = w.SEVERITY.words[self._least :]
+        for _, example, place in self.examples:
+            if example.severity not in shown:
+                continue
+            (number,) = incidents.numbers(self.rule.id, place[:1], place[1:]).tolist()
+            yield dataclasses.replace(example, incident_id=None if number == -1 else number)
+
+    def digest(self, incidents: Incidents) -> RuleDigest:
         by_severity, by_confidence = self.grades.sum(axis=1), self.grades.sum(axis=0)
         worst = int(np.flatnonzero(by_severity)[-1])
         surest = int(np.flatnonzero(self.grades[worst])[-1])
@@ -179,7 +204,7 @@ class _Tally:
             _named(by_confidence, w.CONFIDENCE),
             None if self.first == -1 else Time(self.first),
             None if self.last == -1 else Time(self.last),
-            tuple(example for _, example in self.examples),
+            tuple(self._examples(incidents)),
             self.cost if self.cost_known else None,
             self.cost_most if self.cost_known else None,
             self.cost_known,
@@ -212,7 +237,7 @@ def _total(values: NDArray[np.int64]) -> int:
     return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
-def _order(example: tuple[int, Finding]) -> tuple[int, int]:
+def _order(example: tuple[int, Finding, Any]) -> tuple[int, int]:
     """A sort key: the grade, then the number of the finding."""
     return (-example[0], example[1].finding_id)
 

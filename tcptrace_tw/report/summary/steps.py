@@ -54,12 +54,12 @@ class Steps:
         """Sort the new ones, take equal ones together, and let the old ones in between."""
         pools, bins = _sorted(pools, bins)
         firsts = _firsts(pools, bins)
-        new = pools[firsts], bins[firsts], np.diff(firsts, append=pools.size)
+        pools, bins, counts = pools[firsts], bins[firsts], np.diff(firsts, append=pools.size)
         if self.bins.size:
-            new = tuple(np.concatenate(pair) for pair in zip((self.pools, self.bins, self.counts), new, strict=True))
-            order = order_of(new[0], new[1])
-            new = tuple(column[order] for column in new)
-        self._keep(*new)
+            pools, bins = np.concatenate((self.pools, pools)), np.concatenate((self.bins, bins))
+            order = order_of(pools, bins)
+            pools, bins, counts = pools[order], bins[order], np.concatenate((self.counts, counts))[order]
+        self._keep(pools, bins, counts)
 
     def _keep(self, pools: Ints, bins: Ints, counts: Ints) -> None:
         """Of sorted pairs, take equal ones together."""
@@ -116,4 +116,4 @@ def _bit_lengths(numbers: Ints) -> Ints:
     _, exponents = np.frexp(bits.astype(np.float64))
     lengths = exponents.astype(np.int64)
     is_rounded_up = (lengths > 0) & (bits >> np.maximum(lengths - 1, 0).astype(np.uint64) == 0)
-    return lengths - is_rounded_up
+    return np.where(is_rounded_up, lengths - 1, lengths)

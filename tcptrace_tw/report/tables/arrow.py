@@ -15,7 +15,7 @@ from tcptrace_tw.report.words.text import FRAME_MASK, MAPPED, ip_text
 from tcptrace_tw.schema import zeek
 from tcptrace_tw.schema.columns import FRAME_BITS, TABLES, Column, Table
 from tcptrace_tw.schema.scope import vlans_of
-from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
+from tcptrace_tw.schema.words import NULL_WORD, OPENED_MIDSTREAM, Vocabulary
 
 _OCTETS = strings([str(octet) for octet in range(256)])
 _DOT = scalar(".")
@@ -190,4 +190,13 @@ def _made(columns: Columns) -> dict[str, pa.Array]:
         "history": history,
         "vlan": numbers(vlans_of(columns["scope"]).astype(np.int32)),
         "community_id": community_ids(columns),
+        "duration_ns": array(columns["last_time"] - columns["first_time"]),
+        "handshake_ns": numbers(_handshakes(columns)),
     }
+
+
+def _handshakes(columns: Columns) -> NDArray[np.int64]:
+    """How long each handshake took; -1 where it did not end, or began before the capture."""
+    established, first = columns["established_time"], columns["first_time"]
+    is_known = (established != -1) & (columns["opened"] != OPENED_MIDSTREAM)
+    return np.where(is_known, established - first, -1)

@@ -10,7 +10,7 @@ TIME = pa.timestamp("ns", tz="UTC")
 _TYPES = {
     "id": pa.int64(), "frame": pa.int64(), "time": TIME, "ns": pa.int64(), "i8": pa.int64(), "i4": pa.int32(),
     "u4": pa.uint32(), "u2": pa.uint16(), "u1": pa.uint8(), "bool": pa.bool_(), "ip": WORD, "word": WORD,
-    "text": pa.string(), "map": pa.map_(pa.string(), pa.string()),
+    "text": pa.string(),
 }  # fmt: skip
 
 FILE = pa.int32()
@@ -32,7 +32,7 @@ def file_column(name: str) -> str:
 def fields_of(column: Column, several_files: bool) -> list[pa.Field]:
     """The Arrow fields of one column: one, or two for a frame where several files were read."""
     docs = {"doc": column.doc, "rfc": column.rfc} if column.rfc else {"doc": column.doc}
-    field = pa.field(column.name, _type(column), column.is_nullable or column.kind in ("list", "map"), docs)
+    field = pa.field(column.name, _type(column), column.is_nullable or column.kind == "list", docs)
     if several_files and (column.kind == "frame" or column.name == "frames"):
         kind = pa.list_(FILE) if column.kind == "list" else FILE
         return [field, pa.field(file_column(column.name), kind, field.nullable, {"doc": "Index of the file."})]
@@ -70,7 +70,6 @@ _LEAVES = {
     "frames": ("frames.list.element",),
     "files": ("files.list.element",),
     "caveats": ("caveats.list.element",),
-    "values": ("values.key_value.key", "values.key_value.value"),
 }
 """What Parquet calls the values of nested columns."""
 

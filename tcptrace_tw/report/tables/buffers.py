@@ -36,16 +36,6 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
-def repeated(texts: pa.StringArray, times: int) -> pa.StringArray:
-    """All of some texts again and again."""
-    ends = np.frombuffer(texts.buffers()[1], np.int32)[1 : len(texts) + 1]
-    letters = np.frombuffer(texts.buffers()[2], np.uint8)
-    offsets = np.zeros(len(texts) * times + 1, np.int32)
-    offsets[1:] = (np.arange(times, dtype=np.int32)[:, None] * letters.size + ends).ravel()
-    data = np.tile(letters, times)
-    return pa.StringArray.from_buffers(offsets.size - 1, pa.py_buffer(offsets), pa.py_buffer(data))
-
-
 def scalar(text: str) -> pa.StringScalar:
     """One text, for functions that join it to every row."""
     return strings((text,))[0]

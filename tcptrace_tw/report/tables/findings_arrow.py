@@ -13,7 +13,7 @@ from tcptrace_tw.report.tables.arrow import files as files_of
 from tcptrace_tw.report.tables.arrow import frames as frames_of
 from tcptrace_tw.report.tables.arrow_schema import CAVEATS, FILE, FRAMES, TIME, WORD, schema
 from tcptrace_tw.report.tables.arrow_text import bracketed, joined, raw, said
-from tcptrace_tw.report.tables.buffers import always, array, coded, flags, numpy_of, repeated, scalar, strings
+from tcptrace_tw.report.tables.buffers import always, array, coded, flags, scalar, strings
 from tcptrace_tw.report.tables.fields import Fields
 from tcptrace_tw.report.words import findings as about
 from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
@@ -26,10 +26,16 @@ Piece: TypeAlias = "str | pa.Array"
 """A literal, or a text for every row."""
 
 _HEAD = 256
+_NOTHING = scalar("")
 
 
-def findings_batch(findings: RuleHits, several_files: bool = False) -> pa.RecordBatch:
-    """All findings of a chunk as rows of the ``findings`` table; their rows may be ``Fields`` already."""
+def findings_batch(
+    findings: RuleHits, several_files: bool = False, incidents: NDArray[np.int64] | None = None
+) -> pa.RecordBatch:
+    """All findings of a chunk as rows of the ``findings`` table; their rows may be ``Fields`` already.
+
+    ``incidents`` are the numbers of their incidents; -1 where there is none.
+    """
     if not isinstance(findings.rows, Fields):
         findings = findings._replace(rows=Fields.of(findings.rows))
     rule, size = findings.rule, findings.rows.size
@@ -37,6 +43,7 @@ def findings_batch(findings: RuleHits, several_files: bool = False) -> pa.Record
     peers, main = _peers(findings), about.main_frames(findings)
     columns = {
         "finding_id": array(about.finding_ids(findings)),
+        "incident_id": numbers(np.full(size, -1, np.int64) if incidents is None else incidents),
         "rule": always(rule.id, size),
         "name": always(rule.name, size),
         "severity": words(findings.severity, SEVERITY),
@@ -51,7 +58,10 @@ def findings_batch(findings: RuleHits, several_files: bool = False) -> pa.Record
         "file": files_of(main),
         "frames": pa.ListArray.from_arrays(array(offsets), array(frames & FRAME_MASK), type=FRAMES),
         "message": messages(findings, several_files),
-        "values": _values(findings),
+        "delay_ns": numbers(about.delays(findings)),
+        "silence_ns": numbers(about.silences(findings)),
+        "count": array(findings.count),
+        "details": details(findings),
         "rival": always(rule.rival, size),
         "caveats": _repeated(findings.caveats, size),
         "display_filter": _display_filters(frames, offsets, _peers_of_filter(findings, peers), several_files),
@@ -163,26 +173,19 @@ def _peers_of_filter(findings: RuleHits, peers: list[pa.Array]) -> list[pa.Array
     return [peers[0], pa.nulls(findings.rows.size, pa.uint16()), *peers[2:]]
 
 
-def _values(findings: RuleHits) -> pa.MapArray:
-    """One map of ``rule.values`` per row; where few of them differ, each distinct one is made once."""
-    columns = [column for name in findings.rule.values for column in _columns(findings, name)]
+def details(findings: RuleHits) -> pa.Array:
+    """The values without a column of their own as JSON, of rows that are ``Fields``; nulls are left out.
+
+    Where few of them differ, each distinct one is made once.
+    """
+    names = about.detail_names(findings.rule)
+    columns = [column for name in names for column in _columns(findings, name)]
     if not columns or not _is_uniform(columns):
-        return _dealt(findings)
+        return _objects(findings, names)
     indices, (uniques, *_) = distinct(*(column.astype(np.int64) for column in columns))
     leaders = np.zeros(uniques.size, np.int64)
     leaders[indices] = np.arange(indices.size)
-    return _repeated_maps(_dealt(_some(findings, leaders)), indices)
-
-
-def _repeated_maps(maps: pa.MapArray, indices: NDArray[np.int32]) -> pa.MapArray:
-    """``maps.take(indices)``, in half the time where all maps have the same length."""
-    begins = numpy_of(maps.offsets)
-    size = int(begins[1])
-    if (np.diff(begins) != size).any():
-        return maps.take(array(indices))
-    places = array((indices[:, None] * size + np.arange(size, dtype=np.int32)).ravel())
-    offsets = np.arange(0, items_end(indices.size, size), size or 1, dtype=np.int32)
-    return pa.MapArray.from_arrays(array(offsets), maps.keys.take(places), maps.items.take(places))
+    return _objects(_some(findings, leaders), names).take(array(indices))
 
 
 def _is_uniform(columns: list[NDArray[Any]]) -> bool:
@@ -191,29 +194,20 @@ def _is_uniform(columns: list[NDArray[Any]]) -> bool:
     return len(set(head)) * 4 < len(head)
 
 
-def _dealt(findings: RuleHits) -> pa.MapArray:
-    """The texts of all columns, dealt out row by row."""
-    table, names, size = BY_NAME[findings.rule.table], findings.rule.values, findings.rows.size
-    columns = [
-        array(findings.count).cast(pa.string()) if name == COUNT else raw(table, name, findings.rows) for name in names
-    ]
-    if not columns:
-        return pa.MapArray.from_arrays(array(np.zeros(size + 1, np.int32)), strings(()), strings(()))
-    dealt = np.arange(size * len(names)).reshape(len(names), size).T.ravel()
-    items = pa.concat_arrays(columns).take(array(dealt))
-    keys = repeated(strings(names), size)
-    offsets = np.arange(0, items_end(size, len(names)), len(names), dtype=np.int32)
-    if items.null_count:
-        valid = items.is_valid()
-        known = valid.to_numpy(zero_copy_only=False)
-        offsets = np.concatenate(([0], np.cumsum(known)[offsets[1:] - 1])).astype(np.int32)
-        keys, items = keys.filter(valid), items.drop_null()
-    return pa.MapArray.from_arrays(array(offsets), keys, items)
-
-
-def items_end(size: int, names: int) -> int:
-    """The bound of ``arange`` that makes ``size + 1`` offsets in steps of ``names``."""
-    return size * names + 1
+def _objects(findings: RuleHits, names: list[str]) -> pa.StringArray:
+    """One JSON object per row."""
+    table, size = BY_NAME[findings.rule.table], findings.rows.size
+    members = []
+    for name in names:
+        column = raw(table, name, findings.rows)
+        is_text = table.column(name).kind in ("ip", "word", "time")
+        begin, end = (f'"{name}": "', '", ') if is_text else (f'"{name}": ', ", ")
+        member = pc.binary_join_element_wise(scalar(begin), column, scalar(end), _NOTHING)
+        members.append(pc.fill_null(member, _NOTHING) if member.null_count else member)
+    if not members:
+        return joined(["{}"], size)
+    together = pc.binary_join_element_wise(*members, _NOTHING)
+    return joined(["{", pc.ascii_rtrim(together, ", "), "}"], size)
 
 
 def _repeated(texts: tuple[str, ...], size: int) -> pa.ListArray:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,20 +14,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import Buffers
+from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.tables.arrow import Gathered, batch_of, most_padding
 from tcptrace_tw.report.tables.arrow_schema import TIME, compressions, dictionary_columns, encodings, schema
 from tcptrace_tw.report.tables.background_writer import Behind
-from tcptrace_tw.report.tables.fields import Fields
 from tcptrace_tw.report.tables.findings_arrow import findings_batch
-from tcptrace_tw.report.words.findings import is_about, kept
+from tcptrace_tw.report.tables.incidents_arrow import incidents_batch
+from tcptrace_tw.report.tables.waiting import WaitingFindings
+from tcptrace_tw.report.words.findings import connection_ids, is_about, kept
 from tcptrace_tw.rules.rule import RuleHits
-from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, TABLES, Table
+from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, INCIDENTS, TABLES, Table
+from tcptrace_tw.schema.words import INFO
 
 ROW_GROUP_BYTES = 1 << 24
 """So large are rows, as the kernels write them, that become one row group."""
-
-FINDINGS_GROUP = 1 << 16
-"""So many findings of a rule become one."""
 
 WAITING_GROUPS = 1
 """Row groups that wait for the writer, beside the one that it writes."""
@@ -34,22 +35,27 @@ WAITING_GROUPS = 1
 METADATA_KEY = "tcptrace_tw"
 
 Make = Callable[[], pa.RecordBatch]
+Spill = Callable[[], BinaryIO] | None
 
 
 class TableSink:
     """Gathers rows until a row group is full, makes Arrow of them and hands them to ``write``.
 
-    ``several_files`` says whether frames need the index of their file beside them.
+    ``several_files`` says whether frames need the index of their file beside them. ``incidents`` numbers the findings;
+    without it they have none. Findings below the severity ``least`` are left out: other tables have their rows.
     """
 
     tables = frozenset(table.name for table in TABLES)
 
-    def __init__(self, several_files: bool = False) -> None:
+    def __init__(
+        self, several_files: bool = False, incidents: Incidents | None = None, least: int = INFO, spill: Spill = None
+    ) -> None:
         self.several_files = several_files
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
         self._blocks = Buffers(np.dtype(np.uint8), ROW_GROUP_BYTES + most_padding())
-        self._findings: dict[tuple[str, tuple[str, ...]], list[RuleHits]] = {}
+        self._incidents, self._least = incidents, least
+        self._waiting = WaitingFindings(spill)
 
     def write(self, table: Table, make: Make) -> None:
         """Take one batch of a table: what ``make()`` gives."""
@@ -71,37 +77,41 @@ class TableSink:
         return Gathered(dtype, ROW_GROUP_BYTES // dtype.itemsize, np.asarray(self._blocks.take()))
 
     def findings(self, findings: RuleHits) -> None:
-        """Take what one rule says; findings of one rule are written together."""
-        waiting = self._findings.setdefault((findings.rule.id, findings.caveats), [])
-        waiting.append(findings)
-        self.counts[FINDINGS.name] += findings.rows.size
-        if sum(f.rows.size for f in waiting) >= FINDINGS_GROUP:
-            self._flush_findings((findings.rule.id, findings.caveats))
+        """Take what one rule says; findings wait until all incidents are known, and those of one rule stay together."""
+        marks = np.full(findings.rows.size, -1) if self._incidents is None else self._incidents.add(findings)
+        is_shown = findings.severity >= self._least
+        findings = kept(findings, is_shown)
+        if findings.rows.size:
+            self._waiting.add(findings, marks[is_shown])
+            self.counts[FINDINGS.name] += findings.rows.size
 
     def flush(self) -> None:
         """Write what is still waiting."""
         for name in BY_NAME:
             if name in self._gathered:
                 self._flush_rows(name)
-        for key in sorted(self._findings):
-            self._flush_findings(key)
+        for findings, marks in self._waiting.groups():
+            numbers = None if self._incidents is None else self._incidents_of(self._incidents, findings, marks)
+            self.write(FINDINGS, partial(findings_batch, findings, self.several_files, numbers))
+        incidents = [] if self._incidents is None else list(self._incidents.digests(self.several_files))
+        if incidents:
+            self.counts[INCIDENTS.name] += len(incidents)
+            self.write(INCIDENTS, partial(incidents_batch, incidents))
+
+    @staticmethod
+    def _incidents_of(incidents: Incidents, findings: RuleHits, marks: NDArray[np.int64]) -> NDArray[np.int64]:
+        return incidents.numbers(findings.rule.id, connection_ids(findings), marks)
 
     def _flush_rows(self, name: str) -> None:
         columns = self._gathered.pop(name).columns
         self.write(BY_NAME[name], partial(batch_of, BY_NAME[name], columns, self.several_files))
 
-    def _flush_findings(self, key: tuple[str, tuple[str, ...]]) -> None:
-        waiting = self._findings.pop(key)
-        together = waiting[0] if len(waiting) == 1 else _concatenated(waiting)
-        if together.rows.size:
-            self.write(FINDINGS, partial(findings_batch, together, self.several_files))
-
 
 class ArrowSink(TableSink):
     """Keeps every table in memory."""
 
-    def __init__(self, several_files: bool = False) -> None:
-        super().__init__(several_files)
+    def __init__(self, several_files: bool = False, incidents: Incidents | None = None, least: int = INFO) -> None:
+        super().__init__(several_files, incidents, least)
         self._batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in BY_NAME}
 
     def write(self, table: Table, make: Make) -> None:
@@ -122,7 +132,7 @@ class ArrowSink(TableSink):
 class ConnectionSink(ArrowSink):
     """Keeps only the rows and findings of some incarnations, and of connections on the same tuples when told to."""
 
-    tables = frozenset({"connections", "transitions", "time_wait"})
+    tables = frozenset({"connections", "transitions", "time_wait", "reuses"})
 
     def __init__(self, connection_ids: Iterable[int], several_files: bool = False) -> None:
         super().__init__(several_files)
@@ -170,8 +180,10 @@ def is_same_tuple(rows: NDArray[Any], own: Any) -> NDArray[np.bool_]:
 class ParquetSink(TableSink):
     """Streams every table into ``folder/<name>.parquet``; tables without rows are written too."""
 
-    def __init__(self, folder: Path, several_files: bool = False) -> None:
-        super().__init__(several_files)
+    def __init__(
+        self, folder: Path, several_files: bool = False, incidents: Incidents | None = None, least: int = INFO
+    ) -> None:
+        super().__init__(several_files, incidents, least, partial(_spill, folder))
         # Arrow gets open files, not their names, as in ``stored.read_table``.
         self._files = {table.name: (folder / f"{table.name}.parquet").open("wb") for table in TABLES}
         self._writers = {table.name: _writer(self._files[table.name], schema(table, several_files)) for table in TABLES}
@@ -204,6 +216,7 @@ class ParquetSink(TableSink):
     def abandon(self) -> None:
         """Let go of files that could not be written to their end: what is wrong has been said already."""
         self._behind.stop()
+        self._waiting.close()
         for writer in self._writers.values():
             with contextlib.suppress(OSError):
                 writer.close()
@@ -211,6 +224,11 @@ class ParquetSink(TableSink):
         for file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()
+
+
+def _spill(folder: Path) -> BinaryIO:
+    """A file that has no name, so that nothing of it is left whatever happens."""
+    return TemporaryFile(dir=folder)
 
 
 def _writer(file: BinaryIO, arrow: pa.Schema) -> pq.ParquetWriter:
@@ -228,15 +246,4 @@ def _writer(file: BinaryIO, arrow: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=dictionary_columns(arrow),
         column_encoding=encodings(arrow),
         write_statistics=ordered,
-    )
-
-
-def _concatenated(chunks: list[RuleHits]) -> RuleHits:
-    return RuleHits(
-        chunks[0].rule,
-        Fields.of(*(np.asarray(f.rows) for f in chunks)),
-        np.concatenate([f.severity for f in chunks]),
-        np.concatenate([f.confidence for f in chunks]),
-        np.concatenate([f.count for f in chunks]),
-        chunks[0].caveats,
     )

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.messages import COUNT, message
-from tcptrace_tw.report.words.text import FRAME_MASK, endpoint_text, ip_text, raw_text, row_of
-from tcptrace_tw.rules.rule import RuleHits
-from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS, MOVES
+from tcptrace_tw.report.words.text import FRAME_MASK, Value, endpoint_text, ip_text, plain_value, row_of
+from tcptrace_tw.rules.rule import Rule, RuleHits
+from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS, MOVES, RESETS
 from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
 
 FAMILIES = ("TW", "RU", "PA", "LA", "RS", "HS", "PE", "CP", "SI")
@@ -87,6 +87,41 @@ def times(findings: RuleHits) -> Ints:
 def end_times(findings: RuleHits) -> Ints:
     """When each finding ended; -1 where it is a moment."""
     return _column(findings, findings.rule.end_time)
+
+
+DELAYS = ("cost_ns", "handshake_ns")
+"""Values of a rule that say how long somebody had to wait."""
+
+SILENCES = ("silence_ns", "unanswered_silence_ns", "race_idle_ns", "idle_ns", "shortest_drop_ns", "shortest_reset_ns",
+            "shortest_close_ns")  # fmt: skip
+"""Those that say how long it had been silent before."""
+
+
+def delay_column(rule: Rule) -> str:
+    """The column with the delay that its findings tell; "" if they tell none."""
+    return next((name for name in rule.values if name in DELAYS), "")
+
+
+def silence_column(rule: Rule) -> str:
+    """The same for the silence; of resets it is known whether the rule tells it or not."""
+    named = next((name for name in rule.values if name in SILENCES), "")
+    return named or ("silence_ns" if rule.table == RESETS.name else "")
+
+
+def delays(findings: RuleHits) -> Ints:
+    """How long somebody had to wait, in ns; -1 where it is not known."""
+    return _column(findings, delay_column(findings.rule))
+
+
+def silences(findings: RuleHits) -> Ints:
+    """How long it had been silent before, in ns; -1 where it is not known."""
+    return _column(findings, silence_column(findings.rule))
+
+
+def detail_names(rule: Rule) -> list[str]:
+    """The values of a rule that have no column of their own in the table ``findings``."""
+    told = {delay_column(rule), silence_column(rule), COUNT}
+    return [name for name in rule.values if name not in told]
 
 
 def peer_fields(findings: RuleHits) -> tuple[str, str, str, str]:
@@ -208,6 +243,9 @@ class Finding:
     """One finding in full, as the terminal and ``check`` print it; ``frame`` is the one to look at first."""
 
     finding_id: int = field(metadata={"doc": "The connection, then three digits for the rule: the same in every run."})
+    incident_id: int | None = field(
+        default=None, kw_only=True, metadata={"doc": "The incident that it belongs to; null for info."}
+    )
     rule: str = field(metadata={"doc": "Rule id, as in RU002."})
     name: str = field(metadata={"doc": "Rule name, as in reuse-inside-2msl."})
     severity: str = field(metadata={"doc": "How serious it is."})
@@ -219,7 +257,12 @@ class Finding:
     frame: int | None = field(metadata={"doc": "The frame to look at first, as Wireshark numbers it."})
     frames: tuple[int, ...] = field(metadata={"doc": "All frames that are evidence."})
     message: str = field(metadata={"doc": "One sentence."})
-    values: dict[str, str] = field(metadata={"doc": "The numbers behind it; those that end in _ns are nanoseconds."})
+    delay_ns: int | None = field(metadata={"doc": "How long somebody had to wait for it; null if that is not known."})
+    silence_ns: int | None = field(metadata={"doc": "The silence before it, the shortest of several; null if unknown."})
+    count: int = field(metadata={"doc": "Rows of the rule's table that it stands for."})
+    values: dict[str, Value] = field(
+        metadata={"doc": "The numbers and words behind it; those that end in _ns are nanoseconds."}
+    )
     rival: str = field(metadata={"doc": "Another possible explanation; empty if there is none."})
     caveats: tuple[str, ...] = field(metadata={"doc": "Properties of the capture that lower the confidence."})
     display_filter: str = field(metadata={"doc": "Display filter for Wireshark."})
@@ -247,6 +290,9 @@ def finding(findings: RuleHits, index: int, several_files: bool = False) -> Find
         None if main == -1 else main & FRAME_MASK,
         tuple(frame & FRAME_MASK for frame in frames),
         message(one, 0, several_files),
+        _known(delays(one)[0]),
+        _known(silences(one)[0]),
+        int(one.count[0]),
         values(one, 0),
         one.rule.rival,
         one.caveats,
@@ -254,15 +300,19 @@ def finding(findings: RuleHits, index: int, several_files: bool = False) -> Find
     )
 
 
-def values(findings: RuleHits, index: int) -> dict[str, str]:
+def values(findings: RuleHits, index: int) -> dict[str, Value]:
     """The numbers behind the sentence; nulls are left out."""
     table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
-    found: dict[str, str] = {}
+    found: dict[str, Value] = {}
     for name in findings.rule.values:
-        text = str(int(findings.count[index])) if name == COUNT else raw_text(table, name, row)
-        if text is not None:
-            found[name] = text
+        value = int(findings.count[index]) if name == COUNT else plain_value(table, name, row)
+        if value is not None:
+            found[name] = value
     return found
+
+
+def _known(ns: Any) -> int | None:
+    return None if ns == -1 else int(ns)
 
 
 def _display_filter(frames: list[int], sides: list[tuple[str, int | None]], several_files: bool) -> str:

@@ -114,6 +114,9 @@ def is_null(column: Column, value: int) -> bool:
     return value == -1 and column.kind in ("id", "frame", "time", "ns")
 
 
+Value = bool | int | str
+"""A number, a word, an address or a time, as JSON writes it."""
+
 Row = Mapping[str, int]
 """One kernel row as plain integers, by field."""
 
@@ -150,8 +153,8 @@ def _say(column: Column, value: int, several_files: bool) -> str:
     return str(value)
 
 
-def raw_text(table: Table, name: str, row: Row) -> str | None:
-    """Column ``name`` of one kernel row, as a program reads it: plain numbers, ns stay ns; None for null."""
+def plain_value(table: Table, name: str, row: Row) -> Value | None:
+    """Column ``name`` of one kernel row, as a program reads it: numbers stay numbers, ns stay ns; None for null."""
     column = table.column(name)
     if column.kind == "ip":
         return ip_text(row[f"{name}_hi"], row[f"{name}_lo"])
@@ -159,7 +162,7 @@ def raw_text(table: Table, name: str, row: Row) -> str | None:
     if is_null(column, value):
         return None
     if column.kind == "bool":
-        return "true" if value else "false"
-    if column.kind == "ns":
-        return str(value)
-    return _say(column, value, several_files=False)
+        return bool(value)
+    if column.kind == "frame":
+        return value & FRAME_MASK
+    return _say(column, value, several_files=False) if column.kind in ("word", "time") else value

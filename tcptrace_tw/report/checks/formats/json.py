@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tcptrace_tw.report.checks.checked import Checked, Entry
+from tcptrace_tw.report.checks.checked import Checked, CheckedIncident, Entry
 from tcptrace_tw.report.summary.digest import Counts
 from tcptrace_tw.report.words.codec import to_json
 from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.version import __version__
 
-CHECK_SCHEMA_VERSION = 1
+CHECK_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class CheckDigest:
     known: int = field(metadata={"doc": "Number of findings that the baseline covers."})
     ignored: int = field(metadata={"doc": "Number of findings that the policy's ignore_for leaves out."})
     stale: tuple[str, ...] = field(metadata={"doc": "Known findings of the baseline that were not found this time."})
+    incidents: tuple[CheckedIncident, ...] = field(
+        metadata={"doc": "What the findings that are shown come from, the worst first; at most 100."}
+    )
     findings: tuple[CheckedFinding, ...] = field(metadata={"doc": "The findings that are shown, by file and frame."})
 
 
@@ -68,7 +71,8 @@ def _digest(checked: Checked) -> CheckDigest:
     return CheckDigest(
         "tcptrace-tw", __version__, CHECK_SCHEMA_VERSION, tuple(checked.captures), tuple(checked.files),
         checked.settings, checked.policy, checked.baseline, checked.fail_on, bool(checked.failing),
-        checked.severities, checked.failing, checked.known, checked.ignored, checked.stale, (),
+        checked.severities, checked.failing, checked.known, checked.ignored, checked.stale,
+        tuple(checked.incidents), (),
     )  # fmt: skip
 
 

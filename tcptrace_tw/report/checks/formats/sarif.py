@@ -12,6 +12,7 @@ from tcptrace_tw.report.checks.checked import Checked, Entry
 from tcptrace_tw.report.checks.formats.folding import Item, folded
 from tcptrace_tw.report.checks.formats.paths import uri
 from tcptrace_tw.report.checks.formats.text import look
+from tcptrace_tw.report.words.codec import to_json
 from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.rules import RULES, Rule
 from tcptrace_tw.schema.words import SEVERITY
@@ -38,7 +39,12 @@ def write(checked: Checked) -> Iterator[str]:
         "artifacts": [{"location": {"uri": uri(path)}} for path in checked.files],
         "results": [_result(item, index, checked) for item in items],
         "columnKind": "utf16CodeUnits",
-        "properties": {"captures": checked.captures, "settings": checked.settings, "failOn": checked.fail_on},
+        "properties": {
+            "captures": checked.captures,
+            "settings": checked.settings,
+            "failOn": checked.fail_on,
+            "incidents": [to_json(each) for each in checked.incidents],
+        },
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     yield json.dumps(log, indent=1) + "\n"
@@ -111,6 +117,7 @@ def _result(item: Item, index: dict[str, int], checked: Checked) -> Json:
             "subject": item.subject,
             "confidence": item.worst.confidence,
             "fails": any(entry.fails for entry in item.entries),
+            "incidents": sorted({entry.incident_id for entry in item.entries} - {None}),
         },
     }
     if checked.baseline is not None:
@@ -136,6 +143,10 @@ def _location(entry: Entry, checked: Checked) -> Json:
         "properties": {
             "frames": list(finding.frames),
             "endpoints": finding.endpoints,
+            "incident": finding.incident_id,
+            "delayNs": finding.delay_ns,
+            "silenceNs": finding.silence_ns,
+            "count": finding.count,
             "values": finding.values,
             "caveats": list(finding.caveats),
             "displayFilter": finding.display_filter,

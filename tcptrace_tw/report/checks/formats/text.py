@@ -1,5 +1,6 @@
 """Findings like a compiler's: ``lab.pcap:94: RU002 warning: ... (reuse-inside-2msl, likely)``."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from tcptrace_tw.errors import at_line_start
@@ -37,6 +38,15 @@ def look(checked: Checked, entry: Entry) -> str:
     if connection_of(number) < 1:
         return command("report", captures)
     return command("show", captures, "--finding", str(number))
+
+
+def incidents(checked: Checked) -> str:
+    """``2 incidents: warning 1, notice 1; the worst: 7 SYNs from ...``; empty where there is none."""
+    if not checked.incidents:
+        return ""
+    counts = Counter(each.severity for each in checked.incidents)
+    worst, many = checked.incidents[0].sentence, counted(len(checked.incidents), "incident")
+    return f"{many}: {worst}" if len(checked.incidents) == 1 else f"{many}: {tally(counts, counts)}; the worst: {worst}"
 
 
 def total(checked: Checked) -> str:
