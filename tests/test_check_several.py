@@ -162,3 +162,15 @@ def test_a_capture_that_cannot_be_read_does_not_hide_the_others(desk):
     assert "other.pcap:8: LA004" in some.stdout
     assert sum("cut.pcap" in line for line in some.stderr.splitlines()) == 2
     assert run("missing.pcap", "other.pcap").exit_code == 3
+
+
+def test_a_report_of_several_files_tells_check_that_they_are_one(desk):
+    """A report reads what is named as one capture; its line to paste has to mean the same findings."""
+    shutil.copy(FIXTURES / "kernel-nat-few-ports" / "capture.pcap", desk / "nat.pcap")
+    page = CliRunner().invoke(app, ["report", "nat.pcap", "other.pcap"]).stdout
+    line = next(line for line in page.splitlines() if line.startswith("  list all"))
+
+    assert " --together" in line
+    assert " RU004 " in run(*line.split("tcptrace-tw check ")[1].split()).stdout
+    alone = CliRunner().invoke(app, ["report", "nat.pcap"]).stdout
+    assert "list all" in alone and "--together" not in alone

@@ -182,7 +182,7 @@ def test_the_catalogue_fits_the_page_and_has_every_rule(monkeypatch, width):
 
 
 def test_several_files_name_the_file_of_a_frame():
-    assert run("check", "a.pcap", "b.pcap").stdout.startswith("a.pcap:9: RU002")
+    assert run("check", "a.pcap", "b.pcap", "--together").stdout.startswith("a.pcap:9: RU002")
     assert "files" not in run("report", "lab.pcap").stdout
     assert "2 files" in run("report", "a.pcap", "b.pcap").stdout
 

@@ -292,3 +292,11 @@ def test_a_file_called_like_a_word_is_a_file(tmp_path, monkeypatch):
 def test_two_filters_are_one_too_many():
     with pytest.raises(UsageError, match="is given as well"):
         filters.split(["a.pcap", "port 1"], "port 2")
+
+
+@pytest.mark.parametrize("command", [command.name for command in app.registered_commands])
+def test_no_help_shows_a_type_of_python(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    said = run(command, "--help").stdout
+
+    assert not {"TEXT", "INTEGER", "FLOAT", "BOOLEAN", "PATH", "None", "str", "int"} & set(said.split())

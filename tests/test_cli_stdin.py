@@ -124,3 +124,10 @@ def test_a_family_of_rules_is_listed(family, ids):
 def test_a_rule_alone_is_explained_and_a_wrong_family_is_mended():
     assert run("rules", "LA001").stdout.startswith(b"LA001 syn-hits-last-ack")
     assert b"RX: no such rule; write one of TW, RU, PA" in run("rules", "RX").stderr
+
+
+def test_the_states_at_a_moment_are_told_in_local_time_as_well():
+    done = run("show", CAPTURE, "1", "--at", "+0.5s", "--time-format", "local", TZ="Asia/Tokyo")
+
+    assert b"at 2026-11-21 13:45:24.962 +09:00" in done.stdout
+    assert b"at 2026-11-21T04:45:24.962" in run("show", CAPTURE, "1", "--at", "+0.5s").stdout

@@ -417,7 +417,7 @@ def test_a_manifest_from_outside_is_no_page(folder, monkeypatch):
     path = folder / "manifest.json"
     text = path.read_text().replace("LAST-ACK", "\\u001b[31m<img src=x>\\n::error::pwn \\u202e")
     path.write_text(text)
-    for arguments in COMMANDS[:4]:
+    for arguments in (*COMMANDS[:3], ("report", "--color", "always")):
         done = run(monkeypatch, arguments[0], "out", *arguments[1:])
         assert done.code == 0, done.err
         assert is_clean(re.sub(r"\x1b\[[0-9;]*m(?!<)", "", done.out) if "always" in arguments else done.out)

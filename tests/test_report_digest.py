@@ -59,7 +59,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
 
     assert list(found) == [
         "tool", "tool_version", "schema_version", "settings", "engine", "capture", "connections", "time_wait",
-        "incidents", "findings", "caveats",
+        "incidents", "findings", "caveats", "policy",
     ]  # fmt: skip
     assert list(found["incidents"][0]) == [
         "incident_id", "rule", "name", "mechanism", "title", "severity", "confidence", "sentence", "count", "client",

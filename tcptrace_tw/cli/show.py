@@ -82,6 +82,7 @@ def show(
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
     from tcptrace_tw.report.pages.ladder import TIME_FORMATS, Style
+    from tcptrace_tw.report.words.phrases import local_times
 
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
@@ -117,7 +118,8 @@ def show(
     for place, (story, ladder) in enumerate(_drawn(reading, numbers)):
         if place:
             console.print()
-        tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
+        with local_times(time_format == "local"):
+            tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
 
 
 def _asked(connection: int | None, finding: int | None, incident: int | None, said: str) -> int:

@@ -10,7 +10,7 @@ from tcptrace_tw.report.pages.ladder_page import draw
 from tcptrace_tw.report.pages.page import Page
 from tcptrace_tw.report.pages.sentences import ended_text
 from tcptrace_tw.report.words.findings import connection_of, tuple_filter
-from tcptrace_tw.report.words.phrases import counted, span
+from tcptrace_tw.report.words.phrases import counted, date, precise_clock, span, zone
 from tcptrace_tw.report.words.text import time_text
 from tcptrace_tw.schema.columns import FRAME_BITS
 from tcptrace_tw.schema.words import END_REASON, ENDPOINT
@@ -115,7 +115,8 @@ def tell(console: Console, story: Story, ladder: Ladder, style: Style, at: int |
         page.line(label, text)
     if at is not None:
         orig, resp = story.states_at(at)
-        page.line("states", f"orig {orig}, resp {resp} at {time_text(at)}")
+        when = f"{date(at)} {precise_clock(at)} {zone(at)}" if style.time_format == "local" else time_text(at)
+        page.line("states", f"orig {orig}, resp {resp} at {when}")
     page.paste("Wireshark", story.display_filter)
 
 

@@ -34,6 +34,7 @@ def draw(digest: Digest, console: Console, captures: Sequence[str]) -> None:
     """Print the report; ``captures`` are the paths as they were given, for the commands to paste."""
     report = _Report(console, captures, options(digest.settings))
     report.is_part = any(digest.settings.get(name) for name in ("select", "ignore", "filter", "since", "until"))
+    report.has_several_files = digest.several_files
     report.headline(digest)
     report.incidents(digest)
     report.capture(digest)
@@ -51,6 +52,8 @@ class _Report(Page):
         self.options = options
         self.is_part = False
         """Whether rules or connections were left out, so that ``show`` would number the incidents otherwise."""
+        self.has_several_files = False
+        """Whether they were read as one capture, which ``check`` has to be told."""
 
     def headline(self, digest: Digest) -> None:
         """The conclusion, and the whole report in one line."""
@@ -173,7 +176,9 @@ class _Report(Page):
                 name, number = ("--finding", example.finding_id)
             self.paste("look", command("show", self.captures, name, str(number), *self.options))
         if incident.count > 1:
-            self.paste("list all", command("check", self.captures, "--select", incident.rule, *self.options))
+            together = ["--together"] if self.has_several_files else []
+            listing = command("check", self.captures, "--select", incident.rule, *together, *self.options)
+            self.paste("list all", listing)
         self.paste("Wireshark", example.display_filter)
 
     def mechanisms(self, digest: Digest) -> None:
