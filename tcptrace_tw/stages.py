@@ -25,6 +25,13 @@ def read_ahead(items: Generator[Item]) -> Generator[Item]:
         yield from stage
 
 
+def with_ticks(items: Generator[Item], every_s: float) -> Generator[Item | None]:
+    """The same, and None whenever no item has come for so long: for whoever has something to do meanwhile."""
+    with closing(_Stage(items)) as stage:
+        while not stage.is_over:
+            yield stage.take(every_s)
+
+
 class _Stage(Generic[Item]):
     """What passes between the two threads."""
 
@@ -32,20 +39,34 @@ class _Stage(Generic[Item]):
         self._items = items
         self._waiting: deque[Item] = deque()
         self._changed = threading.Condition()
-        self._is_ended = self._is_unwanted = False
+        self._is_ended = self._is_unwanted = self.is_over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._make, name="read ahead", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[Item]:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_ended)
-                if not self._waiting:
-                    break
+            item = self.take()
+            if item is None:
+                break
+            yield item
+
+    def take(self, patience_s: float | None = None) -> Item | None:
+        """The next item; None at the end, or where none comes for so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_ended, patience_s)
+            if self._waiting:
                 item = self._waiting.popleft()
                 self._changed.notify()
-            yield item
+                return item
+            if not self._is_ended:
+                return None
+        self.is_over = True
+        self._raise_error()
+        return None
+
+    def _raise_error(self) -> None:
+        """Raise what ended the other thread, if anything did."""
         error, self._error = self._error, None
         try:
             if error is not None:

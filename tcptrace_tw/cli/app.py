@@ -16,6 +16,7 @@ from tcptrace_tw.cli.report import report
 from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
 from tcptrace_tw.cli.show import show
+from tcptrace_tw.cli.watch import watch
 from tcptrace_tw.version import __version__
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (report, analyze, check, show, export, annotate, rules):
+for command in (report, analyze, check, watch, show, export, annotate, rules):
     app.command(epilog=epilog(command.__name__), cls=Command)(command)
 
 

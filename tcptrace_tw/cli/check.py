@@ -148,7 +148,7 @@ def check(
         written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
     targets.keep_apart(written, captures, [files_from, plan.policy])
     learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
-    with learnt or nullcontext(), outputs.Outputs(wanted, _paint(color)) as opened:
+    with learnt or nullcontext(), outputs.Outputs(wanted, paint_for(color)) as opened:
         checked = _check(captures, plan, learnt, quiet, no_progress)
         opened.commit(checked)
     if not quiet:
@@ -164,7 +164,7 @@ def _opened(baseline: Path) -> "AtomicFile":
     return AtomicFile(baseline)
 
 
-def _paint(color: o.Color) -> "Paint":
+def paint_for(color: o.Color) -> "Paint":
     """Colours for a terminal that wants them; rich says how once, since a check may print many lines."""
     from tcptrace_tw.report.checks.formats.text import plain
 

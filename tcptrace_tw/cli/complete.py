@@ -65,3 +65,19 @@ def time_formats(typed: str) -> list[tuple[str, str]]:
         "epoch": "seconds since 1970",
     }
     return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]
+
+
+TIMES_OF_DAY = ("utc", "local", "epoch")
+"""The formats of a moment alone."""
+
+
+def times_of_day(typed: str) -> list[tuple[str, str]]:
+    """How a moment can be written."""
+    return [(name, meaning) for name, meaning in time_formats(typed) if name in TIMES_OF_DAY]
+
+
+def interfaces(typed: str) -> list[tuple[str, str]]:
+    """The network interfaces of this machine."""
+    import socket
+
+    return [(name, "") for _, name in socket.if_nameindex() if name.startswith(typed)]

@@ -38,6 +38,12 @@ EXAMPLES = {
         "tcptrace-tw annotate trace.pcap -o annotated.pcapng --no-states --findings warning",
         "tcptrace-tw annotate trace.pcap -o annotated.pcapng --filter 'port 5000'",
     ),
+    "watch": (
+        "tcptrace-tw watch - < trace.pcap",
+        "cat trace.pcap | tcptrace-tw watch - --json --for 60s",
+        "tcpdump -i eth0 -s 128 -U --immediate-mode -w - tcp | tcptrace-tw watch -",
+        "tcptrace-tw watch -i eth0 --filter 'port 443' --until-finding warning",
+    ),
     "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU004"),
 }
 

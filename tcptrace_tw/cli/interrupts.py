@@ -16,7 +16,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -38,6 +38,7 @@ class Interrupts:
         self._is_reading_pipe: bool | None = None
         """None: the command line is not yet read."""
         self._came_to_pipe = False
+        self._end_input: Callable[[], object] | None = None
 
     def note(self, number: int) -> None:
         """Run in the main thread at a signal, at the latest before it leaves ``reading``.
@@ -61,6 +62,8 @@ class Interrupts:
             return any(is_pipe(word) for word in sys.argv[1:])
         if self._is_reading_pipe:
             self._say()
+            if self._end_input is not None:
+                self._end_input()
         return self._is_reading_pipe or self._came_to_pipe
 
     def _say(self) -> None:
@@ -69,20 +72,29 @@ class Interrupts:
                 os.write(2, f"{_CLEAR_LINE}{NOTE}\n".encode())
 
     @contextmanager
-    def reading(self, captures: Sequence[str], *, quiet: bool) -> Iterator[None]:
-        """Within this block the command reads the captures: the first interrupt lets a pipe come to its end."""
+    def reading(
+        self, captures: Sequence[str], *, quiet: bool, end_input: Callable[[], object] | None = None
+    ) -> Iterator[None]:
+        """Within this block the command reads the captures: the first interrupt lets a pipe come to its end.
+
+        ``end_input`` tells the process that writes the pipe to end, where this one has started it.
+        """
         with self._lock:
             self._is_quiet = quiet
+            self._end_input = end_input
             self._is_reading_pipe = any(is_pipe(capture) for capture in captures)
             if self._count and not self._is_reading_pipe:
                 end_at_once(128 + signal.SIGINT)
             if self._count:
                 self._say()
+                if end_input is not None:
+                    end_input()
         try:
             yield
         finally:
             with self._lock:
                 self._is_reading_pipe = False
+                self._end_input = None
 
 
 def is_pipe(capture: str) -> bool:

@@ -138,7 +138,7 @@ def analyze(
     with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress) as progress:
         summary = pipeline.analyze(captures, settings, sinks, progress, None if quiet else warn)
     if not quiet:
-        for remark in _remarks(summary):
+        for remark in remarks(summary):
             warn(remark)
     return summary
 
@@ -150,7 +150,7 @@ def progress_of(quiet: bool, no_progress: bool) -> "Progress":
     return Progress(enabled=not (quiet or no_progress) and sys.stderr.isatty())
 
 
-def _remarks(summary: "Summary") -> Iterator[str]:
+def remarks(summary: "Summary") -> Iterator[str]:
     """What is damaged; and that there is no TCP, lest nothing found be taken for nothing wrong."""
     capture = summary.capture
     for file in capture.files:

@@ -37,7 +37,7 @@ class RuleRunner:
         compiled: bool,
         seed: Seed,
     ) -> None:
-        self._rules = tuple(_bounded(rule, thresholds) for rule in chosen(select, ignore))
+        self._rules = tuple(bounded(rule, thresholds) for rule in chosen(select, ignore))
         self._profile = profile
         self._deferred = DeferredFindings(compiled=compiled, seed=seed)
         self.caveats = NO_CAVEATS
@@ -79,7 +79,7 @@ def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:
             yield rule
 
 
-def _bounded(rule: Rule, thresholds: Sequence[Threshold]) -> Rule:
+def bounded(rule: Rule, thresholds: Sequence[Threshold]) -> Rule:
     """The rule, of the rows within its thresholds only; a row whose number is not known stays."""
     own = [threshold[1:] for threshold in thresholds if threshold[0] == rule.id]
     if not own:

@@ -52,7 +52,7 @@ class Peek:
         self._fresh = self._mirror.counters[list(_OWN)].copy()
 
     def rows(self, tracker: Tracker, slots: NDArray[Any], tuples: Any, time: int) -> Rows:
-        """The rows of what lives in these slots of the flow table, each named once, as if the capture ended at ``time``.
+        """The rows of what lives in these slots of the flow table, each named once, as of ``time``.
 
         What is archived is left out. The tracker must not move meanwhile.
         """
@@ -144,3 +144,8 @@ def ended_now(tracker: Tracker, tuples: Any, time: int, mirror: Tracker) -> Rows
     mirror.set_places(words.copy(), marks.copy())
     yield from mirror.finish(time, tuples)
     mirror.close()
+
+
+def keep_at_hand(tracker: Tracker, span_ns: int) -> None:
+    """From now on nothing is archived sooner than so long after its last segment: until then it can be looked at."""
+    tracker.params[[s.LINGER, s.IDLE_AFTER]] = np.maximum(tracker.params[[s.LINGER, s.IDLE_AFTER]], span_ns)

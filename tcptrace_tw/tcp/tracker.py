@@ -137,9 +137,9 @@ class Tracker:
         kernel_state = self._kernel_state[0]
         self.counters: NDArray[np.int64] = kernel_state["counters"]
         self.counters[:] = _registers(transitions)
-        self._params: NDArray[np.int64] = kernel_state["params"]
-        self._params[:] = _parameters(profile, keep_duplicates)
-        self._params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
+        self.params: NDArray[np.int64] = kernel_state["params"]
+        self.params[:] = _parameters(profile, keep_duplicates)
+        self.params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
         kernel_state["next_state"][:] = next_state
         kernel_state["syn_table"][:] = syn_table
         kernel_state["seed"][:] = seed
