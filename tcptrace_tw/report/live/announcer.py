@@ -84,9 +84,13 @@ class Announcer:
 
     def finished(self, findings: list[RuleHits], connections: NDArray[np.int64]) -> None:
         """Take what is found of connections that are over; it is certain."""
+        present: set[int] = set()
         for number, rank, _, hits, place in self._each(findings):
+            present.add(number)
             self._note(number, rank, 0, 0, hits, place)
         for connection in self._of_connection.keys() & set(connections.tolist()):
+            for number in self._of_connection[connection] - present:
+                self._vanish(number)
             self._leaving += self._of_connection.pop(connection)
 
     def overview(self, findings: list[RuleHits], now: int) -> None:
