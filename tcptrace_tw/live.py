@@ -79,8 +79,8 @@ class Clock:
         self._since = time.monotonic_ns()
 
     def set(self, capture_time: int) -> None:
-        """A segment has come."""
-        self._time = max(self.now(), capture_time) if self._time else capture_time
+        """A segment has come: its time counts, whatever has passed meanwhile."""
+        self._time = max(self._time, capture_time)
         self._since = time.monotonic_ns()
 
     def now(self) -> int:

@@ -18,9 +18,7 @@ from tcptrace_tw.tcp.peek import Peek, ended_now
 from tcptrace_tw.tcp.tracker import Tracker
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-NAMES = sorted(
-    path.parent.name for path in FIXTURES.glob("kernel-*/capture.pcap") if path.stat().st_size < 60_000
-)[::4]
+NAMES = sorted(path.parent.name for path in FIXTURES.glob("kernel-*/capture.pcap") if path.stat().st_size < 60_000)[::4]
 PROFILE = profile("linux", None)
 
 
@@ -39,7 +37,9 @@ class Room:
     def arrive(self, batch) -> list:
         self.flow.assign(batch)
         self.slots |= set(batch.slot.tolist())
-        found = [(table.name, row) for table, rows in self.tracker.arrive(batch, self.flow.tuples) for row in plain(rows)]
+        found = [
+            (table.name, row) for table, rows in self.tracker.arrive(batch, self.flow.tuples) for row in plain(rows)
+        ]
         return found + self.finished()
 
     def finished(self) -> list:
@@ -86,8 +86,9 @@ def test_a_look_gives_what_the_end_would_give(name, size):
             looked.looked_at(time)
             looked.all_ended(time)
     seen, everything = looked.looked_at(time), looked.all_ended(time)
-    end, end_plain = rows_of(looked.tracker.finish(time, looked.flow.tuples)), rows_of(
-        plain_run.tracker.finish(time, plain_run.flow.tuples)
+    end, end_plain = (
+        rows_of(looked.tracker.finish(time, looked.flow.tuples)),
+        rows_of(plain_run.tracker.finish(time, plain_run.flow.tuples)),
     )
 
     assert left == left_plain

@@ -193,16 +193,16 @@ def _watch(
 
     end_input = tcpdump.stop if tcpdump is not None else None
     watching = Watching(speaker, wishes, tcpdump.dropped if tcpdump is not None else lambda: 0)
-    with closing(tcpdump) if tcpdump is not None else nullcontext():
-        if tcpdump is not None:
-            tcpdump.start()
-        with interrupts.reading([capture], quiet=quiet, end_input=end_input):
-            try:
-                summary: Any = live.watch([capture], settings, watching, None if quiet else run.warn)
-            except CaptureError as error:
-                raise (tcpdump.failure() if tcpdump is not None else None) or error from None
+    if tcpdump is not None:
+        tcpdump.start()
+    started = closing(tcpdump) if tcpdump is not None else nullcontext()
+    with started, interrupts.reading([capture], quiet=quiet, end_input=end_input):
+        try:
+            summary: Any = live.watch([capture], settings, watching, None if quiet else run.warn)
+        except CaptureError as error:
+            raise (tcpdump.failure() if tcpdump is not None else None) or error from None
     watching.end()
-    if not quiet:
+    if not quiet and watching.has_ended:
         for remark in run.remarks(summary):
             run.warn(remark)
     return watching

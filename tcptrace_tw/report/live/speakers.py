@@ -12,11 +12,12 @@ from tcptrace_tw.report.live.announcer import Said, Withdrawn
 from tcptrace_tw.report.live.board import Holder, Now
 from tcptrace_tw.report.summary.digest import IncidentDigest
 from tcptrace_tw.report.words.codec import to_json
+from tcptrace_tw.report.words.findings import Finding
 from tcptrace_tw.report.words.phrases import counted, tally
 from tcptrace_tw.report.words.styles import SEVERITY_STYLES
 
-MOST_LINES = 10
-"""So many findings of one rule about one service are lines; the rest are counted in incidents."""
+MOST_LINES, LINES_NS = 10, 60_000_000_000
+"""So many findings of one rule about one service are lines in so long; the others are counted."""
 
 CLEAR = "\r\x1b[K"
 
@@ -104,21 +105,34 @@ class TextSpeaker:
         self._stamp = stamp
         self._paint = paint
         self._in_place = in_place
-        self._counts: dict[tuple[str, str], int] = {}
+        self._lines: dict[tuple[str, str], tuple[int, int]] = {}
+        """By rule and service: since when lines are counted, and how many there were or would have been."""
 
     def finding(self, said: Said) -> None:
         """When, how bad, which rule, and its sentence."""
         finding = said.finding
-        key = finding.rule, finding.endpoints.rpartition(" > ")[2]
-        self._counts[key] = count = self._counts.get(key, 0) + 1
-        if count > MOST_LINES:
-            if count == MOST_LINES + 1:
-                self._line(f"{finding.rule} {key[1]}: more of these are only counted in incidents; --json has all")
+        if not self._has_room(finding):
             return
         notes = [finding.confidence, f"connection {finding.connection_id}" if finding.connection_id else "",
                  "worse than before" if said.is_worse else ""]  # fmt: skip
         head = self._paint(f"{finding.rule} {finding.severity}", SEVERITY_STYLES[finding.severity])
         self._line(f"{self._stamp(finding.time)} {head}: {finding.message} ({', '.join(filter(None, notes))})")
+
+    def _has_room(self, finding: Finding) -> bool:
+        """Whether this rule has had few lines about this service lately."""
+        key = finding.rule, finding.endpoints.rpartition(" > ")[2]
+        since, count = self._lines.get(key, (finding.time, 0))
+        if finding.time >= since + LINES_NS:
+            self._count(key)
+            since, count = finding.time, 0
+        self._lines[key] = since, count + 1
+        return count < MOST_LINES
+
+    def _count(self, key: tuple[str, str]) -> None:
+        """Say how many were not told one by one."""
+        since, count = self._lines.pop(key)
+        if count > MOST_LINES:
+            self._line(f"{self._stamp(since)} {key[0]}: {count - MOST_LINES:,} more about {key[1] or 'the capture'}")
 
     def withdrawn(self, withdrawn: Withdrawn, time: int) -> None:
         """What does not hold any more."""
@@ -133,11 +147,13 @@ class TextSpeaker:
 
     def status(self, now: Now) -> None:
         """The state of now."""
+        for key in [key for key, (since, _) in self._lines.items() if now.time >= since + LINES_NS]:
+            self._count(key)
         if not self._in_place:
             self._line(f"{self._stamp(now.time)} status: {status_text(now)}")
             return
-        columns = _columns(self._out)
-        text = f"{self._stamp(now.time)}  {status_text(now, columns - len(self._stamp(now.time)) - 3)}"
+        when, columns = self._stamp(now.time).partition(".")[0], _columns(self._out)
+        text = f"{when} {status_text(now, columns - len(when) - 2)}"
         self._write(f"{CLEAR}{text[: columns - 1]}")
 
     def dropped(self, packets: int, time: int) -> None:
@@ -148,6 +164,8 @@ class TextSpeaker:
 
     def end(self, total: Total) -> None:
         """Why it ended, and how much there was."""
+        for key in list(self._lines):
+            self._count(key)
         found = f"{counted(sum(total.findings.values()), 'finding')}"
         by = f": {tally(total.findings, total.findings)}" if total.findings else ""
         much = f"{counted(total.segments, 'segment')}, {counted(total.connections, 'connection')}"
@@ -162,27 +180,50 @@ class TextSpeaker:
 
 
 def status_text(now: Now, width: int = 1 << 16) -> str:
-    """The state of now in one line of at most ``width`` characters; holders are named as far as there is room.
+    """The state of now in one line of at most ``width`` characters, shorter and with fewer holders where it has to be.
 
-    >>> status_text(Now(0, 9, 3, 1204.2, 2, 12001, (Holder("10.0.0.1 > 10.0.0.2:80", 12001, 28232),), 0))
+    >>> now = Now(0, 9, 3, 1204.2, 2, 12001, (Holder("10.0.0.1 > 10.0.0.2:80", 12001, 28232),), 0)
+    >>> status_text(now)
     '1,204 connects/s, 2 unanswered, 12,001 in TIME-WAIT: 10.0.0.1 > 10.0.0.2:80 12,001 of 28,232 ports (42 %)'
+    >>> status_text(now, 70)
+    '1,204/s, 2 unanswered, TIME-WAIT 12,001: 10.0.0.1 > 10.0.0.2:80 42 %'
     """
     rate = f"{now.connects_per_second:,.0f}" if now.connects_per_second >= 10 else f"{now.connects_per_second:.1f}"
-    text = f"{rate} connects/s, {now.unanswered:,} unanswered, {now.time_wait:,} in TIME-WAIT"
+    long = f"{rate} connects/s, {now.unanswered:,} unanswered, {now.time_wait:,} in TIME-WAIT"
+    short = f"{rate}/s, {now.unanswered:,} unanswered, TIME-WAIT {now.time_wait:,}"
+    for head, name in ((long, _holder), (short, _share), (short, _service)):
+        text = _with_holders(head, [name(holder) for holder in now.holders], width)
+        if text != head or (not now.holders and len(head) <= width):
+            return text
+    return short[:width]
+
+
+def _with_holders(text: str, holders: list[str], width: int) -> str:
     between = ": "
-    for holder in now.holders:
-        more = f"{between}{_holder(holder)}"
-        if len(text) + len(more) > width:
+    for holder in holders:
+        if len(text) + len(between) + len(holder) > width:
             break
-        text, between = text + more, ", "
+        text, between = f"{text}{between}{holder}", ", "
     return text
 
 
 def _holder(holder: Holder) -> str:
     if holder.ports is None:
         return f"{holder.name} {holder.time_wait:,}"
-    share = 100 * holder.time_wait // holder.ports
-    return f"{holder.name} {holder.time_wait:,} of {holder.ports:,} ports ({share} %)"
+    return f"{holder.name} {holder.time_wait:,} of {holder.ports:,} ports ({_percent(holder)})"
+
+
+def _share(holder: Holder) -> str:
+    return f"{holder.name} {_percent(holder) or f'{holder.time_wait:,}'}"
+
+
+def _service(holder: Holder) -> str:
+    """Without the client, whose name may be long."""
+    return f"{holder.name.rpartition(' > ')[2]} {_percent(holder) or f'{holder.time_wait:,}'}"
+
+
+def _percent(holder: Holder) -> str:
+    return "" if holder.ports is None else f"{100 * holder.time_wait // holder.ports} %"
 
 
 def _columns(stream: TextIO) -> int:

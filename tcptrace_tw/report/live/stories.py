@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from tcptrace_tw.report.summary.digest import IncidentDigest
 from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.rules.rule import RuleHits
@@ -22,19 +24,22 @@ class Stories:
         self._incidents = Incidents()
         self._told: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         """By mechanism, rule and parties: how many findings it had when it was said, and how severe it was."""
-        self._is_changed = False
+        self._new: dict[tuple[str, tuple[str, ...]], list[RuleHits]] = {}
+        """Findings that are not added yet, by rule and caveats."""
         self._next = 0
 
     def add(self, findings: RuleHits) -> None:
         """Take a finding that was not said before."""
-        self._incidents.add(findings)
-        self._is_changed = True
+        self._new.setdefault((findings.rule.id, findings.caveats), []).append(findings)
 
     def grown(self, now: int) -> Iterator[IncidentDigest]:
         """Incidents that are new, ten times as large as before, or more severe."""
-        if not self._is_changed or now < self._next:
+        if not self._new or now < self._next:
             return
-        self._is_changed, self._next = False, now + EVERY_NS
+        self._next = now + EVERY_NS
+        for several in self._new.values():
+            self._incidents.add(_together(several))
+        self._new = {}
         for incident in self._incidents.told():
             key = incident.mechanism, incident.rule, incident.client, incident.service
             count, severity = incident.count, w.SEVERITY.code(incident.severity)
@@ -43,6 +48,13 @@ class Stories:
                 self._told[key] = count, severity
                 yield incident
 
-    def all(self) -> tuple[IncidentDigest, ...]:
-        """All incidents, the worst first."""
-        return self._incidents.told()
+
+def _together(several: list[RuleHits]) -> RuleHits:
+    """Findings of one rule as one chunk: to add a chunk takes no longer than to add one finding."""
+    first = several[0]
+    if len(several) == 1:
+        return first
+    rows = np.concatenate([each.rows for each in several]).view(np.recarray)
+    parts = zip(*((each.severity, each.confidence, each.count) for each in several), strict=True)
+    severity, confidence, count = (np.concatenate(part) for part in parts)
+    return RuleHits(first.rule, rows, severity, confidence, count, first.caveats)

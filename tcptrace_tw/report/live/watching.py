@@ -122,6 +122,11 @@ class Watching:
         self.total.reason = self.total.reason or ENDED
         self._speaker.end(self.total)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of the input was read."""
+        return self.total.reason == ENDED
+
     def _say(self, said: Any) -> None:
         if not isinstance(said, Said):
             self._speaker.withdrawn(said, self._now)
