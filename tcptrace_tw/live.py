@@ -108,7 +108,7 @@ class _LiveRun(_Run):
             self.profile, compiled=self.compiled, seed=self._seed, keep_duplicates=settings.keep_duplicates
         )
         self._whole = self._measurements()
-        self._next_overview = 0
+        self._next_overview = 1
         self._rests_until = 0.0
 
     def follow(self, watcher: Watcher) -> Summary:
@@ -117,10 +117,11 @@ class _LiveRun(_Run):
             for item in items:
                 if item is not None:
                     self._arrive(*item, watcher)
-                if self._clock.now():
-                    self._look(watcher)
+                self._look(watcher)
                 if not watcher.tick(self._moment()):
                     break
+                if self._clock.now() >= self._next_overview and time.monotonic() >= self._rests_until:
+                    self._overview(watcher)
             self._end(watcher)
         self._tracker.close()
         return self.summary()
@@ -145,19 +146,18 @@ class _LiveRun(_Run):
             watcher.finished(self._view(chunks), self._moment())
 
     def _look(self, watcher: Watcher) -> None:
-        """Look at what segments have touched, and at everything where it is time for that."""
+        """Look at what segments have touched."""
+        if self._touched is None:
+            return
         moment = self._moment()
-        if self._touched is not None:
-            with self._flow.still:
-                rows = list(self._peek.rows(self._tracker, self._touched, self._flow.tuples, moment.now))
-            self._touched = None
-            watcher.look(self._view([Chunk(*each, self.caveats()) for each in rows]), moment)
-        if moment.now >= self._next_overview and time.monotonic() >= self._rests_until:
-            self._overview(watcher, moment)
+        with self._flow.still:
+            rows = list(self._peek.rows(self._tracker, self._touched, self._flow.tuples, moment.now))
+        self._touched = None
+        watcher.look(self._view([Chunk(*each, self.caveats()) for each in rows]), moment)
 
-    def _overview(self, watcher: Watcher, moment: Moment) -> None:
+    def _overview(self, watcher: Watcher) -> None:
         """What many connections show, of those that are remembered."""
-        begin = time.monotonic()
+        begin, moment = time.monotonic(), self._moment()
         measured = self._measurements()
         mirror = Tracker(self.profile, compiled=self.compiled, transitions=False, seed=self._seed)
         with self._flow.still:

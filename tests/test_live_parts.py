@@ -205,6 +205,7 @@ def test_a_span_that_ended_or_was_restarted_counts_as_it_is_now():
 
 def test_unanswered_connects_are_those_that_wait():
     board = Board()
+    times = {"first_time": T0, "last_time": T0}
     board.look(
         {
             "connections": rows(
