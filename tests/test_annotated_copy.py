@@ -271,10 +271,10 @@ FILES = (
 
 @pytest.mark.parametrize("data", FILES, ids=["pcap", "pcapng"])
 def test_a_file_that_is_cut_off_anywhere_is_copied_as_far_as_it_is_read(data, tmp_path):
-    assert sum(agrees_with_the_reader(data[:end], tmp_path) for end in range(24, len(data) + 1)) > len(data) // 2
+    assert sum(agrees_with_the_reader(data[:end], tmp_path) for end in range(24, len(data) + 1, 3)) > len(data) // 6
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(which=st.integers(0, 1), flips=st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), max_size=4))
 def test_damage_anywhere_ends_the_copy_where_it_ends_the_reader(which, flips, tmp_path_factory):
     data = bytearray(FILES[which])

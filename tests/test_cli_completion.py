@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,9 @@ def test_each_shell_has_its_script(shell, said):
         ("tcptrace-tw check x.pcap --profile win", {"windows", "windows-2000"}),
         ("tcptrace-tw report --ht", {"--html"}),
         ("tcptrace-tw an", {"analyze", "annotate"}),
+        ("tcptrace-tw watch - --time-format l", {"local"}),
+        ("tcptrace-tw watch - --until-finding error:c", {"error:confirmed"}),
+        ("tcptrace-tw watch --interface l", {name for _, name in socket.if_nameindex() if name.startswith("l")}),
         ("tcptrace-tw annotate x.pcap --findings n", {"notice", "none"}),
     ],
 )

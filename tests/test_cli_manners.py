@@ -57,7 +57,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert not HEAVY & modules_after("import tcptrace_tw; tcptrace_tw.analyze, tcptrace_tw.CaptureError")
 
 
-@pytest.mark.parametrize("command", ["", "report", "analyze", "check", "show", "export", "annotate", "rules"])
+@pytest.mark.parametrize("command", ["", "report", "analyze", "check", "watch", "show", "export", "annotate", "rules"])
 def test_help_shows_no_python_type(command):
     done = run(*command.split(), "--help", env={**os.environ, "COLUMNS": "100", "TERM": "dumb"})
 

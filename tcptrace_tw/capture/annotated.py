@@ -16,7 +16,7 @@ from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import interfaces, pcap, pcapng
 from tcptrace_tw.capture.block_walk import BlockWalk
-from tcptrace_tw.capture.blocks import order_of, packet_of, section_of, with_comments
+from tcptrace_tw.capture.blocks import RecordPacker, order_of, section_of, with_comments
 from tcptrace_tw.capture.export import ROOM, check_format, first_bytes
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import open_stream
@@ -80,7 +80,7 @@ class Annotator:
         window.need(pcap.HEADER_LEN)
         link_word = window.peek(pcap.HEADER_LEN)[20:]
         file = pcap.PcapFile(window, FileFacts(""), compiled=self._compiled)
-        header, order = file.header, order_of(file.header)
+        header, order, packer = file.header, order_of(file.header), RecordPacker(file.header)
         self._write(section_of(header, int.from_bytes(link_word, "big" if header.is_big else "little")))
         found = fr.Frames(ROOM, compiled=self._compiled)
         number, outcome = 0, fr.FULL
@@ -89,8 +89,7 @@ class Annotator:
             for at, caplen in zip(found.at[:count].tolist(), found.caplen[:count].tolist(), strict=True):
                 number += 1
                 texts = self._texts(index, number)
-                record = bytes(window.view[at - header.record_len : at + caplen])
-                self._write(packet_of(record, header, with_comments(order, b"", texts) if texts else b""))
+                self._write(packer.packet(window.view, at, caplen, with_comments(order, b"", texts) if texts else b""))
             if outcome == fr.DRY and not window.refill():
                 return
 

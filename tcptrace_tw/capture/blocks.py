@@ -16,6 +16,11 @@ LINK_MAX = 65_535
 FCS_LENGTH = 13
 _FCS_KNOWN = 1 << 26
 
+_AROUND = 32
+"""Bytes of an Enhanced Packet Block without frame and options."""
+
+_OPTION = {order: struct.Struct(f"{order}HH") for order in "<>"}
+
 
 def block(order: str, kind: int, body: bytes) -> bytes:
     """A whole block; ``order`` as ``struct`` has it."""
@@ -26,7 +31,7 @@ def block(order: str, kind: int, body: bytes) -> bytes:
 
 def option(order: str, code: int, value: bytes) -> bytes:
     """One option of a block."""
-    return struct.pack(f"{order}HH", code, len(value)) + value + bytes(-len(value) % 4)
+    return _OPTION[order].pack(code, len(value)) + value + bytes(-len(value) & 3)
 
 
 def section_of(header: pcap.PcapHeader, link_word: int = 0) -> bytes:
@@ -51,16 +56,27 @@ def order_of(header: pcap.PcapHeader) -> str:
     return ">" if header.is_big else "<"
 
 
-def packet_of(record: bytes, header: pcap.PcapHeader, options: bytes = b"") -> bytes:
-    """A pcap record as an Enhanced Packet Block; the frame itself stays as it is."""
-    order = order_of(header)
-    seconds, fraction, caplen, wirelen = struct.unpack_from(f"{order}IIII", record)
-    if header.is_swapped:
-        caplen, wirelen = wirelen, caplen
-    ticks = seconds * (1_000_000_000 // header.unit_ns) + fraction
-    body = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, caplen, wirelen)
-    body += record[header.record_len :]
-    return block(order, interfaces.PACKET, body + bytes(-len(body) % 4) + options)
+class RecordPacker:
+    """Records of a pcap file as Enhanced Packet Blocks; the frames themselves stay as they are."""
+
+    def __init__(self, header: pcap.PcapHeader) -> None:
+        order = order_of(header)
+        self._header = header
+        self._record = struct.Struct(f"{order}IIII")
+        self._head, self._length = struct.Struct(f"{order}7I"), struct.Struct(f"{order}I")
+        self._ticks_a_second = 1_000_000_000 // header.unit_ns
+
+    def packet(self, data: memoryview | bytes, at: int, caplen: int, options: bytes = b"") -> bytes:
+        """The frame of ``caplen`` bytes at ``at``, behind the header of its record."""
+        header = self._header
+        seconds, fraction, shorter, wirelen = self._record.unpack_from(data, at - header.record_len)
+        if header.is_swapped:
+            wirelen = shorter
+        ticks = seconds * self._ticks_a_second + fraction
+        pad = bytes(-caplen & 3)
+        total = _AROUND + caplen + len(pad) + len(options)
+        head = self._head.pack(interfaces.PACKET, total, 0, ticks >> 32, ticks & 0xFFFFFFFF, caplen, wirelen)
+        return b"".join((head, data[at : at + caplen], pad, options, self._length.pack(total)))
 
 
 def with_comments(order: str, options: bytes, comments: Sequence[bytes]) -> bytes:
@@ -68,7 +84,9 @@ def with_comments(order: str, options: bytes, comments: Sequence[bytes]) -> byte
 
     Options that are not sound stay as they are behind the comments.
     """
-    added = b"".join(option(order, COMMENT, comment[:COMMENT_MAX]) for comment in comments)
+    added = b"".join([option(order, COMMENT, comment[:COMMENT_MAX]) for comment in comments])
+    if not options:
+        return added + END_OF_OPTIONS
     end = _end_of(order, options)
     if end < 0:
         return added + options

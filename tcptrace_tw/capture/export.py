@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.atomic import AtomicFile
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import interfaces, pcap, pcapng
-from tcptrace_tw.capture.blocks import packet_of, section_of
+from tcptrace_tw.capture.blocks import RecordPacker, section_of
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
@@ -127,15 +127,17 @@ def _copy_records(
     file = pcap.PcapFile(window, FileFacts(""), compiled=compiled)
     if is_pcapng:
         write(section_of(file.header))
-    found = fr.Frames(ROOM, compiled=compiled)
+    found, packer = fr.Frames(ROOM, compiled=compiled), RecordPacker(file.header)
     before, done = 0, 0
     while done < numbers.size:
         count, outcome = file.scan(window, found, ROOM)
         stop = int(np.searchsorted(numbers, before + count, "right"))
         for i in (numbers[done:stop] - before - 1).tolist():
             at, caplen = int(found.at[i]), int(found.caplen[i])
-            record = bytes(window.data[at - file.header.record_len : at + caplen])
-            write(packet_of(record, file.header) if is_pcapng else record)
+            if is_pcapng:
+                write(packer.packet(window.view, at, caplen))
+            else:
+                write(bytes(window.view[at - file.header.record_len : at + caplen]))
         before, done = before + count, stop
         if outcome == fr.DAMAGED or (outcome == fr.DRY and not window.refill()):
             break

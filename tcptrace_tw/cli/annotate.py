@@ -30,7 +30,14 @@ def annotate(
             show_default=False,
         ),
     ],
-    captures: o.Captures = None,
+    captures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CAPTURE",
+            help="Capture file, or the files or the directory of one rotated capture; compressed or not.",
+            show_default=False,
+        ),
+    ] = None,
     states: Annotated[
         bool, typer.Option("--states/--no-states", help="Comment on the segments that change the state of an endpoint.")
     ] = True,
