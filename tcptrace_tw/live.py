@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure.measurements import Measurements
+from tcptrace_tw.memory_limit import for_connections
 from tcptrace_tw.pipeline import Chunk, Notice, Summary, _Run
 from tcptrace_tw.rules.early import EarlyRules
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.segments import Segments
 from tcptrace_tw.settings import Settings
 from tcptrace_tw.stages import BUFFERS, with_ticks
-from tcptrace_tw.tcp.peek import Peek, ended_now, keep_at_hand
+from tcptrace_tw.tcp.peek import Peek, bytes_of, ended_now, keep_at_hand
+from tcptrace_tw.tcp.store.records import NOW
 from tcptrace_tw.tcp.tracker import Tracker
 
 TICK_S = 0.1
@@ -36,6 +38,8 @@ OVERVIEW_NS = 10_000_000_000
 """So often everything is looked at, unless that takes more than ``OVERVIEW_SHARE`` of the time."""
 
 OVERVIEW_SHARE = 0.05
+
+NO_OVERVIEW = "there are too many connections to look at all of them together; what only many show is said at the end"
 
 
 class Moment(NamedTuple):
@@ -80,7 +84,7 @@ class Clock:
 
     def set(self, capture_time: int) -> None:
         """A segment has come: its time counts, whatever has passed meanwhile."""
-        self._time = max(self._time, capture_time)
+        self._time = capture_time
         self._since = time.monotonic_ns()
 
     def now(self) -> int:
@@ -110,6 +114,9 @@ class _LiveRun(_Run):
         self._whole = self._measurements()
         self._next_overview = 1
         self._rests_until = 0.0
+        most = for_connections(settings.max_memory)  # type: ignore[arg-type] # Settings makes it a number
+        self._most_bytes = 1 << 62 if most is None else most
+        self._has_said = False
 
     def follow(self, watcher: Watcher) -> Summary:
         """Tell the watcher what is seen, until the capture ends or it wants no more."""
@@ -135,7 +142,7 @@ class _LiveRun(_Run):
         if free.size:
             self._flow.give_back(free, number)
         self._touched = np.unique(batch.slot)
-        self._clock.set(int(batch.time.max()))
+        self._clock.set(int(self._tracker.counters[NOW]))
         self._finish(chunks, watcher)
 
     def _finish(self, chunks: list[Chunk], watcher: Watcher) -> None:
@@ -158,6 +165,12 @@ class _LiveRun(_Run):
     def _overview(self, watcher: Watcher) -> None:
         """What many connections show, of those that are remembered."""
         begin, moment = time.monotonic(), self._moment()
+        if 2 * bytes_of(self._tracker) > self._most_bytes:
+            self._next_overview = moment.now + OVERVIEW_NS
+            if self._notice is not None and not self._has_said:
+                self._notice(NO_OVERVIEW)
+            self._has_said = True
+            return
         measured = self._measurements()
         mirror = Tracker(self.profile, compiled=self.compiled, transitions=False, seed=self._seed)
         with self._flow.still:

@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tcptrace_tw.cli.app import app
 from tcptrace_tw.cli.tcpdump import filter_of
 from tcptrace_tw.cli.watch import seconds
 from tcptrace_tw.errors import UsageError
@@ -137,6 +139,8 @@ def test_until_finding_ends_at_once_with_the_code_of_findings():
     assert said[-1].startswith("a finding reached the threshold; 31 segments")
     done = run("-", "--until-finding", "error", data=CAPTURE.read_bytes())
     assert done.returncode == 0
+    done = run("-", "--until-finding", "info", "--json", data=CAPTURE.read_bytes())  # also what is not shown else
+    assert done.returncode == 1
 
 
 def test_for_ends_a_silent_pipe():
@@ -186,16 +190,23 @@ def test_whoever_reads_no_more_ends_it():
         (("-", "--until-finding", "warnin"), 2, "--until-finding warnin: did you mean warning?"),
         (("-", "--findings", "bad"), 2, "--findings bad: "),
         (("-", "--time-format", "rel"), 2, "--time-format rel: "),
-        (("-",), 3, "stdin: is empty"),
         (("no.pcap",), 3, "no.pcap: there is no such file"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments, code, said):
-    done = run(*arguments)
+    done = CliRunner().invoke(app, ["watch", *arguments])
 
-    assert (done.returncode, done.stdout) == (code, b"")
-    assert done.stderr.decode().startswith(f"tcptrace-tw: {said}")
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"tcptrace-tw: {said}")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"", b"is empty"), (b"text\n", b"a text file, not a capture")])
+def test_what_is_no_capture_is_one_line(data, said):
+    done = run("-", data=data)
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, b"", 1)
+    assert said in done.stderr
 
 
 def test_a_terminal_on_stdin_is_no_capture():

@@ -17,6 +17,7 @@ from tcptrace_tw.errors import CaptureError, UsageError, hint
 if TYPE_CHECKING:
     from tcptrace_tw.cli.tcpdump import Tcpdump
     from tcptrace_tw.pipeline import Settings
+    from tcptrace_tw.report.checks.checked import Bar
     from tcptrace_tw.report.live.speakers import Speaker
     from tcptrace_tw.report.live.watching import Watching, Wishes
     from tcptrace_tw.report.words.findings import Finding
@@ -149,28 +150,23 @@ def _write(text: str) -> None:
 
 
 def _wishes(findings: str, for_: str, until_finding: str, every: str) -> "Wishes":
+    from tcptrace_tw.report.checks.checked import Bar
     from tcptrace_tw.report.live.watching import Wishes
     from tcptrace_tw.schema.words import SEVERITY
 
     if findings not in SEVERITY.words:
         raise UsageError(f"--findings {findings}: {hint(findings, SEVERITY.words)}")
-    return Wishes(
-        SEVERITY.code(findings), seconds(every, "--every"), seconds(for_, "--for") if for_ else None,
-        _threshold(until_finding) if until_finding else None,
-    )  # fmt: skip
+    least, ends_with = SEVERITY.code(findings), None
+    if until_finding and (bar := Bar.parse(until_finding, "--until-finding")) is not None:
+        least, ends_with = min(least, bar.severity), partial(_reaches, bar)
+    return Wishes(least, seconds(every, "--every"), seconds(for_, "--for") if for_ else None, ends_with)
 
 
-def _threshold(words: str) -> "Callable[[Finding], bool] | None":
-    """Whether a finding reaches it; only what is said can."""
-    from tcptrace_tw.report.checks.checked import Bar
+def _reaches(bar: "Bar", finding: "Finding") -> bool:
     from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 
-    bar = Bar.parse(words, "--until-finding")
-    if bar is None:
-        return None
-    return lambda finding: (
-        SEVERITY.code(finding.severity) >= bar.severity and CONFIDENCE.code(finding.confidence) >= bar.confidence
-    )
+    severity, confidence = SEVERITY.code(finding.severity), CONFIDENCE.code(finding.confidence)
+    return severity >= bar.severity and confidence >= bar.confidence
 
 
 def seconds(text: str, option: str) -> float:

@@ -132,9 +132,7 @@ def ended_now(tracker: Tracker, tuples: Any, time: int, mirror: Tracker) -> Rows
     counters = mirror.counters
     counters[:] = tracker.counters
     counters[s.WANT_TRANSITIONS] = 0
-    used = {each.array: int(counters[each.used]) for each in RESERVATIONS if each.array in tracker.pools}
-    used.update(tcbs=2 * used["conns"], archive=int(counters[s.ARCHIVE_USED]), released=0)
-    for name, count in used.items():
+    for name, count in _used(tracker).items():
         mirror.pools[name].reserve(count)
         mirror.pools[name].records[:count] = tracker.pools[name].records[:count]
     newest = zeros(tracker.newest.size, np.int32)
@@ -144,6 +142,19 @@ def ended_now(tracker: Tracker, tuples: Any, time: int, mirror: Tracker) -> Rows
     mirror.set_places(words.copy(), marks.copy())
     yield from mirror.finish(time, tuples)
     mirror.close()
+
+
+def _used(tracker: Tracker) -> dict[str, int]:
+    """How many records of each pool are used."""
+    counters = tracker.counters
+    used = {each.array: int(counters[each.used]) for each in RESERVATIONS if each.array in tracker.pools}
+    return {**used, "tcbs": 2 * used["conns"], "archive": int(counters[s.ARCHIVE_USED]), "released": 0}
+
+
+def bytes_of(tracker: Tracker) -> int:
+    """What ``ended_now`` would have to copy."""
+    records = sum(count * tracker.pools[name].dtype.itemsize for name, count in _used(tracker).items())
+    return records + tracker.newest.nbytes + sum(each.nbytes for each in tracker.places())
 
 
 def keep_at_hand(tracker: Tracker, span_ns: int) -> None:
