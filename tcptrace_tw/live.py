@@ -8,7 +8,7 @@ time to time everything that is remembered is, for what only many connections sh
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
@@ -196,7 +196,10 @@ class _LiveRun(_Run):
         moment = self._moment()
         with self._flow.still:
             self._is_ending = True
-            self._finish([self._chunk(*each) for each in self._tracker.finish(end, self._flow.tuples)], watcher)
+            for chunks in _whole_connections(
+                self._chunk(*each) for each in self._tracker.finish(end, self._flow.tuples)
+            ):
+                self._finish(chunks, watcher)
         watcher.overview(self._measured(self._whole, is_whole=True), moment, is_last=True)
         watcher.tick(moment)
 
@@ -215,3 +218,14 @@ class _LiveRun(_Run):
         files = self.facts.files
         lost = sum(file.lost_frames for file in files)
         return Moment(self._clock.now(), self.facts.tcp_segments, self._tracker.connections, lost)
+
+
+def _whole_connections(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """The chunks in groups that have all rows of their connections: those of ``connections`` come first each time."""
+    group: list[Chunk] = []
+    for chunk in chunks:
+        if chunk.table.name == "connections" and group:
+            yield group
+            group = []
+        group.append(chunk)
+    yield group
