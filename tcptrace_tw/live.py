@@ -31,7 +31,7 @@ from tcptrace_tw.tcp.tracker import Tracker
 TICK_S = 0.1
 """So often somebody looks, also while nothing comes."""
 
-AT_HAND_NS = 2_000_000_000
+AT_HAND_NS = 1_000_000_000
 """So long after its last segment a connection is not archived, so that it can be looked at."""
 
 OVERVIEW_NS = 10_000_000_000

@@ -434,8 +434,8 @@ def test_where_memory_is_short_everything_is_looked_at_only_in_the_end(tmp_path,
 def test_the_end_of_many_connections_withdraws_nothing(tmp_path, monkeypatch):
     """What is remembered leaves in several chunks; the rows of a connection stay together."""
     monkeypatch.setattr("tcptrace_tw.tcp.store.records.OUT_ROOM", (256, 512, 256, 256, 2048, 256, 256))
-    a_day.write(tmp_path / "minute.pcap", 1500, span_ns=60 * NS)
+    a_day.write(tmp_path / "minute.pcap", 500, span_ns=60 * NS)
     records, watching = watched(tmp_path / "minute.pcap", status_s=1e9)
 
     assert [each for each in records if each["type"] == "withdrawn"] == []
-    assert watching.total.findings == {"warning": 1500}
+    assert watching.total.findings == {"warning": 500}

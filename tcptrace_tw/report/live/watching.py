@@ -80,6 +80,7 @@ class Watching:
         self._begin = time.monotonic()
         self._next_status = self._begin
         self._said_dropped = 0
+        self._is_over = False
         self._now = 0
 
     def look(self, view: View, moment: Moment) -> None:
@@ -96,8 +97,9 @@ class Watching:
         self._announcer.finished(view.findings, ids)
 
     def overview(self, findings: list[RuleHits], moment: Moment, *, is_last: bool) -> None:
-        """Take what many connections show."""
+        """Take what many connections show; at the end nothing goes on any more."""
         self._announcer.overview(findings, moment.now)
+        self._is_over = is_last
 
     def tick(self, moment: Moment) -> bool:
         """Say what is certain; returns whether to go on."""
@@ -108,7 +110,7 @@ class Watching:
         for incident in self._stories.grown(moment.now):
             self._speaker.incident(incident, moment.now)
         self._say_dropped(moment)
-        if moment.now and time.monotonic() >= self._next_status:
+        if moment.now and not self._is_over and time.monotonic() >= self._next_status:
             self._next_status = time.monotonic() + self._wishes.status_s
             self._speaker.status(
                 self._board.now(moment.now, moment.segments, moment.connections, max(moment.lost, self._dropped()))
