@@ -104,7 +104,7 @@ def test_json_is_one_object_a_line():
     assert {each["type"] for each in records} == {"finding", "status", "end"}
     assert [each["rule"] for each in records if each["type"] == "finding"] == ["LA004", "LA001"]
     assert records[-1] == {"type": "end", "reason": "the input ended", "findings": {"notice": 1, "warning": 1},
-                           "segments": 31, "connections": 2}  # fmt: skip
+                           "segments": 31, "connections": 2, "dropped": 0}  # fmt: skip
 
 
 def test_a_finding_comes_within_a_second_while_the_pipe_is_silent():
@@ -300,7 +300,7 @@ def test_tcpdump_is_started_and_its_drops_are_told(fake, tmp_path):
     assert (code, process.stderr.read()) == (0, b"")
     assert first["type"] == second["type"] == "dropped"
     assert [each["packets"] for each in records if each["type"] == "dropped"][-1] == 99
-    assert records[-1]["segments"] == 31
+    assert (records[-1]["segments"], records[-1]["dropped"]) == (31, 99)
 
 
 def test_time_that_is_up_ends_tcpdump(fake):

@@ -38,6 +38,8 @@ class Total:
     """How many were said, by severity."""
     segments: int = 0
     connections: int = 0
+    dropped: int = 0
+    """Packets that were lost before they could be read."""
 
 
 class Speaker(Protocol):
@@ -169,7 +171,8 @@ class TextSpeaker:
         found = f"{counted(sum(total.findings.values()), 'finding')}"
         by = f": {tally(total.findings, total.findings)}" if total.findings else ""
         much = f"{counted(total.segments, 'segment')}, {counted(total.connections, 'connection')}"
-        self._line(f"{total.reason}; {much}, {found}{by}")
+        lost = f"; {counted(total.dropped, 'packet')} dropped" if total.dropped else ""
+        self._line(f"{total.reason}; {much}, {found}{by}{lost}")
 
     def _line(self, text: str) -> None:
         self._write(f"{CLEAR if self._in_place else ''}{text}\n")

@@ -79,7 +79,6 @@ class Watching:
         self._board, self._announcer, self._stories = Board(), Announcer(wishes.least), Stories()
         self._begin = time.monotonic()
         self._next_status = self._begin
-        self._said_dropped = 0
         self._is_over = False
         self._now = 0
 
@@ -109,16 +108,15 @@ class Watching:
             self._say(said)
         for incident in self._stories.grown(moment.now):
             self._speaker.incident(incident, moment.now)
-        self._say_dropped(moment)
+        self._say_dropped(moment.lost)
         if moment.now and not self._is_over and time.monotonic() >= self._next_status:
             self._next_status = time.monotonic() + self._wishes.status_s
-            self._speaker.status(
-                self._board.now(moment.now, moment.segments, moment.connections, max(moment.lost, self._dropped()))
-            )
+            self._speaker.status(self._board.now(moment.now, moment.segments, moment.connections, self.total.dropped))
         return not self._is_enough()
 
     def end(self) -> None:
-        """The capture is over."""
+        """The capture is over, and whoever wrote it has said its last words."""
+        self._say_dropped(0)
         for incident in self._stories.grown(self._now + _LATER_NS):
             self._speaker.incident(incident, self._now)
         self.total.reason = self.total.reason or ENDED
@@ -141,12 +139,12 @@ class Watching:
         if self._wishes.ends_with is not None and self._wishes.ends_with(said.finding):
             self.is_reached = True
 
-    def _say_dropped(self, moment: Moment) -> None:
-        """Say it when more were lost than last time."""
-        dropped = max(moment.lost, self._dropped())
-        if dropped > self._said_dropped:
-            self._said_dropped = dropped
-            self._speaker.dropped(dropped, moment.now)
+    def _say_dropped(self, lost: int) -> None:
+        """Say it when more were lost than last time; ``lost``: as the capture says."""
+        dropped = max(lost, self._dropped())
+        if dropped > self.total.dropped:
+            self.total.dropped = dropped
+            self._speaker.dropped(dropped, self._now)
 
     def _is_enough(self) -> bool:
         if self.is_reached:
