@@ -260,9 +260,10 @@ os.write(2, b"tcpdump: listening on eth7, link-type EN10MB (Ethernet), snapshot 
 open(os.environ["ARGUMENTS"], "w").write(" ".join(sys.argv[1:]))
 data = open({str(CAPTURE)!r}, "rb").read()
 os.write(1, data[:1200])
-while not ended:
+while not ended and "--gone" not in os.environ["ARGUMENTS"]:
     time.sleep(0.02)
 os.write(1, data[1200:])
+os.write(2, b"tcpdump: pcap_loop: The interface disappeared\\n" if "--gone" in os.environ["ARGUMENTS"] else b"")
 os.write(2, b"31 packets captured\\n31 packets received by filter\\n99 packets dropped by kernel\\n")
 """
 
@@ -276,7 +277,8 @@ def fake(tmp_path):
     variables = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "ARGUMENTS": str(tmp_path / "arguments")}
     code = "import tcptrace_tw.cli.tcpdump as t; t.ASKS_S = 0.3; from tcptrace_tw.cli import main; main()"
 
-    def started(*arguments: str) -> subprocess.Popen:
+    def started(*arguments: str, gone: str = "") -> subprocess.Popen:
+        variables["ARGUMENTS"] += gone
         return subprocess.Popen(
             [sys.executable, "-c", code, "watch", *arguments], env={**ENVIRONMENT, **variables},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -301,6 +303,14 @@ def test_tcpdump_is_started_and_its_drops_are_told(fake, tmp_path):
     assert first["type"] == second["type"] == "dropped"
     assert [each["packets"] for each in records if each["type"] == "dropped"][-1] == 99
     assert (records[-1]["segments"], records[-1]["dropped"]) == (31, 99)
+
+
+def test_why_tcpdump_ended_by_itself_is_told(fake):
+    process = fake("-i", "eth7", gone="--gone")
+    code, said = Lines(process).end()
+
+    assert (code, said[-1][:45]) == (0, "the input ended; 31 segments, 2 connections, ")
+    assert process.stderr.read() == b"tcptrace-tw: tcpdump: pcap_loop: The interface disappeared\n"
 
 
 def test_time_that_is_up_ends_tcpdump(fake):

@@ -85,6 +85,10 @@ class Tcpdump:
         """How many packets the kernel or the interface has dropped, as far as it has said."""
         return sum(self._dropped.values())
 
+    def complaints(self) -> list[str]:
+        """What else it has said: why it ended by itself, for example."""
+        return self._said
+
     def failure(self) -> CaptureError | None:
         """Why it could not capture; None where it could."""
         if self._process.wait(ENDS_S) == 0 and not self._said:

@@ -198,6 +198,8 @@ def _watch(
         except CaptureError as error:
             raise (tcpdump.failure() if tcpdump is not None else None) or error from None
     watching.end()
+    for text in tcpdump.complaints() if tcpdump is not None and not quiet else ():
+        run.warn(f"tcpdump: {text}")
     if not quiet and watching.has_ended:
         for remark in run.remarks(summary):
             run.warn(remark)

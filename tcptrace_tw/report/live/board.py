@@ -116,7 +116,7 @@ class Board:
         while len(counts) > 2 and counts[1][0] <= time - RATE_NS:
             counts.popleft()
         span = counts[-1][0] - counts[0][0]
-        return (counts[-1][1] - counts[0][1]) * 1e9 / span if span else 0.0
+        return round((counts[-1][1] - counts[0][1]) * 1e9 / span, 1) if span else 0.0
 
     def _holders(self) -> tuple[Holder, ...]:
         spans = self._spans
