@@ -402,6 +402,7 @@ def test_a_watch_ends_with_a_finding_or_with_its_time(tmp_path):
         "findings": records[-1]["findings"],
         "segments": 31,
         "connections": 2,
+        "dropped": 0,
     }
     _, watching = watched(path, for_s=0.0)
     assert watching.total.reason == TIME_IS_UP and not watching.is_reached
