@@ -256,7 +256,7 @@ class _Incident:
         found = (each for strand in self._alike for each in strand.examples)
         return sorted(found, key=lambda each: each.order)[:EXAMPLES]
 
-    def digest(self, number: int, several_files: bool, most: int = EXAMPLES) -> IncidentDigest:
+    def digest(self, number: int, several_files: bool, shown: int = EXAMPLES) -> IncidentDigest:
         """What is told of it, with at most so many examples."""
         lead = self.lead
         assert lead is not None
@@ -287,7 +287,7 @@ class _Incident:
             rules=rules,
             remedy=rule.remedy_for(examples[0].hit.rows),
             examples=tuple(
-                replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples[:most]
+                replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples[:shown]
             ),
         )
 
