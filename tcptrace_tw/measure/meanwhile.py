@@ -29,8 +29,11 @@ NEAR_NS = 5_000_000_000
 MOST_HELD = 1 << 12
 """So many rows wait; later ones are not looked at."""
 
+MOST_RECENT = 1 << 13
+"""So many of the last connections are remembered, of whatever service."""
+
 MOST_KEPT = 1 << 16
-"""So many of the last connections are remembered, and so many of the services in question."""
+"""So many connections of the services in question are."""
 
 FACTS = np.dtype(
     [("connection_id", "i8"), ("ip_hi", "i8"), ("ip_lo", "i8"), ("port", "i8"), ("time", "i8"), ("is_answered", "?")]
@@ -49,12 +52,12 @@ class Meanwhile:
 
     def see(self, rows: Any) -> None:
         """Take finished rows of ``connections``."""
-        facts = _facts(rows)
-        if not facts.size:
-            return
-        self._keep(self._near, self._of_services(facts))
-        self._recent.append(facts)
-        while sum(each.size for each in self._recent[1:]) >= MOST_KEPT:
+        if self._services:
+            self._keep(self._near, self._of_services(_facts(rows)))
+        last = _facts(rows[-MOST_RECENT:])
+        if last.size:
+            self._recent.append(last)
+        while sum(each.size for each in self._recent[1:]) >= MOST_RECENT:
             del self._recent[0]
 
     def hold(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -67,8 +70,8 @@ class Meanwhile:
         known = len(self._services)
         self._services.update(_services(rows[asks], "peer_ip", "peer_port"))
         if len(self._services) > known:
-            for facts in self._recent:
-                self._keep(self._near, self._of_services(facts))
+            recent = np.concatenate([np.zeros(0, FACTS), *self._recent])[-MOST_RECENT:]
+            self._keep(self._near, self._of_services(recent))
         return rows[~asks]
 
     def release(self) -> NDArray[Any]:
