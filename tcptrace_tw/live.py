@@ -8,7 +8,7 @@ time to time everything that is remembered is, for what only many connections sh
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
@@ -92,19 +92,31 @@ class Clock:
         return self._time + time.monotonic_ns() - self._since if self._time else 0
 
 
-def watch(captures: Sequence[str], settings: Settings, watcher: Watcher, notice: Notice | None = None) -> Summary:
+Obey = Callable[[RuleHits], RuleHits]
+"""From the findings of a rule to what a policy leaves of them."""
+
+
+def watch(
+    captures: Sequence[str],
+    settings: Settings,
+    watcher: Watcher,
+    notice: Notice | None = None,
+    obey: Obey | None = None,
+) -> Summary:
     """Read a capture while it is written, until it ends or the watcher has seen enough."""
-    return _LiveRun(captures, settings, notice).follow(watcher)
+    return _LiveRun(captures, settings, notice, obey).follow(watcher)
 
 
 class _LiveRun(_Run):
     """One pass over a capture that goes on."""
 
-    def __init__(self, captures: Sequence[str], settings: Settings, notice: Notice | None) -> None:
+    def __init__(
+        self, captures: Sequence[str], settings: Settings, notice: Notice | None, obey: Obey | None = None
+    ) -> None:
         self._seed = new_seed()
         super().__init__(captures, settings, notice, transitions=False, seed=self._seed)
         self._buffers = BUFFERS
-        self._rules = EarlyRules(settings.select, settings.ignore, settings.thresholds)
+        self._rules = EarlyRules(settings.select, settings.ignore, settings.thresholds, obey)
         self._clock = Clock()
         self._touched: NDArray[Any] | None = None
         keep_at_hand(self._tracker, AT_HAND_NS)

@@ -289,7 +289,7 @@ def fake(tmp_path):
 
 def test_tcpdump_is_started_and_its_drops_are_told(fake, tmp_path):
     """While it goes on, each time they are more, and at the end; an interrupt comes to it through the watch."""
-    process = fake("-i", "eth7", "--json", "--filter", "port 5000")
+    process = fake("-i", "eth7", "--json", "--read-filter", "port 5000")
     lines = Lines(process)
     first, second = (json.loads(lines.first(f'"packets": {count}')[1]) for count in (7, 14))
     process.send_signal(signal.SIGINT)

@@ -23,7 +23,7 @@ class Applied:
     """
 
     def __init__(self, plan: Plan, sinks: Sequence[Sink], today: date) -> None:
-        self.tables = frozenset().union(*(sink.tables for sink in sinks))
+        self.tables: frozenset[str] = frozenset().union(*(sink.tables for sink in sinks))
         self._plan = plan
         self._sinks = sinks
         self._waivers = [waiver for waiver in plan.waivers if not waiver.has_ended(today)]
@@ -37,10 +37,14 @@ class Applied:
 
     def findings(self, findings: RuleHits) -> None:
         """What the policy leaves of what one rule says."""
-        findings = self._kept(self._graded(findings))
+        findings = self.left(findings)
         if findings.rows.size:
             for sink in self._sinks:
                 sink.findings(findings)
+
+    def left(self, findings: RuleHits) -> RuleHits:
+        """The same with the policy's severities, without what it suppresses."""
+        return self._kept(self._graded(findings))
 
     def digest(self) -> PolicyDigest:
         """What the policy did."""

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tcptrace_tw.cli import complete, run
+from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import is_pipe
+from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError, hint
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.annotated import Annotator
-    from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.comments.notes import PacketNotes
 
 NONE = "none"
@@ -50,11 +50,14 @@ def annotate(
             autocompletion=complete.finding_levels,
         ),
     ] = "notice",
-    profile: o.Profile = "linux",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
     filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     since: o.Since = "",
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
@@ -77,15 +80,17 @@ def annotate(
     captures = run.sources(captures, files_from)
     if any(is_pipe(capture) or capture == "-" for capture in captures):
         raise UsageError("annotate: a pipe cannot be read twice; save the capture to a file")
-    targets.keep_apart([targets.Target(out, f"-o {out}", takes_captures=True)], captures, [files_from])
-    settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, since=since, until=until, ignore_vlan=ignore_vlan,
-        max_memory=max_memory,
+    obeyed = policy.obeyed(
+        config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
+        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
+    written = [targets.Target(out, f"-o {out}", takes_captures=True)]
+    targets.keep_apart(written, captures, policy.also_read(files_from, obeyed))
+    reading = Reading(captures, *obeyed, quiet, no_progress)
     annotated.check(ring.find(captures).files)
-    notes = PacketNotes(states=states, least=least, several_files=run.has_several_files(captures))
+    notes = PacketNotes(states=states, least=least, several_files=reading.has_several_files)
     with AtomicFile(out) as file:
-        done = _annotate(captures, settings, notes, file, quiet, no_progress)
+        done = _annotate(reading, notes, file)
     if not quiet:
         _say(out, done)
 
@@ -101,17 +106,15 @@ def _least(severity: str) -> int | None:
     return SEVERITY.code(severity)
 
 
-def _annotate(
-    captures: list[str], settings: "Settings", notes: "PacketNotes", file: "AtomicFile", quiet: bool, no_progress: bool
-) -> "Annotator":
+def _annotate(reading: Reading, notes: "PacketNotes", file: "AtomicFile") -> "Annotator":
     """One pass for what is to be said, and one to copy."""
     from tcptrace_tw.capture import ring
     from tcptrace_tw.capture.annotated import Annotator
     from tcptrace_tw.kernels import library
 
-    run.analyze(captures, settings, [notes], quiet, no_progress)
-    annotator = Annotator(ring.find(captures).files, notes, file, compiled=library.choose())
-    with run.progress_of(quiet, no_progress) as progress:
+    run.say_policy(reading.analyze([notes]).policy, reading.quiet)
+    annotator = Annotator(ring.find(reading.captures).files, notes, file, compiled=library.choose())
+    with run.progress_of(reading.quiet, reading.no_progress, "copying") as progress:
         progress(annotator.position)
         annotator.copy()
         file.commit()

@@ -52,7 +52,7 @@ EXAMPLES = {
         "tcptrace-tw watch - < trace.pcap",
         "cat trace.pcap | tcptrace-tw watch - --json --for 60s",
         "tcpdump -i eth0 -s 128 -U --immediate-mode -w - tcp | tcptrace-tw watch -",
-        "tcptrace-tw watch -i eth0 --filter 'port 443' --until-finding warning",
+        "tcptrace-tw watch -i eth0 --read-filter 'port 443' --until-finding warning",
     ),
     "rules": ("tcptrace-tw rules", "tcptrace-tw rules RU", "tcptrace-tw rules RU004"),
 }

@@ -92,19 +92,6 @@ def _drop(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def settings(
-    profile: str | None,
-    two_msl: float | None,
-    select: list[str] | None,
-    ignore: list[str] | None,
-    **others: Any,
-) -> "Settings":
-    """The settings that the common options say; ``others`` are fields of ``Settings`` as they are."""
-    from tcptrace_tw.pipeline import Settings
-
-    return Settings(profile or Settings.profile, two_msl, tuple(select or ()), tuple(ignore or ()), **others)
-
-
 def sources(captures: Sequence[str] | None, files_from: str = "") -> list[str]:
     """What is to be read: the arguments, and those that the list of ``--files-from`` adds."""
     named = list(captures or ())

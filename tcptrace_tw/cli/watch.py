@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tcptrace_tw.cli import complete, run
+from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import interrupts
 from tcptrace_tw.errors import CaptureError, UsageError, hint
 
 if TYPE_CHECKING:
+    from tcptrace_tw.checking.plan import Plan
     from tcptrace_tw.cli.tcpdump import Tcpdump
+    from tcptrace_tw.live import Obey
     from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.checks.checked import Bar
     from tcptrace_tw.report.live.speakers import Speaker
@@ -89,11 +91,13 @@ def watch(
             rich_help_panel=o.OUTPUT,
         ),
     ] = "utc",
-    profile: o.Profile = "linux",
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    profile: o.Profile = None,
     two_msl: o.TwoMsl = None,
     select: o.Select = None,
     ignore: o.Ignore = None,
-    filter_: o.Filter = "",
+    read_filter: o.ReadFilter = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
     color: o.ColorOption = o.Color.AUTO,
@@ -106,11 +110,12 @@ def watch(
     _check_input(capture, interface)
     speaker, is_in_place = _speaker(as_json, time_format, color)
     wishes = _wishes(findings, for_, until_finding, every or f"{IN_PLACE_S if is_in_place else IN_LINES_S}s")
-    settings = run.settings(
-        profile, two_msl, select, ignore, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
-    )
-    tcpdump = Tcpdump(interface, settings.filter) if interface else None
-    watching = _watch(capture or STDIN, settings, speaker, wishes, tcpdump, quiet)
+    settings, plan = policy.obeyed(
+        config, no_config, profile, two_msl, select, ignore, read_filter=read_filter, ignore_vlan=ignore_vlan,
+        max_memory=max_memory,
+    )  # fmt: skip
+    tcpdump = Tcpdump(interface, settings.read_filter) if interface else None
+    watching = _watch(capture or STDIN, settings, plan, speaker, wishes, tcpdump, quiet)
     if watching.is_reached:
         sys.stdout.flush()
         raise run.Failed
@@ -181,8 +186,27 @@ def seconds(text: str, option: str) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
+def _obedience(plan: "Plan | None", quiet: bool) -> "Obey | None":
+    """What a policy leaves of findings; that there is one is said, for a live capture has no end to sum it up."""
+    if plan is None:
+        return None
+    from datetime import date
+
+    from tcptrace_tw.checking.applied import Applied
+
+    if not quiet and plan.policy:
+        run.warn(f"findings are those that {plan.policy} leaves; --no-config ignores it")
+    return Applied(plan, (), date.today()).left
+
+
 def _watch(
-    capture: str, settings: "Settings", speaker: "Speaker", wishes: "Wishes", tcpdump: "Tcpdump | None", quiet: bool
+    capture: str,
+    settings: "Settings",
+    plan: "Plan | None",
+    speaker: "Speaker",
+    wishes: "Wishes",
+    tcpdump: "Tcpdump | None",
+    quiet: bool,
 ) -> "Watching":
     from tcptrace_tw import live
     from tcptrace_tw.report.live.watching import Watching
@@ -194,7 +218,9 @@ def _watch(
     started = closing(tcpdump) if tcpdump is not None else nullcontext()
     with started, interrupts.reading([capture], quiet=quiet, end_input=end_input):
         try:
-            summary: Any = live.watch([capture], settings, watching, None if quiet else run.warn)
+            summary: Any = live.watch(
+                [capture], settings, watching, None if quiet else run.warn, _obedience(plan, quiet)
+            )
         except CaptureError as error:
             raise (tcpdump.failure() if tcpdump is not None else None) or error from None
     watching.end()

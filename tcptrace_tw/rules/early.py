@@ -6,7 +6,7 @@ segments that are under way. Where a finding rests on something that did not com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,16 @@ ABSENCE = ("RU005", "LA002", "LA007", "SI002", "SI004", "HS005")
 class EarlyRules:
     """The selected rules, applied to rows at any time; nothing waits for the end of the capture."""
 
-    def __init__(self, select: Sequence[str], ignore: Sequence[str], thresholds: Sequence[Threshold] = ()) -> None:
+    def __init__(
+        self,
+        select: Sequence[str],
+        ignore: Sequence[str],
+        thresholds: Sequence[Threshold] = (),
+        obey: Callable[[RuleHits], RuleHits] | None = None,
+    ) -> None:
+        """``obey``: what a policy leaves of the findings."""
         self._rules = tuple(bounded(rule, thresholds) for rule in chosen(select, ignore))
+        self._obey = obey
 
     def evaluate(self, table: Table, rows: NDArray[Any], known: Caveats) -> Iterator[RuleHits]:
         """What the rules of this table say about these rows, whose derived columns are filled in."""
@@ -43,8 +51,11 @@ class EarlyRules:
                 rows[derived.column] = derived.decide(records)
         for rule in self._rules:
             found = apply(rule, records) if rule.table == table.name else None
-            if found is not None:
-                yield capped(found, known)
+            if found is None:
+                continue
+            left = capped(found, known) if self._obey is None else self._obey(capped(found, known))
+            if left.rows.size:
+                yield left
 
 
 def settling_ns(findings: RuleHits) -> NDArray[np.int64]:
