@@ -4,6 +4,7 @@ import codecs
 import json
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,10 +15,13 @@ from tcptrace_tw.cli.interrupts import is_pipe
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tcptrace_tw.atomic import AtomicFile
-    from tcptrace_tw.pipeline import Settings
+    from tcptrace_tw.pipeline import Settings, Sink
     from tcptrace_tw.report.notebook.trace import Trace
-    from tcptrace_tw.report.pages.html_report import Stories
+    from tcptrace_tw.report.pages.html_incidents import Stories
+    from tcptrace_tw.report.pictures.sink import PictureSink
     from tcptrace_tw.report.summary.digest import Digest
 
 _MOST_LADDERS = 40
@@ -78,10 +82,11 @@ def report(
         max_memory=max_memory,
     )
     with _opened(html) if html else nullcontext() as page:
-        digest = digest_of(captures, settings, quiet, no_progress)
         if page is not None:
-            _write_page(page, digest, captures, settings, quiet)
-        elif as_json:
+            _write_page(page, captures, settings, quiet, no_progress)
+            return
+        digest = digest_of(captures, settings, quiet, no_progress)
+        if as_json:
             print(json.dumps(digest.to_json(), indent=1))
         else:
             from tcptrace_tw.report.pages.terminal import draw
@@ -95,8 +100,8 @@ def _opened(html: str) -> "AtomicFile":
     return AtomicFile(html)
 
 
-def digest_of(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> "Digest":
-    """The report of captures, or of a folder that ``analyze`` wrote."""
+def digest_of(captures: list[str], settings: "Settings", quiet: bool, no_progress: bool, *others: "Sink") -> "Digest":
+    """The report of captures, or of a folder that ``analyze`` wrote; ``others`` see the rows of captures, too."""
     folder = run.written_folder(captures)
     if folder is not None:
         from tcptrace_tw.report.tables.stored import stored_digest
@@ -105,15 +110,23 @@ def digest_of(captures: list[str], settings: "Settings", quiet: bool, no_progres
     from tcptrace_tw.report.summary.sink import SummarySink
 
     sink = SummarySink(run.has_several_files(captures))
-    return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.pages.terminal"))
+    return sink.digest(
+        run.analyze(captures, settings, [sink, *others], quiet, no_progress, "tcptrace_tw.report.pages.terminal")
+    )
 
 
-def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], settings: "Settings", quiet: bool) -> None:
+def _write_page(page: "AtomicFile", captures: list[str], settings: "Settings", quiet: bool, no_progress: bool) -> None:
     from tcptrace_tw.atomic import STDOUT
     from tcptrace_tw.report.pages.html_report import document
+    from tcptrace_tw.report.pictures.sink import PictureSink
     from tcptrace_tw.report.summary.headline import headline
 
-    text = document(digest, run.glob_for(captures), _stories(digest, captures, settings))
+    folder, pictures = run.written_folder(captures), PictureSink()
+    digest = digest_of(captures, settings, quiet, no_progress, pictures)
+    if folder is not None:
+        pictures = _stored_pictures(folder, settings)
+    charts = pictures.charts(digest.capture.first_time, digest.capture.last_time)
+    text = document(digest, run.glob_for(captures), _stories(digest, captures, settings), charts)
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)
@@ -122,6 +135,16 @@ def _write_page(page: "AtomicFile", digest: "Digest", captures: list[str], setti
     page.commit()
     if page.target != STDOUT and not quiet:
         run.warn(f"{page.target}: {headline(digest, 'notice')}")
+
+
+def _stored_pictures(folder: Path, settings: "Settings") -> "PictureSink":
+    from tcptrace_tw.report.pictures.sink import PictureSink
+    from tcptrace_tw.report.tables.stored import read_table, stored_findings
+
+    def table(name: str) -> "pa.Table":
+        return stored_findings(folder, settings) if name == "findings" else read_table(folder, name)
+
+    return PictureSink.of(table)
 
 
 def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "Stories":
@@ -142,13 +165,21 @@ def _stories(digest: "Digest", captures: list[str], settings: "Settings") -> "St
     found = _told(Trace(digest, sink.finish({})), numbers)
     numbers = [number for number, (story, _) in found.items() if story.segments <= _MOST_SEGMENTS]
     met = {other for number in numbers for other in found[number][0].met}
-    steps = pipeline.ladders(captures, settings, {*numbers, *met}, sink.neighbours)
+    steps = pipeline.ladders(captures, settings, {*numbers, *met}, sink.neighbours, transitions=sink.met(met))
     whole = Trace(digest, sink.finish({}), segments=lambda ids: {n: steps.get(n, []) for n in ids})
     return _told(whole, list(found))
 
 
 def _told(trace: "Trace", numbers: list[int]) -> "Stories":
-    """Those that have a row: --since and --until may leave a connection out that a finding names."""
+    """Those that have a row, and the incarnations that their SYNs met.
+
+    --since and --until may leave a connection out that a finding names.
+    """
     known = set(trace.table("connections")["connection_id"].to_pylist()) if numbers else set()
-    connections = [trace.connection(number) for number in numbers if number in known]
-    return {one.connection_id: (one.story, one.ladder.ladder) for one in connections}
+    connections = {number: trace.connection(number) for number in numbers if number in known}
+    stories = {number: (one.story, one.ladder.ladder) for number, one in connections.items()}
+    met = {other for story, _ in stories.values() for other in story.met} & known
+    for other in met - set(stories):
+        story = trace.connection(other).story
+        stories[other] = (story, story.ladder([]))
+    return stories

@@ -48,6 +48,11 @@ class Story:
         return int(self.row["orig_segments"] + self.row["resp_segments"])
 
     @property
+    def payload(self) -> int:
+        """How many bytes both ends sent in it."""
+        return int(self.row["orig_payload_bytes"] + self.row["resp_payload_bytes"])
+
+    @property
     def display_filter(self) -> str:
         """Everything between the two endpoints, for Wireshark."""
         row = self.row
