@@ -60,3 +60,13 @@ def time_formats(typed: str) -> list[tuple[str, str]]:
         "epoch": "seconds since 1970",
     }
     return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]
+
+
+def pictures(typed: str) -> list[tuple[str, str]]:
+    """What ``show --svg`` can draw."""
+    meanings = {
+        "ladder": "segments, and the states of both endpoints",
+        "states": "the states of all incarnations of the 4-tuple as bars",
+        "sequence": "time and sequence numbers, both directions",
+    }
+    return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]

@@ -1,5 +1,7 @@
 """``tcptrace-tw show``: the ladder of a connection, or of the worst ones of an incident."""
 
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +12,10 @@ from tcptrace_tw.cli import options as o
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.pages.connection_report import Story
-    from tcptrace_tw.report.pages.ladder import Ladder
+    from tcptrace_tw.report.pages.ladder import Ladder, Style
 
 
 @run.command
@@ -54,6 +57,25 @@ def show(
     all_segments: Annotated[
         bool, typer.Option("--all", help="Show all segments of a long connection.", rich_help_panel=o.OUTPUT)
     ] = False,
+    svg: Annotated[
+        str,
+        typer.Option(
+            "--svg",
+            metavar="FILE",
+            help="Write a picture of the connection as SVG; - for stdout.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "",
+    picture: Annotated[
+        str,
+        typer.Option(
+            "--picture",
+            metavar="PICTURE",
+            help="What --svg draws: ladder, states (swim lanes of the 4-tuple) or sequence (numbers over time).",
+            autocompletion=complete.pictures,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "ladder",
     profile: o.Profile = "linux",
     two_msl: o.TwoMsl = None,
     filter_: o.Filter = "",
@@ -66,6 +88,7 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """Draw a connection, or those of an incident, as ladder diagrams: segments, and the states of both endpoints."""
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.time_spec import parse_moment
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
@@ -73,25 +96,61 @@ def show(
 
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
+    if picture not in PICTURES:
+        raise UsageError(f"--picture {picture}: write one of {', '.join(PICTURES)}")
     asked = _asked(connection, finding, incident)
     moment = parse_moment(at, "--at") if at else None
     captures = run.sources(captures, files_from)
-    targets.keep_apart([], captures, [files_from])
+    targets.keep_apart([targets.Target(svg, f"--svg {svg}")] if svg else [], captures, [files_from])
     settings = run.settings(
         profile, two_msl, None, None, filter=filter_, ignore_vlan=ignore_vlan, max_memory=max_memory
     )
     folder = run.written_folder(captures)
-    numbers = [asked] if incident is None else _of_incident(captures, settings, asked, quiet, no_progress)
     style = Style(not raw, time_format, None if all_segments else Style.most)
+    with AtomicFile(svg) if svg else nullcontext() as file:
+        numbers = [asked] if incident is None else _of_incident(captures, settings, asked, quiet, no_progress)
+        read = (
+            partial(_read, captures, settings, quiet=quiet, no_progress=no_progress)
+            if folder is None
+            else partial(_stored, folder)
+        )
+        if file is not None:
+            _write_svg(file, picture, *read(numbers[0]), style)
+            if len(numbers) > 1 and not quiet:
+                run.warn(
+                    f"{svg}: connection {numbers[0]}, the worst of {len(numbers)}; --connection N draws another one"
+                )
+            return
     console = run.console(color)
     for place, number in enumerate(numbers):
-        if folder is not None:
-            story, ladder = _stored(folder, number)
-        else:
-            story, ladder = _read(captures, settings, number, quiet, no_progress)
+        story, ladder, _ = read(number)
         if place:
             console.print()
         tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
+
+
+PICTURES = ("ladder", "states", "sequence")
+
+
+def _write_svg(
+    file: "AtomicFile", picture: str, story: "Story", ladder: "Ladder", others: "list[Story]", style: "Style"
+) -> None:
+    """One picture of the connection, all of it or nothing."""
+    from tcptrace_tw.report.pages.connection_pictures import evidence, sequence_of, states_chart
+    from tcptrace_tw.report.pages.ladder_svg import ladder_svg
+    from tcptrace_tw.report.pictures.svg import file_svg
+
+    hits = evidence(story)
+    if picture == "ladder":
+        file.write(ladder_svg(ladder, style, hits))
+    else:
+        chart = states_chart(story, ladder, others, hits=hits) if picture == "states" else sequence_of(ladder)
+        if chart is None:
+            raise UsageError(
+                f"--picture {picture}: nothing of connection {ladder.head.connection_id} is at hand to draw"
+            )
+        file.write(file_svg(chart))
+    file.commit()
 
 
 def _asked(connection: int | None, finding: int | None, incident: int | None) -> int:
@@ -127,20 +186,22 @@ def _of_incident(captures: list[str], settings: "Settings", number: int, quiet: 
     return numbers
 
 
-def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
+def _stored(folder: Path, number: int) -> "tuple[Story, Ladder, list[Story]]":
     """From the tables; the segments from the captures, while they are where they were."""
     from tcptrace_tw import load
 
+    trace = load(folder)
     try:
-        found = load(folder).connection(number)
+        found = trace.connection(number)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from error
-    return found.story, found.ladder.ladder
+    known = set(trace.table("connections")["connection_id"].to_pylist())
+    return found.story, found.ladder.ladder, [trace.connection(met).story for met in found.story.met if met in known]
 
 
 def _read(
-    captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool
-) -> "tuple[Story, Ladder]":
+    captures: list[str], settings: "Settings", number: int, *, quiet: bool, no_progress: bool
+) -> "tuple[Story, Ladder, list[Story]]":
     """By a pass over the capture for the rows, and another one for the segments."""
     from tcptrace_tw import pipeline
     from tcptrace_tw.report.notebook.connection import Connection
@@ -158,7 +219,10 @@ def _read(
         )
         raise UsageError(f"no connection {number}; {there}")
     met = Connection(number, sink.finish({}).__getitem__).story.met
-    steps = pipeline.ladders(captures, settings, [number, *met], sink.neighbours)
-    story = Connection(number, sink.finish({}).__getitem__).story
+    steps = pipeline.ladders(captures, settings, [number, *met], sink.neighbours, transitions=sink.met(met))
+    tables = sink.finish({})
+    story = Connection(number, tables.__getitem__).story
+    known = set(tables["connections"]["connection_id"].to_pylist())
+    others = [Connection(other, tables.__getitem__).story for other in met if other in known]
     own = steps.pop(number)
-    return story, story.ladder(own, steps)
+    return story, story.ladder(own, steps), others
