@@ -22,7 +22,7 @@ from tcptrace_tw.report.pictures.svg import file_svg, page_svg
 from tcptrace_tw.report.tables.records import records
 from tcptrace_tw.schema.columns import BY_NAME
 from tcptrace_tw.schema.words import CLOSE
-from tests.test_report_page import capture_of
+from tests.docs.rule_pictures import capture_of
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 MINUTE = 60_000_000_000

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,20 @@ def test_everything_can_be_reached_by_keyboard(browser, pages):
     found = "Array.from(document.querySelectorAll('a[href], button, input, summary, [role=region]'))"
 
     assert browser.value(f"{found}.length") == browser.value(f"{found}.filter(each => each.tabIndex >= 0).length") > 20
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (360, True)])
+def test_axe_has_no_complaint(browser, pages, width, dark):
+    """The rules of axe-core: contrast, names, roles, headings, landmarks, tables."""
+    axe = pytest.importorskip("axe_core_python")
+    source = (Path(next(iter(axe.__path__))) / "axe.min.js").read_text(encoding="utf-8")
+    browser.open(pages["kernel-nat-few-ports"], width, dark=dark)
+    browser.value("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    browser.ask("Runtime.evaluate", expression=source)
+    told = "axe.run().then(found => JSON.stringify(found.violations.map(each => [each.id, each.nodes[0].html])))"
+    answer = browser.ask("Runtime.evaluate", expression=told, awaitPromise=True, returnByValue=True)
+
+    assert answer["result"]["value"] == "[]"
 
 
 def test_without_scripts_the_page_is_whole(browser, pages):

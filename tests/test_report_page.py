@@ -13,22 +13,12 @@ from typer.testing import CliRunner
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.report.pages import html_incidents
 from tcptrace_tw.report.pictures.palette import COLORS
-from tests.scenario import parse, render
+from tests.docs.rule_pictures import capture_of
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
 CASES = ("kernel-nat-few-ports", "kernel-syn-into-last-ack", "kernel-narrow-ports-client-closes", "keep-alive-race",
          "normal-close-by-client")  # fmt: skip
 LANDMARKS = {"header", "nav", "main", "footer"}
 MOST_BYTES = 2_000_000
-
-
-def capture_of(name: str, folder: Path) -> Path:
-    """The capture of a fixture, written where it is a scenario."""
-    if (FIXTURES / name / "capture.pcap").exists():
-        return FIXTURES / name / "capture.pcap"
-    scenario = parse((FIXTURES / name / "scenario.pkt").read_text())
-    (folder / f"{name}.pcap").write_bytes(render(scenario.frames, scenario.link))
-    return folder / f"{name}.pcap"
 
 
 def page_of(name: str, folder: Path) -> Path:

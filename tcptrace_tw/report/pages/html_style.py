@@ -31,7 +31,7 @@ def page(title: str, top: str, body: str, foot: str) -> str:
     """A whole page that needs nothing from outside, and runs no script but its own."""
     style = STYLE + PAGE_STYLE
     policy = (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(SCRIPT)}; img-src data:; "
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(SCRIPT)}; "
         "base-uri 'none'; form-action 'none'"
     )
     return (
