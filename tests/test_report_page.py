@@ -168,3 +168,14 @@ def test_text_has_enough_contrast(name, dark):
     for ground in ("back", "soft"):
         one, two = sorted((luminance(COLORS[each][dark]) for each in (name, ground)), reverse=True)
         assert (one + 0.05) / (two + 0.05) >= 4.5, ground
+
+
+def test_of_several_files_the_notes_stand_under_their_frames(tmp_path):
+    target = tmp_path / "two.html"
+    captures = [str(capture_of(name, tmp_path)) for name in ("kernel-syn-into-last-ack", "kernel-nat-few-ports")]
+    assert CliRunner().invoke(app, ["report", *captures, "--html", str(target), "-q"]).exit_code == 0
+    text = target.read_text()
+    row = re.search(r'<tr id="f14-1\.100" class="hit">.*?</tr>(<tr class="note">.*?</tr>)', text)
+
+    assert "RU004 tw-syn-challenged" in text[row.start() : row.start() + 3000]
+    assert "PA004" in row[1]

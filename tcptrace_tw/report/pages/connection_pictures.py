@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from tcptrace_tw.report.pages.connection_report import Story
+from tcptrace_tw.report.pages.connection_report import Story, whole_frame, whole_frames
 from tcptrace_tw.report.pages.ladder import Ladder, Step
 from tcptrace_tw.report.pictures.chart import Chart
 from tcptrace_tw.report.pictures.lanes import Sign, Stay, lanes_chart
@@ -30,8 +30,8 @@ def states_chart(
 
 
 def evidence(story: Story) -> set[int]:
-    """The frames that its findings name, without those of ordinary mechanisms; of several files, of the first one."""
-    return {frame for finding in story.findings if finding["severity"] != "info" for frame in finding["frames"]}
+    """The frames that its findings name, without those of ordinary mechanisms."""
+    return {frame for finding in story.findings if finding["severity"] != "info" for frame in whole_frames(finding)}
 
 
 def sequence_of(ladder: Ladder) -> Chart | None:
@@ -98,4 +98,5 @@ def _turn_signs(story: Story, hits: Collection[int]) -> Iterator[Sign]:
         what, _, verb = turn["event"].partition(" ")
         if verb == "sent" and turn["frame"] is not None:
             is_orig = turn["endpoint"] == ORIG or turn["endpoint"] == "orig"
-            yield Sign(story.row["connection_id"], is_orig, what, turn["time"], turn["frame"], turn["frame"] in hits)
+            frame = whole_frame(turn)
+            yield Sign(story.row["connection_id"], is_orig, what, turn["time"], frame, frame in hits)

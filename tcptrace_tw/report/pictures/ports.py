@@ -181,7 +181,7 @@ def _panel(pool: PoolLevels, starts: list[float], end: float) -> Panel:
             lines.append(Line(seen, f"all ports seen, {pool.lowest} to {pool.highest}: {seen:,}", "error"))
         top = max(top, *(line.at * 1.02 for line in lines)) if lines else top
     y = Axis("ports in use" if pool.used else "sockets in TIME-WAIT", "", 0.0, round_up(top), is_whole=True)
-    return Panel(y, _name(pool), tuple(series), lines=tuple(lines), height=110)
+    return Panel(y, _name(pool), tuple(series), lines=tuple(lines), height=88)
 
 
 def range_of(pool: PoolLevels) -> tuple[int, int]:
