@@ -133,14 +133,16 @@ def ladders(
     connections: Callable[[NDArray[Any]], None] | None = None,
     notice: Notice | None = None,
     progress: Progress | None = None,
+    transitions: Callable[[NDArray[Any]], None] | None = None,
 ) -> dict[int, list[Step]]:
     """The segments of some incarnations with the states after them, in one pass.
 
-    ``connections`` is called with every chunk of rows of that table.
+    ``connections`` and ``transitions`` are called with every chunk of rows of those tables.
     """
     from tcptrace_tw.report.pages.ladder import step_of
 
-    run = _Run(captures, settings, notice, transitions=False, seed=new_seed())
+    run = _Run(captures, settings, notice, transitions=transitions is not None, seed=new_seed())
+    takers = {"connections": connections, "transitions": transitions}
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
     wanted = np.array(list(steps), np.int64)
 
@@ -152,8 +154,9 @@ def ladders(
     if progress is not None:
         progress(run.position)
     for chunk in run.chunks(pick):
-        if chunk.table.name == "connections" and connections is not None:
-            connections(chunk.rows)
+        take = takers.get(chunk.table.name)
+        if take is not None:
+            take(chunk.rows)
     return steps
 
 

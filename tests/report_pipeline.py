@@ -92,6 +92,6 @@ def ladder(captures, settings, connection_id, notice=None):
     return np.asarray(connections(1)), steps
 
 
-def ladders(captures, settings, connection_ids, connections=None, notice=None, progress=None):
+def ladders(captures, settings, connection_ids, connections=None, notice=None, progress=None, transitions=None):
     """The same for several connections, all of them alike."""
     return {number: ladder(captures, settings, number)[1] for number in connection_ids}

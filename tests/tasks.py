@@ -39,6 +39,7 @@ TASKS = {
             "zensical build",
         ),
     ),
+    "pictures": Task("draw the pictures and screenshots of the site again", ("python -m tests.docs.rule_pictures",)),
     "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),
     "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
     "maxima": Task("the most that one segment brings about, measured", ("python -m tests.fuzz maxima",)),

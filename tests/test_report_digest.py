@@ -77,7 +77,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
     ]  # fmt: skip
     assert list(found["time_wait"]["curve"]) == ["start", "step_ns", "open", "peak", "peak_time", "is_exact"]
     assert list(found["time_wait"]["pools"][0]) == [
-        "ip", "role", "service", "spans", "peak", "span_seconds", "first_start", "last_start",
+        "ip", "role", "service", "spans", "peak", "span_seconds", "first_start", "last_start", "open",
     ]  # fmt: skip
     assert list(found["findings"][0]) == [
         "rule", "name", "summary", "remedy", "severity", "confidence", "count", "severities", "confidences",

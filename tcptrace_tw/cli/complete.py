@@ -195,3 +195,13 @@ def interfaces(typed: str) -> list[tuple[str, str]]:
     import socket
 
     return [(name, "") for _, name in socket.if_nameindex() if name.startswith(typed)]
+
+
+def pictures(typed: str) -> list[tuple[str, str]]:
+    """What ``show --svg`` can draw."""
+    meanings = {
+        "ladder": "segments, and the states of both endpoints",
+        "states": "the states of all incarnations of the 4-tuple as bars",
+        "sequence": "time and sequence numbers, both directions",
+    }
+    return [(name, meaning) for name, meaning in meanings.items() if name.startswith(typed)]

@@ -62,13 +62,18 @@ class Reading:
             )  # fmt: skip
 
     def ladders(
-        self, numbers: Iterable[int], connections: Callable[[Any], None] | None = None
+        self,
+        numbers: Iterable[int],
+        connections: Callable[[Any], None] | None = None,
+        transitions: Callable[[Any], None] | None = None,
     ) -> "dict[int, list[Step]]":
         """The segments of some connections, in one pass."""
         from tcptrace_tw import pipeline
 
         with run.progress_of(self.quiet, self.no_progress, "reading segments") as progress:
-            return pipeline.ladders(self.captures, self.settings, numbers, connections, progress=progress)
+            return pipeline.ladders(
+                self.captures, self.settings, numbers, connections, progress=progress, transitions=transitions
+            )
 
     def export(self, numbers: Sequence[int], file: "AtomicFile") -> int:
         """Copy the frames of some connections and count them."""

@@ -4,6 +4,7 @@ import codecs
 import json
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,9 +16,13 @@ from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError, hint
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.pipeline import Settings, Sink
     from tcptrace_tw.report.notebook.trace import Trace
-    from tcptrace_tw.report.pages.html_report import Stories
+    from tcptrace_tw.report.pages.html_incidents import Stories
+    from tcptrace_tw.report.pictures.sink import PictureSink
     from tcptrace_tw.report.summary.digest import Digest
 
 TIME_FORMATS = ("utc", "local")
@@ -93,10 +98,11 @@ def report(
     targets.keep_apart(files, captures, policy.also_read(files_from, obeyed))
     reading = Reading(captures, *obeyed, quiet, no_progress, save)
     with _opened(html) if html else nullcontext() as page, local_times(time_format == "local"):
-        digest = digest_of(reading)
         if page is not None:
-            _write_page(page, digest, reading)
-        elif as_json:
+            _write_page(page, reading)
+            return
+        digest = digest_of(reading)
+        if as_json:
             print(json.dumps(digest.to_json(), indent=1))
         else:
             from tcptrace_tw.report.pages.terminal import draw
@@ -110,8 +116,8 @@ def _opened(html: str) -> "AtomicFile":
     return AtomicFile(html)
 
 
-def digest_of(reading: Reading) -> "Digest":
-    """The report of captures, or of a folder that ``analyze`` wrote."""
+def digest_of(reading: Reading, *others: "Sink") -> "Digest":
+    """The report of captures, or of a folder that ``analyze`` wrote; ``others`` see the rows of captures, too."""
     if reading.folder is not None:
         from tcptrace_tw.report.tables.stored import stored_digest
 
@@ -122,17 +128,23 @@ def digest_of(reading: Reading) -> "Digest":
     from tcptrace_tw.report.summary.sink import SummarySink
 
     sink = SummarySink(reading.has_several_files, reading.settings.least)
-    return sink.digest(reading.analyze([sink], "tcptrace_tw.report.pages.terminal"))
+    return sink.digest(reading.analyze([sink, *others], "tcptrace_tw.report.pages.terminal"))
 
 
-def _write_page(page: "AtomicFile", digest: "Digest", reading: Reading) -> None:
+def _write_page(page: "AtomicFile", reading: Reading) -> None:
     from tcptrace_tw.atomic import STDOUT
     from tcptrace_tw.report.pages.html_report import document
+    from tcptrace_tw.report.pictures.sink import PictureSink
     from tcptrace_tw.report.summary.headline import headline
 
+    pictures = PictureSink()
+    digest = digest_of(reading, pictures)
+    if reading.folder is not None:
+        pictures = _stored_pictures(reading.folder, reading.settings)
     stories = _stories(digest, reading)
     with reading.busy("drawing the page"):
-        text = document(digest, reading.names, stories)
+        charts = pictures.charts(digest.capture.first_time, digest.capture.last_time)
+        text = document(digest, reading.names, stories, charts)
     encoding = codecs.lookup(sys.stdout.encoding or "ascii").name if page.target == STDOUT else "utf-8"
     if encoding == "utf-8":
         page.write(text)
@@ -141,6 +153,19 @@ def _write_page(page: "AtomicFile", digest: "Digest", reading: Reading) -> None:
     page.commit()
     if page.target != STDOUT and not reading.quiet:
         run.warn(f"{page.target}: {headline(digest, 'notice')}")
+
+
+def _stored_pictures(folder: Path, settings: "Settings") -> "PictureSink":
+    from tcptrace_tw.report.pictures.sink import PictureSink
+    from tcptrace_tw.report.tables.stored import is_wanted, read_table
+
+    def table(name: str) -> "pa.Table":
+        found = read_table(folder, name)
+        if name != "findings":
+            return found
+        return found.filter([is_wanted(rule, settings.select, settings.ignore) for rule in found["rule"].to_pylist()])
+
+    return PictureSink.of(table)
 
 
 def _stories(digest: "Digest", reading: Reading) -> "Stories":
@@ -160,13 +185,21 @@ def _stories(digest: "Digest", reading: Reading) -> "Stories":
     found = _told(Trace(digest, sink.finish({})), numbers)
     numbers = [number for number, (story, _) in found.items() if story.segments <= _MOST_SEGMENTS]
     met = {other for number in numbers for other in found[number][0].met}
-    steps = reading.ladders({*numbers, *met}, sink.neighbours)
+    steps = reading.ladders({*numbers, *met}, sink.neighbours, sink.met(met))
     whole = Trace(digest, sink.finish({}), segments=lambda ids: {n: steps.get(n, []) for n in ids})
     return _told(whole, list(found))
 
 
 def _told(trace: "Trace", numbers: list[int]) -> "Stories":
-    """Those that have a row: --since and --until may leave a connection out that a finding names."""
+    """Those that have a row, and the incarnations that their SYNs met.
+
+    --since and --until may leave a connection out that a finding names.
+    """
     known = set(trace.table("connections")["connection_id"].to_pylist()) if numbers else set()
-    connections = [trace.connection(number) for number in numbers if number in known]
-    return {one.connection_id: (one.story, one.ladder.ladder) for one in connections}
+    connections = {number: trace.connection(number) for number in numbers if number in known}
+    stories = {number: (one.story, one.ladder.ladder) for number, one in connections.items()}
+    met = {other for story, _ in stories.values() for other in story.met} & known
+    for other in met - set(stories):
+        story = trace.connection(other).story
+        stories[other] = (story, story.ladder([]))
+    return stories

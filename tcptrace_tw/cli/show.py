@@ -1,5 +1,6 @@
 """``tcptrace-tw show``: the ladder of a connection, or of the worst ones of an incident."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,14 @@ from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.report.pages.connection_report import Story
-    from tcptrace_tw.report.pages.ladder import Ladder
+    from tcptrace_tw.report.pages.ladder import Ladder, Style
     from tcptrace_tw.report.summary.listing import Listed
     from tcptrace_tw.selection import Selection
+
+    Drawn = tuple[Story, Ladder, list[Story]]
+    """A connection, its ladder, and the connections that its SYNs met."""
 
 
 @run.command
@@ -60,6 +65,25 @@ def show(
     all_segments: Annotated[
         bool, typer.Option("--all", help="Show all segments of a long connection.", rich_help_panel=o.OUTPUT)
     ] = False,
+    svg: Annotated[
+        str,
+        typer.Option(
+            "--svg",
+            metavar="FILE",
+            help="Write a picture of the connection as SVG; - for stdout.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "",
+    picture: Annotated[
+        str,
+        typer.Option(
+            "--picture",
+            metavar="PICTURE",
+            help="What --svg draws: ladder, states (swim lanes of the 4-tuple) or sequence (numbers over time).",
+            autocompletion=complete.pictures,
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = "ladder",
     config: o.Config = None,
     no_config: o.NoConfig = False,
     profile: o.Profile = None,
@@ -78,6 +102,7 @@ def show(
 
     The connection is named by its number, or by a FILTER as in list; if several match, they are listed.
     """
+    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.time_spec import parse_moment
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.pages.connection_report import tell
@@ -86,6 +111,8 @@ def show(
 
     if time_format not in TIME_FORMATS:
         raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
+    if picture not in PICTURES:
+        raise UsageError(f"--picture {picture}: write one of {', '.join(PICTURES)}")
     captures, said = filters.split(captures, filter_, has_list=bool(files_from))
     if said.isdecimal() and connection is None:
         connection, said = int(said), ""
@@ -93,10 +120,11 @@ def show(
     selection = filters.selection(said)
     moment = parse_moment(at, "--at") if at else None
     captures = run.sources(captures, files_from)
-    targets.keep_apart([], captures, [files_from])
     obeyed = policy.obeyed(
         config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
     )
+    drawn = [targets.Target(svg, f"--svg {svg}")] if svg else []
+    targets.keep_apart(drawn, captures, policy.also_read(files_from, obeyed))
     reading = Reading(captures, *obeyed, quiet, no_progress)
     console = run.console(color)
     if "-" in captures:
@@ -109,17 +137,49 @@ def show(
             return
         asked = int(listed.rows["connection_id"][0])
         reading = reading.again()
-    if incident is None:
-        numbers = [asked]
-    else:
-        numbers = _of_incident(reading, asked)
-        reading = reading.again()
     style = Style(not raw, time_format, None if all_segments else Style.most)
-    for place, (story, ladder) in enumerate(_drawn(reading, numbers)):
+    with AtomicFile(svg) if svg else nullcontext() as file:
+        if incident is None:
+            numbers = [asked]
+        else:
+            numbers = _of_incident(reading, asked)
+            reading = reading.again()
+        if file is not None:
+            _write_svg(file, picture, *_drawn(reading, numbers[:1])[0], style)
+            if len(numbers) > 1 and not quiet:
+                run.warn(
+                    f"{svg}: connection {numbers[0]}, the worst of {len(numbers)}; --connection N draws another one"
+                )
+            return
+    for place, (story, ladder, _) in enumerate(_drawn(reading, numbers)):
         if place:
             console.print()
         with local_times(time_format == "local"):
             tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
+
+
+PICTURES = ("ladder", "states", "sequence")
+
+
+def _write_svg(
+    file: "AtomicFile", picture: str, story: "Story", ladder: "Ladder", others: "list[Story]", style: "Style"
+) -> None:
+    """One picture of the connection, all of it or nothing."""
+    from tcptrace_tw.report.pages.connection_pictures import evidence, sequence_of, states_chart
+    from tcptrace_tw.report.pages.ladder_svg import ladder_svg
+    from tcptrace_tw.report.pictures.svg import file_svg
+
+    hits = evidence(story)
+    if picture == "ladder":
+        file.write(ladder_svg(ladder, style, hits))
+    else:
+        chart = states_chart(story, ladder, others, hits=hits) if picture == "states" else sequence_of(ladder)
+        if chart is None:
+            raise UsageError(
+                f"--picture {picture}: nothing of connection {ladder.head.connection_id} is at hand to draw"
+            )
+        file.write(file_svg(chart))
+    file.commit()
 
 
 def _asked(connection: int | None, finding: int | None, incident: int | None, said: str) -> int:
@@ -170,7 +230,7 @@ def _matching(reading: Reading, selection: "Selection") -> "Listed":
     return listed
 
 
-def _drawn(reading: Reading, numbers: list[int]) -> "list[tuple[Story, Ladder]]":
+def _drawn(reading: Reading, numbers: list[int]) -> "list[Drawn]":
     """Each connection with its ladder."""
     if reading.folder is None:
         return _read(reading, numbers)
@@ -178,18 +238,20 @@ def _drawn(reading: Reading, numbers: list[int]) -> "list[tuple[Story, Ladder]]"
         return [_stored(reading.folder, number) for number in numbers]
 
 
-def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
+def _stored(folder: Path, number: int) -> "Drawn":
     """From the tables; the segments from the captures, while they are where they were."""
     from tcptrace_tw import load
 
+    trace = load(folder)
     try:
-        found = load(folder).connection(number)
+        found = trace.connection(number)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from error
-    return found.story, found.ladder.ladder
+    known = set(trace.table("connections")["connection_id"].to_pylist())
+    return found.story, found.ladder.ladder, [trace.connection(met).story for met in found.story.met if met in known]
 
 
-def _read(reading: Reading, numbers: list[int]) -> "list[tuple[Story, Ladder]]":
+def _read(reading: Reading, numbers: list[int]) -> "list[Drawn]":
     """By a pass over the capture for the rows of all, and another one for their segments."""
     from tcptrace_tw.report.notebook.connection import Connection
     from tcptrace_tw.report.tables.sinks import ConnectionSink
@@ -206,7 +268,15 @@ def _read(reading: Reading, numbers: list[int]) -> "list[tuple[Story, Ladder]]":
         raise UsageError(f"no connection {numbers[0]}; {there}")
     tables = sink.finish({})
     met = {each for number in numbers for each in Connection(number, tables.__getitem__).story.met}
-    steps = reading.ladders([*dict.fromkeys([*numbers, *sorted(met)])], sink.neighbours)
+    steps = reading.ladders([*dict.fromkeys([*numbers, *sorted(met)])], sink.neighbours, sink.met(met))
     tables = sink.finish({})
-    stories = [Connection(number, tables.__getitem__).story for number in numbers]
-    return [(one, one.ladder(steps[one.number], {each: steps[each] for each in one.met})) for one in stories]
+    known = set(tables["connections"]["connection_id"].to_pylist())
+    told = {each: Connection(each, tables.__getitem__).story for each in (*numbers, *(met & known))}
+    return [
+        (
+            told[number],
+            told[number].ladder(steps[number], {each: steps[each] for each in told[number].met}),
+            [told[each] for each in told[number].met if each in known],
+        )
+        for number in numbers
+    ]

@@ -1,9 +1,11 @@
 """The rule pages: the same records that ``tcptrace-tw rules`` prints."""
 
+from html import escape
+
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.rule import Rule
+from tcptrace_tw.rules.rule import Grade, Rule
 from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
-from tests.docs import conditions
+from tests.docs import conditions, rule_pictures
 from tests.docs.markdown import bullets, code, table
 
 FAMILIES = {
@@ -59,34 +61,44 @@ def family_page(family: str) -> str:
 def section(rule: Rule) -> str:
     """All there is to say about one rule."""
     text = f'\n<a id="{rule.id.lower()}"></a>\n\n## {rule.id} {rule.name}\n\n{rule.summary}\n\n'
+    text += rule_pictures.reference(rule)
     text += "Reported if all of this holds:\n\n" + bullets(rule.set_when)
     if rule.not_set_when:
         text += "\nNot reported if:\n\n" + bullets(rule.not_set_when)
     if rule.needs:
         text += "\nNothing is said of a connection unless:\n\n" + bullets(rule.needs_in_words)
     text += "\nGraded by the first row that holds:\n\n" + _grades(rule)
-    return text + "\n" + bullets(f"**{label}**: {fact}" for label, fact in _facts(rule))
+    return text + "\n" + bullets(f"**{label}**: {fact}" for label, fact in _facts(rule)) + _in_code(rule)
 
 
 def _grades(rule: Rule) -> str:
     rows = [
-        (
-            _when(conditions.text(grade.when)),
-            SEVERITY.words[grade.severity],
-            CONFIDENCE.words[grade.confidence],
-            grade.note or conditions.meaning(grade.when) * (conditions.text(grade.when) != "otherwise"),
-        )
+        (_because(grade), SEVERITY.words[grade.severity], CONFIDENCE.words[grade.confidence]) for grade in rule.grades
+    ]
+    return table(("because", "severity", "confidence"), rows)
+
+
+def _because(grade: Grade) -> str:
+    """The reason in words; without one, what the condition is called."""
+    condition = conditions.text(grade.when)
+    if condition == "otherwise":
+        return f"otherwise: {grade.note}" if grade.note else "otherwise"
+    return grade.note or conditions.meaning(grade.when) or code(condition)
+
+
+def _in_code(rule: Rule) -> str:
+    """The same as the code has it, folded: for those who work on a rule."""
+    predicate = conditions.body(rule.predicate)
+    lines = [("reported where", predicate)] if predicate else []
+    lines += [
+        (f"{SEVERITY.words[grade.severity]}, {CONFIDENCE.words[grade.confidence]}", conditions.text(grade.when))
         for grade in rule.grades
     ]
-    return table(("where", "severity", "confidence", "because"), rows)
-
-
-def _when(condition: str) -> str:
-    return condition if condition == "otherwise" else code(condition)
+    rows = "".join(f"<li>{escape(label)}: <code>{escape(condition)}</code></li>" for label, condition in lines)
+    return f"\n<details><summary>The conditions as the code has them</summary><ul>{rows}</ul></details>\n"
 
 
 def _facts(rule: Rule) -> list[tuple[str, str]]:
-    predicate = conditions.body(rule.predicate)
     facts = [
         ("told apart in words", "; ".join(each.condition for each in rule.wordings)),
         ("remedy", " ".join([rule.remedy, *(f"*If {each.condition}:* {each.remedy}" for each in rule.advice)])),
@@ -96,7 +108,6 @@ def _facts(rule: Rule) -> list[tuple[str, str]]:
         ("evidence frames", ", ".join(code(name) for name in rule.frames)),
         ("values", ", ".join(code(name) for name in rule.values)),
         ("table", f"[{rule.table}](../reference/tables.md#{rule.table})"),
-        ("predicate", code(predicate) if predicate else ""),
         ("example", f"`fixtures/{rule.example}`"),
     ]
     return [(label, text) for label, text in facts if text]

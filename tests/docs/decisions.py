@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import tcptrace_tw.rules
@@ -14,7 +15,7 @@ from tcptrace_tw.schema.columns import BY_NAME
 from tcptrace_tw.schema.words import ACCEPTANCE
 from tcptrace_tw.schema.zeek import CONN_STATES
 from tests.docs import conditions
-from tests.docs.markdown import bullets, code, table, yes
+from tests.docs.markdown import code, table, yes
 
 _RESTARTS = {
     "repeated_fin": "a retransmitted FIN from the peer",
@@ -47,17 +48,12 @@ def page() -> str:
     text += "\n## A SYN on a 4-tuple with a previous connection\n\n"
     text += "Each such SYN is one row of `reuses`; these rules read it.\n\n"
     text += table(
-        ("rule", "name", "where"),
-        [
-            (_link(rule.id), rule.name, code(conditions.body(rule.predicate)))
-            for rule in RULES
-            if rule.table == "reuses"
-        ],
+        ("rule", "name", "meaning"),
+        [(_link(rule.id), rule.name, rule.summary) for rule in RULES if rule.table == "reuses"],
     )
     for title, intro, cases, words in case_tables():
-        rows = [(_when(case), code(words[case.verdict]), getattr(case, "why", "")) for case in cases]
-        text += f"\n## {title}\n\n{intro}\n\n" + table(("where", "verdict", "because"), rows)
-        text += "\n" + bullets(f"`{name}`: {meaning}" for name, meaning in conditions.helpers([c.when for c in cases]))
+        rows = [(_why(case), code(words[case.verdict])) for case in cases]
+        text += f"\n## {title}\n\n{intro}\n\n" + table(("because", "verdict"), rows) + _in_code(cases, words)
     return text + "\n## Zeek's conn_state\n\n" + _conn_states()
 
 
@@ -84,9 +80,22 @@ def _is_case_table(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and isinstance(value[0], Case)
 
 
-def _when(case: Any) -> str:
+def _why(case: Any) -> str:
+    """The reason in words; without one, what the condition is called."""
     condition = conditions.text(case.when)
-    return condition if condition == "otherwise" else code(condition)
+    said = getattr(case, "why", "") or conditions.meaning(case.when)
+    if condition == "otherwise":
+        return f"otherwise: {said}" if getattr(case, "why", "") else "otherwise"
+    return said or code(condition)
+
+
+def _in_code(cases: tuple[Any, ...], words: tuple[str, ...]) -> str:
+    """The same as the code has it, folded: for those who work on the table."""
+    lines = [(words[case.verdict], conditions.text(case.when)) for case in cases]
+    rows = "".join(f"<li>{escape(word)}: <code>{escape(condition)}</code></li>" for word, condition in lines)
+    for name, meaning in conditions.helpers([case.when for case in cases]):
+        rows += f"<li><code>{escape(name)}</code>: {escape(meaning)}</li>"
+    return f"\n<details><summary>The conditions as the code has them</summary><ul>{rows}</ul></details>\n"
 
 
 def _link(rule_id: str) -> str:

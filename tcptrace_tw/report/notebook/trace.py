@@ -1,5 +1,6 @@
 """The result of an analysis in Python: tables as Arrow and as pandas, in memory or in a folder."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from tcptrace_tw.schema.columns import BY_NAME
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from tcptrace_tw.report.notebook.plot import Plots
 
 
 class Trace(Shown):
@@ -75,6 +78,22 @@ class Trace(Shown):
         if name not in self._frames:
             self._frames[name] = _ARRANGED.get(name, _as_it_is)(to_pandas(self.table(name)))
         return self._frames[name]
+
+    @cached_property
+    def plot(self) -> "Plots":
+        """Pictures: ``trace.plot.ports()``, ``.time_wait()``, ``.states(17)``, ``.sequence(17)``, ``.clocks()`` ...
+
+        >>> import tcptrace_tw as tw
+        >>> trace = tw.analyze("fixtures/kernel-syn-into-last-ack/capture.pcap")
+        >>> picture = trace.plot.states(2)
+        >>> picture
+        <Picture states: States of both endpoints>
+        >>> picture.data.state.tolist()[:3]
+        ['SYN-SENT', 'SYN-RECEIVED', 'ESTABLISHED']
+        """
+        from tcptrace_tw.report.notebook.plot import Plots
+
+        return Plots(self)
 
     @property
     def connections(self) -> "pd.DataFrame":
@@ -234,8 +253,11 @@ class Trace(Shown):
     def _repr_html_(self) -> str:
         from tcptrace_tw.report.pages.html_report import digest_html
         from tcptrace_tw.report.pages.html_style import cell
+        from tcptrace_tw.report.pictures.sink import PictureSink
 
-        return cell(digest_html(self.summary))
+        capture = self.summary.capture
+        charts = PictureSink.of(self.table).charts(capture.first_time, capture.last_time)
+        return cell(digest_html(self.summary, charts=charts))
 
 
 def _as_it_is(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -55,6 +55,11 @@ class Story:
         return int(self.row["orig_segments"] + self.row["resp_segments"])
 
     @property
+    def payload(self) -> int:
+        """How many bytes both ends sent in it."""
+        return int(self.row["orig_payload_bytes"] + self.row["resp_payload_bytes"])
+
+    @property
     def display_filter(self) -> str:
         """Everything between the two endpoints, for Wireshark."""
         row = self.row
@@ -122,7 +127,7 @@ def tell(console: Console, story: Story, ladder: Ladder, style: Style, at: int |
 
 def _turn(row: Row) -> Turn:
     states = row["to_state"], row["event"], row["basis"], row["from_state"] or ""
-    return Turn(row["time"], row["frame"], ENDPOINT.code(row["endpoint"]), *states)
+    return Turn(row["time"], whole_frame(row), ENDPOINT.code(row["endpoint"]), *states)
 
 
 def _met(row: Row) -> Met:
@@ -136,7 +141,19 @@ def _frame_of_syn(row: Row) -> int:
 
 def _note(row: Row) -> Note:
     text = f"{row['rule']} {row['name']}: {row['message']} (frames {', '.join(map(str, row['frames']))})"
-    return Note(row["frame"] or row["frames"][-1], row["severity"], text)
+    return Note(whole_frame(row) or whole_frames(row)[-1], row["severity"], text)
+
+
+def whole_frame(row: Row) -> int | None:
+    """The frame of a row with the number of its file above it, as segments have it; None for timers."""
+    frame, file = row["frame"], row.get("file") or 0
+    return None if frame is None else frame | file << FRAME_BITS
+
+
+def whole_frames(row: Row) -> list[int]:
+    """The same of all frames of a finding."""
+    files = row.get("files") or [0] * len(row["frames"])
+    return [frame | (file or 0) << FRAME_BITS for frame, file in zip(row["frames"], files, strict=True)]
 
 
 def _deferred(row: Row) -> str:

@@ -7,15 +7,17 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " ..::##"
 
 
-def draw(levels: Sequence[int], width: int, height: int = 3, ascii_only: bool = False) -> list[str]:
+def draw(
+    levels: Sequence[int], width: int, height: int = 3, ascii_only: bool = False, most: int | None = None
+) -> list[str]:
     """The lines of the curve, top first; as wide as ``width`` or as there are levels, whichever is less.
 
-    A level above zero is never drawn as nothing.
+    The top is ``most``, or the highest level. A level above zero is never drawn as nothing.
     """
     blocks = _ASCII if ascii_only else _BLOCKS
     steps = len(blocks) - 1
     columns = squeeze(levels, width)
-    top = max(columns, default=0)
+    top = max(columns, default=0) if most is None else most
     fills = [-(-level * steps * height // top) if top else 0 for level in columns]
     lines = []
     for row in range(height - 1, -1, -1):

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from tcptrace_tw.report.words.text import endpoint_text, time_text
-from tcptrace_tw.schema.columns import ACK, CWR, ECE, FIN, HAS_TS, PSH, RST, SYN, URG
+from tcptrace_tw.schema.columns import ACK, CWR, ECE, FIN, HAS_SACK, HAS_TS, HAS_WSCALE, PSH, RST, SYN, URG
 from tcptrace_tw.schema.words import NULL_WORD, ORIG, STATE
 
 TIME_FORMATS = ("rel", "delta", "utc", "local", "epoch")
@@ -37,6 +37,11 @@ class Step:
     tsecr: int | None = None
     orig_state: int = NULL_WORD
     resp_state: int = NULL_WORD
+    window: int = 0
+    """The field, not scaled."""
+    wscale: int | None = None
+    sack: tuple[int, int] | None = None
+    """The first SACK block."""
 
 
 def step_of(segment: Any) -> Step:
@@ -55,6 +60,9 @@ def step_of(segment: Any) -> Step:
         tsecr=segment.tsecr if has_ts else None,
         orig_state=segment.sender_state if is_orig else segment.receiver_state,
         resp_state=segment.receiver_state if is_orig else segment.sender_state,
+        window=segment.window,
+        wscale=segment.wscale if segment.options & HAS_WSCALE else None,
+        sack=(segment.sack_start, segment.sack_end) if segment.options & HAS_SACK else None,
     )
 
 

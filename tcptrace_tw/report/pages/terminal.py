@@ -18,7 +18,8 @@ from tcptrace_tw.report.pages.sentences import (
 )
 from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, IncidentDigest, TimeWaitDigest
 from tcptrace_tw.report.summary.headline import conclusion, headline, least_of, sentence
-from tcptrace_tw.report.summary.occupancy import Curve
+from tcptrace_tw.report.summary.occupancy import Curve, Pool
+from tcptrace_tw.report.summary.port_usage import PortUse
 from tcptrace_tw.report.words.findings import Finding, connection_of
 from tcptrace_tw.report.words.phrases import clock, command, counted, moment, span, tally
 from tcptrace_tw.report.words.styles import CURVE, DAMAGE, LABEL, SEVERITY_STYLES
@@ -26,7 +27,13 @@ from tcptrace_tw.schema import words as w
 
 _MOST_POOLS = 6
 _MOST_INCIDENTS, _MOST_OTHERS = 4, 12
-_CURVE_STEPS, _CURVE_HEIGHT = 96, 3
+_CURVE_STEPS, _CURVE_HEIGHT, _POOL_HEIGHT = 96, 3, 2
+_SCALE = 7
+"""Room for the numbers left of a curve."""
+_WORTH = 10
+"""A client or server has a curve if it holds this part of all or more."""
+_SEEN = 16
+"""A curve whose peak is this part of the range or less would only be flat under it: there the peak is the top."""
 _DAY_NS = 86_400_000_000_000
 
 
@@ -99,7 +106,7 @@ class _Report(Page):
         peak, when = digest.curve.peak, digest.curve.peak_time
         at = f" at {_time_of(digest.curve)(when)}" if when is not None else ""
         self.heading("TIME-WAIT", f"{counted(digest.spans, 'period')}, peak {peak:,}{at}")
-        self._curve(digest)
+        self._curves(digest)
         self.line("ended", tally(digest.end_reason, w.END_REASON.words))
         if digest.restarts:
             self.line("restarted", counted(digest.restarts, "time"))
@@ -107,24 +114,35 @@ class _Report(Page):
             self.line(label, said)
         self._pools(digest)
 
-    def _curve(self, digest: TimeWaitDigest) -> None:
+    def _curves(self, digest: TimeWaitDigest) -> None:
+        """All together, and those of single clients and servers; where there is one only, its own."""
         data = digest.curve
         if data.start is None or len(data.open) < 2:
             return
-        margin = max(len(f"{data.peak:,}"), 1)
-        width = min(_CURVE_STEPS, self.console.width - margin - 5)
-        levels = curve.stretch(data.open, width)
-        height = min(_CURVE_HEIGHT, max(1, data.peak))
-        lines = curve.draw(levels, width, height, self.console.options.ascii_only)
-        edge = "|" if self.console.options.ascii_only else "┤"
-        for number, line in enumerate(lines):
-            scale = f"{data.peak:,}" if number == 0 else "0" if number == len(lines) - 1 else ""
-            label = Text.assemble("  ", (f"{scale:>{margin}} {edge}", LABEL), (line.rstrip(), CURVE))
-            self.console.print(label, no_wrap=True, overflow="crop")
+        pools = [pool for pool in digest.pools if pool.open and pool.peak * _WORTH >= data.peak]
+        if digest.pool_count != 1 or not pools:
+            self._curve(data.open, data.peak, _CURVE_HEIGHT)
+        for pool in pools:
+            named, top = _top(pool, digest.ports)
+            self.console.print(Text(f"  {named}", LABEL), soft_wrap=True)
+            self._curve(pool.open, top, _CURVE_HEIGHT if digest.pool_count == 1 else _POOL_HEIGHT)
         length = data.step_ns * len(data.open)
         first, last = _time_of(data)(data.start), f"+{span(length)}"
-        gap = " " * max(1, width - len(first) - len(last))
-        self.console.print(Text(f"  {'':{margin}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
+        gap = " " * max(1, self._curve_width() - len(first) - len(last))
+        self.console.print(Text(f"  {'':{_SCALE}}  {first}{gap}{last}", LABEL), no_wrap=True, overflow="crop")
+
+    def _curve_width(self) -> int:
+        return min(_CURVE_STEPS, self.console.width - _SCALE - 5)
+
+    def _curve(self, levels: Sequence[int], top: int, height: int) -> None:
+        width = self._curve_width()
+        height = min(height, max(1, top))
+        lines = curve.draw(curve.stretch(levels, width), width, height, self.console.options.ascii_only, top)
+        edge = "|" if self.console.options.ascii_only else "┤"
+        for number, line in enumerate(lines):
+            scale = f"{top:,}" if number == 0 else "0" if number == len(lines) - 1 else ""
+            label = Text.assemble("  ", (f"{scale:>{_SCALE}} {edge}", LABEL), (line.rstrip(), CURVE))
+            self.console.print(label, no_wrap=True, overflow="crop")
 
     def _pools(self, digest: TimeWaitDigest) -> None:
         rows = [("TIME-WAIT on", "peak", "periods")]
@@ -195,6 +213,21 @@ class _Report(Page):
         if digest.findings:
             self.console.print()
             self.paste("explain", command("rules", [digest.findings[0].rule]))
+
+
+def _top(pool: Pool, ports: Sequence[PortUse]) -> tuple[str, int]:
+    """What a curve is called, and its top: the ports of the range, where the curve is seen under it."""
+    if pool.role == "server":
+        return f"server {pool.service}", pool.peak
+    name = f"client {pool.ip} to {pool.service}"
+    use = next((use for use in ports if (use.ip, use.service) == (pool.ip, pool.service)), None)
+    if use is None:
+        return name, pool.peak
+    size = use.highest - use.lowest + 1 if use.is_every_port_seen and use.used > 1 else use.size
+    first, last = (use.lowest, use.highest) if size != use.size else (use.range_first, use.range_last)
+    if pool.peak * _SEEN <= size:
+        return f"{name}; peak {pool.peak:,} of {size:,} ports", pool.peak
+    return f"{name}; the top is its ports, {first} to {last}", max(size, pool.peak)
 
 
 def _time_of(data: Curve) -> Callable[[int], str]:

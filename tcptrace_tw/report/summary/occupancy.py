@@ -18,9 +18,14 @@ from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.text import endpoint_text, ip_text
 from tcptrace_tw.schema.words import ORIG, RESP
 
+Merged = tuple[Ints, Ints, Ints, int]
+"""Steps by pool and time: the pools, the bins, what each step changes, and the width of a bin as a shift."""
+
 _EXACT = 10
 """Bins of a microsecond (2**10 ns) are as exact as most captures."""
-_MOST_POOLS = (1 << 20) - 1
+MOST_POOLS = (1 << 20) - 1
+CURVES = 3
+"""So many pools have a curve of their own."""
 
 
 @dataclass
@@ -37,6 +42,8 @@ class Pool:
     """Sum of the spans whose end was seen."""
     first_start: Time | None = None
     last_start: Time | None = None
+    open: tuple[int, ...] = ()
+    """Most entries open at once in each step of the curve of all; only of the pools with the highest peaks."""
 
     @property
     def seconds(self) -> float:
@@ -66,7 +73,7 @@ class Occupancy:
         self.spans = 0
         self._starts, self._ends = Steps(), Steps()
         self._all_starts, self._all_ends = Steps(), Steps()
-        self._pools = Groups(_MOST_POOLS)  # too many to tell apart: the first one takes the rest
+        self._pools = Groups(MOST_POOLS)  # too many to tell apart: the first one takes the rest
         self._pool_spans = np.zeros(0, np.int64)
         self._pool_ns = np.zeros(0, np.float64)
         self._pool_last, self._pool_minus_first = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -76,7 +83,10 @@ class Occupancy:
         if not rows.size:
             return
         self.spans += rows.size
-        pool, start, end = self._pool_numbers(rows), *(np.ascontiguousarray(rows[name]) for name in ("start", "end"))
+        pool, start, end = (
+            self._pools.number(pool_columns(rows)),
+            *(np.ascontiguousarray(rows[name]) for name in ("start", "end")),
+        )
         ended = end != -1
         self._grow()
         size = self._pool_spans.size
@@ -92,7 +102,7 @@ class Occupancy:
 
     def curve(self, until: int | None = None, steps: int = 120) -> Curve:
         """All holders together, in at most ``steps`` steps from the first span to ``until`` or the last end."""
-        _, bins, changes, shift = _merged(self._all_starts, self._all_ends)
+        _, bins, changes, shift = merged(self._all_starts, self._all_ends)
         if not bins.size:
             return Curve()
         level = np.cumsum(changes)
@@ -103,15 +113,18 @@ class Occupancy:
         return Curve(
             Time(int(bins[0]) << shift),
             width << shift,
-            tuple(_highest((since // np.uint64(width)).astype(np.int64), level, (last - int(bins[0])) // width + 1)),
+            tuple(
+                highest_of_each((since // np.uint64(width)).astype(np.int64), level, (last - int(bins[0])) // width + 1)
+            ),
             int(level[peak]),
             Time(int(bins[peak]) << shift),
             shift <= _EXACT,
         )
 
-    def pools(self, most: int = 20) -> list[Pool]:
-        """The pools with the highest peaks, highest first."""
-        of_pool, _, changes, _ = _merged(self._starts, self._ends)
+    def pools(self, most: int = 20, curve: Curve | None = None) -> list[Pool]:
+        """The pools with the highest peaks, highest first; the first ones with levels in the steps of ``curve``."""
+        steps = merged(self._starts, self._ends)
+        of_pool, _, changes, _ = steps
         if not of_pool.size:
             return []
         level = np.cumsum(changes)
@@ -119,11 +132,15 @@ class Occupancy:
         before = np.concatenate(([0], level))[firsts]
         peaks = np.maximum(np.maximum.reduceat(level, firsts) - before, 1)  # a span of no length was there, too
         best = np.lexsort((-self._pool_spans, -peaks))[:most]
-        return [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best.tolist()]
+        found = [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best.tolist()]
+        if curve is not None and curve.start is not None and curve.open:
+            for pool, number in zip(found[:CURVES], best.tolist(), strict=False):
+                pool.open = tuple(levels_of(steps, number, curve.start, curve.step_ns, len(curve.open)))
+        return found
 
     def _pool(self, number: int, key: tuple[int, ...], peak: int) -> Pool:
         return Pool(
-            *_describe(key),
+            *describe_pool(key),
             int(self._pool_spans[number]),
             peak,
             round(float(self._pool_ns[number]) / 1e9, 3),
@@ -136,19 +153,6 @@ class Occupancy:
         """How many pools there are."""
         return len(self._pools.rows)
 
-    def _pool_numbers(self, rows: NDArray[Any]) -> Ints:
-        """A client's entries pool by the peer's address and port, a server's by its own port."""
-        is_client = rows["holder"] == ORIG
-        columns = [
-            np.ascontiguousarray(rows["ip_hi"]),
-            np.ascontiguousarray(rows["ip_lo"]),
-            np.where(is_client, rows["peer_ip_hi"], 0),
-            np.where(is_client, rows["peer_ip_lo"], 0),
-            np.where(is_client, rows["peer_port"], rows["port"]).astype(np.int64),
-            np.where(is_client, ORIG, RESP),
-        ]
-        return self._pools.number(columns)
-
     def _grow(self) -> None:
         more = len(self._pools.rows) - self._pool_spans.size
         if more:
@@ -159,7 +163,28 @@ class Occupancy:
             self._pool_minus_first = np.concatenate((self._pool_minus_first, lowest))
 
 
-def _merged(starts: Steps, ends: Steps) -> tuple[Ints, Ints, Ints, int]:
+def pool_columns(rows: NDArray[Any]) -> list[Ints]:
+    """The pool of each row of ``time_wait``: a client's by the peer's address and port, a server's by its own port."""
+    is_client = rows["holder"] == ORIG
+    return [
+        np.ascontiguousarray(rows["ip_hi"]),
+        np.ascontiguousarray(rows["ip_lo"]),
+        np.where(is_client, rows["peer_ip_hi"], 0),
+        np.where(is_client, rows["peer_ip_lo"], 0),
+        np.where(is_client, rows["peer_port"], rows["port"]).astype(np.int64),
+        np.where(is_client, ORIG, RESP),
+    ]
+
+
+def levels_of(steps: Merged, number: int, begin: int, width: int, count: int) -> list[int]:
+    """The most that one pool had open in each of ``count`` steps of ``width`` ns from ``begin`` on."""
+    of_pool, bins, changes, shift = steps
+    first, last = int(np.searchsorted(of_pool, number)), int(np.searchsorted(of_pool, number, "right"))
+    since = np.clip(((bins[first:last] << shift) - begin) // width, 0, count - 1)
+    return highest_of_each(since, np.cumsum(changes[first:last]), count)
+
+
+def merged(starts: Steps, ends: Steps) -> Merged:
     """All steps by pool and time, what each changes, and the bins' width as a shift.
 
     Of one moment the ends come first: a port is taken again when it is free. In wide bins nobody knows the order.
@@ -175,7 +200,7 @@ def _merged(starts: Steps, ends: Steps) -> tuple[Ints, Ints, Ints, int]:
     return pools[order], bins[order], changes[order], shift
 
 
-def _highest(step: Ints, level: Ints, steps: int) -> list[int]:
+def highest_of_each(step: Ints, level: Ints, steps: int) -> list[int]:
     """The highest level of each step; a step in which nothing moves keeps the level before it."""
     found, current = [], 0
     bounds = np.searchsorted(step, np.arange(steps + 1))
@@ -186,7 +211,8 @@ def _highest(step: Ints, level: Ints, steps: int) -> list[int]:
     return found
 
 
-def _describe(key: tuple[int, ...]) -> tuple[str, str, str]:
+def describe_pool(key: tuple[int, ...]) -> tuple[str, str, str]:
+    """Address, role and service of a pool."""
     hi, lo, peer_hi, peer_lo, port, role = key
     if role == ORIG:
         return ip_text(hi, lo), "client", endpoint_text(ip_text(peer_hi, peer_lo), port)

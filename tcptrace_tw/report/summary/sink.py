@@ -85,7 +85,7 @@ class SummarySink:
         self.time_wait.spans = self._occupancy.spans
         self.time_wait.curve = self._occupancy.curve(run.capture.last_time)
         self.time_wait.pool_count = self._occupancy.pool_count
-        self.time_wait.pools = tuple(self._occupancy.pools())
+        self.time_wait.pools = tuple(self._occupancy.pools(curve=self.time_wait.curve))
         assumed = profile(run.settings.profile, run.settings.two_msl_s)
         self.time_wait.ports = uses(self._ports, self.time_wait.pools, assumed.two_msl_ns / 1e9, _PORT_USES)
         return Digest(

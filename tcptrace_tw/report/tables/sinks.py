@@ -164,6 +164,17 @@ class ConnectionSink(ArrowSink):
         if found.any():
             super().rows("connections", rows[found])
 
+    def met(self, connection_ids: Iterable[int]) -> Callable[[NDArray[Any]], None]:
+        """Takes the rows of ``transitions`` of other incarnations, which these have met."""
+        others = np.array(sorted(set(connection_ids) - set(self.connection_ids.tolist())), np.int64)
+
+        def take(rows: NDArray[Any]) -> None:
+            mine = np.isin(rows["connection_id"], others)
+            if mine.any():
+                super(ConnectionSink, self).rows("transitions", rows[mine])
+
+        return take
+
 
 def is_same_tuple(rows: NDArray[Any], own: Any) -> NDArray[np.bool_]:
     """Which rows of ``connections`` have the endpoints of ``own``, whoever opened them."""
