@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.rules.rule import Case, Derived, Grade, Mask, Rows, Rule, always, decided
-from tcptrace_tw.rules.syn_answers import is_new_syn, stalls
+from tcptrace_tw.rules.syn_answers import is_never_answered, is_new_syn, is_nobody_answered, stalls
 from tcptrace_tw.schema.columns import FIN
 from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, PREDICTED, WARNING
 
@@ -75,7 +75,8 @@ def syn_ts_regressed(reuses: Rows) -> Mask:
     """PA004."""
     was_alive = (reuses.receiver_state == TIME_WAIT) | (reuses.receiver_state == LAST_ACK)
     both = (reuses.has_ts != 0) & (reuses.previous_ts_ok != 0)
-    return both & (reuses.tsval_delta < 0) & was_alive & (reuses.is_by_holder == 0) & is_new_syn(reuses)
+    to_blame = ~(is_nobody_answered(reuses) & is_never_answered(reuses))
+    return both & (reuses.tsval_delta < 0) & was_alive & (reuses.is_by_holder == 0) & is_new_syn(reuses) & to_blame
 
 
 def old_duplicate_rejected(r: Rows) -> Mask:
@@ -202,7 +203,10 @@ SYN_TS_REGRESSED = Rule(
         "the receiver is in TIME-WAIT or LAST-ACK",
         "both connections use timestamps, and the new TSval is lower",
     ),
-    not_set_when=("the side in TIME-WAIT sends the SYN itself",),
+    not_set_when=(
+        "the side in TIME-WAIT sends the SYN itself",
+        "nothing answers, and the service answers nobody then: SI001",
+    ),
     rfc=("RFC 6191", "RFC 7323 5.3"),
     remedy=(
         "Look for several hosts behind one address, a NAT that picks random ports (--random-fully) while clients use a "
