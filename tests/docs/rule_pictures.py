@@ -55,7 +55,7 @@ def capture_of(name: str, folder: Path) -> Path:
 
 def of_rule(rule: Rule, folder: Path) -> str:
     """The picture of the example of a rule, as SVG."""
-    trace = tw.analyze(capture_of(rule.example, folder))
+    trace = tw.analyze(capture_of(rule.example, folder), findings="info")
     if rule.id in OF_ALL:
         return getattr(trace.plot, OF_ALL[rule.id])().svg()
     found = trace.findings[trace.findings.rule == rule.id].iloc[0]
