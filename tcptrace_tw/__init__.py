@@ -39,11 +39,13 @@ def analyze(
     until: str = "",
     ignore_vlan: bool = False,
     max_memory: int | str | None = None,
+    findings: str = "notice",
 ) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
     ``two_msl`` is in seconds; ``select`` and ``ignore`` are rule ids or prefixes, one or several; ``filter``,
-    ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line.
+    ``since``, ``until``, ``ignore_vlan`` and ``max_memory`` are as on the command line. ``findings`` is the lowest
+    severity that makes a row of ``trace.findings``: with ``"info"``, ordinary mechanisms do, too.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
@@ -55,7 +57,7 @@ def analyze(
     from tcptrace_tw.errors import without_frames
 
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
-    overrides = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory)
+    overrides = (profile, two_msl, select, ignore, filter, since, until, ignore_vlan, (), False, max_memory, findings)
     return without_frames(_analyze)(paths, overrides)
 
 
@@ -71,16 +73,18 @@ def _analyze(paths: list[str], overrides: tuple[Any, ...]) -> Trace:
     from tcptrace_tw.report.tables.sinks import ArrowSink
 
     several = len(paths) > 1 or any(ring.is_search(path) for path in paths)
-    totals = SummarySink(several)
-    tables = ArrowSink(several, totals.incidents)
     settings = pipeline.Settings(*overrides)
+    totals = SummarySink(several, settings.least)
+    tables = ArrowSink(several, totals.incidents, settings.least)
     digest = totals.digest(pipeline.analyze(paths, settings, [tables, totals], notice=warn))
     segments = None if "-" in paths else partial(_segments, paths, settings)
     return Trace(digest, tables.finish(metadata(digest)), segments=segments)
 
 
-def load(folder: str | os.PathLike[str]) -> Trace:
+def load(folder: str | os.PathLike[str], *, findings: str = "") -> Trace:
     """What ``tcptrace-tw analyze -o FOLDER`` wrote; ladders have segments while the captures are where they were.
+
+    With ``findings="info"``, ordinary mechanisms are findings, too; else it is the severity that was written.
 
     Raises ``CaptureError`` where the folder is none, or of another schema version.
 
@@ -93,13 +97,15 @@ def load(folder: str | os.PathLike[str]) -> Trace:
     from pathlib import Path
 
     from tcptrace_tw import pipeline
+    from tcptrace_tw.errors import without_frames
     from tcptrace_tw.report.notebook.trace import Trace
     from tcptrace_tw.report.tables.stored import captures_of
 
     captures, settings = captures_of(Path(folder))
     is_at_hand = bool(captures) and all(os.path.exists(capture) for capture in captures)
-    segments = partial(_segments, captures, pipeline.Settings(**settings)) if is_at_hand else None
-    return Trace.load(Path(folder), segments)
+    checked = pipeline.Settings(**{**settings, "findings": findings or settings["findings"]})
+    segments = partial(_segments, captures, checked) if is_at_hand else None
+    return without_frames(Trace.load)(Path(folder), segments, checked.findings)
 
 
 def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> dict[int, list[Step]]:

@@ -17,6 +17,7 @@ from tcptrace_tw.memory_limit import LEAST, parse_size
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.schema.columns import BY_NAME, Column
+from tcptrace_tw.schema.words import SEVERITY
 
 TWO_MSL_MAX_S = 3600
 
@@ -52,6 +53,14 @@ class Settings:
 
     What is least useful is forgotten early where connections would take more; nothing is where they do not.
     """
+
+    findings: str = "notice"
+    """Findings of this severity or higher are shown and written; the others are only counted."""
+
+    @property
+    def least(self) -> int:
+        """The code of that severity."""
+        return SEVERITY.code(self.findings)
 
     def __post_init__(self) -> None:
         """Check each field, and keep it in its one form."""
@@ -160,6 +169,13 @@ def memory_bound(size: Any) -> int | None:
     return found
 
 
+def _severity(value: Any) -> str:
+    word = _text(value)
+    if word not in SEVERITY.words:
+        raise UsageError(f"{word!r}: {hint(word, SEVERITY.words)}")
+    return word
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"{value!r}: is neither true nor false")
@@ -178,5 +194,6 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "thresholds": ("thresholds:", _thresholds),
     "keep_duplicates": ("keep_duplicates:", _flag),
     "max_memory": ("--max-memory", memory_bound),
+    "findings": ("--findings", _severity),
 }
 """Each field: how its messages begin, and what gives its one form or raises ``UsageError`` with the reason."""

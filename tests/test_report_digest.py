@@ -63,8 +63,8 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
     ]  # fmt: skip
     assert list(found["incidents"][0]) == [
         "incident_id", "rule", "name", "mechanism", "title", "severity", "confidence", "sentence", "count", "client",
-        "service", "first_time", "last_time", "cost_ns", "cost_most_ns", "cost_known", "connections", "findings", "rules",
-        "remedy", "examples",
+        "service", "first_time", "last_time", "cost_ns", "cost_most_ns", "cost_known", "connections", "findings",
+        "rules", "remedy", "examples",
     ]  # fmt: skip
     assert list(found["capture"]) == [
         "frames", "tcp_segments", "first_time", "last_time", "skipped", "remarks", "files",

@@ -1,6 +1,6 @@
 """A check from captures to a verdict: the policy is applied to the findings, rule by rule, as they come."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -16,10 +16,10 @@ from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.checking.waivers import Waiver
 from tcptrace_tw.errors import printable
 from tcptrace_tw.pipeline import Settings, Sink, Summary
-from tcptrace_tw.report.checks.batches import fresh, stored
+from tcptrace_tw.report.checks.batches import batch_of
 from tcptrace_tw.report.checks.checked import Batch, Checked, CheckedIncident, Entry, Group, arranged, worst_first
 from tcptrace_tw.report.summary.incidents import Incidents
-from tcptrace_tw.report.tables.stored import manifest_of, names_of, stored_digest, stored_findings
+from tcptrace_tw.report.tables.stored import manifest_of, names_of
 from tcptrace_tw.report.words.codec import to_json
 from tcptrace_tw.report.words.findings import kept
 from tcptrace_tw.report.words.phrases import counted
@@ -54,21 +54,11 @@ class Judge:
         if severity is not None:
             findings = findings._replace(severity=np.full_like(findings.severity, severity))
         if self._waivers_of(findings.rule.id):
-            findings = kept(findings, ~self._waive(fresh(findings, self._several_files)))
+            findings = kept(findings, ~self._waive(batch_of(findings, self._several_files)))
         marks, is_shown = self.incidents.take(findings), self._count(findings.severity)
         shown = kept(findings, is_shown)  # before anything is made of a million ordinary ones
         if shown.rows.size:
-            self.batches.append(replace(fresh(shown, self._several_files), mark=marks[is_shown]))
-
-    def take(self, batch: Batch) -> None:
-        """Take findings of one rule that have their incidents already."""
-        severity = self._plan.severity_of(batch.rule)
-        if severity is not None:
-            batch = replace(batch, severity=np.full_like(batch.severity, severity))
-        batch = batch.kept(~self._waive(batch))
-        batch = batch.kept(self._count(batch.severity))
-        if batch.frame.size:
-            self.batches.append(batch)
+            self.batches.append(replace(batch_of(shown, self._several_files), mark=marks[is_shown]))
 
     def _waive(self, batch: Batch) -> NDArray[np.bool_]:
         """Mark what a waiver leaves out, and count it."""
@@ -113,10 +103,9 @@ class Judged:
         captures: Sequence[str],
         files: Sequence[str],
         settings: dict[str, Any],
-        incidents: Iterable[CheckedIncident] | None = None,
     ) -> "Judged":
-        """What a judge has taken; ``incidents`` are those that were known before, of findings that were written."""
-        incidents = judge.number() if incidents is None else incidents
+        """What a judge has taken; of the incidents those with a finding that is shown."""
+        incidents = judge.number()
         named, names = [Name(capture) for capture in captures], [Name(file) for file in files]
         entries, groups = arranged(judge.batches, names or named[:1])
         counts = zip(reversed(SEVERITY.words), judge.severities[::-1].tolist(), strict=True)
@@ -163,18 +152,18 @@ def check_captures(
 
 def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
     """Judge the findings of a folder that ``analyze`` wrote, with the profile that it was written with."""
+    from tcptrace_tw.report.tables.records import has_several_files  # who reads a capture needs no Arrow
+    from tcptrace_tw.report.tables.replay import replay_folder
+
     _see_to_baseline(plan)
     manifest = manifest_of(folder)
     for name in ("profile", "two_msl_s"):
         asked, written = getattr(plan.settings, name), manifest["settings"][name]
         if asked != getattr(Settings, name) and asked != written:
             say(f"{folder}: was analysed with {name} {written}; {asked} is ignored")
-    table = stored_findings(folder, plan.settings)
-    judge = Judge(plan, today, "file" in table.column_names)
-    for batch in stored(table, "file" in table.column_names):
-        judge.take(batch)
-    incidents = map(CheckedIncident.of, stored_digest(folder).incidents)
-    return Judged.of(judge, [str(folder)], names_of(manifest, "inputs"), manifest["settings"], incidents)
+    judge, asked = Judge(plan, today, has_several_files(folder)), plan.settings
+    replay_folder(folder, manifest["settings"], [judge], asked.select, asked.ignore, asked.thresholds)
+    return Judged.of(judge, [str(folder)], names_of(manifest, "inputs"), manifest["settings"])
 
 
 def learn(judged: Judged, plan: Plan, file: AtomicFile | None = None) -> str:

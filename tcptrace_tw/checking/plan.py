@@ -34,7 +34,7 @@ class Plan:
         """``UsageError`` with a suggestion for a word that is not known."""
         Bar.parse(self.fail_on)
         if self.show not in SEVERITY.words:
-            raise UsageError(f"--show {self.show}: {hint(self.show, SEVERITY.words)}")
+            raise UsageError(f"--findings {self.show}: {hint(self.show, SEVERITY.words)}")
 
     @property
     def bar(self) -> Bar | None:

@@ -26,6 +26,7 @@ def analyze(
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
+    findings: o.Findings = "notice",
     files_from: o.FilesFrom = "",
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -51,11 +52,12 @@ def analyze(
         until=until,
         ignore_vlan=ignore_vlan,
         max_memory=max_memory,
+        findings=findings,
     )
     several = run.has_several_files(captures)
     with Folder(Path(output), force) as folder:
-        totals = SummarySink(several)
-        tables = ParquetSink(folder.path, several, totals.incidents)
+        totals = SummarySink(several, settings.least)
+        tables = ParquetSink(folder.path, several, totals.incidents, settings.least)
         try:
             digest = totals.digest(run.analyze(captures, settings, [tables, totals], quiet, no_progress))
             tables.finish(metadata(digest))

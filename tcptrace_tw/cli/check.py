@@ -40,9 +40,10 @@ def check(
     show: Annotated[
         str | None,
         typer.Option(
+            "--findings",
             "--show",
             metavar="SEVERITY",
-            help="Show findings of this severity or higher. Default: notice.",
+            help="Show findings of this severity or higher; those below are only counted. Default: notice.",
             autocompletion=complete.severities,
             rich_help_panel=VERDICT,
         ),

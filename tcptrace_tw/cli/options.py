@@ -105,6 +105,16 @@ MaxMemory = Annotated[
         rich_help_panel=SETTINGS,
     ),
 ]
+Findings = Annotated[
+    str,
+    typer.Option(
+        "--findings",
+        metavar="SEVERITY",
+        help="Findings of this severity or higher; those below are only counted. info: also ordinary mechanisms.",
+        autocompletion=complete.severities,
+        rich_help_panel=OUTPUT,
+    ),
+]
 FilesFrom = Annotated[
     str,
     typer.Option(

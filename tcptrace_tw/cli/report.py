@@ -51,6 +51,7 @@ def report(
     until: o.Until = "",
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
+    findings: o.Findings = "notice",
     files_from: o.FilesFrom = "",
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
@@ -76,6 +77,7 @@ def report(
         until=until,
         ignore_vlan=ignore_vlan,
         max_memory=max_memory,
+        findings=findings,
     )
     with _opened(html) if html else nullcontext() as page:
         digest = digest_of(captures, settings, quiet, no_progress)
@@ -101,10 +103,10 @@ def digest_of(captures: list[str], settings: "Settings", quiet: bool, no_progres
     if folder is not None:
         from tcptrace_tw.report.tables.stored import stored_digest
 
-        return stored_digest(folder, settings.select, settings.ignore)
+        return stored_digest(folder, settings.select, settings.ignore, settings.findings)
     from tcptrace_tw.report.summary.sink import SummarySink
 
-    sink = SummarySink(run.has_several_files(captures))
+    sink = SummarySink(run.has_several_files(captures), settings.least)
     return sink.digest(run.analyze(captures, settings, [sink], quiet, no_progress, "tcptrace_tw.report.pages.terminal"))
 
 

@@ -84,11 +84,11 @@ def show(
     numbers = [asked] if incident is None else _of_incident(captures, settings, asked, quiet, no_progress)
     style = Style(not raw, time_format, None if all_segments else Style.most)
     console = run.console(color)
-    for place, number in enumerate(numbers):
-        if folder is not None:
-            story, ladder = _stored(folder, number)
-        else:
-            story, ladder = _read(captures, settings, number, quiet, no_progress)
+    if folder is not None:
+        drawn = [_stored(folder, number) for number in numbers]
+    else:
+        drawn = _read(captures, settings, numbers, quiet, no_progress)
+    for place, (story, ladder) in enumerate(drawn):
         if place:
             console.print()
         tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
@@ -139,26 +139,27 @@ def _stored(folder: Path, number: int) -> "tuple[Story, Ladder]":
 
 
 def _read(
-    captures: list[str], settings: "Settings", number: int, quiet: bool, no_progress: bool
-) -> "tuple[Story, Ladder]":
-    """By a pass over the capture for the rows, and another one for the segments."""
+    captures: list[str], settings: "Settings", numbers: list[int], quiet: bool, no_progress: bool
+) -> "list[tuple[Story, Ladder]]":
+    """By a pass over the capture for the rows of all, and another one for their segments."""
     from tcptrace_tw import pipeline
     from tcptrace_tw.report.notebook.connection import Connection
     from tcptrace_tw.report.tables.sinks import ConnectionSink
 
     if "-" in captures:
         raise UsageError("show: stdin cannot be read twice; save the capture to a file")
-    sink = ConnectionSink([number], run.has_several_files(captures))
+    sink = ConnectionSink(numbers, run.has_several_files(captures))
     summary = run.analyze(captures, settings, [sink], quiet, no_progress)
-    if not sink.counts["connections"]:
+    if sink.counts["connections"] < len(numbers):
         there = (
             f"the capture has connections 1 to {summary.connections:,}"
             if summary.connections
             else "the capture has none"
         )
-        raise UsageError(f"no connection {number}; {there}")
-    met = Connection(number, sink.finish({}).__getitem__).story.met
-    steps = pipeline.ladders(captures, settings, [number, *met], sink.neighbours)
-    story = Connection(number, sink.finish({}).__getitem__).story
-    own = steps.pop(number)
-    return story, story.ladder(own, steps)
+        raise UsageError(f"no connection {numbers[0]}; {there}")
+    tables = sink.finish({})
+    met = {each for number in numbers for each in Connection(number, tables.__getitem__).story.met}
+    steps = pipeline.ladders(captures, settings, [*dict.fromkeys([*numbers, *sorted(met)])], sink.neighbours)
+    tables = sink.finish({})
+    stories = [Connection(number, tables.__getitem__).story for number in numbers]
+    return [(one, one.ladder(steps[one.number], {each: steps[each] for each in one.met})) for one in stories]

@@ -1,5 +1,7 @@
 """The page about incidents: which findings belong together, and every sentence for several of them, filled in."""
 
+from tcptrace_tw.report.summary.incidents import FEW_CLIENTS, MOST_TOLD
+from tcptrace_tw.report.summary.strands import MOST
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.mechanisms import CONSEQUENCES, MECHANISMS, REASONS, SEVERAL
 
@@ -19,7 +21,16 @@ def page() -> str:
         "# Incidents\n\n"
         "Findings above info with the same mechanism and the same parties are one incident.\n"
         "Of findings that are equally severe, the first rule of the row tells the story.\n"
-        "A rule that is not named here has a mechanism of its own, about a service.\n\n"
+        "A rule that is not named here has a mechanism of its own, about a service.\n"
+        f"More than {FEW_CLIENTS} clients of a service with the same trouble are one incident.\n\n"
+        "Incident 1 is the worst: severity decides, then whether it happened or is about the capture itself, then "
+        "confidence, then time.\n"
+        "So the first line of a report is the most serious thing that is most certain; what came first in time is not "
+        "put before what is sure, and properties of the capture, which hold from its first frame, come behind.\n"
+        "The numbers are the same in `report`, `check`, `show --incident N` and the tables, as long as rules, policy "
+        "and connections are the same.\n\n"
+        f"Memory is bounded: at most {MOST:,} groups of parties are told apart, beyond that clients and then services "
+        f"are put together. A report tells {MOST_TOLD} incidents, the [table](tables.md#incidents) has all.\n\n"
         f"## What belongs together\n\n| mechanism | the same | rules |\n|---|---|---|\n{_mechanisms()}\n"
         "## What explains what\n\n"
         "On the same connection a finding goes to the incident of the rule that explains it.\n\n"

@@ -1,19 +1,23 @@
 """One connection in Python: its rows as DataFrames, its ladder, and how it shows itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from rich.console import Console
 
 from tcptrace_tw.report.pages.connection_report import Row, Story, tell
 from tcptrace_tw.report.pages.ladder import Ladder, Step, Style
 from tcptrace_tw.report.pages.ladder_page import draw
 from tcptrace_tw.report.pages.renderable import Shown
-from tcptrace_tw.report.tables.dataframes import to_pandas
+from tcptrace_tw.report.tables.dataframes import to_pandas, worst_first
 from tcptrace_tw.report.words.codec import shown
-from tcptrace_tw.report.words.findings import RULES_PER_CONNECTION
+from tcptrace_tw.report.words.findings import RULES_PER_CONNECTION, kept
 from tcptrace_tw.report.words.text import endpoint_text
+from tcptrace_tw.rules.runner import chosen
+from tcptrace_tw.schema.columns import CAPTURE, Table
+from tcptrace_tw.schema.words import INFO, SEVERITY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +62,18 @@ class LadderView(Shown):
 class Connection(Shown):
     """Everything about one incarnation: DataFrames of its rows, ``row`` with its facts, and its ``ladder``."""
 
-    def __init__(self, connection_id: int, table: TableOf, segments: Segments | None = None) -> None:
+    def __init__(
+        self,
+        connection_id: int,
+        table: TableOf,
+        segments: Segments | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``settings`` are those of the analysis, where the table of findings lacks ordinary mechanisms."""
         self.connection_id = connection_id
         self._table = table
         self._segments = segments
+        self._settings = settings
         found = _plain_rows(self._own("connections"))
         if not found:
             raise KeyError(f"no connection {connection_id}; there are connections 1 to {table('connections').num_rows}")
@@ -82,8 +94,8 @@ class Connection(Shown):
 
     @cached_property
     def findings(self) -> "pd.DataFrame":
-        """Its findings, and those about a SYN that met it or would have opened it."""
-        return to_pandas(self._findings())
+        """Its findings, and those about a SYN that met it or would have opened it; the worst first."""
+        return worst_first(to_pandas(self._findings()))
 
     @cached_property
     def resets(self) -> "pd.DataFrame":
@@ -108,8 +120,9 @@ class Connection(Shown):
     @cached_property
     def story(self) -> Story:
         """Its rows as dictionaries, for the pages."""
-        transitions, time_wait = (_plain_rows(self._own(name)) for name in ("transitions", "time_wait"))
-        return Story(self.row, transitions, time_wait, _plain_rows(self._findings()), self._neighbours())
+        names = ("transitions", "time_wait", "reuses")
+        transitions, time_wait, reuses = (_plain_rows(self._own(name)) for name in names)
+        return Story(self.row, transitions, time_wait, self._notes(), self._neighbours(), reuses)
 
     @cached_property
     def ladder(self) -> LadderView:
@@ -146,6 +159,42 @@ class Connection(Shown):
         own = pc.equal(pc.divide(table["finding_id"], RULES_PER_CONNECTION), self.connection_id)
         later = pc.fill_null(pc.equal(table["previous_connection_id"], self.connection_id), False)
         return table.filter(pc.or_(own, later))
+
+    def _notes(self) -> list[Row]:
+        """Its findings and the ordinary mechanisms: in a ladder both say what happened."""
+        found = _plain_rows(self._findings())
+        if self._settings is not None and SEVERITY.code(self._settings["findings"]) > INFO:
+            found += _plain_rows(self._ordinary(self._settings))
+        return sorted(found, key=lambda row: str(row["rule"]))
+
+    def _ordinary(self, settings: Mapping[str, Any]) -> "pa.Table":
+        """What was not severe enough for a finding, from the rows of its tables."""
+        from tcptrace_tw.report.tables.replay import replayed
+        from tcptrace_tw.report.tables.sinks import ConnectionSink
+
+        least = SEVERITY.code(settings["findings"])
+        rules = [
+            rule.id
+            for rule in chosen(settings["select"], settings["ignore"])
+            if any(grade.severity < least for grade in rule.grades)
+        ]
+        sink = ConnectionSink([self.connection_id], "file" in self._table("findings").column_names)
+        for hits in replayed(self._records, settings, rules, settings["thresholds"]):
+            sink.findings(kept(hits, hits.severity < least))
+        return sink.finish({})["findings"]
+
+    def _records(self, table: Table) -> Iterator[NDArray[Any]]:
+        """The rows of a table that are about it, or about a SYN that met it or would have opened it."""
+        import numpy as np
+
+        from tcptrace_tw.report.tables.records import records_of
+
+        rows = records_of(table, self._table(table.name))
+        if table is not CAPTURE:
+            numbers = {"connection_id", "previous_connection_id", "attempt_id"} & set(rows.dtype.names or ())
+            rows = rows[np.any([rows[name] == self.connection_id for name in numbers], axis=0)]
+        if rows.size:
+            yield rows
 
     def _neighbours(self) -> list[Row]:
         """The other incarnations of its tuple, whoever opened them."""

@@ -11,8 +11,9 @@ from tcptrace_tw.report.pages import terminal
 from tcptrace_tw.report.pages.renderable import Shown
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.headline import headline
-from tcptrace_tw.report.tables.dataframes import to_pandas
-from tcptrace_tw.report.tables.stored import manifest_of, read_table
+from tcptrace_tw.report.tables.dataframes import by_number, to_pandas, worst_first
+from tcptrace_tw.report.tables.replay import findings_of
+from tcptrace_tw.report.tables.stored import manifest_of, read_table, stored_digest
 from tcptrace_tw.schema.columns import BY_NAME
 
 if TYPE_CHECKING:
@@ -50,10 +51,15 @@ class Trace(Shown):
         self._folder = folder
 
     @staticmethod
-    def load(folder: str | Path, segments: Segments | None = None) -> "Trace":
-        """What ``tcptrace-tw analyze`` wrote; a table is read when it is asked for."""
-        manifest = manifest_of(Path(folder))
-        return Trace(Digest.from_json(manifest["report"]), folder=Path(folder), segments=segments)
+    def load(folder: str | Path, segments: Segments | None = None, findings: str = "") -> "Trace":
+        """What ``tcptrace-tw analyze`` wrote; a table is read when it is asked for.
+
+        ``findings`` is the lowest severity of a finding; "" is the one that was written.
+        """
+        digest = stored_digest(Path(folder), findings=findings)
+        written = manifest_of(Path(folder))["settings"]["findings"]
+        tables = None if findings in ("", written) else findings_of(Path(folder), digest)
+        return Trace(digest, tables, folder=Path(folder), segments=segments)
 
     def table(self, name: str) -> "pa.Table":
         """One table of the contract; ``KeyError`` if there is none of that name."""
@@ -67,12 +73,12 @@ class Trace(Shown):
     def frame(self, name: str) -> "pd.DataFrame":
         """One table as a DataFrame: UTC times in ns, words as categories, nullable integers as ``Int64``."""
         if name not in self._frames:
-            self._frames[name] = to_pandas(self.table(name))
+            self._frames[name] = _ARRANGED.get(name, _as_it_is)(to_pandas(self.table(name)))
         return self._frames[name]
 
     @property
     def connections(self) -> "pd.DataFrame":
-        """One row per incarnation of a tuple."""
+        """One row per connection: one incarnation of a 4-tuple; ``connections.loc[17]`` is number 17."""
         return self.frame("connections")
 
     @property
@@ -106,17 +112,17 @@ class Trace(Shown):
 
     @property
     def time_wait(self) -> "pd.DataFrame":
-        """One row per TIME-WAIT span."""
+        """One row per TIME-WAIT period of one endpoint."""
         return self.frame("time_wait")
 
     @property
     def reuses(self) -> "pd.DataFrame":
-        """One row per SYN that met a remembered incarnation."""
+        """One row per SYN on a 4-tuple with a previous connection."""
         return self.frame("reuses")
 
     @property
     def stale_segments(self) -> "pd.DataFrame":
-        """One row per segment with TSval below TS.Recent."""
+        """One row per segment with TSval below the receiver's TS.Recent."""
         return self.frame("stale_segments")
 
     @property
@@ -126,23 +132,77 @@ class Trace(Shown):
 
     @property
     def anomalies(self) -> "pd.DataFrame":
-        """One row per endpoint of which something rare is known."""
+        """One row per endpoint of a connection with at least one anomaly."""
         return self.frame("anomalies")
 
     @property
     def census(self) -> "pd.DataFrame":
-        """One row per holder and second."""
+        """One row per address with TIME-WAIT sockets, and second in which something changed."""
         return self.frame("census")
 
-    def __getattr__(self, name: str) -> "pd.DataFrame":
-        """Every other table by its name: ``trace.holders``, ``trace.ports``, ``trace.clocks`` ..."""
-        if name in BY_NAME:
-            return self.frame(name)
-        raise AttributeError(f"a trace has no {name!r}; its tables are {', '.join(BY_NAME)}")
+    @property
+    def holders(self) -> "pd.DataFrame":
+        """One row per address with TIME-WAIT sockets."""
+        return self.frame("holders")
+
+    @property
+    def ports(self) -> "pd.DataFrame":
+        """One row per client address towards one service."""
+        return self.frame("ports")
+
+    @property
+    def services(self) -> "pd.DataFrame":
+        """One row per server and port."""
+        return self.frame("services")
+
+    @property
+    def connects(self) -> "pd.DataFrame":
+        """One row per client address towards one service, where connects came to nothing."""
+        return self.frame("connects")
+
+    @property
+    def scans(self) -> "pd.DataFrame":
+        """One row per client address that tried many services in vain."""
+        return self.frame("scans")
+
+    @property
+    def floods(self) -> "pd.DataFrame":
+        """One row per service with many SYNs that came to nothing."""
+        return self.frame("floods")
+
+    @property
+    def idles(self) -> "pd.DataFrame":
+        """One row per service with connections that were silent for 1 s or longer."""
+        return self.frame("idles")
+
+    @property
+    def moves(self) -> "pd.DataFrame":
+        """One row per connection or connect that went on under another 4-tuple."""
+        return self.frame("moves")
+
+    @property
+    def icmp_errors(self) -> "pd.DataFrame":
+        """One row per ICMP errors of one router and kind, about segments of one address towards one service."""
+        return self.frame("icmp_errors")
+
+    @property
+    def clocks(self) -> "pd.DataFrame":
+        """One row per client address towards a server address, with comparable timestamps."""
+        return self.frame("clocks")
+
+    @property
+    def capture(self) -> "pd.DataFrame":
+        """One row per capture, with the properties that limit the conclusions."""
+        return self.frame("capture")
+
+    @property
+    def incidents(self) -> "pd.DataFrame":
+        """One row per incident: findings that have one cause, the worst first."""
+        return self.frame("incidents")
 
     @property
     def findings(self) -> "pd.DataFrame":
-        """One row per finding."""
+        """One row per rule statement about one connection, the worst first."""
         return self.frame("findings")
 
     def connection(self, connection_id: int) -> Connection:
@@ -157,7 +217,7 @@ class Trace(Shown):
         >>> connection.ladder
         <Ladder of connection 2: 11 segments>
         """
-        return Connection(connection_id, self.table, self._segments)
+        return Connection(connection_id, self.table, self._segments, self.summary.settings)
 
     def draw(self, console: Console) -> None:
         """Print the report."""
@@ -171,3 +231,10 @@ class Trace(Shown):
         from tcptrace_tw.report.pages.html_style import cell
 
         return cell(digest_html(self.summary))
+
+
+def _as_it_is(frame: "pd.DataFrame") -> "pd.DataFrame":
+    return frame
+
+
+_ARRANGED = {"connections": by_number, "findings": worst_first}

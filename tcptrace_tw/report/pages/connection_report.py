@@ -5,13 +5,14 @@ from typing import Any
 
 from rich.console import Console
 
-from tcptrace_tw.report.pages.ladder import Ladder, Note, Others, Step, Style, Turn, head_of
+from tcptrace_tw.report.pages.ladder import Ladder, Met, Note, Others, Step, Style, Turn, head_of
 from tcptrace_tw.report.pages.ladder_page import draw
 from tcptrace_tw.report.pages.page import Page
 from tcptrace_tw.report.pages.sentences import ended_text
 from tcptrace_tw.report.words.findings import connection_of, tuple_filter
 from tcptrace_tw.report.words.phrases import counted, span
 from tcptrace_tw.report.words.text import time_text
+from tcptrace_tw.schema.columns import FRAME_BITS
 from tcptrace_tw.schema.words import END_REASON, ENDPOINT
 
 Row = dict[str, Any]
@@ -28,11 +29,17 @@ class Story:
         time_wait: Sequence[Row] = (),
         findings: Sequence[Row] = (),
         neighbours: Sequence[Row] = (),
+        reuses: Sequence[Row] = (),
     ) -> None:
-        self.row = row
+        self.row, self.reuses = row, reuses
         self.transitions, self.time_wait, self.findings = transitions, time_wait, findings
         self.earlier = [other for other in neighbours if other["connection_id"] < row["connection_id"]]
         self.later = [other for other in neighbours if other["connection_id"] > row["connection_id"]]
+
+    @property
+    def number(self) -> int:
+        """The number of the connection."""
+        return int(self.row["connection_id"])
 
     @property
     def met(self) -> list[int]:
@@ -57,7 +64,8 @@ class Story:
         """What is drawn of it."""
         turns = [_turn(turn) for turn in self.lasting]
         notes = [_note(finding) for finding in self.findings if finding["frames"]]
-        return Ladder(head_of(self.row), steps, turns, notes, others or {})
+        met = {_frame_of_syn(row): _met(row) for row in self.reuses if row["previous_connection_id"] is not None}
+        return Ladder(head_of(self.row), steps, turns, notes, others or {}, met)
 
     @property
     def lasting(self) -> list[Row]:
@@ -114,6 +122,15 @@ def tell(console: Console, story: Story, ladder: Ladder, style: Style, at: int |
 def _turn(row: Row) -> Turn:
     states = row["to_state"], row["event"], row["basis"], row["from_state"] or ""
     return Turn(row["time"], row["frame"], ENDPOINT.code(row["endpoint"]), *states)
+
+
+def _met(row: Row) -> Met:
+    return Met(row["previous_connection_id"], row["sender_state"] or "", row["receiver_state"] or "")
+
+
+def _frame_of_syn(row: Row) -> int:
+    """As the segments have it: with its file."""
+    return int(row["syn_frame"] or 0) | (row.get("syn_file") or 0) << FRAME_BITS
 
 
 def _note(row: Row) -> Note:

@@ -18,7 +18,7 @@ from tcptrace_tw.report.pages.sentences import (
 )
 from tcptrace_tw.report.pages.svg import curve_svg
 from tcptrace_tw.report.summary.digest import Digest, IncidentDigest, RuleDigest, TimeWaitDigest
-from tcptrace_tw.report.summary.headline import conclusion, headline, sentence, severities
+from tcptrace_tw.report.summary.headline import conclusion, headline, least_of, sentence, severities
 from tcptrace_tw.report.words.findings import Finding, connection_of
 from tcptrace_tw.report.words.phrases import command, counted
 from tcptrace_tw.report.words.text import duration_text, time_text
@@ -50,8 +50,8 @@ def digest_html(digest: Digest, captures: Sequence[str] = (), stories: Stories |
     captures = captures or [file.name for file in digest.capture.files]
     label, rest = capture_facts(digest)
     return (
-        f"<h1>{text(conclusion(digest) or headline(digest, 'notice'))}</h1>"
-        f"<p>{text(headline(digest, 'notice'))}</p>"
+        f"<h1>{text(conclusion(digest) or headline(digest, least_of(digest)))}</h1>"
+        f"<p>{text(headline(digest, least_of(digest)))}</p>"
         f"{_incidents(digest.incidents)}"
         f"<h2>Capture {text(label)}</h2>{facts(rest)}"
         f"<h2>Connections {digest.connections.total:,}</h2>{facts(connection_facts(digest.connections))}"

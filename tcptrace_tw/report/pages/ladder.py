@@ -76,6 +76,22 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Met:
+    """What a SYN met: the states of the earlier connection, whose number says which one it was."""
+
+    connection_id: int
+    orig_state: str
+    resp_state: str
+
+    def said(self, state: str) -> str:
+        """``LAST-ACK (connection 1)``; empty where there was no socket."""
+        return "" if state in NO_SOCKET else f"{state} (connection {self.connection_id})"
+
+
+NO_SOCKET = ("", "CLOSED", "LISTEN")
+
+
+@dataclass(frozen=True)
 class Note:
     """What a finding says at its frame."""
 
@@ -135,10 +151,13 @@ class Ladder:
     turns: Sequence[Turn] = ()
     notes: Sequence[Note] = ()
     others: Others = field(default_factory=dict)
+    met: Mapping[int, Met] = field(default_factory=dict)
+    """By the frame of a SYN."""
 
     def rungs(self, style: Style) -> list[LadderLine]:
         """The lines, with the notes under them; quiet stretches of a long one are left out, and counted."""
         rungs = rungs_of(self.head, self.steps, self.turns, style, self.others)
+        _draw_met(rungs, self.met)
         attach(rungs, self.notes)
         return rungs if style.most is None else shortened(rungs, style.most)
 
@@ -215,6 +234,16 @@ def _draw_states(own: list[LadderLine], rungs: list[LadderLine], turns: Sequence
                 continue  # a segment of a later incarnation, which is not drawn here
             beside = own[at]
         setattr(beside, name, turn.to_state)
+
+
+def _draw_met(rungs: list[LadderLine], met: Mapping[int, Met]) -> None:
+    """Beside a SYN: the state in which the earlier connection met it, instead of no socket of its own."""
+    for rung in rungs:
+        found = met.get(-1 if rung.frame is None or rung.is_other or not rung.direction else rung.frame)
+        if found is not None:
+            rung.orig_state = rung.orig_state or found.said(found.orig_state)
+            if rung.resp_state in NO_SOCKET:
+                rung.resp_state = found.said(found.resp_state) or rung.resp_state
 
 
 def flags_text(flags: int) -> str:

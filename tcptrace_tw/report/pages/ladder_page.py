@@ -21,9 +21,13 @@ class Layout(NamedTuple):
 
     time: int
     frame: int
+    state: int
+    """Of orig; the states of resp end the line."""
     arrow: int
     gap: str
     labels: list[str]
+    is_broken: bool
+    """Whether the connection that a state belongs to stands in a line below it."""
 
 
 def draw(console: Console, ladder: Ladder, style: Style) -> None:
@@ -34,16 +38,20 @@ def draw(console: Console, ladder: Ladder, style: Style) -> None:
     times, frames = times_of(rungs, style), [frame_of(rung) for rung in rungs]
     layout = _layout(console.width, rungs, times, frames)
     is_ascii, gap = console.options.ascii_only, layout.gap
-    header = f"{gap}{'time':>{layout.time}}{gap}{'frame':>{layout.frame}}{gap}{'orig':>{_STATE_WIDTH}}"
+    header = f"{gap}{'time':>{layout.time}}{gap}{'frame':>{layout.frame}}{gap}{'orig':>{layout.state}}"
     console.print(Text(f"{header}{gap}{'':{layout.arrow}}{gap}resp", LABEL), soft_wrap=True)
     for rung, label, time, frame in zip(rungs, layout.labels, times, frames, strict=True):
         line = Text(f"{gap}{time:>{layout.time}}{gap}{frame:>{layout.frame}}{gap}")
-        line.append(f"{rung.orig_state:>{_STATE_WIDTH}}{gap}", "bold" if rung.orig_state else LABEL)
+        orig, resp = (_pieces(state, layout.is_broken) for state in (rung.orig_state, rung.resp_state))
+        line.append(f"{orig[0]:>{layout.state}}{gap}", "bold" if rung.orig_state else LABEL)
         is_dim = rung.is_other or not rung.direction
         line.append(_arrow(rung.direction, label, layout.arrow, is_ascii), LABEL if is_dim else "")
-        line.append(f"{gap}{rung.resp_state}".rstrip(), "bold")
+        line.append(f"{gap}{resp[0]}".rstrip(), "bold")
         line.rstrip()
         console.print(line, soft_wrap=True)
+        if orig[1] or resp[1]:
+            below = f"{'':{layout.time + layout.frame + 3 * len(gap)}}{orig[1]:>{layout.state}}"
+            console.print(Text(f"{below}{gap}{'':{layout.arrow}}{gap}{resp[1]}".rstrip(), LABEL), soft_wrap=True)
         for note in rung.notes:
             _print_note(console, note, layout.time + layout.frame + 3 * len(gap))
 
@@ -63,16 +71,29 @@ def frame_of(rung: LadderLine) -> str:
 def _layout(width: int, rungs: list[LadderLine], times: list[str], frames: list[str]) -> Layout:
     """With timestamps where there is room; where there is little, closer together and with short labels."""
     time, frame = max(map(len, times)), max(5, *map(len, frames))
-    room = width - time - frame - 2 * _STATE_WIDTH - 10
-    labels = [f"{r.label}  {r.stamps}" if r.stamps else r.label for r in rungs]
-    if max(map(len, labels)) + 6 > room:
-        labels = [rung.label for rung in rungs]
-    if max(map(len, labels)) + _DASHES <= room:
-        return Layout(time, frame, max(_LEAST_ARROW, min(room, max(map(len, labels)) + 10)), "  ", labels)
+    for is_broken in (False, True):
+        state, other = (_width([getattr(r, name) for r in rungs], is_broken) for name in ("orig_state", "resp_state"))
+        room = width - time - frame - state - other - 10
+        labels = [f"{r.label}  {r.stamps}" if r.stamps else r.label for r in rungs]
+        if max(map(len, labels)) + 6 > room:
+            labels = [rung.label for rung in rungs]
+        if max(map(len, labels)) + _DASHES <= room:
+            arrow = max(_LEAST_ARROW, min(room, max(map(len, labels)) + 10))
+            return Layout(time, frame, state, arrow, "  ", labels, is_broken)
     labels = [rung.short or rung.label for rung in rungs]
-    room = width - time - frame - 2 * _STATE_WIDTH - 5
+    room = width - time - frame - state - other - 5
     longest = max(map(len, labels)) + _DASHES
-    return Layout(time, frame, max(longest, min(room, longest + 6)), " ", labels)
+    return Layout(time, frame, state, max(longest, min(room, longest + 6)), " ", labels, True)
+
+
+def _pieces(state: str, is_broken: bool) -> tuple[str, str]:
+    """A state, and below it the connection that it belongs to."""
+    name, space, connection = state.partition(" ")
+    return (name, connection) if is_broken and space else (state, "")
+
+
+def _width(states: list[str], is_broken: bool) -> int:
+    return max(_STATE_WIDTH, *(len(piece) for state in states for piece in _pieces(state, is_broken)))
 
 
 def _arrow(direction: int, label: str, room: int, is_ascii: bool) -> str:

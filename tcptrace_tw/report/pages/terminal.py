@@ -17,7 +17,7 @@ from tcptrace_tw.report.pages.sentences import (
     port_uses,
 )
 from tcptrace_tw.report.summary.digest import ConnectionsDigest, Digest, IncidentDigest, TimeWaitDigest
-from tcptrace_tw.report.summary.headline import conclusion, headline, sentence
+from tcptrace_tw.report.summary.headline import conclusion, headline, least_of, sentence
 from tcptrace_tw.report.summary.occupancy import Curve
 from tcptrace_tw.report.words.findings import Finding, connection_of
 from tcptrace_tw.report.words.phrases import clock, command, counted, moment, span, tally
@@ -59,7 +59,7 @@ class _Report(Page):
             for piece in folded(said, self.console.width):
                 self.console.print(Text(piece, "bold"), soft_wrap=True)
             self.console.print()
-        self.console.print(Text(headline(digest, "notice"), "" if said else "bold"))
+        self.console.print(Text(headline(digest, least_of(digest)), "" if said else "bold"))
         for caveat in digest.caveats:
             self.line("caveat", caveat)
 
@@ -172,12 +172,16 @@ class _Report(Page):
         self.paste("Wireshark", example.display_filter)
 
     def mechanisms(self, digest: Digest) -> None:
-        """Ordinary mechanisms, only counted: one line each."""
-        rules = [rule for rule in digest.findings if rule.severity == "info"]
+        """What is only counted, one line each; ordinary mechanisms with an example, where they are asked for."""
+        bar = max(w.SEVERITY.code(least_of(digest)), w.NOTICE)
+        rules = [rule for rule in digest.findings if w.SEVERITY.code(rule.severity) < bar]
         if rules:
-            self.heading("Ordinary mechanisms", "counted")
+            self.heading("Ordinary mechanisms" if bar == w.NOTICE else "Below --findings", "counted")
             rows = [(f"{rule.rule} {rule.name}", f"{rule.count:,}", rule.summary) for rule in rules]
             self.columns(rows, right={1})
+        for rule in rules:
+            for example in rule.examples[:1]:
+                self.line(rule.rule, example.message)
         if digest.findings:
             self.console.print()
             self.paste("explain", command("rules", [digest.findings[0].rule]))

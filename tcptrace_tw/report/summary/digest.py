@@ -153,7 +153,7 @@ class IncidentDigest:
     """The worst findings of the cause."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Digest:
     """A whole report."""
 
@@ -178,6 +178,11 @@ class Digest:
     def from_json(data: dict[str, Any]) -> "Digest":
         """The digest that such an object was made of."""
         return from_json(Digest, data)
+
+    def __repr__(self) -> str:
+        from tcptrace_tw.report.summary.headline import headline  # it reads digests
+
+        return f"<Digest: {headline(self)}>"
 
     @property
     def several_files(self) -> bool:

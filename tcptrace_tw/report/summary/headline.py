@@ -17,6 +17,12 @@ def severities(digest: Digest, least: str = "info") -> str:
     return ", ".join(counted(n, name, "info" if name == "info" else "") for name, n in totals.items() if n)
 
 
+def least_of(digest: Digest) -> str:
+    """The lowest severity that the report counts in its headline: ordinary mechanisms stay below."""
+    asked = digest.settings.get("findings", "notice")
+    return "notice" if asked == "info" else str(asked)
+
+
 def headline(digest: Digest, least: str = "info") -> str:
     """``100,000 connections, peak 84,703 TIME-WAIT sockets; 1 error, 3 warnings``."""
     connections = counted(digest.connections.total, "connection")

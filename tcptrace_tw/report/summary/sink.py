@@ -15,6 +15,7 @@ from tcptrace_tw.report.summary.digest import (
     Counts,
     Digest,
     FileDigest,
+    IncidentDigest,
     RuleDigest,
     TimeWaitDigest,
 )
@@ -27,7 +28,7 @@ from tcptrace_tw.report.words.text import ip_text
 from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import PORTS
-from tcptrace_tw.schema.words import Vocabulary
+from tcptrace_tw.schema.words import NOTICE, Vocabulary
 from tcptrace_tw.version import __version__
 
 _EXAMPLES = 3
@@ -52,8 +53,9 @@ class SummarySink:
 
     tables = frozenset({"connections", "time_wait", "ports"})
 
-    def __init__(self, several_files: bool = False) -> None:
-        self.several_files = several_files
+    def __init__(self, several_files: bool = False, least: int = NOTICE) -> None:
+        """Of findings below the severity ``least`` only the number is told."""
+        self.several_files, self.least = several_files, least
         self._ports = np.zeros(0, PORTS.dtype)
         self.connections = ConnectionsDigest()
         self.time_wait = TimeWaitDigest()
@@ -73,7 +75,7 @@ class SummarySink:
     def findings(self, findings: RuleHits) -> None:
         """Take what one rule says."""
         if findings.rows.size:
-            tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule))
+            tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule, self.least))
             tally.add(findings, self.incidents.take(findings), self.several_files)
 
     def digest(self, run: Run) -> Digest:
@@ -91,10 +93,21 @@ class SummarySink:
             capture=capture_digest(run.capture),
             connections=self.connections,
             time_wait=self.time_wait,
-            incidents=self.incidents.told(self.several_files),
-            findings=tuple(sorted((tally.digest(self.incidents) for tally in self._rules.values()), key=worst_first)),
+            incidents=self.told_incidents(),
+            findings=self.told_rules(),
             caveats=tuple(run.caveats),
         )
+
+    def told_incidents(self) -> tuple[IncidentDigest, ...]:
+        """The incidents that are severe enough."""
+        told = self.incidents.told(self.several_files)
+        if self.least <= NOTICE:  # some tell of what is ordinary, too
+            return told
+        return tuple(each for each in told if w.SEVERITY.code(each.severity) >= self.least)
+
+    def told_rules(self) -> tuple[RuleDigest, ...]:
+        """What was found, the worst first."""
+        return tuple(sorted((tally.digest(self.incidents) for tally in self._rules.values()), key=worst_first))
 
     def _count_connections(self, rows: NDArray[Any]) -> None:
         total = self.connections
@@ -120,8 +133,8 @@ class SummarySink:
 class _Tally:
     """The findings of one rule so far."""
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, least: int) -> None:
+        self.rule, self._least = rule, least
         self.grades = np.zeros((len(w.SEVERITY.words), len(w.CONFIDENCE.words)), np.int64)
         self.first = self.last = -1
         self.examples: list[tuple[int, Finding, NDArray[np.int64]]] = []
@@ -148,7 +161,9 @@ class _Tally:
     def _keep_best(
         self, findings: RuleHits, grade: NDArray[np.int64], marks: NDArray[np.int64], several_files: bool
     ) -> None:
-        """The worst and surest ones, of these the first ones."""
+        """The worst and surest ones, of these the first ones; what is only counted has none."""
+        if int(grade.max()) // self.grades.shape[1] < self._least:
+            return
         if len(self.examples) == _EXAMPLES and grade.max() < self.examples[-1][0]:
             return
         ids = finding_ids(findings)
@@ -163,7 +178,10 @@ class _Tally:
             del self.examples[_EXAMPLES:]
 
     def _examples(self, incidents: Incidents) -> Iterator[Finding]:
+        shown = w.SEVERITY.words[self._least :]
         for _, example, place in self.examples:
+            if example.severity not in shown:
+                continue
             (number,) = incidents.numbers(self.rule.id, place[:1], place[1:]).tolist()
             yield dataclasses.replace(example, incident_id=None if number == -1 else number)
 

@@ -132,7 +132,7 @@ class ArrowSink(TableSink):
 class ConnectionSink(ArrowSink):
     """Keeps only the rows and findings of some incarnations, and of connections on the same tuples when told to."""
 
-    tables = frozenset({"connections", "transitions", "time_wait"})
+    tables = frozenset({"connections", "transitions", "time_wait", "reuses"})
 
     def __init__(self, connection_ids: Iterable[int], several_files: bool = False) -> None:
         super().__init__(several_files)

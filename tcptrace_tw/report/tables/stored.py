@@ -1,19 +1,18 @@
-"""Reading back a folder that ``analyze`` wrote: the report from its manifest, findings from their table."""
+"""Reading back a folder that ``analyze`` wrote: the report from its manifest, and the tables."""
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote_to_bytes
-
-import numpy as np
 
 from tcptrace_tw.capture.name import Name, raw
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.summary.digest import Digest
+from tcptrace_tw.report.summary.sink import SummarySink
 from tcptrace_tw.report.tables.folder import ENCODED, read_manifest
-from tcptrace_tw.report.words.findings import stored_values
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
+from tcptrace_tw.schema.words import SEVERITY
 
 Names = tuple[str, ...]
 
@@ -46,28 +45,33 @@ def names_of(manifest: dict[str, Any], key: str) -> list[Name]:
     return [Name(each if isinstance(each, str) else each["name"]) for each in manifest[key]]
 
 
-def stored_digest(folder: Path, select: Names = (), ignore: Names = ()) -> Digest:
-    """The report that was written, without the rules that are not selected."""
-    digest = Digest.from_json(manifest_of(folder)["report"])
+def stored_digest(folder: Path, select: Names = (), ignore: Names = (), findings: str = "") -> Digest:
+    """The report that was written, without the rules that are not selected.
+
+    Where ``findings`` is another severity than it was written with, it is made of the tables once more.
+    """
+    manifest = manifest_of(folder)
+    digest = Digest.from_json(manifest["report"])
+    if findings and findings != manifest["settings"]["findings"]:
+        digest = _with_findings(digest, folder, manifest["settings"], findings)
     kept = tuple(rule for rule in digest.findings if is_wanted(rule.rule, select, ignore))
     incidents = tuple(each for each in digest.incidents if is_wanted(each.rule, select, ignore))
     return replace(digest, findings=kept, incidents=incidents)
 
 
-class Selection(Protocol):
-    """What ``pipeline.Settings`` says about findings."""
+def _with_findings(digest: Digest, folder: Path, settings: dict[str, Any], findings: str) -> Digest:
+    """The report with findings of this severity and higher."""
+    from tcptrace_tw.report.tables.records import has_several_files  # most reports of a folder need no Arrow
+    from tcptrace_tw.report.tables.replay import replay_folder
 
-    @property
-    def select(self) -> Names:
-        """Only these rules."""
-
-    @property
-    def ignore(self) -> Names:
-        """Not these."""
-
-    @property
-    def thresholds(self) -> tuple[tuple[str, str, int | None, int | None], ...]:
-        """Rule, number, least and most."""
+    sink = SummarySink(has_several_files(folder), SEVERITY.code(findings))
+    replay_folder(folder, settings, [sink])
+    return replace(
+        digest,
+        settings={**digest.settings, "findings": findings},
+        incidents=sink.told_incidents(),
+        findings=sink.told_rules(),
+    )
 
 
 def read_table(folder: Path, name: str) -> Any:
@@ -81,31 +85,6 @@ def read_table(folder: Path, name: str) -> Any:
 
     with pa.OSFile(os.fsencode(folder / f"{name}.parquet")) as file:
         return pq.read_table(file)
-
-
-def stored_findings(folder: Path, selection: Selection) -> Any:
-    """The findings that were written (``pyarrow.Table``), of the rules that are selected, within the thresholds."""
-    manifest_of(folder)
-    table = read_table(folder, "findings")
-    rules = table["rule"].to_pylist()
-    wanted = {rule: is_wanted(rule, selection.select, selection.ignore) for rule in set(rules)}
-    table = table.filter(np.array([wanted[rule] for rule in rules], bool))
-    bounded = {threshold[0] for threshold in selection.thresholds}
-    if bounded:
-        rows = table.select(["rule", "delay_ns", "silence_ns", "count", "details"]).to_pylist()
-        keep = [row["rule"] not in bounded or _is_within(row, selection) for row in rows]
-        table = table.filter(np.array(keep, bool))
-    return table
-
-
-def _is_within(row: dict[str, Any], selection: Selection) -> bool:
-    values = stored_values(row)
-    for name, column, least, most in selection.thresholds:
-        if name == row["rule"] and column in values:
-            number = int(values[column])
-            if (least is not None and number < least) or (most is not None and number > most):
-                return False
-    return True
 
 
 def is_wanted(rule: str, select: Names, ignore: Names) -> bool:

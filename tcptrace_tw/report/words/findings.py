@@ -1,7 +1,6 @@
 """What a finding is about: its number, its connection, its endpoints and its evidence, from the rows of its rule."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.messages import COUNT, message
 from tcptrace_tw.report.words.text import FRAME_MASK, Value, endpoint_text, ip_text, plain_value, row_of
-from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FRAME_BITS, MOVES, RESETS
 from tcptrace_tw.schema.words import CONFIDENCE, NULL_WORD, ORIG, RESP, SEVERITY
@@ -311,17 +309,6 @@ def values(findings: RuleHits, index: int) -> dict[str, Value]:
         if value is not None:
             found[name] = value
     return found
-
-
-def stored_values(row: Mapping[str, Any]) -> dict[str, Value]:
-    """The same from a written row of the table ``findings``: in its columns and in ``details``."""
-    details: dict[str, Value] = json.loads(row["details"])
-    rule = next((rule for rule in RULES if rule.id == row["rule"]), None)
-    if rule is None:
-        return details
-    own = {delay_column(rule): row["delay_ns"], silence_column(rule): row["silence_ns"], COUNT: row["count"]}
-    found = {name: own[name] if name in own else details.get(name) for name in rule.values}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _known(ns: Any) -> int | None:
