@@ -21,7 +21,7 @@ from tcptrace_tw.schema import words as w
 from tests.report_rows import findings, reuses
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-NAMES = ("nat-few-ports", "close-wait-leak", "syn-into-last-ack", "linger0-habit", "backlog-full", "tw-assassination")
+NAMES = ("nat-few-ports", "close-wait-leak", "syn-into-last-ack", "linger0-habit", "syn-retries", "tw-assassination")
 
 
 def run(*words: str) -> Any:

@@ -14,7 +14,7 @@ from tcptrace_tw.rules.rule import Rule, RuleHits
 Ints = NDArray[np.int64]
 Key = tuple[str, tuple[str, ...]]
 
-MOST_BYTES = 1 << 26
+MOST_BYTES = 1 << 25
 """So many bytes of rows wait in memory."""
 
 GROUP = 1 << 16
