@@ -111,13 +111,6 @@ def test_check_fails_on_findings_at_or_above_the_bar(capture, bar, code):
     assert run("check", capture, "--fail-on", bar).exit_code == code
 
 
-def test_check_of_a_written_folder_says_the_same():
-    run("analyze", "bad.pcap", "-o", "out")
-    fresh, stored = run("check", "bad.pcap"), run("check", "out")
-
-    assert (stored.exit_code, stored.stdout, stored.stderr) == (1, fresh.stdout, fresh.stderr)
-
-
 def test_check_prints_a_line_a_finding():
     lines = run("check", "bad.pcap").stdout.splitlines()
 

@@ -87,7 +87,7 @@ def test_what_is_explained_twice_over_goes_to_the_last_cause() -> None:
     rows = reuses(1)
     made = Incidents()
     for rule in ("HS002", "SI002", "HS005"):
-        made.take(findings(rows, id=rule, severity=w.WARNING))
+        made.add(findings(rows, id=rule, severity=w.WARNING))
     (incident,) = made.told()
 
     assert incident.rule == "HS005"
@@ -105,9 +105,9 @@ def test_causes_do_not_explain_each_other_in_a_circle() -> None:
 def test_findings_are_counted_once_whoever_takes_them() -> None:
     """Two sinks of one run take the same findings in turn."""
     made, hits = Incidents(), findings(reuses(2), severity=w.WARNING)
-    first = made.take(hits)
+    first = made.add(hits)
 
-    assert np.array_equal(made.take(hits), first)
+    assert np.array_equal(made.add(hits), first)
     assert made.told()[0].count == 2
 
 

@@ -109,7 +109,7 @@ def told(chunks: list[RuleHits]) -> tuple[IncidentDigest, ...]:
     """The incidents of these findings."""
     made = Incidents()
     for chunk in chunks:
-        made.take(chunk)
+        made.add(chunk)
     return made.told()
 
 
@@ -160,7 +160,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strands, "MOST", 512)
     made = Incidents()
     for first in range(0, 2000, 40):
-        made.take(warned(challenged(40, first)))
+        made.add(warned(challenged(40, first)))
 
     assert len(made._strands) <= 512
     assert sum(incident.count for incident in made.told()) == 2000
@@ -170,8 +170,8 @@ def test_memory_is_bounded_in_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None
     """More new parties at once than there is room for are not told apart; no other rule is given their findings."""
     monkeypatch.setattr(strands, "MOST", 512)
     made = Incidents()
-    made.take(warned(challenged(3), "LA001"))
-    made.take(warned(challenged(2000)))
+    made.add(warned(challenged(3), "LA001"))
+    made.add(warned(challenged(2000)))
     many, *few = made.told()
 
     assert len(made._strands) == 4

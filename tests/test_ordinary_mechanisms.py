@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 import tcptrace_tw as tw
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.tables import records
+from tcptrace_tw.report.tables import written_rows
 from tcptrace_tw.report.tables.arrow import record_batch
-from tcptrace_tw.report.tables.records import records_of
+from tcptrace_tw.report.tables.written_rows import records_of
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
 from tests.report_rows import blank, halves
@@ -176,7 +176,7 @@ def test_the_rows_of_a_connection_stay_together(tmp_path: Path, monkeypatch: pyt
         rows = blank(c.RESETS, len(numbers))
         rows.connection_id = numbers
         pieces.append(np.asarray(rows))
-    found = [piece["connection_id"].tolist() for piece in records._whole(iter(pieces))]
+    found = [piece["connection_id"].tolist() for piece in written_rows._whole(iter(pieces))]
 
     assert found == [[1, 1], [2, 2, 2, 2], [3], [4]]
     assert [row for piece in found for row in piece] == [1, 1, 2, 2, 2, 2, 3, 4]

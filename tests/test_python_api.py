@@ -119,7 +119,7 @@ def test_a_connection_has_its_rows(trace):
     assert connection.row["close"] == "normal"
     assert connection.transitions.connection_id.unique().tolist() == [2]
     assert connection.time_wait.holder.tolist() == ["orig"]
-    assert set(connection.findings.rule) == {"LA001", "RU001", "TW001"}
+    assert set(connection.findings.rule) == {"LA001"}
     assert connection.resets.empty
     assert connection.stale_segments.empty
     assert (connection.earlier, connection.later) == ([1], [])

@@ -55,7 +55,7 @@ class Judge:
             findings = findings._replace(severity=np.full_like(findings.severity, severity))
         if self._waivers_of(findings.rule.id):
             findings = kept(findings, ~self._waive(batch_of(findings, self._several_files)))
-        marks, is_shown = self.incidents.take(findings), self._count(findings.severity)
+        marks, is_shown = self.incidents.add(findings), self._count(findings.severity)
         shown = kept(findings, is_shown)  # before anything is made of a million ordinary ones
         if shown.rows.size:
             self.batches.append(replace(batch_of(shown, self._several_files), mark=marks[is_shown]))
@@ -152,8 +152,8 @@ def check_captures(
 
 def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
     """Judge the findings of a folder that ``analyze`` wrote, with the profile that it was written with."""
-    from tcptrace_tw.report.tables.records import has_several_files  # who reads a capture needs no Arrow
     from tcptrace_tw.report.tables.replay import replay_folder
+    from tcptrace_tw.report.tables.written_rows import has_several_files  # who reads a capture needs no Arrow
 
     _see_to_baseline(plan)
     manifest = manifest_of(folder)

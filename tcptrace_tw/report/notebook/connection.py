@@ -162,10 +162,11 @@ class Connection(Shown):
 
     def _notes(self) -> list[Row]:
         """Its findings and the ordinary mechanisms: in a ladder both say what happened."""
-        found = _plain_rows(self._findings())
+        found = {row["finding_id"]: row for row in _plain_rows(self._findings())}
         if self._settings is not None and SEVERITY.code(self._settings["findings"]) > INFO:
-            found += _plain_rows(self._ordinary(self._settings))
-        return sorted(found, key=lambda row: str(row["rule"]))
+            ordinary = {row["finding_id"]: row for row in _plain_rows(self._ordinary(self._settings))}
+            found = ordinary | found
+        return sorted(found.values(), key=lambda row: str(row["rule"]))
 
     def _ordinary(self, settings: Mapping[str, Any]) -> "pa.Table":
         """What was not severe enough for a finding, from the rows of its tables."""
@@ -187,7 +188,7 @@ class Connection(Shown):
         """The rows of a table that are about it, or about a SYN that met it or would have opened it."""
         import numpy as np
 
-        from tcptrace_tw.report.tables.records import records_of
+        from tcptrace_tw.report.tables.written_rows import records_of
 
         rows = records_of(table, self._table(table.name))
         if table is not CAPTURE:

@@ -205,6 +205,11 @@ class Trace(Shown):
         """One row per rule statement about one connection, the worst first."""
         return self.frame("findings")
 
+    if not TYPE_CHECKING:  # a checker knows the tables by their properties
+
+        def __getattr__(self, name: str) -> object:
+            raise AttributeError(f"a trace has no {name!r}; its tables are {', '.join(BY_NAME)}")
+
     def connection(self, connection_id: int) -> Connection:
         """Everything about one incarnation; ``KeyError`` if there is none of that number.
 

@@ -25,6 +25,7 @@ from tcptrace_tw.report.summary.strands import (
     Strands,
     mechanism_of,
 )
+from tcptrace_tw.report.summary.strands import alone as alone
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.findings import connection_ids, finding, kept
 from tcptrace_tw.report.words.messages import message
@@ -58,17 +59,17 @@ class Incidents:
         self._last: tuple[RuleHits | None, Ints] = (None, np.zeros(0, np.int64))
         self._ranking: _Ranking | None = None
 
-    def take(self, findings: RuleHits) -> Ints:
+    def add(self, findings: RuleHits) -> Ints:
         """Take what one rule says; gives back a mark for each finding, of which ``numbers`` makes its incident.
 
         What is ordinary is no incident: -1. Several sinks may take the same findings in turn: they count once.
         """
         if self._last[0] is not findings:
-            self._last = findings, self._add(findings)
+            self._last = findings, self._added(findings)
             self._ranking = None
         return self._last[1]
 
-    def _add(self, findings: RuleHits) -> Ints:
+    def _added(self, findings: RuleHits) -> Ints:
         counts = findings.severity >= w.NOTICE
         if findings.rule.id in BESIDE:
             counts |= BESIDE[findings.rule.id].when(findings.rows)

@@ -76,7 +76,7 @@ class SummarySink:
         """Take what one rule says."""
         if findings.rows.size:
             tally = self._rules.setdefault(findings.rule.id, _Tally(findings.rule, self.least))
-            tally.add(findings, self.incidents.take(findings), self.several_files)
+            tally.add(findings, self.incidents.add(findings), self.several_files)
 
     def digest(self, run: Run) -> Digest:
         """The whole report."""

@@ -19,8 +19,8 @@ from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.tables.manifest import metadata
-from tcptrace_tw.report.tables.records import has_several_files, stored_records
 from tcptrace_tw.report.tables.sinks import ArrowSink
+from tcptrace_tw.report.tables.written_rows import has_several_files, stored_records
 from tcptrace_tw.rules.caveats import NO_CAVEATS, Caveats, caveats
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import RuleRunner, Threshold, chosen

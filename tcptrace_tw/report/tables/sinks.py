@@ -78,7 +78,7 @@ class TableSink:
 
     def findings(self, findings: RuleHits) -> None:
         """Take what one rule says; findings wait until all incidents are known, and those of one rule stay together."""
-        marks = np.full(findings.rows.size, -1) if self._incidents is None else self._incidents.take(findings)
+        marks = np.full(findings.rows.size, -1) if self._incidents is None else self._incidents.add(findings)
         is_shown = findings.severity >= self._least
         findings = kept(findings, is_shown)
         if findings.rows.size:

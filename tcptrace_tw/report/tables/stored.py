@@ -61,8 +61,8 @@ def stored_digest(folder: Path, select: Names = (), ignore: Names = (), findings
 
 def _with_findings(digest: Digest, folder: Path, settings: dict[str, Any], findings: str) -> Digest:
     """The report with findings of this severity and higher."""
-    from tcptrace_tw.report.tables.records import has_several_files  # most reports of a folder need no Arrow
     from tcptrace_tw.report.tables.replay import replay_folder
+    from tcptrace_tw.report.tables.written_rows import has_several_files  # most reports of a folder need no Arrow
 
     sink = SummarySink(has_several_files(folder), SEVERITY.code(findings))
     replay_folder(folder, settings, [sink])
