@@ -165,7 +165,7 @@ def test_written_rows_can_be_read_by_rules_again(made: tuple[c.Table, Any, bool]
     again = records_of(table, pa.Table.from_batches([record_batch(table, rows, several)]))
 
     for name in rows.dtype.names:
-        if not name.startswith("history"):
+        if name != "vlan" and not name.startswith("history"):  # made of scope, and of no use to a rule
             assert again[name].tolist() == rows[name].tolist(), name
 
 
