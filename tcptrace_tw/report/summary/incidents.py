@@ -107,7 +107,7 @@ class Incidents:
     def digests(self, several_files: bool = False, most: int | None = None) -> Iterator[IncidentDigest]:
         """All of them, the worst first."""
         for number, each in enumerate(self.ranking.incidents[:most], 1):
-            yield each.digest(number, several_files)
+            yield each.digest(number, several_files, EXAMPLES if number <= MOST_TOLD else 0)
 
 
 class _Explained(NamedTuple):
@@ -254,8 +254,8 @@ class _Incident:
         found = (each for strand in self._alike for each in strand.examples)
         return sorted(found, key=lambda each: each.order)[:EXAMPLES]
 
-    def digest(self, number: int, several_files: bool) -> IncidentDigest:
-        """What is told of it."""
+    def digest(self, number: int, several_files: bool, most: int = EXAMPLES) -> IncidentDigest:
+        """What is told of it, with at most so many examples."""
         lead = self.lead
         assert lead is not None
         examples, rule, alike = self._examples, RULES[NUMBERS[lead.rule]], self._alike
@@ -284,7 +284,9 @@ class _Incident:
             findings=sum(each.count for each in rules),
             rules=rules,
             remedy=rule.remedy_for(examples[0].hit.rows),
-            examples=tuple(replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples),
+            examples=tuple(
+                replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples[:most]
+            ),
         )
 
     def _title(self, name: str, client: str, service: str) -> str:
