@@ -177,3 +177,11 @@ def test_memory_is_bounded_in_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(made._strands) == 4
     assert (many.rule, many.count, many.client) == ("RU004", 2000, "several clients")
     assert [incident.rule for incident in few] == ["LA001"] * 3
+
+
+def test_an_incident_without_delay_has_examples_too() -> None:
+    rows = challenged(1)
+    rows.cost_ns = -1
+    (incident,) = told([warned(rows)])
+
+    assert (len(incident.examples), incident.cost_ns) == (1, None)

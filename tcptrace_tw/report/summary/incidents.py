@@ -254,7 +254,7 @@ class _Incident:
         found = (each for strand in self._alike for each in strand.examples)
         return sorted(found, key=lambda each: each.order)[:EXAMPLES]
 
-    def digest(self, number: int, several_files: bool, most: int = EXAMPLES) -> IncidentDigest:
+    def digest(self, number: int, several_files: bool, shown: int = EXAMPLES) -> IncidentDigest:
         """What is told of it, with at most so many examples."""
         lead = self.lead
         assert lead is not None
