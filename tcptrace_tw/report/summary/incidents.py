@@ -285,7 +285,7 @@ class _Incident:
             rules=rules,
             remedy=rule.remedy_for(examples[0].hit.rows),
             examples=tuple(
-                replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples[:most]
+                replace(finding(each.hit, 0, several_files), incident_id=number) for each in examples[:shown]
             ),
         )
 
