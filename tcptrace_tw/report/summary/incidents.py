@@ -74,8 +74,8 @@ class Incidents:
         if findings.rule.id in BESIDE:
             counts |= BESIDE[findings.rule.id].when(findings.rows)
         marks = np.full(findings.rows.size, -1, np.int64)
-        findings = kept(findings, counts)
-        if findings.rows.size:
+        if counts.any():
+            findings = kept(findings, counts)
             strands = self._strands.take(findings)
             marks[counts] = strands * 2 + self._link(findings, strands)
         return marks
