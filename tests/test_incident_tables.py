@@ -19,6 +19,7 @@ from tcptrace_tw.report.tables.sinks import ParquetSink
 from tcptrace_tw.rules.mechanisms import CONSEQUENCES
 from tcptrace_tw.schema import words as w
 from tests.report_rows import findings, reuses
+from tests.scenario import parse, render
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NAMES = ("nat-few-ports", "close-wait-leak", "syn-into-last-ack", "linger0-habit", "syn-retries", "tw-assassination")
@@ -33,6 +34,19 @@ def run(*words: str) -> Any:
 
 def capture(name: str) -> str:
     return str(FIXTURES / f"kernel-{name}" / "capture.pcap")
+
+
+def test_what_an_incident_tells_is_a_finding_whatever_its_severity(tmp_path: Path) -> None:
+    """Report, check and tables agree there, too: an old segment that was dropped is what the capture is about."""
+    scenario = parse((FIXTURES / "wandering-duplicate-same-isn" / "scenario.pkt").read_text())
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(render(scenario.frames, scenario.link))
+    (told,) = json.loads(run("report", str(path), "--json").stdout)["incidents"]
+    (checked,) = json.loads(run("check", str(path), "--format", "json", "-q").stdout)["incidents"]
+    trace = tw.analyze(str(path))
+
+    assert checked["sentence"] == told["sentence"]
+    assert (trace.findings.incident_id == 1).sum() == told["findings"] == checked["findings"]
 
 
 @pytest.mark.parametrize("name", NAMES)

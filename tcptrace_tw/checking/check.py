@@ -25,7 +25,7 @@ from tcptrace_tw.report.words.findings import kept
 from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import chosen
-from tcptrace_tw.schema.words import SEVERITY
+from tcptrace_tw.schema.words import NOTICE, SEVERITY
 
 Analyze = Callable[[Sequence[str], Settings, Sequence[Sink]], Summary]
 """``pipeline.analyze``, with whatever progress the caller shows."""
@@ -56,6 +56,7 @@ class Judge:
         if self._waivers_of(findings.rule.id):
             findings = kept(findings, ~self._waive(batch_of(findings, self._several_files)))
         marks, is_shown = self.incidents.add(findings), self._count(findings.severity)
+        is_shown |= (marks >= 0) & (self._plan.least <= NOTICE)  # an incident tells of what is ordinary otherwise
         shown = kept(findings, is_shown)  # before anything is made of a million ordinary ones
         if shown.rows.size:
             self.batches.append(replace(batch_of(shown, self._several_files), mark=marks[is_shown]))

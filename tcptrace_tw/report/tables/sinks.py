@@ -24,7 +24,7 @@ from tcptrace_tw.report.tables.waiting import WaitingFindings
 from tcptrace_tw.report.words.findings import connection_ids, is_about, kept
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, INCIDENTS, TABLES, Table
-from tcptrace_tw.schema.words import INFO
+from tcptrace_tw.schema.words import INFO, NOTICE
 
 ROW_GROUP_BYTES = 1 << 24
 """So large are rows, as the kernels write them, that become one row group."""
@@ -42,7 +42,8 @@ class TableSink:
     """Gathers rows until a row group is full, makes Arrow of them and hands them to ``write``.
 
     ``several_files`` says whether frames need the index of their file beside them. ``incidents`` numbers the findings;
-    without it they have none. Findings below the severity ``least`` are left out: other tables have their rows.
+    without it they have none. Findings below the severity ``least`` are left out, unless an incident tells of them:
+    other tables have their rows.
     """
 
     tables = frozenset(table.name for table in TABLES)
@@ -79,7 +80,7 @@ class TableSink:
     def findings(self, findings: RuleHits) -> None:
         """Take what one rule says; findings wait until all incidents are known, and those of one rule stay together."""
         marks = np.full(findings.rows.size, -1) if self._incidents is None else self._incidents.add(findings)
-        is_shown = findings.severity >= self._least
+        is_shown = (findings.severity >= self._least) | (marks >= 0) & (self._least <= NOTICE)
         findings = kept(findings, is_shown)
         if findings.rows.size:
             self._waiting.add(findings, marks[is_shown])
