@@ -160,6 +160,6 @@ def test_a_findings_incident_can_be_looked_up_in_python() -> None:
     trace = tw.analyze(capture("nat-few-ports"))
     joined = trace.findings.merge(trace.incidents, on="incident_id", suffixes=("", "_of_incident"))
 
-    assert len(joined) == len(trace.findings) == 14
+    assert len(joined) == len(trace.findings) == 17
     assert trace.incidents.cause.tolist() == ["RU004"]
     assert trace.table("incidents").num_rows == 1

@@ -69,7 +69,7 @@ def test_the_peak_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
         census.see("connections", rows)
     census.see("time_wait", span_rows(spans))
     found = {}
-    for table, rows in census.close({}):
+    for table, rows in census.close({"end_time": 0}):
         if table is c.PORTS:
             for row in rows:
                 source = (int(row["ip_lo"]), int(row["peer_ip_lo"]), int(row["peer_port"]))
@@ -87,7 +87,7 @@ def test_the_pace_of_a_source_is_that_of_a_plain_count(lives: list[Life], spans:
     census.see("connections", connection_rows(lives))
     census.see("time_wait", span_rows(spans))
     found = {}
-    for row in next((rows for table, rows in census.close({}) if table is c.PORTS), ()):
+    for row in next((rows for table, rows in census.close({"end_time": 0}) if table is c.PORTS), ()):
         source = (int(row["ip_lo"]), int(row["peer_ip_lo"]), int(row["peer_port"]))
         filling_s, full_s = int(row["filling_ns"]) // NS, int(row["full_ns"]) // NS
         found[source] = (int(row["opened_filling"]), filling_s, int(row["opened_full"]), full_s)
@@ -113,7 +113,7 @@ def test_clocks_are_told_apart_as_by_a_plain_count(syns: list[Syn], hosts: int, 
     tested.see("connections", rows)
     found = [
         (int(row["clocks"]), int(row["rate_hz"]))
-        for table, rows in tested.close({})
+        for table, rows in tested.close({"end_time": 0})
         if table is c.CLOCKS
         for row in rows
     ]
@@ -150,7 +150,7 @@ def test_syns_are_held_against_all_of_the_minute_before(drawn: list[tuple[int, i
 
 
 def clock_rows(tested: Measurements) -> list[Any]:
-    return [row for table, rows in tested.close({}) if table is c.CLOCKS for row in rows]
+    return [row for table, rows in tested.close({"end_time": 0}) if table is c.CLOCKS for row in rows]
 
 
 def syn_rows(syns: list[Syn], is_ignored: list[bool]) -> Any:

@@ -23,7 +23,7 @@ T = 1_700_000_000 * SECOND
 def records(table: Any, count: int, **columns: Any) -> Any:
     rows = np.zeros(count, table.dtype).view(np.recarray)
     for column in table.columns:
-        if column.kind in ("id", "frame", "time", "ns"):
+        if column.name in table.dtype.names and column.kind in ("id", "frame", "time", "ns"):
             rows[column.name] = -1
     for name, value in columns.items():
         rows[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ def are_impossible(flags: Any) -> Any:
     return (control & (control - 1) != 0) | (flags & (SYN | RST | ACK) == 0)
 
 
+@dataclass
 class Damage:
     """Counts them as batches pass."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.impossible = 0
-        self.frame = -1
+    count: int = 0
+    impossible: int = 0
+    frame: int = -1
 
     def figures(self) -> dict[str, int]:
         """Columns of the ``capture`` table."""

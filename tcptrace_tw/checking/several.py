@@ -10,7 +10,7 @@ from tcptrace_tw.checking.check import Judged
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.checks.checked import Group
 from tcptrace_tw.report.words.phrases import counted
-from tcptrace_tw.schema.words import SEVERITY
+from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 
 BY_NAME, EACH, TOGETHER = "by name", "each", "together"
 """How files become captures: rotated files together, each file by itself, or all of them as one."""
@@ -77,6 +77,7 @@ def judged(
                 raise
             say(str(error))
     one.groups = list(groups.values())
+    one.incidents.sort(key=lambda each: (-SEVERITY.code(each.severity), -CONFIDENCE.code(each.confidence)))
     return one
 
 

@@ -226,7 +226,7 @@ class Checked:
 class CheckedIncident:
     """Findings that have one cause."""
 
-    incident_id: int = field(metadata={"doc": "Of one capture, 1 is the worst; those of the next capture follow."})
+    incident_id: int = field(metadata={"doc": "Of one capture, 1 is the worst; the next capture's numbers follow."})
     rule: str = field(metadata={"doc": "Id of the rule that found the cause."})
     title: str = field(metadata={"doc": "The mechanism and the parties."})
     severity: str = field(metadata={"doc": "How serious it is."})

@@ -1,4 +1,7 @@
-"""A list of connections from a folder that ``analyze`` wrote: only the columns it needs, a piece at a time."""
+"""A list of connections from a folder that ``analyze`` wrote: only the columns it needs, a piece at a time.
+
+Findings come from the rows: those of severity info are not written.
+"""
 
 import os
 from pathlib import Path
@@ -9,9 +12,9 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.report.summary.listing import ROW, Listed, Listing
 from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers
+from tcptrace_tw.report.tables.replay import replay_folder
 from tcptrace_tw.report.tables.stored import manifest_of
 from tcptrace_tw.schema.columns import CONNECTIONS
-from tcptrace_tw.schema.words import SEVERITY
 
 _AT_ONCE = 1 << 16
 
@@ -20,16 +23,10 @@ _COLUMNS = tuple(column for column in CONNECTIONS.columns if {name for name, _ i
 
 def stored_list(folder: Path, listing: Listing) -> Listed:
     """What the listing keeps of the connections and findings of a folder."""
-    manifest_of(folder)
+    manifest = manifest_of(folder)
     for batch in _batches(folder, "connections", [column.name for column in _COLUMNS]):
         listing.rows("connections", _rows(batch))
-    for batch in _batches(folder, "findings", ["rule", "severity", "connection_id", "previous_connection_id"]):
-        own, met = numbers(batch["connection_id"]), numbers(batch["previous_connection_id"])
-        connections, severity = np.where(own > 0, own, met), codes(batch["severity"], SEVERITY)
-        rules = np.array(batch["rule"].cast("string").to_pylist(), object)
-        for rule in np.unique(rules):
-            of_rule = rules == rule
-            listing.add(connections[of_rule], str(rule), severity[of_rule])
+    replay_folder(folder, manifest["settings"], [listing])
     return listing.result()
 
 
