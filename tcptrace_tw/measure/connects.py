@@ -18,7 +18,6 @@ from tcptrace_tw.measure.picked import Picked
 from tcptrace_tw.measure.tallies import LATEST, Ints, Tallies
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_SENT
 from tcptrace_tw.schema.columns import CONNECTS, FLOODS, SCANS, Table
-from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     ANSWER_NONE,
     CLOSE_OPEN,
@@ -43,9 +42,6 @@ SCAN_CONNECTS = 20
 FLOOD_CONNECTS = 50
 MOSTLY = 4
 """A scan or a flood comes to nothing so many times more often than not."""
-
-SEEN = ACKS | BOTH_DIRECTIONS
-"""What the rules on SYNs that nothing answered need (RU005, LA002)."""
 
 PLAIN = 4 | 8
 TALK = PLAIN | 16
@@ -130,11 +126,11 @@ class Connects:
     def see_reuses(self, rows: Any) -> None:
         """Take rows of ``reuses``: what became of a SYN that met another connection, its own rules tell (RU, LA).
 
-        Not where nothing answered and they cannot: too little was captured, or the service answered nobody.
+        Not where the service answered nobody: then they say nothing.
         """
-        is_seen = (rows.observed & SEEN == SEEN) & (rows.meanwhile != NOBODY_ANSWERED)
+        is_alone = rows.meanwhile != NOBODY_ANSWERED
         is_told = (rows.receiver_state != CLOSED) & (rows.receiver_state != LISTEN) & (rows.syn_retries > 0)
-        rows = rows[is_told & ((rows.answer != ANSWER_NONE) | is_seen)]
+        rows = rows[is_told & ((rows.answer != ANSWER_NONE) | is_alone)]
         if rows.size:
             numbers = self._pairs.numbers(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo, rows.peer_port)
             self._pairs.take(numbers, told=1, told_failed=rows.syn_retries >= RETRIES)

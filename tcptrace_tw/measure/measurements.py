@@ -88,7 +88,7 @@ class Measurements:
     def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
         yield from self._census.close()
-        yield from self._services.close(int(figures["end_time"]))
+        yield from self._services.close(int(figures.get("end_time", 0)))
         clocks = None
         for table, rows in self._clocks.close():
             clocks = rows
