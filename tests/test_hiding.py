@@ -39,6 +39,7 @@ NEAR: dict[tuple[str, str], str] = {
     **{(rule, "RU011"): _STATE for rule in ("LA001", "LA002", "LA003", "RU004", "RU005", "RU006", "PA004")},
     ("LA003", "RU006"): _STATE,
     ("PA008", "SI001"): "the timestamps are hidden that told why the SYNs were ignored; that they were is shown",
+    ("SI001", "SI001"): "the answers on another port are hidden that made it look like a stranger's probe",
     ("SI014", "SI001"): "the ICMP error is hidden that told why nothing came back",
     ("RU004", "TW005"): "the SYN is hidden to which the RST belongs that ended TIME-WAIT",
     ("RU004", "TW006"): "the RST is hidden that ended TIME-WAIT between two SYNs",

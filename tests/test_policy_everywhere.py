@@ -124,7 +124,7 @@ def test_tables_are_written_under_the_policy_and_say_so(tmp_path):
     run("analyze", CAPTURE, "-o", "out")
     trace = tw.load("out")
 
-    assert set(trace.findings.rule) & {"LA001", "LA004", "TW001"} == {"LA004"}
+    assert set(trace.findings.rule) & {"LA001", "LA004"} == {"LA004"}
     assert trace.summary.policy.suppressed == 1
     assert json.loads(run("report", "out", "--json").stdout)["policy"]["suppressed"] == 1
 
@@ -158,7 +158,7 @@ def test_python_can_ignore_it(config, tmp_path):
         warnings.simplefilter("error")
         trace = tw.analyze(CAPTURE, config=config)
 
-    assert {"LA001", "LA004", "TW001"} <= set(trace.findings.rule)
+    assert {"LA001", "LA004"} <= set(trace.findings.rule)
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,9 @@ def _row(rung: LadderLine, raw: str, time: str, states: list[str], connection_id
 
 
 def _side(side: str, state: str, changed: str) -> str:
-    """One endpoint: the colour of its state, and its name where it changes."""
+    """One endpoint: the colour of its state, also of an earlier connection, and its name where it changes."""
     name = f"<b>{text(changed)}</b>" if changed else ""
-    return f'<td class="st {side} c-{STATE_COLORS.get(state, "line")}">{name}</td>'
+    return f'<td class="st {side} c-{STATE_COLORS.get(state.partition(" (")[0], "line")}">{name}</td>'
 
 
 def _pause(pause: int, states: list[str]) -> str:

@@ -97,7 +97,7 @@ class _Drawing:
 
     def _bars(self, height: float, states: list[str]) -> Iterator[str]:
         for x, state in ((self.left, states[0]), (self.right, states[1])):
-            color = STATE_COLORS.get(state, "line")
+            color = STATE_COLORS.get(state.partition(" (")[0], "line")
             yield f'<rect class="f c-{color}" x="{x}" y="{self.top:.0f}" width="{_BAR}" height="{height + 0.5:.1f}"/>'
 
     def _rung(self, rung: LadderLine, time: str, states: list[str]) -> Iterator[str]:
@@ -111,7 +111,7 @@ class _Drawing:
             (self.right + _BAR + 5, "start", rung.resp_state),
         ):
             if state:
-                color = STATE_COLORS.get(state, "dim")
+                color = STATE_COLORS.get(state.partition(" (")[0], "dim")
                 yield f'<text class="b c-{color}" x="{x}" y="{y}" text-anchor="{anchor}">{safe(state)}</text>'
         yield from self._arrow(rung, middle, y)
         self.top += _ROW
