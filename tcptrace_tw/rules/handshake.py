@@ -182,7 +182,7 @@ ACCEPT_QUEUE_FULL = Rule(
         Grade(always, NOTICE, LIKELY, "one SYN+ACK was repeated: loss of the ACK and of the data is as likely"),
     ),
     message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK and data, "
-    "which the client sent again {peer_retransmits:time}: the accept queue was full[; the connect failed and the data were lost, after {lasted_ns}"
+    "which the client sent again {peer_retransmits:time}: the accept queue was full[; the data were lost, after {lasted_ns}"
     "{first_data:=lost}][; the data were taken late{first_data:=taken-late}]",
     frames=("syn_frame", "synack_repeat_frame", "last_frame"),
     values=("synack_repeats", "peer_retransmits", "first_data", "lasted_ns"),

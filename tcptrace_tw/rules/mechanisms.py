@@ -89,9 +89,7 @@ BESIDE: dict[str, Beside] = {
         "an old segment of the previous connection arrived in the new one and was dropped: its timestamp was too old",
         is_told_alone=True,
     ),
-    "SI013": Beside(
-        lambda r: r.cost_ns >= 0, "some of these connects went on from another port of the NAT", is_told_alone=False
-    ),
+    "SI013": Beside(lambda r: r.cost_ns >= 0, "some of the clients tried again from another port", is_told_alone=False),
 }
 """By rule. Their delays count with those of the cause."""
 

@@ -493,9 +493,9 @@ ABORT_LINGER0 = Rule(
         "a SYN waits for its answer on the 4-tuple: RU006, RU011, LA003",
     ),
     rfc=("RFC 9293 3.10.5",),
-    remedy="In the application that sent the RST: read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error, and old segments can reach the next connection. nstat there tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0.",
+    remedy="nstat on the host that sent the RST tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0. In its application: read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error.",
     advice=(
-        Advice(lambda r: r.peer_fin_frame >= 0, "the peer had sent its FIN", "Little is lost: the peer had closed before. Proxies (HAProxy, with option nolinger or http-server-close) and Windows end connections like this; otherwise read to the end of the stream before close(). nstat tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0."),
+        Advice(lambda r: r.peer_fin_frame >= 0, "the peer had sent its FIN", "Little is lost: the peer had closed before. Proxies (HAProxy, with option nolinger or http-server-close) and Windows end connections like this; otherwise read to the end of the stream before close(). nstat on the host that sent the RST tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0."),
     ),
     example="abort-linger0",
     counter="TcpExtTCPAbortOnData",
@@ -905,10 +905,10 @@ RESET_BEFORE_REQUEST = Rule(
     rfc=("RFC 9293 3.10.5",),
     remedy="On the server: look at its access rules (tcpd, allow lists, a limit of connections) and its backends.",
     advice=(
-        Advice(is_timed, "it waited for whole seconds", "On the client: send the request or the protocol's greeting sooner than the server's timeout, or raise that (RabbitMQ handshake_timeout, nginx client_header_timeout, HAProxy timeout http-request). A client that only opens connections in advance, or a port check, needs nothing."),
+        Advice(is_timed, "it waited for whole seconds", "On the client: send the request or the protocol's greeting sooner than the server's timeout, or raise that timeout (RabbitMQ handshake_timeout, nginx client_header_timeout, HAProxy timeout http-request). A client that only opens connections in advance, or a port check, needs nothing."),
         Advice(has_waited, "it waited, and not for whole seconds", "On the server: look if it was stopped or started anew at that time, and why it had not called accept() before: ss -ltn shows the waiting connections (Recv-Q)."),
     ),
-    rival="the other of the two: a timeout, or a listener that was closed",
+    rival="a timeout and a closed listener look alike: the one that is not named here",
     example="reset-before-request",
 )  # fmt: skip
 

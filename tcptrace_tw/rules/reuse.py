@@ -266,12 +266,12 @@ TW_SYN_CHALLENGED = Rule(
         Advice(
             is_stale,
             "the timestamp of the SYN is older",
-            "Several hosts behind one address, or a NAT with few ports: give the NAT more addresses or ports, and switch --random-fully off. One host: sysctl net.ipv4.tcp_timestamps=2 on it, which takes one clock for all connections. Or let the client close first.",
+            "Several hosts behind one address, or a NAT with few ports: give the NAT more addresses or ports, and switch --random-fully off. One host: sysctl net.ipv4.tcp_timestamps=2 on it, which takes one clock for all connections. Or let the client close first, so that TIME-WAIT is on its side.",
         ),
         Advice(
             has_no_timestamp,
             "the SYN has no timestamp",
-            "Switch TCP timestamps on at the client and the server (sysctl net.ipv4.tcp_timestamps=1), reuse source ports later, or let the client close first.",
+            "Switch TCP timestamps on at the client and the server (sysctl net.ipv4.tcp_timestamps=1), reuse source ports later, or let the client close first, so that TIME-WAIT is on its side.",
         ),
     ),
     example="tw-syn-challenged",

@@ -385,8 +385,8 @@ IDLE_CONNECTION_DROPPED = Rule(
     ),
     not_set_when=("the RST acknowledges that segment: the program had read it", "a FIN ends the silence: SI009"),
     rfc=("RFC 1122 4.2.3.6", "RFC 5382 REQ-5"),
-    remedy="Send keep-alives (TCP_KEEPIDLE, or those of the protocol) at less than the silence that was survived, or half of "
-    "the timeout; or raise the idle timeout of the NAT, firewall or load balancer on the path.",
+    remedy="Send keep-alives (TCP_KEEPIDLE, or those of the protocol) at least twice in the shortest silence that was not "
+    "survived; or raise the idle timeout of the NAT, firewall or load balancer on the path.",
     example="idle-connection-dropped",
     rival="the peer was started anew, or its program ended, within the silence",
     end_time="end_time",
@@ -447,8 +447,8 @@ KEEP_ALIVE_RACE = Rule(
         "no payload had passed in the connection: nothing was kept alive",
     ),
     rfc=("RFC 9112 9.6", "RFC 9110 9.2.2"),
-    remedy="Keep idle connections shorter on the client (the load balancer) than on the server: its timeout must be the smaller "
-    "one; and retry requests that are idempotent.",
+    remedy="Let the client (or the load balancer) close idle connections sooner than the server does: its idle timeout must be "
+    "below the server's keep-alive timeout; and let it retry requests that are idempotent.",
     example="keep-alive-race",
     end_time="end_time",
 )
