@@ -1,5 +1,7 @@
-"""Columns of written tables as the numbers that kernels write: ids, codes of words, halves of addresses."""
+"""Written tables, and their columns as the numbers that kernels write: ids, codes of words, halves of addresses."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,17 @@ from tcptrace_tw.report.words.text import ip_halves
 from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
 
 Ints = NDArray[np.int64]
+
+
+def opened(folder: Path, name: str) -> Any:
+    """The file of a written table (``pyarrow.OSFile``), to be closed.
+
+    Arrow gets an open file, because it would take a name such as ``s3:x`` for an address. The file is Arrow's own, not
+    Python's: a thread of Arrow that still lets go of a Python object while the process ends is aborted.
+    """
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(folder / f"{name}.parquet"))
 
 
 def numbers(column: Any) -> Ints:
@@ -28,12 +41,12 @@ def codes(column: Any, vocabulary: Vocabulary) -> NDArray[np.uint8]:
 
 
 def addresses(column: Any) -> tuple[Ints, Ints]:
-    """A column of addresses as two halves; both are -1 for null."""
+    """A column of addresses as two halves, 0 for null; each distinct one is read once."""
     import pyarrow as pa
 
     text = column.cast("string")
     encoded = (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).dictionary_encode()
     halves = [ip_halves(text) for text in encoded.dictionary.to_pylist()]
-    pairs = np.array([*halves, (-1, -1)], np.int64)
+    pairs = np.array([*halves, (0, 0)], np.int64)
     chosen = pairs[encoded.indices.fill_null(len(halves)).to_numpy()]
     return chosen[:, 0], chosen[:, 1]

@@ -1,4 +1,4 @@
-"""Written tables back to kernel rows, for those who read rows: the inverse of ``arrow``, column by column."""
+"""Some columns of written tables as kernel rows, for those who need no more; all of them: ``written_rows``."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,9 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.words.text import ip_halves
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers
 from tcptrace_tw.schema.columns import Column, Table
-from tcptrace_tw.schema.words import NULL_WORD
 
 CHUNK = 1 << 17
 """Rows that are made at once."""
@@ -28,27 +27,9 @@ def records(table: Table, written: pa.Table, names: Sequence[str]) -> Iterator[N
 
 def _fill(rows: NDArray[np.void], column: Column, values: pa.Array) -> None:
     if column.kind == "ip":
-        codes, texts = _decoded(values)
-        halves = np.array([ip_halves(text) for text in texts], np.int64).reshape(-1, 2)
-        rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = halves[codes].T if len(texts) else (0, 0)
+        rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = addresses(values)
     elif column.kind == "word":
         assert column.words is not None
-        codes, texts = _decoded(values)
-        known = np.array([column.words.code(text) for text in texts] + [NULL_WORD], np.uint8)
-        rows[column.name] = known[np.where(codes < 0, len(texts), codes)]
+        rows[column.name] = codes(values, column.words)
     else:
-        if pa.types.is_timestamp(values.type):
-            values = values.cast(pa.int64())
-        rows[column.name] = (
-            values.fill_null(-1).to_numpy(zero_copy_only=False)
-            if values.null_count
-            else values.to_numpy(zero_copy_only=False)
-        )
-
-
-def _decoded(values: pa.Array) -> tuple[NDArray[np.int64], list[str]]:
-    """Which of the texts each row is (-1: null), and the texts."""
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    codes: NDArray[np.int64] = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, values.dictionary.to_pylist()
+        rows[column.name] = numbers(values)

@@ -11,6 +11,7 @@ from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.sink import SummarySink
 from tcptrace_tw.report.tables.folder import ENCODED, read_manifest
+from tcptrace_tw.report.tables.read_columns import opened
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.words import SEVERITY
 
@@ -75,15 +76,10 @@ def _with_findings(digest: Digest, folder: Path, settings: dict[str, Any], findi
 
 
 def read_table(folder: Path, name: str) -> Any:
-    """A table that was written (``pyarrow.Table``).
-
-    Arrow gets an open file, because it would take a name such as ``s3:x`` for an address. The file is Arrow's own, not
-    Python's: a thread of Arrow that still lets go of a Python object while the process ends is aborted.
-    """
-    import pyarrow as pa
+    """A table that was written (``pyarrow.Table``)."""
     import pyarrow.parquet as pq
 
-    with pa.OSFile(os.fsencode(folder / f"{name}.parquet")) as file:
+    with opened(folder, name) as file:
         return pq.read_table(file)
 
 

@@ -3,7 +3,6 @@
 Findings come from the rows: those of severity info are not written.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.summary.listing import ROW, Listed, Listing
-from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened
 from tcptrace_tw.report.tables.replay import replay_folder
 from tcptrace_tw.report.tables.stored import manifest_of
 from tcptrace_tw.schema.columns import CONNECTIONS
@@ -31,11 +30,10 @@ def stored_list(folder: Path, listing: Listing) -> Listed:
 
 
 def _batches(folder: Path, name: str, columns: list[str]) -> Any:
-    """Pieces of a written table; Arrow opens the file itself, as in ``stored.read_table``."""
-    import pyarrow as pa
+    """Pieces of a written table."""
     import pyarrow.parquet as pq
 
-    with pa.OSFile(os.fsencode(folder / f"{name}.parquet")) as file:
+    with opened(folder, name) as file:
         yield from pq.ParquetFile(file).iter_batches(_AT_ONCE, columns=columns)
 
 

@@ -6,22 +6,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.tables.arrow_schema import file_column
-from tcptrace_tw.report.tables.buffers import strings
-from tcptrace_tw.report.words.text import ip_halves
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened
 from tcptrace_tw.schema.columns import FINDINGS, FRAME_BITS, Column, Table
-from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
-
-Ints = NDArray[np.int64]
 
 
 def stored_records(folder: Path, table: Table) -> Iterator[NDArray[Any]]:
     """The rows of one written table, a row group at a time; those of one connection are in one piece."""
-    with (folder / f"{table.name}.parquet").open("rb") as file, pq.ParquetFile(file) as written:
+    with opened(folder, table.name) as file, pq.ParquetFile(file) as written:
         there = set(written.schema_arrow.names)
         names = [name for column in table.columns for name in (column.name, file_column(column.name)) if name in there]
         groups = (written.read_row_group(group, names) for group in range(written.num_row_groups))
@@ -30,7 +25,7 @@ def stored_records(folder: Path, table: Table) -> Iterator[NDArray[Any]]:
 
 def has_several_files(folder: Path) -> bool:
     """Whether frames have a column for their file beside them."""
-    with (folder / f"{FINDINGS.name}.parquet").open("rb") as file:
+    with opened(folder, FINDINGS.name) as file:
         return file_column("frame") in pq.read_schema(file).names
 
 
@@ -72,25 +67,3 @@ def _fill(rows: NDArray[Any], column: Column, written: pa.Table) -> None:
         rows[name] = np.where(frames == -1, -1, frames | numbers(written[file_column(name)]) << FRAME_BITS)
     else:
         rows[name] = numbers(written[name])
-
-
-def numbers(column: pa.ChunkedArray) -> Ints:
-    """Integers and times; -1 for null."""
-    values: Ints = column.cast(pa.int64()).fill_null(-1).to_numpy()
-    return values
-
-
-def codes(column: pa.ChunkedArray, vocabulary: Vocabulary) -> NDArray[np.uint8]:
-    """The codes of words; 255 for null."""
-    found = pc.index_in(column.cast(pa.string()), value_set=strings(vocabulary.words))
-    filled: NDArray[np.uint8] = found.fill_null(NULL_WORD).to_numpy().astype(np.uint8)
-    return filled
-
-
-def addresses(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
-    """The halves of addresses; each distinct one is read once."""
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    halves = [ip_halves(text) for text in encoded.dictionary.to_pylist()]
-    pairs = np.array([*halves, (0, 0)], np.int64)
-    chosen = pairs[encoded.indices.fill_null(len(halves)).to_numpy()]
-    return chosen[:, 0], chosen[:, 1]
