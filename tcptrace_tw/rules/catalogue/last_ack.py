@@ -1,127 +1,28 @@
 """LA: LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
 
-from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, LAST_ACK
-from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, always
-from tcptrace_tw.rules.syn_answers import (
+from tcptrace_tw.protocol.states import LAST_ACK
+from tcptrace_tw.rules.decisions.reset_causes import INJECTED
+from tcptrace_tw.rules.decisions.syn_answers import (
     HITS_LAST_ACK,
     IGNORED_IN_LAST_ACK,
     RESET_IN_LAST_ACK,
-    STALL_NS,
     STUCK_IN_LAST_ACK,
     is_accepted,
     never_worked,
     stalls,
     went_whole_way,
 )
-from tcptrace_tw.rules.time_wait import fin_wait_2_timeout_reset, tw_missing
-from tcptrace_tw.schema.columns import FIN, RESETS
+from tcptrace_tw.rules.predicates import STALL_NS, SYN_FRAMES
+from tcptrace_tw.rules.reset_signs import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, always
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
-from tcptrace_tw.schema.words import (
-    BOTH,
-    CONFIRMED,
-    ERROR,
-    INFO,
-    LIKELY,
-    NONE,
-    NOTICE,
-    OUTCOME_REFUSED,
-    WARNING,
-)
+from tcptrace_tw.schema.words import BOTH, CONFIRMED, ERROR, INFO, LIKELY, NONE, NOTICE, OUTCOME_REFUSED, WARNING
 
 
 def syn_hits_last_ack(reuses: Rows) -> Mask:
     """LA001."""
     return reuses.verdict == HITS_LAST_ACK
 
-
-def syn_ignored_in_last_ack(reuses: Rows) -> Mask:
-    """LA002."""
-    return (reuses.verdict == IGNORED_IN_LAST_ACK) | (reuses.verdict == STUCK_IN_LAST_ACK)
-
-
-def syn_reset_in_last_ack(reuses: Rows) -> Mask:
-    """LA003."""
-    return reuses.verdict == RESET_IN_LAST_ACK
-
-
-def is_shown(reuses: Rows) -> Mask:
-    """The capture shows LAST-ACK itself."""
-    return reuses.receiver_state == LAST_ACK
-
-
-def failed(reuses: Rows) -> Mask:
-    """The connect() failed: refused, or given up."""
-    return (reuses.outcome == OUTCOME_REFUSED) | never_worked(reuses)
-
-
-def last_ack_lost(connections: Rows) -> Mask:
-    """LA004."""
-    repeated = connections.fin_repeat_frame >= 0
-    if not repeated.any():  # as in most chunks
-        return repeated
-    return repeated & (connections.active_closer != BOTH) & (connections.active_closer != NONE)
-
-
-def rst_on_last_ack(resets: Rows) -> Mask:
-    """LA005: where no rule on TIME-WAIT or FIN-WAIT-2 says why."""
-    return (
-        (resets.receiver_state == LAST_ACK)
-        & (resets.has_plain != 0)
-        & ~tw_missing(resets)
-        & ~fin_wait_2_timeout_reset(resets)
-        & (resets.is_bare != 0)
-        & (resets.is_echo != 0)
-        & ((resets.trigger_flags & FIN) != 0)
-        & (resets.trigger_len == 0)
-        & (resets.unacked_bytes == 0)
-        & (resets.is_repeat == 0)
-        & (resets.is_stale_ack_answer == 0)
-        & (resets.is_syn_pending == 0)
-    )
-
-
-def fin_then_rst_same_seq(resets: Rows) -> Mask:
-    """LA008: Linux accepts a RST one below RCV.NXT in these states (tcp_reset_check).
-
-    A host whose socket is gone answers text that crosses its FIN with the same number: such a RST is not meant here.
-    """
-    waiting = (
-        (resets.receiver_state == CLOSE_WAIT) | (resets.receiver_state == LAST_ACK) | (resets.receiver_state == CLOSING)
-    )
-    answers = (resets.is_echo != 0) & ((resets.trigger_frame > resets.fin_frame) | (resets.unacked_bytes > 0))
-    return waiting & (resets.fin_frame >= 0) & (resets.seq_delta == -1) & ~answers
-
-
-def rst_from_last_ack(resets: Rows) -> Mask:
-    """LA006: it had waited, or tried again."""
-    step = (resets.is_syn_pending != 0) | (resets.is_stale_ack_answer != 0) | (resets.has_plain == 0)
-    waited = (resets.retransmits > 0) | (resets.own_gap_ns >= STALL_NS)
-    return (resets.sender_state == LAST_ACK) & waited & ~step & ~fin_then_rst_same_seq(resets)
-
-
-def fin_then_rst(resets: Rows) -> Mask:
-    """LA008: not where the RST is another host's."""
-    return fin_then_rst_same_seq(resets) & (resets.verdict != INJECTED)
-
-
-def is_cured_by_fin(reuses: Rows) -> Mask:
-    """The receiver's FIN, sent again, drew a RST, which ended LAST-ACK."""
-    return (reuses.fin_repeat_frame >= 0) & (reuses.reset_frame >= 0)
-
-
-def had_no_answer(resets: Rows) -> Mask:
-    """It had sent its FIN again, and nothing came back."""
-    return resets.retransmits > 0
-
-
-def last_ack_stuck(anomalies: Rows) -> Mask:
-    """LA007."""
-    return anomalies.is_stuck != 0
-
-
-INJECTED = RESETS.column("verdict").words.code("injected")  # type: ignore[union-attr]
-
-_EVIDENCE = ("fin_frame", "time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame")
 
 SYN_HITS_LAST_ACK = Rule(
     id="LA001",
@@ -137,7 +38,7 @@ SYN_HITS_LAST_ACK = Rule(
         Grade(always, NOTICE, LIKELY, "nothing more came of the SYN"),
     ),
     message="SYN from {ip}:{port} challenged in LAST-ACK of {peer_ip}:{peer_port}[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
-    frames=_EVIDENCE,
+    frames=SYN_FRAMES,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries"),
     set_when=(
         "the receiver has sent its FIN and has not got the ACK of it",
@@ -151,6 +52,17 @@ SYN_HITS_LAST_ACK = Rule(
     key="attempt_id",
 )  # fmt: skip
 
+
+def syn_ignored_in_last_ack(reuses: Rows) -> Mask:
+    """LA002."""
+    return (reuses.verdict == IGNORED_IN_LAST_ACK) | (reuses.verdict == STUCK_IN_LAST_ACK)
+
+
+def is_cured_by_fin(reuses: Rows) -> Mask:
+    """The receiver's FIN, sent again, drew a RST, which ended LAST-ACK."""
+    return (reuses.fin_repeat_frame >= 0) & (reuses.reset_frame >= 0)
+
+
 SYN_IGNORED_IN_LAST_ACK = Rule(
     id="LA002",
     name="syn-ignored-in-last-ack",
@@ -163,7 +75,7 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
         Grade(always, WARNING, LIKELY, "the delay was shorter, or the capture ended before it was known"),
     ),
     message="{peer_ip}:{peer_port} was in LAST-ACK and[ did not answer the SYN from {ip}:{port}{verdict:=ignored-in-last-ack}][ only sent a challenge ACK to {ip}:{port}{verdict:=stuck-in-last-ack}][; its retransmitted FIN drew a RST, which ended LAST-ACK{fin_repeat_frame:?}{reset_frame:?}]; the client retransmitted the SYN {syn_retries:time} in {waited_ns}[; it connected after {cost_ns}]",
-    frames=(*_EVIDENCE[:3], "fin_repeat_frame", *_EVIDENCE[3:]),
+    frames=(*SYN_FRAMES[:3], "fin_repeat_frame", *SYN_FRAMES[3:]),
     values=("gap_ns", "cost_ns", "waited_ns", "syn_retries", "isn_delta", "tsval_delta", "outcome"),
     set_when=(
         "the receiver is in LAST-ACK, also where only its FIN, retransmitted after the SYN, shows that",
@@ -181,6 +93,22 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
     key="attempt_id",
     needs=(BOTH_DIRECTIONS, ACKS),
 )  # fmt: skip
+
+
+def syn_reset_in_last_ack(reuses: Rows) -> Mask:
+    """LA003."""
+    return reuses.verdict == RESET_IN_LAST_ACK
+
+
+def is_shown(reuses: Rows) -> Mask:
+    """The capture shows LAST-ACK itself."""
+    return reuses.receiver_state == LAST_ACK
+
+
+def failed(reuses: Rows) -> Mask:
+    """The connect() failed: refused, or given up."""
+    return (reuses.outcome == OUTCOME_REFUSED) | never_worked(reuses)
+
 
 SYN_RESET_IN_LAST_ACK = Rule(
     id="LA003",
@@ -217,7 +145,7 @@ SYN_RESET_IN_LAST_ACK = Rule(
         ),
     ),
     message="the SYN from {ip}:{port} to {peer_ip}:{peer_port} met LAST-ACK[ (the final ACK had probably been lost){is_last_ack_likely:?}] and was answered with RST[: the connect failed{outcome:=refused}][; the client retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
-    frames=_EVIDENCE,
+    frames=SYN_FRAMES,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "answer", "outcome"),
     set_when=(
         "the receiver is in LAST-ACK, and answers the SYN with RST",
@@ -232,6 +160,15 @@ SYN_RESET_IN_LAST_ACK = Rule(
     key="attempt_id",
     needs=(ACKS,),
 )  # fmt: skip
+
+
+def last_ack_lost(connections: Rows) -> Mask:
+    """LA004."""
+    repeated = connections.fin_repeat_frame >= 0
+    if not repeated.any():  # as in most chunks
+        return repeated
+    return repeated & (connections.active_closer != BOTH) & (connections.active_closer != NONE)
+
 
 LAST_ACK_LOST = Rule(
     id="LA004",
@@ -279,6 +216,12 @@ RST_ON_LAST_ACK = Rule(
     needs=(ACKS,),
 )
 
+
+def had_no_answer(resets: Rows) -> Mask:
+    """It had sent its FIN again, and nothing came back."""
+    return resets.retransmits > 0
+
+
 RST_FROM_LAST_ACK = Rule(
     id="LA006",
     name="rst-from-last-ack",
@@ -310,6 +253,12 @@ RST_FROM_LAST_ACK = Rule(
     needs=(BOTH_DIRECTIONS, ACKS),
 )  # fmt: skip
 
+
+def last_ack_stuck(anomalies: Rows) -> Mask:
+    """LA007."""
+    return anomalies.is_stuck != 0
+
+
 LAST_ACK_STUCK = Rule(
     id="LA007",
     name="last-ack-stuck",
@@ -330,6 +279,12 @@ LAST_ACK_STUCK = Rule(
     rival="a capture point that sees one direction only",
     needs=(BOTH_DIRECTIONS, ACKS),
 )
+
+
+def fin_then_rst(resets: Rows) -> Mask:
+    """LA008: not where the RST is another host's."""
+    return fin_then_rst_same_seq(resets) & (resets.verdict != INJECTED)
+
 
 FIN_THEN_RST_SAME_SEQ = Rule(
     id="LA008",

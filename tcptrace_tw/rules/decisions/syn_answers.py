@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, TIME_WAIT
+from tcptrace_tw.rules.predicates import STALL_NS
 from tcptrace_tw.rules.rule import Case, Derived, Mask, Rows, always, decided, is_observed
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, PAYLOAD
 from tcptrace_tw.schema.words import (
@@ -46,9 +47,6 @@ from tcptrace_tw.schema.words import (
     UNDECIDED,
     ANSWER_LOST,
 ) = range(15)
-
-STALL_NS = 1_000_000_000
-"""A delay that a user notices."""
 
 IN_VAIN = 2
 """After this many unanswered retransmissions the connect() has failed."""

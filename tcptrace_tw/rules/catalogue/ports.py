@@ -5,27 +5,17 @@ from typing import Any
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
 from tcptrace_tw.schema.words import CONFIRMED, ERROR, INFO, LIKELY, NOTICE, WARNING
 
-PINNED_REUSES = 20
-"""This many reuses at the earliest moment are not a coincidence."""
-
-LASTING_NS = 60_000_000_000
-"""A burst keeps ports in TIME-WAIT for this long; a longer time needs a steady load."""
-
-FLOOR_REUSES = 5
-
-EVEN_FIRST = 100
-"""connect() of Linux first takes ports with the parity of the range's lower end; this many in a row are not by chance."""
-
 
 def share(r: Rows) -> Mask:
     """Ports in use at the peak, as a share of the range."""
     return r.most_used / r.range_size
 
 
-def is_squeezed(r: Rows) -> Mask:
-    """Ports were reused as soon as they were free, and no other was left, or the client became slower."""
-    seen = r.highest_port.astype("i8") - r.lowest_port + 1
-    return (r.reuses_at_expiry >= PINNED_REUSES) & ((r.most_used * 20 >= seen * 19) | is_slowed(r))
+PINNED_REUSES = 20
+"""This many reuses at the earliest moment are not a coincidence."""
+
+LASTING_NS = 60_000_000_000
+"""A burst keeps ports in TIME-WAIT for this long; a longer time needs a steady load."""
 
 
 def is_slowed(r: Rows) -> Mask:
@@ -42,24 +32,10 @@ def works_by_reuse(r: Rows) -> Mask:
     return (r.reuses_inside >= PINNED_REUSES) & (r.reuses_inside * 10 >= r.connections) & ~is_slowed(r)
 
 
-def port_pressure(r: Rows) -> Mask:
-    """PE001."""
-    return (share(r) >= 0.5) & ((share(r) < 0.8) | works_by_reuse(r)) & ~is_exhausted(r)
-
-
-def port_near_exhaustion(r: Rows) -> Mask:
-    """PE002."""
-    return (share(r) >= 0.8) & ~works_by_reuse(r) & ~is_exhausted(r)
-
-
-def port_exhaustion(r: Rows) -> Mask:
-    """PE003."""
-    return is_exhausted(r)
-
-
-def is_exhausted(r: Rows) -> Mask:
-    """No port was left, or ports had to wait until they were free; and reuse inside TIME-WAIT did not help."""
-    return (is_full(r) | is_squeezed(r)) & ~works_by_reuse(r)
+def is_squeezed(r: Rows) -> Mask:
+    """Ports were reused as soon as they were free, and no other was left, or the client became slower."""
+    seen = r.highest_port.astype("i8") - r.lowest_port + 1
+    return (r.reuses_at_expiry >= PINNED_REUSES) & ((r.most_used * 20 >= seen * 19) | is_slowed(r))
 
 
 def is_full(r: Rows) -> Mask:
@@ -67,15 +43,17 @@ def is_full(r: Rows) -> Mask:
     return r.most_used * 1000.0 >= r.range_size * 999.0
 
 
-def living_on_tw_reuse(r: Rows) -> Mask:
-    """PE004."""
-    return r.reuses_at_floor >= FLOOR_REUSES
+def is_exhausted(r: Rows) -> Mask:
+    """No port was left, or ports had to wait until they were free; and reuse inside TIME-WAIT did not help."""
+    return (is_full(r) | is_squeezed(r)) & ~works_by_reuse(r)
 
 
-def even_half_used(r: Rows) -> Mask:
-    """PE005."""
-    return r.even_before_odd >= EVEN_FIRST
+def port_pressure(r: Rows) -> Mask:
+    """PE001."""
+    return (share(r) >= 0.5) & ((share(r) < 0.8) | works_by_reuse(r)) & ~is_exhausted(r)
 
+
+_FALSE = "the capture may miss some clients: the number is a lower bound"
 
 _VALUES = (
     "most_used",
@@ -90,16 +68,12 @@ _VALUES = (
     "opened_full",
     "full_ns",
 )
+
 _RANGE = "{ip} used {most_used:#} of {range_size:port} towards {peer_ip}:{peer_port} at once"
-_SQUEEZED = (
-    "{ip} used {most_used:port} between {lowest_port} and {highest_port} towards {peer_ip}:{peer_port} at once"
-    "[; it reused a port as soon as it was free, {reuses_at_expiry:time}]"
-    "[; it opened {opened_filling:connection} in {filling_ns}, and {opened_full:#} in the {full_ns} after that]"
-)
+
 _REMEDY = (
     "Pool connections, let the server close first, add source or destination addresses, or widen ip_local_port_range."
 )
-_FALSE = "the capture may miss some clients: the number is a lower bound"
 
 
 def _use_of_ports(rule_id: str, name: str, severity: int, **fields: Any) -> Rule:
@@ -131,6 +105,12 @@ PORT_PRESSURE = _use_of_ports(
     not_set_when=("80 % or more: that is PE002", _FALSE),
 )
 
+
+def port_near_exhaustion(r: Rows) -> Mask:
+    """PE002."""
+    return (share(r) >= 0.8) & ~works_by_reuse(r) & ~is_exhausted(r)
+
+
 PORT_NEAR_EXHAUSTION = _use_of_ports(
     "PE002",
     "port-near-exhaustion",
@@ -143,6 +123,18 @@ PORT_NEAR_EXHAUSTION = _use_of_ports(
         "ports are reused inside TIME-WAIT",
         _FALSE,
     ),
+)
+
+
+def port_exhaustion(r: Rows) -> Mask:
+    """PE003."""
+    return is_exhausted(r)
+
+
+_SQUEEZED = (
+    "{ip} used {most_used:port} between {lowest_port} and {highest_port} towards {peer_ip}:{peer_port} at once"
+    "[; it reused a port as soon as it was free, {reuses_at_expiry:time}]"
+    "[; it opened {opened_filling:connection} in {filling_ns}, and {opened_full:#} in the {full_ns} after that]"
 )
 
 PORT_EXHAUSTION = _use_of_ports(
@@ -171,6 +163,14 @@ PORT_EXHAUSTION = _use_of_ports(
     rival="a client that uses only a few ports on purpose",
 )
 
+FLOOR_REUSES = 5
+
+
+def living_on_tw_reuse(r: Rows) -> Mask:
+    """PE004."""
+    return r.reuses_at_floor >= FLOOR_REUSES
+
+
 LIVING_ON_TW_REUSE = Rule(
     id="PE004",
     name="living-on-tw-reuse",
@@ -190,6 +190,15 @@ LIVING_ON_TW_REUSE = Rule(
     counter="TcpExtTWRecycled",
 )
 
+EVEN_FIRST = 100
+"""connect() of Linux first takes ports with the parity of the range's lower end; this many in a row are not by chance."""
+
+
+def even_half_used(r: Rows) -> Mask:
+    """PE005."""
+    return r.even_before_odd >= EVEN_FIRST
+
+
 EVEN_HALF_USED = Rule(
     id="PE005",
     name="even-half-used",
@@ -208,4 +217,10 @@ EVEN_HALF_USED = Rule(
     example="even-half-used",
 )
 
-RULES = (PORT_PRESSURE, PORT_NEAR_EXHAUSTION, PORT_EXHAUSTION, LIVING_ON_TW_REUSE, EVEN_HALF_USED)
+RULES = (
+    PORT_PRESSURE,
+    PORT_NEAR_EXHAUSTION,
+    PORT_EXHAUSTION,
+    LIVING_ON_TW_REUSE,
+    EVEN_HALF_USED,
+)

@@ -15,59 +15,10 @@ from tcptrace_tw.schema.words import (
     WARNING,
 )
 
-FIRST_RTO_NS = 1_000_000_000
-"""The first retransmission timeout of a SYN (RFC 6298 2.1)."""
-
-LOST = 3
-"""Data that were sent again so often, and never taken, are lost."""
-
-DEFERRED_NS = 5_000_000_000
-"""A full accept queue sends its SYN+ACK again after 1 s, in old kernels 3 s (RFC 6298 2.1, RFC 1122 4.2.3.1)."""
-
-ROUNDING_NS = 20_000_000
-"""Stacks count the timeout in coarse ticks."""
-
 
 def simultaneous_open(connections: Rows) -> Mask:
     """HS001."""
     return connections.opened == OPENED_SIMULTANEOUS
-
-
-def syn_retry_cost(anomalies: Rows) -> Mask:
-    """HS002."""
-    return (anomalies.syn_retry_frame >= 0) & (anomalies.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
-
-
-def synack_repeated(anomalies: Rows) -> Mask:
-    """HS003."""
-    return (anomalies.synack_repeat_frame >= 0) & ~accept_queue_full(anomalies)
-
-
-def accept_queue_full(anomalies: Rows) -> Mask:
-    """HS005."""
-    return (anomalies.first_data == DATA_LOST) | (anomalies.first_data == DATA_TAKEN_LATE)
-
-
-def is_deferred(anomalies: Rows) -> Mask:
-    """One SYN+ACK, much later than a full queue would have sent it again: TCP_DEFER_ACCEPT had waited for data."""
-    return (anomalies.synack_repeats == 1) & (anomalies.synack_repeat_ns >= DEFERRED_NS)
-
-
-def self_connect(connections: Rows) -> Mask:
-    """HS006: one socket is both ends."""
-    same = (connections.orig_ip_hi == connections.resp_ip_hi) & (connections.orig_ip_lo == connections.resp_ip_lo)
-    opened = (connections.orig_syn_frame >= 0) & (connections.established_time >= 0)
-    return same & (connections.orig_port == connections.resp_port) & opened
-
-
-def several_syn_acks(anomalies: Rows) -> Mask:
-    """HS007."""
-    return anomalies.other_synacks > 0
-
-
-def challenge_ack_seen(anomalies: Rows) -> Mask:
-    """HS004."""
-    return anomalies.challenge_frame >= 0
 
 
 SIMULTANEOUS_OPEN = Rule(
@@ -89,6 +40,18 @@ SIMULTANEOUS_OPEN = Rule(
     time="first_time",
 )
 
+FIRST_RTO_NS = 1_000_000_000
+"""The first retransmission timeout of a SYN (RFC 6298 2.1)."""
+
+ROUNDING_NS = 20_000_000
+"""Stacks count the timeout in coarse ticks."""
+
+
+def syn_retry_cost(anomalies: Rows) -> Mask:
+    """HS002."""
+    return (anomalies.syn_retry_frame >= 0) & (anomalies.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
+
+
 SYN_RETRY_COST = Rule(
     id="HS002",
     name="syn-retry-cost",
@@ -107,6 +70,26 @@ SYN_RETRY_COST = Rule(
     example="syn-retry-cost",
     counter="TcpRetransSegs",
 )  # fmt: skip
+
+
+def accept_queue_full(anomalies: Rows) -> Mask:
+    """HS005."""
+    return (anomalies.first_data == DATA_LOST) | (anomalies.first_data == DATA_TAKEN_LATE)
+
+
+def synack_repeated(anomalies: Rows) -> Mask:
+    """HS003."""
+    return (anomalies.synack_repeat_frame >= 0) & ~accept_queue_full(anomalies)
+
+
+DEFERRED_NS = 5_000_000_000
+"""A full accept queue sends its SYN+ACK again after 1 s, in old kernels 3 s (RFC 6298 2.1, RFC 1122 4.2.3.1)."""
+
+
+def is_deferred(anomalies: Rows) -> Mask:
+    """One SYN+ACK, much later than a full queue would have sent it again: TCP_DEFER_ACCEPT had waited for data."""
+    return (anomalies.synack_repeats == 1) & (anomalies.synack_repeat_ns >= DEFERRED_NS)
+
 
 SYNACK_REPEATED = Rule(
     id="HS003",
@@ -142,6 +125,12 @@ SYNACK_REPEATED = Rule(
     needs=(BOTH_DIRECTIONS, ACKS),
 )  # fmt: skip
 
+
+def challenge_ack_seen(anomalies: Rows) -> Mask:
+    """HS004."""
+    return anomalies.challenge_frame >= 0
+
+
 CHALLENGE_ACK_SEEN = Rule(
     id="HS004",
     name="challenge-ack-seen",
@@ -163,6 +152,9 @@ CHALLENGE_ACK_SEEN = Rule(
     example="challenge-ack-seen",
     counter="TcpExtTCPChallengeACK",
 )
+
+LOST = 3
+"""Data that were sent again so often, and never taken, are lost."""
 
 ACCEPT_QUEUE_FULL = Rule(
     id="HS005",
@@ -203,6 +195,14 @@ ACCEPT_QUEUE_FULL = Rule(
     needs=(ACKS,),
 )  # fmt: skip
 
+
+def self_connect(connections: Rows) -> Mask:
+    """HS006: one socket is both ends."""
+    same = (connections.orig_ip_hi == connections.resp_ip_hi) & (connections.orig_ip_lo == connections.resp_ip_lo)
+    opened = (connections.orig_syn_frame >= 0) & (connections.established_time >= 0)
+    return same & (connections.orig_port == connections.resp_port) & opened
+
+
 SELF_CONNECT = Rule(
     id="HS006",
     name="self-connect",
@@ -221,6 +221,12 @@ SELF_CONNECT = Rule(
     example="self-connect",
     time="first_time",
 )  # fmt: skip
+
+
+def several_syn_acks(anomalies: Rows) -> Mask:
+    """HS007."""
+    return anomalies.other_synacks > 0
+
 
 SEVERAL_SYN_ACKS = Rule(
     id="HS007",
