@@ -171,12 +171,15 @@ class Recording:
 
     def table(self, name: str) -> list[Row]:
         """The rows of a table; those of anomalies know whether a copy of a SYN was challenged, stale segments whether
-        they came into TIME-WAIT, resets whether an operator killed the socket.
+        they came into TIME-WAIT, resets whether an operator killed the socket, and reuses whether the SYN met a TIME-WAIT
+        that the capture does not show.
         """
         if name == "stale_segments":
             return [Row(row, is_in_time_wait=self._meets_time_wait(row)) for row in self.got.tables[name]]
         if name == "resets":
             return [Row(row, is_killed=self.is_killed(row)) for row in self.got.tables[name]]
+        if name == "reuses":
+            return [Row(row, is_unseen_time_wait=self._holds_time_wait(row)) for row in self.got.tables[name]]
         if name != "anomalies":
             return self.got.tables[name]
         answers = {row.answer_frame for row in self.got.reuses}
@@ -185,6 +188,11 @@ class Recording:
     def _meets_time_wait(self, row: Row) -> bool:
         spans = [span for span in self.got.time_wait if span.connection_id == row.connection_id]
         return any(span.ip == row.peer_ip and span.port == row.peer_port and span.start < row.time for span in spans)
+
+    def _holds_time_wait(self, row: Row) -> bool:
+        ends = (endpoint(row.peer_ip, row.peer_port), endpoint(row.ip, row.port))
+        entries = (each for each in self.truth["time_wait"] if (each["endpoint"], each["peer"]) == ends)
+        return any(each["entered"] < row.time / 1e9 < (each["end"] or float("inf")) + NEAR_S for each in entries)
 
     def _is_copy(self, row: Row, answers: set[int]) -> bool:
         trigger = row.challenge_trigger_frame or 0
@@ -259,7 +267,8 @@ LEAST_REPLAY_TICKS = 240
 
 
 def _is_challenged_syn(row: Row) -> bool:
-    return row.answer == "challenge-ack" and row.receiver_state != "TIME-WAIT"
+    is_unseen = row.receiver_state is None and row.is_unseen_time_wait
+    return row.answer == "challenge-ack" and row.receiver_state != "TIME-WAIT" and not is_unseen
 
 
 def _is_challenged_copy(row: Row) -> bool:

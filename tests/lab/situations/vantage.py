@@ -161,7 +161,7 @@ def late_start_time_wait(lab):
     lab.exchange(client, server)
     close_in_turn(server, client)
     lab.set(lab.client, tcp_timestamps=0)
-    isn = lab.relay.last(lambda s: s.sport == CLIENT_PORT).seq - 100_000
+    isn = lab.relay.last(lambda s: s.sport == CLIENT_PORT).seq - 0x40000000
     lab.start_capture()
     client = lab.client.tcp()
     choose_isn(client, isn)
