@@ -16,7 +16,7 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
         Grade(lambda r: r.fin_wait_2_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
         Grade(always, WARNING, LIKELY, "tcp_fin_timeout is shorter than its default, or the entry was removed"),
     ),
-    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 by then and answered with RST",
+    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had {?}left FIN-WAIT-2 by then and answered with RST",
     frames=("fin_frame", "trigger_frame", "frame"),
     values=("fin_wait_2_ns", "fin_acked_gap_ns", "trigger_len"),
     set_when=("the sender's FIN was acknowledged", "60 s later or more, a FIN or data gets a bare RST", "or 1 s later or more, a FIN gets one"),
