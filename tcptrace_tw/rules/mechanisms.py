@@ -108,7 +108,7 @@ SEVERAL: dict[str, str] = {
     "LA005": "in {count} connections with {service} the last FIN was answered with RST: the other side no longer had them",
     "LA006": "in {count} connections with {service} the passive closer gave up in LAST-ACK and sent RST",
     "LA007": "in {count} connections with {service} the passive closer retransmitted its FIN and got no answer: the other side was {?}gone",
-    "PA001": "{actor} sent segments with stale timestamps in {count} connections with {peer}, which dropped them (PAWS)",
+    "PA001": "{actor} sent segments with stale timestamps in {count} connections with {peer}, which {?}dropped them as old duplicates (PAWS)",
     "PA003": "{count} old segments of previous connections arrived in new ones between {client} and {service} and were dropped: their timestamps were too old",
     "PA004": "{count} SYNs from {client} to {service} reused a 4-tuple with a timestamp lower than the previous connection's",
     "PA007": "the timestamp clock of {actor} went backwards in {count} connections with {peer}",
@@ -157,6 +157,7 @@ SEVERAL: dict[str, str] = {
 """
 
 SEVERAL_IF: dict[tuple[str, str], str] = {
+    ("RS001", "a client got no answer"): "{actor} sent requests to {peer} on {count} connections, got nothing but ACKs, and reset them: {?}it gave up waiting",
     ("RS003", "data drew the RST"): "{actor} had {?}closed {count} sockets when data of {peer} arrived, and answered with RST",
     ("RS003", "data had come just before"): "{actor} had {?}closed {count} sockets when data of {peer} arrived, and answered with RST",
     ("LA003", "the connect failed"): "{count} connects from {client} to {service} failed: RSTs refused them, {?}because the server was still in LAST-ACK",

@@ -347,7 +347,8 @@ class _Incident:
     def _template(self, lead: Strand) -> str:
         """The sentence for several: that of the wording which the worst examples share, else that of the rule."""
         conditions = {RULES[NUMBERS[lead.rule]].condition_of(each.hit.rows) for each in self._examples}
-        shared = SEVERAL_IF.get((lead.rule, conditions.pop())) if len(conditions) == 1 else None
+        said = {SEVERAL_IF.get((lead.rule, condition), "") for condition in conditions}
+        shared = said.pop() if len(said) == 1 else ""
         return shared or SEVERAL.get(lead.rule, "")
 
     def _client(self, strands: Sequence[Strand]) -> str:

@@ -18,7 +18,7 @@ from tcptrace_tw.rules.reset_signs import (
     is_echo,
     rst_from_last_ack,
 )
-from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always, is_observed
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, PAYLOAD
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, ORIG, WARNING
 
@@ -40,6 +40,13 @@ _ABORT_VALUES = (
     "retransmits",
 )
 
+
+def got_no_answer(r: Rows) -> Mask:
+    """A client that had sent payload and got none, waited, and reset the connection."""
+    silent = (r.received_bytes == 0) & (r.ack_delta <= 0) & is_observed(r, PAYLOAD)
+    return (r.endpoint == ORIG) & (r.sent_bytes > 0) & silent & (r.silence_ns >= SECOND_NS) & (r.peer_fin_frame < 0)
+
+
 ABORT_LINGER0 = Rule(
     id="RS001",
     name="abort-linger0",
@@ -51,7 +58,10 @@ ABORT_LINGER0 = Rule(
         Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does this at least five times, has acknowledged all payload before, and never closes with FIN"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN ({?}SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread]",
+    wordings=(
+        Wording(got_no_answer, "a client got no answer", "{ip}:{port} had sent {sent_bytes:byte} to {peer_ip}:{peer_port}, got nothing but ACKs for {silence_ns}, and sent RST: {?}it gave up waiting for an answer"),
+    ),
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN ({?}SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread][; the other side was reset within 1 ms, too: {?}a device between them sent both RSTs{twin_gap_ns:?}]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
@@ -63,6 +73,7 @@ ABORT_LINGER0 = Rule(
     rfc=("RFC 9293 3.10.5",),
     remedy="nstat on the host that sent the RST tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0. In its application: read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error.",
     advice=(
+        Advice(got_no_answer, "a client got no answer", "Find out on the server why it did not answer: its log at that time, what it waited for (a lock, a database, another service). The client's own timeout is the silence before the RST."),
         Advice(lambda r: r.peer_fin_frame >= 0, "the peer had sent its FIN", "Little is lost: the peer had closed before. Proxies (HAProxy, with option nolinger or http-server-close) and Windows end connections like this; otherwise read to the end of the stream before close(). nstat on the host that sent the RST tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0."),
     ),
     example="abort-linger0",
@@ -165,7 +176,7 @@ ABORT_AFTER_FIN = Rule(
         Wording(fin_never_arrived, "the FIN never arrived", "the FIN of {ip}:{port} never reached {peer_ip}:{peer_port}, although it was retransmitted {retransmits:time}: the peer was still ESTABLISHED, sent {trigger_len:byte}[ {fin_gap_ns} after the FIN], and got a RST"),
         Wording(lambda r: answers_late_data(r) & (r.trigger_len > 0), "data drew the RST", "{ip}:{port} had {?}closed its socket when {trigger_len:byte} from {peer_ip}:{peer_port} arrived[ {fin_gap_ns} after its FIN], and answered with RST"),
         Wording(is_drawn_by_data, "data had come just before", "{ip}:{port} had {?}closed its socket when more data from {peer_ip}:{peer_port} arrived, and answered with RST[ {fin_gap_ns} after its FIN]"),
-        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: {?}an abort in one go"),
+        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: {?}an abort in one go[; the other side was reset within 1 ms, too: {?}a device between them sent both RSTs{twin_gap_ns:?}]"),
         Wording(lambda r: r.fin_gap_ns >= 0, "the time since the FIN is known", "{ip}:{port} had sent FIN and, {?}in {sender_state}, sent RST to {peer_ip}:{peer_port} {fin_gap_ns} later"),
     ),
     frames=_FRAMES,

@@ -72,7 +72,7 @@ SYN_RETRY_COST = Rule(
         Grade(is_long_for_loss, WARNING, CONFIRMED, "the handshake took 3 s or longer"),
         Grade(always, NOTICE, CONFIRMED, "one lost SYN, as on any path"),
     ),
-    message="{ip}:{port} retransmitted its SYN to {peer_ip}:{peer_port}[ {syn_retries:time}]; the handshake took {handshake_ns}",
+    message="the connect from {ip}:{port} to {peer_ip}:{peer_port} took {handshake_ns}: its SYN was retransmitted[ {syn_retries:time}]",
     frames=("syn_frame", "syn_retry_frame", "synack_frame"),
     values=("syn_retries", "handshake_ns"),
     set_when=("the SYN is retransmitted before the SYN+ACK arrives", "the handshake takes 1 s or longer"),
