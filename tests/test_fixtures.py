@@ -159,6 +159,8 @@ def _matches(finding: Any, entry: dict[str, Any]) -> bool:
         return False
     if "connection" in entry and finding.get("connection_id") != entry["connection"]:
         return False
+    if entry.get("says", "") not in finding.message or entry.get("says_not", "\n") in finding.message:
+        return False
     return all(finding[key] == entry[key] for key in ("severity", "confidence") if key in entry)
 
 

@@ -12,17 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, TOLD_APART
 from tcptrace_tw.schema.columns import MOVES, Table
-from tcptrace_tw.schema.observed import OPTIONS
-from tcptrace_tw.schema.words import (
-    CLOSE_HALF_CLOSED,
-    CLOSE_OPEN,
-    CLOSE_REFUSED,
-    MOVE_REBINDING,
-    MOVE_RETRY,
-    OPENED_HANDSHAKE,
-    OPENED_MIDSTREAM,
-)
+from tcptrace_tw.schema.words import CLOSE_REFUSED, MOVE_REBINDING, MOVE_RETRY
 
 MOST = 1 << 16
 """So many rows of each kind are remembered; what comes later is not linked."""
@@ -54,14 +46,11 @@ class Moves:
         self._midstream = _Few()
         self._opened = _Few()
 
-    def see(self, rows: Any) -> None:
+    def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
         """Take finished rows of ``connections``."""
-        is_open = (rows.close == CLOSE_OPEN) | (rows.close == CLOSE_HALF_CLOSED)
-        both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
-        self._open.keep(rows, is_open & both)
-        self._midstream.keep(rows, rows.opened == OPENED_MIDSTREAM)
-        is_told_apart = (rows.orig_syn_has_ts != 0) | ((rows.observed & OPTIONS) == 0)
-        self._opened.keep(rows, (rows.opened == OPENED_HANDSHAKE) & is_told_apart)
+        self._open.keep(rows, traits, LEFT_OPEN)
+        self._midstream.keep(rows, traits, MIDSTREAM)
+        self._opened.keep(rows, traits, TOLD_APART)
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -117,11 +106,13 @@ class _Few:
         self._chunks: list[NDArray[Any]] = []
         self._count = 0
 
-    def keep(self, rows: Any, mask: NDArray[np.bool_]) -> None:
-        """Keep the rows of the mask, as far as there is room."""
+    def keep(self, rows: Any, traits: NDArray[np.uint8], trait: int) -> None:
+        """Keep the rows with this trait, as far as there is room."""
         room = MOST - self._count
-        if room and mask.any():
-            places = np.flatnonzero(mask)[:room]
+        if not room:
+            return
+        places = np.flatnonzero(traits & trait)[:room]
+        if places.size:
             kept = np.zeros(places.size, [(name, "i8") for name in KEPT])
             for name in KEPT:
                 kept[name] = rows[name][places]

@@ -61,11 +61,11 @@ FIRST_DATA = Vocabulary(
 SUSPECT = Vocabulary(
     "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard",
     prose=(
-        "the server has connections that it never read from: its accept queue is full",
-        "the timestamps are below those of other SYNs from this address, so the server takes them for old (tcp_tw_recycle, or PAWS)",
-        "the same service answered others: a queue that is full at times, loss, or a limit or filter that stops some",
-        "that host answers on other ports: a filter stops this one",
-        "nothing else came from that address either: a filter, or the host is down",
+        "the server's accept queue is full: it has connections that it never read from",
+        "the server takes them for old (tcp_tw_recycle, or PAWS): their timestamps are below those of other SYNs from this address",
+        "a queue that is full at times, loss, or a limit or filter that stops some",
+        "a filter stops this port: that host answers on others",
+        "a filter, or a host that is down: nothing else came from that address either",
     ),
 )  # fmt: skip
 TIMEOUT = Vocabulary("timeout", *words(), prose=prose())

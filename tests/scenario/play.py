@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tcptrace_tw.kernels import library
+from tcptrace_tw.report.words.messages import message
 from tcptrace_tw.schema import columns, words
 from tests.scenario.notation import Frame, parse
 from tests.scenario.render import render
@@ -247,4 +248,5 @@ def _finding(findings: Any, place: int, row: Row) -> Row:
         frames=[row[name] for name in rule.frames if row.get(name) is not None],
         count=int(findings.count[place]),
         caveats=tuple(findings.caveats),
+        message=message(findings, place),
     )

@@ -16,7 +16,7 @@ from tcptrace_tw.report.tables.arrow_text import bracketed, joined, raw, said
 from tcptrace_tw.report.tables.buffers import always, array, coded, flags, scalar, strings
 from tcptrace_tw.report.tables.fields import Fields
 from tcptrace_tw.report.words import findings as about
-from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
+from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse, templates
 from tcptrace_tw.report.words.text import FRAME_MASK
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, FRAME_BITS, MOVES
@@ -83,7 +83,7 @@ def _finding_columns(
 
 def messages(findings: RuleHits, several_files: bool = False) -> pa.Array:
     """The sentence of every finding, of rows that are ``Fields``."""
-    said = findings.rule.messages_for(findings.rows)
+    said = templates(findings)
     if len(said) == 1:
         return _filled_in(findings, said[0][0], several_files)
     places = [np.flatnonzero(told) for _, told in said]

@@ -21,7 +21,7 @@ NAT_REBINDING = Rule(
         Grade(always, NOTICE, LIKELY),
     ),
     message="the connection of {ip} with {peer_ip}:{peer_port} went on from port {port} instead of {previous_port}, after {gap_ns} of "
-    "silence: a NAT had forgotten its mapping[, and the peer reset the connection{is_reset:?}]",
+    "silence: a NAT had {?}forgotten its mapping[, and the peer reset the connection{is_reset:?}]",
     frames=("previous_frame", "frame"),
     values=("previous_port", "gap_ns"),
     set_when=(

@@ -18,8 +18,8 @@ from tcptrace_tw.rules.reset_signs import (
     tw_missing,
 )
 from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
-from tcptrace_tw.schema.columns import SYN
-from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, WARNING
+from tcptrace_tw.schema.columns import FIN, SYN
+from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, RESP, WARNING
 
 
 def port_closed(r: Rows) -> Mask:
@@ -78,6 +78,14 @@ def has_program_behind(r: Rows) -> Mask:
     return r.continued_frame >= 0
 
 
+def is_after_handshake(r: Rows) -> Mask:
+    """A server that had sent its SYN+ACK, and nothing else, answers the ACK of the handshake; nobody had sent payload."""
+    is_answer = (
+        (r.endpoint == RESP) & (r.sender_segments == 1) & (r.trigger_len == 0) & ((r.trigger_flags & (SYN | FIN)) == 0)
+    )
+    return is_echo(r) & is_answer & (r.received_bytes == 0) & (r.sent_bytes == 0) & ~has_program_behind(r)
+
+
 def is_time_wait_gone(resets: Rows) -> Mask:
     """Either of the two."""
     return tw_cut_short(resets) | tw_missing(resets)
@@ -113,9 +121,10 @@ RST_NO_SOCKET = Rule(
             "or its window is not 0; or segments of the endpoint follow in sequence; or the segment that it answers was not captured",
         ),
     ),
-    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
+    message="{ip}:{port} {?}has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
     wordings=(
-        Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
+        Wording(is_after_handshake, "the RST answers the ACK of the handshake", "{ip}:{port} answered the ACK of the handshake from {peer_ip}:{peer_port} with RST: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), or its listener was closed"),
+        Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: {?}a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
     ),
     frames=("trigger_frame", "frame"),
     values=RESET_VALUES,
@@ -133,6 +142,7 @@ RST_NO_SOCKET = Rule(
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
     remedy="On the host that sent the RST, look if its program or the host was started anew, or closed this connection earlier.",
     advice=(
+        Advice(is_after_handshake, "it answers the ACK of the handshake", "On the server: ss -ltn shows a full accept queue (Recv-Q above Send-Q; nstat TcpExtListenOverflows); let the program call accept() faster, or raise the backlog. If it is not full: look if the listener was stopped at that time, or if a SYN proxy stands before it."),
         Advice(has_program_behind, "segments with its address follow", "Nothing to do in the network: scanners and test tools with raw sockets do this. On their host a filter rule can drop the RSTs of the kernel (iptables -A OUTPUT -p tcp --tcp-flags RST RST -j DROP)."),
         Advice(is_unasked, "nobody had asked for the SYN+ACK", "Nothing to do: somebody sends SYNs with this address, or the SYN was not captured."),
         Advice(have_both_closed, "both sides had closed", "Nothing to do: the connection was over, and a late segment found no socket."),
@@ -156,7 +166,7 @@ RST_UNTRANSLATED_SEGMENT = Rule(
     table="resets",
     predicate=rst_untranslated_segment,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{ip}:{port} reset {trigger_len:byte} from {peer_ip}:{peer_port}, and went on with the connection: its NAT did not translate that segment (conntrack: INVALID), so the host had no socket for it",
+    message="{ip}:{port} reset {trigger_len:byte} from {peer_ip}:{peer_port}, and went on with the connection: {?}its NAT did not translate that segment (conntrack: INVALID), so the host had no socket for it",
     frames=("trigger_frame", "frame", "continued_frame", "continued_data_frame"),
     values=("trigger_gap_ns", "rtt_ns", "ttl_delta", "ip_id_delta", "silence_ns"),
     set_when=(

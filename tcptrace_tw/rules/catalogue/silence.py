@@ -37,7 +37,7 @@ DATA_UNANSWERED = Rule(
         Grade(always, NOTICE, LIKELY, "the run is short: the capture may have ended in a moment of loss"),
     ),
     message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}"
-    "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: the peer or the path is gone",
+    "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: {?}the peer or the path is gone",
     frames=("unanswered_frame", "last_frame"),
     values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
     set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more"),
@@ -67,7 +67,7 @@ SILENT_AFTER_HANDSHAKE = Rule(
     predicate=silent_after_handshake,
     grades=(Grade(always, NOTICE, LIKELY),),
     message="{ip}:{port} sent nothing more after its SYN+ACK on {silent_after_handshake:connection}, not even an ACK of the clients' "
-    "data: the answers took another way and were not captured, or the server hangs",
+    "data: {?}the answers took another way and were not captured, or the server hangs",
     frames=("silent_frame",),
     values=("silent_after_handshake", "connections"),
     set_when=(
