@@ -38,6 +38,14 @@ def findings_batch(
     """
     if not isinstance(findings.rows, Fields):
         findings = findings._replace(rows=Fields.of(findings.rows))
+    columns = _finding_columns(findings, several_files, incidents)
+    wanted = schema(FINDINGS, several_files)
+    return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
+
+
+def _finding_columns(
+    findings: RuleHits, several_files: bool, incidents: NDArray[np.int64] | None
+) -> dict[str, pa.Array]:
     rule, size = findings.rule, findings.rows.size
     frames, offsets = about.frame_lists(findings)
     peers, main = _peers(findings), about.main_frames(findings)
@@ -70,8 +78,7 @@ def findings_batch(
         columns["files"] = pa.ListArray.from_arrays(
             array(offsets), array((frames >> FRAME_BITS).astype(np.int32), FILE)
         )
-    wanted = schema(FINDINGS, several_files)
-    return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
+    return columns
 
 
 def messages(findings: RuleHits, several_files: bool = False) -> pa.Array:
