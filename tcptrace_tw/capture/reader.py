@@ -23,6 +23,9 @@ from tcptrace_tw.schema.columns import FRAME_BITS, TRUNCATED
 
 BATCH_SIZE = 1 << 15
 
+MOST_WINDOWS = 12
+"""After so many windows a batch is handed on as it is: of large frames it is not worth while to wait for more."""
+
 _NO_TIME = (1 << 63) - 1
 
 
@@ -81,16 +84,19 @@ class Reader:
 
     def batches(self) -> Iterator[segments.Segments]:
         """Batches of segments in file order. A batch is valid until as many more as there are buffers are asked for."""
-        n = 0
+        n = windows = 0
         outcome = fr.FULL
         while outcome != fr.DAMAGED:
             count, outcome = self._format.scan(self._window, self._frames, self._batch_size - n)
             n = self._decode(count, n)
-            if (self._batch_size - n) * 8 < self._batch_size or (n and self._is_prompt):
+            is_enough = self._is_prompt or windows >= MOST_WINDOWS
+            if (self._batch_size - n) * 8 < self._batch_size or (n and is_enough):
                 yield self._finish_batch(n)
-                n = 0
-            if outcome == fr.DRY and not self._window.refill():
-                break
+                n = windows = 0
+            if outcome == fr.DRY:
+                if not self._window.refill():
+                    break
+                windows += 1
         self._finish()
         if n:
             yield self._finish_batch(n)
