@@ -68,6 +68,7 @@ class Measurements:
             self._clocks.see(table, records)
         if table == "reuses":
             self._connects.see_reuses(records)
+            self._moves.see_reuses(records)
         if table == "time_wait":
             censored = records.start_frame[records.end_reason == END_CAPTURE]
             self._count("censored_spans", "censored_frame", censored.size, *censored[:1])

@@ -37,7 +37,7 @@ MECHANISMS = (
     Mechanism("SYN in TIME-WAIT", About.PAIR, ("RU009", "RU004", "RU005", "RU006", "PA004", "TW006", "RU012", "RU002",
                                                    "PA003", "SI013")),
     Mechanism("LAST-ACK", About.PAIR, ("LA002", "LA003", "LA001", "LA007", "LA006", "LA004")),
-    Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013")),
+    Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013", "RU014")),
     Mechanism("half-closed", About.SERVICE, ("TW012", "TW008", "LA005", "TW011")),
     Mechanism("TIME-WAIT ended early", About.SERVICE, ("TW005", "TW009", "TW007")),
     Mechanism("source ports", About.PAIR, ("PE003", "PE002", "PE004", "PE001")),
@@ -81,6 +81,7 @@ class Beside(NamedTuple):
 
     when: Callable[[Rows], Mask]
     clause: str
+    """Nothing where the sentence of the finding itself says it."""
     is_told_alone: bool
     """Whether it is an incident without another finding, too."""
 
@@ -91,6 +92,7 @@ BESIDE: dict[str, Beside] = {
         "an old segment of the previous connection arrived in the new one and was dropped: its timestamp was too old",
         is_told_alone=True,
     ),
+    "RU014": Beside(lambda r: r.connection_id > 0, "", is_told_alone=False),
     "SI013": Beside(lambda r: r.cost_ns >= 0, "some of the clients tried again from another port", is_told_alone=False),
 }
 """By rule. Their delays count with those of the cause."""

@@ -321,7 +321,9 @@ class _Incident:
         others = [other.rule for other in self.strands if other.rule != lead.rule]
         told = PROOFS if count == 1 else {**REASONS, **PROOFS}
         reasons = [told[pair] for other in others if (pair := (lead.rule, other)) in told]
-        beside = dict.fromkeys(BESIDE[rule].clause for rule in others if rule in BESIDE)
+        beside = dict.fromkeys(
+            _clause(other, several_files) for other in self.strands if other.rule in BESIDE and other.rule != lead.rule
+        )
         delay, most, known = self._delay()
         delayed = f"; {_delay(delay, most, known)}" if count > 1 and most else ""
         template = lead.template if count == 1 else self._template(lead)
@@ -373,6 +375,11 @@ class _Incident:
                 counts[strand.rule] = (before[0] + strand.left, max(before[1], strand.grade[0]))
         for rule, (count, severity) in (counts | self.explained).items():
             yield IncidentRule(rule, RULES[NUMBERS[rule]].name, w.SEVERITY.words[severity], count)
+
+
+def _clause(strand: Strand, several_files: bool) -> str:
+    """What a finding of severity info adds: its clause, or its own sentence."""
+    return BESIDE[strand.rule].clause or message(strand.examples[0].hit, 0, several_files)
 
 
 def _delay(cost: int, most: int, known: int) -> str:
