@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
@@ -225,7 +226,9 @@ class _Run:
         self.settings = settings
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
-        self.facts = CaptureFacts(remarks=[printable(remark) for remark in found.remarks])
+        self.compiled = library.choose(notice)
+        remarks = [printable(remark) for remark in found.remarks]
+        self.facts = CaptureFacts(remarks=remarks, damage=Damage(compiled=self.compiled))
         self.quotes: list[Quote] = []
         """The ICMP errors that were read so far."""
         self._unreadable = 0
@@ -233,7 +236,6 @@ class _Run:
         self._filter = settings.read_segments()
         keeps = settings.keeps()
         self._whole = None if keeps is None else WholeConnections(keeps)
-        self.compiled = library.choose(notice)
         self._buffers = BUFFERS if self.compiled else 1
         self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
@@ -276,7 +278,7 @@ class _Run:
         for batch in self._batches():
             if not self._begin:
                 self._begin = self.facts.first_time or 0
-            self.facts.damage.see(batch)
+            self.facts.see(batch)
             yield batch, self._flow.assign(batch)
 
     def _moves(self, placed: Generator[tuple[Segments, int]], pick: Pick | None) -> Generator[list[Chunk]]:

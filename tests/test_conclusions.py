@@ -20,7 +20,7 @@ CONCLUSIONS = {
     "nginx-keepalive-race": "2 requests to {server} are lost: the server closed the idle connections at the moment when they came",
     "accept-queue-full": "{server} did not complete 2 handshakes and dropped the clients' data: its accept queue was full",
     "accept-queue-full-cookies": "the first data of 2 connections were sent to {server} again and again, and nothing came after its SYN+ACKs, not even an ACK",
-    "abort-on-overflow": "{server} completed 2 handshakes with {client} and answered them by RST at once: its accept queue was full (tcp_abort_on_overflow), or another host answered",
+    "abort-on-overflow": "{server} answered the ACK of the handshake with RST on 2 connections with {client}: its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), or its listener was closed",
     "defer-accept": "{server} retransmitted the SYN+ACK of 2 connections although the client's ACK is in the capture",
     "masquerade-flushed": "3 connections to {server} went on from another port or address: a NAT had forgotten its mappings",
     "service-flushed": "segments of 2 connections reached {client} untranslated, from {server}: the NAT in between did not know them",
@@ -34,13 +34,13 @@ CONCLUSIONS = {
 }  # fmt: skip
 
 SENTENCES = {
-    "keep-alive-race-crossed": "sent data, and the FIN by which",
-    "keep-alive-race": "closed the connection after 5.0 s of silence, and",
-    "handshake-refused-at-its-end": "when the handshake was complete, with RST",
+    "keep-alive-race-crossed": "was lost: it crossed the FIN by which",
+    "keep-alive-race": "had closed the idle connection (after 5.0 s of silence)",
+    "handshake-refused-at-its-end": "answered the ACK of the handshake from",
     "handshake-refused-at-its-end-nearly": "has no socket for",
     "first-data-unanswered": "nothing came after the SYN+ACK, not even an ACK",
     "first-data-unanswered-nearly": "the peer or the path is gone",
-    "segment-untranslated": "but a segment of that connection came from 10.0.1.2:8080, untranslated",
+    "segment-untranslated": "but a segment of that connection came from 10.0.1.2:8080",
     "nat-rebinding-at-once": "went on from port 40002 instead of 40000",
 }
 """Sentences that nearly the same segments must not bring about."""

@@ -1,5 +1,6 @@
 """The house itself: who imports whom, types, lint and format."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -48,3 +49,16 @@ def test_modules_are_short():
     }
 
     assert long == {}
+
+
+def test_functions_are_short():
+    """A function does one thing, in at most 40 lines; the conductor of the pass is the exception that is named."""
+    long = {
+        f"{path.relative_to(ROOT).as_posix()}: {node.name}": lines
+        for path in (ROOT / "tcptrace_tw").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or 0) - node.lineno + 1) > 40
+    }
+
+    assert set(long) <= {"tcptrace_tw/pipeline.py: analyze"}

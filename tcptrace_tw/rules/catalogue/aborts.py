@@ -18,7 +18,7 @@ from tcptrace_tw.rules.reset_signs import (
     is_echo,
     rst_from_last_ack,
 )
-from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always, is_observed
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, PAYLOAD
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, ORIG, WARNING
 
@@ -40,6 +40,13 @@ _ABORT_VALUES = (
     "retransmits",
 )
 
+
+def got_no_answer(r: Rows) -> Mask:
+    """A client that had sent payload and got none, waited, and reset the connection."""
+    silent = (r.received_bytes == 0) & (r.ack_delta <= 0) & is_observed(r, PAYLOAD)
+    return (r.endpoint == ORIG) & (r.sent_bytes > 0) & silent & (r.silence_ns >= SECOND_NS) & (r.peer_fin_frame < 0)
+
+
 ABORT_LINGER0 = Rule(
     id="RS001",
     name="abort-linger0",
@@ -51,7 +58,10 @@ ABORT_LINGER0 = Rule(
         Grade(lambda r: np.zeros(r.size, np.bool_), NOTICE, CONFIRMED, "the endpoint does this at least five times, has acknowledged all payload before, and never closes with FIN"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN (SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread]",
+    wordings=(
+        Wording(got_no_answer, "a client got no answer", "{ip}:{port} had sent {sent_bytes:byte} to {peer_ip}:{peer_port}, got nothing but ACKs for {silence_ns}, and sent RST: {?}it gave up waiting for an answer"),
+    ),
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN ({?}SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread][; the other side was reset within 1 ms, too: {?}a device between them sent both RSTs{twin_gap_ns:?}]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
@@ -63,6 +73,7 @@ ABORT_LINGER0 = Rule(
     rfc=("RFC 9293 3.10.5",),
     remedy="nstat on the host that sent the RST tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0. In its application: read to the end of the stream before close(), and do not use SO_LINGER 0 to avoid TIME-WAIT: the peer gets an error.",
     advice=(
+        Advice(got_no_answer, "a client got no answer", "Find out on the server why it did not answer: its log at that time, what it waited for (a lock, a database, another service). The client's own timeout is the silence before the RST."),
         Advice(lambda r: r.peer_fin_frame >= 0, "the peer had sent its FIN", "Little is lost: the peer had closed before. Proxies (HAProxy, with option nolinger or http-server-close) and Windows end connections like this; otherwise read to the end of the stream before close(). nstat on the host that sent the RST tells which it is: TcpExtTCPAbortOnClose counts unread data, TcpExtTCPAbortOnData SO_LINGER 0."),
     ),
     example="abort-linger0",
@@ -88,7 +99,7 @@ ABORT_UNREAD_DATA = Rule(
         Grade(lambda r: r.peer_fin_frame >= 0, NOTICE, LIKELY, "the peer had already sent FIN, so it loses nothing"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{ip}:{port} closed its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence] before it had read all received data: RST instead of FIN",
+    message="{ip}:{port} closed its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence] {?}before it had read all received data: RST instead of FIN",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=(
@@ -116,6 +127,17 @@ def fin_never_arrived(r: Rows) -> Mask:
     return is_drawn_by_data(r) & (r.trigger_len > 0) & (r.receiver_state == ESTABLISHED) & (r.retransmits > 0)
 
 
+def acks_late_data(r: Rows) -> Mask:
+    """A RST that acknowledges the payload which came just before: so Windows answers what arrives after close()."""
+    in_time = (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns <= ANSWER_NS)
+    return (r.is_bare == 0) & (r.trigger_len > 0) & (r.acked_bytes > 0) & in_time
+
+
+def answers_late_data(r: Rows) -> Mask:
+    """Payload that came after close() drew the RST."""
+    return is_drawn_by_data(r) | acks_late_data(r)
+
+
 def used_after_close(r: Rows) -> Mask:
     """Data came to an endpoint whose FIN had been acknowledged, after a silence of 1 s or longer."""
     return is_drawn_by_data(r) & (r.trigger_len > 0) & (r.fin_acked_gap_ns >= SECOND_NS) & (r.silence_ns >= SECOND_NS)
@@ -127,7 +149,7 @@ AT_ONE_GO_NS = SECOND_NS // 100
 
 def is_at_once(r: Rows) -> Mask:
     """The RST came right behind the FIN of its sender."""
-    return (r.fin_gap_ns >= 0) & (r.fin_gap_ns < AT_ONE_GO_NS) & ~is_drawn_by_data(r)
+    return (r.fin_gap_ns >= 0) & (r.fin_gap_ns < AT_ONE_GO_NS) & ~answers_late_data(r)
 
 
 def sent_nothing(r: Rows) -> Mask:
@@ -150,16 +172,17 @@ ABORT_AFTER_FIN = Rule(
     table="resets",
     predicate=abort_after_fin,
     grades=(
+        Grade(fin_never_arrived, WARNING, CONFIRMED, "the path drops FINs, and what the other side sent after it is lost"),
         Grade(is_drawn_by_data, NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
         Grade(always, NOTICE, LIKELY, "it closed with data unread, the linger time expired, the kernel dropped an orphan, or the process ended"),
     ),
-    message="{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence]",
+    message="{ip}:{port} had sent FIN and, {?}in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence]",
     wordings=(
         Wording(fin_never_arrived, "the FIN never arrived", "the FIN of {ip}:{port} never reached {peer_ip}:{peer_port}, although it was retransmitted {retransmits:time}: the peer was still ESTABLISHED, sent {trigger_len:byte}[ {fin_gap_ns} after the FIN], and got a RST"),
-        Wording(lambda r: is_drawn_by_data(r) & (r.trigger_len > 0), "data drew the RST", "{ip}:{port} had closed in both directions when {trigger_len:byte} from {peer_ip}:{peer_port} arrived[ {fin_gap_ns} after its FIN], and answered with RST"),
-        Wording(is_drawn_by_data, "data had come just before", "{ip}:{port} had closed in both directions when more data from {peer_ip}:{peer_port} arrived, and answered with RST[ {fin_gap_ns} after its FIN]"),
-        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: an abort in one go"),
-        Wording(lambda r: r.fin_gap_ns >= 0, "the time since the FIN is known", "{ip}:{port} had sent FIN and, in {sender_state}, sent RST to {peer_ip}:{peer_port} {fin_gap_ns} later"),
+        Wording(lambda r: answers_late_data(r) & (r.trigger_len > 0), "data drew the RST", "{ip}:{port} had {?}closed its socket when {trigger_len:byte} from {peer_ip}:{peer_port} arrived[ {fin_gap_ns} after its FIN], and answered with RST"),
+        Wording(is_drawn_by_data, "data had come just before", "{ip}:{port} had {?}closed its socket when more data from {peer_ip}:{peer_port} arrived, and answered with RST[ {fin_gap_ns} after its FIN]"),
+        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: {?}an abort in one go[; the other side was reset within 1 ms, too: {?}a device between them sent both RSTs{twin_gap_ns:?}]"),
+        Wording(lambda r: r.fin_gap_ns >= 0, "the time since the FIN is known", "{ip}:{port} had sent FIN and, {?}in {sender_state}, sent RST to {peer_ip}:{peer_port} {fin_gap_ns} later"),
     ),
     frames=_FRAMES,
     values=(*RESET_VALUES, "trigger_len", "unacked_bytes", "fin_gap_ns", "fin_acked_gap_ns"),
@@ -173,9 +196,9 @@ ABORT_AFTER_FIN = Rule(
     remedy="If data may be lost by this: on the endpoint that sent the RST, look if it closes with data unread, as HTTP servers do that answer before they have read the body (nstat TcpExtTCPAbortOnClose), if its process ended or was killed, and at TCP_LINGER2 and net.ipv4.tcp_fin_timeout, which end the wait for the peer's FIN.",
     advice=(
         Advice(fin_never_arrived, "the FIN never arrived", "Find out where the FIN is lost on its way: capture at the peer too, and look for a filter or NAT that drops it (conntrack -S: invalid). The applications are not to blame."),
-        Advice(lambda r: is_drawn_by_data(r) & sent_nothing(r), "a client closed without a request", "Nothing to do if this is a health check or a scan: it closes without reading what the server says first. Otherwise let the client read before close()."),
+        Advice(lambda r: answers_late_data(r) & sent_nothing(r), "a client closed without a request", "Nothing to do if this is a health check or a scan: it closes without reading what the server says first. Otherwise let the client read before close()."),
         Advice(used_after_close, "the peer had got the FIN, was silent, and went on", "In the program that sent the data: do not use a connection that the other side has closed; look for its end (read() returns 0) before it is taken out of a pool, and give it up sooner than the server's idle timeout. The data are lost, and may be sent again on a new connection."),
-        Advice(is_drawn_by_data, "data arrived after close()", "In the application that sent the RST: call shutdown(SHUT_WR), read until read() returns 0, then close(). The peer's last data are lost as it is."),
+        Advice(answers_late_data, "data arrived after close()", "In the application that sent the RST: call shutdown(SHUT_WR), read until read() returns 0, then close(). The peer's last data are lost as it is."),
         Advice(is_at_once, "the RST came right behind the FIN", "In the application that sent the RST: read until read() returns 0 before close(), and do not set SO_LINGER to 0. Nothing to do where it means to abort."),
     ),
     example="abort-after-fin",
@@ -301,10 +324,10 @@ RESET_BEFORE_REQUEST = Rule(
         Grade(has_waited, NOTICE, LIKELY, "no such time: connections that were never accepted when the listener closed"),
         Grade(always, NOTICE, LIKELY, "at once: an access rule, or no backend"),
     ),
-    message="{ip}:{port} reset the connection from {peer_ip}:{peer_port} at once, before any payload: it refuses this client, or has no backend for it",
+    message="{ip}:{port} reset the connection from {peer_ip}:{peer_port} at once, before any payload: {?}it refuses this client, or has no backend for it",
     wordings=(
-        Wording(is_timed, "it waited for whole seconds", "{ip}:{port} waited {silence_ns} for a request from {peer_ip}:{peer_port}, got none, and reset the connection: its timeout for the handshake or the first request"),
-        Wording(has_waited, "it waited", "{ip}:{port} reset the connection from {peer_ip}:{peer_port} {silence_ns} after the handshake, and neither side had sent payload: its listener was closed, or its process ended, before the connection was accepted and read"),
+        Wording(is_timed, "it waited for whole seconds", "{ip}:{port} waited {silence_ns} for a request from {peer_ip}:{peer_port}, got none, and reset the connection: {?}its timeout for the handshake or the first request"),
+        Wording(has_waited, "it waited", "{ip}:{port} reset the connection from {peer_ip}:{peer_port} {silence_ns} after the handshake, and neither side had sent payload: {?}its listener was closed, or its process ended, before the connection was accepted and read"),
     ),
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "trigger_gap_ns", "is_bare"),
@@ -316,7 +339,7 @@ RESET_BEFORE_REQUEST = Rule(
         Advice(is_timed, "it waited for whole seconds", "On the client: send the request or the protocol's greeting sooner than the server's timeout, or raise that timeout (RabbitMQ handshake_timeout, nginx client_header_timeout, HAProxy timeout http-request). A client that only opens connections in advance, or a port check, needs nothing."),
         Advice(has_waited, "it waited, and not for whole seconds", "On the server: look if it was stopped or started anew at that time, and why it had not called accept() before: ss -ltn shows the waiting connections (Recv-Q)."),
     ),
-    rival="a timeout and a closed listener look alike: the one that is not named here",
+    rival="a timeout of the server, or a listener that was closed: they look alike",
     example="reset-before-request",
 )  # fmt: skip
 

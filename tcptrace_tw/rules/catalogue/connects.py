@@ -70,14 +70,14 @@ CONNECT_UNANSWERED = Rule(
         Grade(is_probe, NOTICE, LIKELY, "one short connect to a port that answers nobody: a stranger's probe looks the same"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{unanswered:connect} from {ip} to {peer_ip}:{peer_port} got no answer, {syns:SYN}, the longest for "
-    "{longest_wait_ns}[, while {answered:other connect was|other connects were} answered]; {suspect}",
+    message="{unanswered:connect} from {ip} to {peer_ip}:{peer_port} got no answer ({syns:SYN}, the longest for "
+    "{longest_wait_ns})[, while {answered:other connect was|other connects were} answered]; {?}{suspect}",
     wordings=(
         Wording(
             lambda r: r.unanswered == 1,
             "one connect",
             "a connect from {ip} to {peer_ip}:{peer_port} got no answer to {syns:SYN} in {longest_wait_ns}"
-            "[, while {answered:other was|others were} answered]; {suspect}",
+            "[, while {answered:other was|others were} answered]; {?}{suspect}",
         ),
     ),
     frames=("syn_frame", "last_frame"),
@@ -105,7 +105,7 @@ CONNECT_UNANSWERED = Rule(
     ),
     example="connect-unanswered",
     counter="TcpExtListenDrops",
-    rival="loss, a full accept queue, a filter or a host that is down: all of them are silent",
+    rival="another silent cause: loss, a full accept queue, a filter and a host that is down look the same",
     end_time="end_time",
 )  # fmt: skip
 
@@ -127,7 +127,7 @@ SYN_ACK_NOT_RECEIVED = Rule(
     predicate=syn_ack_not_received,
     grades=(Grade(always, ERROR, LIKELY),),
     message="{ip}:{port} sent its SYN to {peer_ip}:{peer_port} again {unheard_syns:time} in {lasted_ns} although the SYN+ACK had "
-    "passed the capture point: the SYN+ACK was dropped on the client's side, and the connect failed",
+    "passed the capture point: the SYN+ACK was {?}dropped on the client's side, and the connect failed",
     frames=("syn_frame", "unheard_frame", "last_frame"),
     values=("unheard_syns", "syn_retries", "lasted_ns"),
     set_when=(
@@ -157,7 +157,7 @@ SYN_ACK_UNACKNOWLEDGED = Rule(
     table="connects",
     predicate=syn_ack_unacknowledged,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="{peer_ip}:{peer_port} repeated its SYN+ACK to {ip} in {half_open:connect}, and nothing came back",
+    message="{peer_ip}:{peer_port} repeated its SYN+ACK to {ip} in {half_open:connect}, and nothing came back: {?}its addresses are forged, or the client is gone",
     frames=("syn_frame", "last_frame"),
     values=("half_open", "answered"),
     set_when=("the SYN was sent once", "the SYN+ACK is retransmitted, and neither an ACK nor a RST follows"),

@@ -16,7 +16,7 @@ FIN_WAIT_2_TIMEOUT_RESET = Rule(
         Grade(lambda r: r.fin_wait_2_ns >= FIN_WAIT_2_NS, WARNING, CONFIRMED),
         Grade(always, WARNING, LIKELY, "tcp_fin_timeout is shorter than its default, or the entry was removed"),
     ),
-    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had left FIN-WAIT-2 by then and answered with RST",
+    message="{peer_ip}:{peer_port} sent again {fin_wait_2_ns} after it had acknowledged the FIN of {ip}:{port}, which had {?}left FIN-WAIT-2 by then and answered with RST",
     frames=("fin_frame", "trigger_frame", "frame"),
     values=("fin_wait_2_ns", "fin_acked_gap_ns", "trigger_len"),
     set_when=("the sender's FIN was acknowledged", "60 s later or more, a FIN or data gets a bare RST", "or 1 s later or more, a FIN gets one"),
@@ -79,7 +79,7 @@ CLOSE_WAIT_LEAK = Rule(
     table="services",
     predicate=close_wait_leak,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{ip}:{port} left {left_in_close_wait:connection} in CLOSE-WAIT for 60 s or longer",
+    message="{ip}:{port} left {left_in_close_wait:connection} in CLOSE-WAIT for 60 s or longer: {?}its application does not call close()",
     frames=("fin_frame",),
     values=("left_in_close_wait", "connections"),
     set_when=(

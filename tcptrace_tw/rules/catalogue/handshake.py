@@ -52,6 +52,15 @@ def syn_retry_cost(anomalies: Rows) -> Mask:
     return (anomalies.syn_retry_frame >= 0) & (anomalies.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
 
 
+LONG_NS = 3_000_000_000
+"""Two lost SYNs cost as much, 1 s and 2 s (RFC 6298 2.1, 5.5), and in old stacks the first one (RFC 1122 4.2.3.1)."""
+
+
+def is_long_for_loss(anomalies: Rows) -> Mask:
+    """A user notices, and one lost SYN alone does not explain it in today's stacks."""
+    return anomalies.handshake_ns >= LONG_NS - ROUNDING_NS
+
+
 SYN_RETRY_COST = Rule(
     id="HS002",
     name="syn-retry-cost",
@@ -59,8 +68,11 @@ SYN_RETRY_COST = Rule(
     summary="The handshake took 1 s or longer because the SYN was retransmitted.",
     table="anomalies",
     predicate=syn_retry_cost,
-    grades=(Grade(always, NOTICE, CONFIRMED),),
-    message="{ip}:{port} retransmitted its SYN to {peer_ip}:{peer_port}[ {syn_retries:time}]; the handshake took {handshake_ns}",
+    grades=(
+        Grade(is_long_for_loss, WARNING, CONFIRMED, "the handshake took 3 s or longer"),
+        Grade(always, NOTICE, CONFIRMED, "one lost SYN, as on any path"),
+    ),
+    message="the connect from {ip}:{port} to {peer_ip}:{peer_port} took {handshake_ns}: its SYN was retransmitted[ {syn_retries:time}]",
     frames=("syn_frame", "syn_retry_frame", "synack_frame"),
     values=("syn_retries", "handshake_ns"),
     set_when=("the SYN is retransmitted before the SYN+ACK arrives", "the handshake takes 1 s or longer"),
@@ -104,10 +116,10 @@ SYNACK_REPEATED = Rule(
         Grade(always, NOTICE, LIKELY),
     ),
     message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK"
-    "[; the client had sent no data before: TCP_DEFER_ACCEPT waits for these, a full accept queue looks the same{first_data:=none}]"
-    "[; the client's first data were taken at once: TCP_DEFER_ACCEPT, a full accept queue would have dropped them{first_data:=taken}]",
+    "[; the client had sent no data before: {?}TCP_DEFER_ACCEPT, which waits for them (a full accept queue looks the same){first_data:=none}]"
+    "[; the client's first data were taken at once: {?}TCP_DEFER_ACCEPT (a full accept queue would have dropped them){first_data:=taken}]",
     wordings=(
-        Wording(is_deferred, "once, and late", "{ip}:{port} completed the handshake with {peer_ip}:{peer_port} only after {synack_repeat_ns}, when it sent its SYN+ACK again: TCP_DEFER_ACCEPT waits so long for the client's first data[, which were then taken at once{first_data:=taken}]"),
+        Wording(is_deferred, "once, and late", "{ip}:{port} completed the handshake with {peer_ip}:{peer_port} only after {synack_repeat_ns}, when it sent its SYN+ACK again: {?}TCP_DEFER_ACCEPT, which waits so long for the client's first data[, which were then taken at once{first_data:=taken}]"),
     ),
     frames=("syn_frame", "synack_repeat_frame"),
     values=("synack_repeats", "synack_repeat_ns", "first_data"),
@@ -174,7 +186,7 @@ ACCEPT_QUEUE_FULL = Rule(
         Grade(always, NOTICE, LIKELY, "one SYN+ACK was repeated: loss of the ACK and of the data is as likely"),
     ),
     message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK and data, "
-    "which the client sent again {peer_retransmits:time}: the accept queue was full[; the data were lost, after {lasted_ns}"
+    "which the client sent again {peer_retransmits:time}: the accept queue was {?}full[; the data were lost, after {lasted_ns}"
     "{first_data:=lost}][; the data were taken late{first_data:=taken-late}]",
     frames=("syn_frame", "synack_repeat_frame", "last_frame"),
     values=("synack_repeats", "peer_retransmits", "first_data", "lasted_ns"),
@@ -236,7 +248,7 @@ SEVERAL_SYN_ACKS = Rule(
     table="anomalies",
     predicate=several_syn_acks,
     grades=(Grade(always, NOTICE, LIKELY),),
-    message="{ip}:{port} answered the SYN from {peer_ip}:{peer_port} with {other_synacks:more SYN+ACK} of another ISN than the first: several servers, a load balancer or a SYN proxy answer for this address",
+    message="{ip}:{port} answered the SYN from {peer_ip}:{peer_port} with {other_synacks:more SYN+ACK} of another ISN than the first: {?}several servers, a load balancer or a SYN proxy answer for this address",
     frames=("syn_frame", "other_synack_frame"),
     values=("other_synacks",),
     set_when=("a SYN+ACK acknowledges the SYN", "its sequence number is not that of the SYN+ACK before"),

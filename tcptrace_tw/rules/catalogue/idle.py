@@ -39,19 +39,19 @@ IDLE_CONNECTION_DROPPED = Rule(
         Grade(always, NOTICE, LIKELY, "one connection, and no known timeout fits"),
     ),
     message="{drops:connection} to {ip}:{port} were gone when they spoke again after {shortest_drop_ns} of silence or more[; those "
-    "that paused for up to {survived_ns} lived][; this fits {drop_timeout}]",
+    "that paused for up to {survived_ns} lived]: {?}a device had dropped them[; the time fits {drop_timeout}]",
     wordings=(
         Wording(
             one_reset,
             "one, and a RST came",
             "a connection to {ip}:{port} was reset when it spoke again after {shortest_drop_ns} of silence[; silences of up to "
-            "{survived_ns} were survived]: a device had dropped the idle connection, or the peer was started anew[; the time fits {drop_timeout}]",
+            "{survived_ns} were survived]: {?}a device had dropped the idle connection[; the time fits {drop_timeout}]",
         ),
         Wording(
             one_lost,
             "one, and nothing came",
             "a connection to {ip}:{port} got no answer when it spoke again after {shortest_drop_ns} of silence[; silences of up to "
-            "{survived_ns} were survived]: a device had dropped the idle connection, or the peer is gone[; the time fits {drop_timeout}]",
+            "{survived_ns} were survived]: {?}a device had dropped the idle connection, or the peer is gone[; the time fits {drop_timeout}]",
         ),
     ),
     frames=("frame",),
@@ -84,12 +84,12 @@ IDLE_CONNECTION_RESET = Rule(
     predicate=idle_connection_reset,
     grades=(Grade(always, NOTICE, LIKELY),),
     message="{resets:connection} with {ip}:{port} were ended by RSTs that answer nothing, after {shortest_reset_ns} of silence or "
-    "more: the timer of the server or of a device[; silences of up to {survived_ns} were survived][; the time fits {reset_timeout}]",
+    "more: {?}the timer of the server or of a device[; silences of up to {survived_ns} were survived][; the time fits {reset_timeout}]",
     wordings=(
         Wording(
             lambda r: r.resets == 1,
             "one connection",
-            "a RST that answers nothing ended a connection with {ip}:{port} after {shortest_reset_ns} of silence: the timer of the "
+            "a RST that answers nothing ended a connection with {ip}:{port} after {shortest_reset_ns} of silence: {?}the timer of the "
             "server or of a device[; silences of up to {survived_ns} were survived][; the time fits {reset_timeout}]",
         ),
     ),
@@ -124,14 +124,10 @@ KEEP_ALIVE_RACE = Rule(
     table="anomalies",
     predicate=keep_alive_race,
     grades=(Grade(always, WARNING, CONFIRMED),),
-    message="{peer_ip}:{peer_port} closed the connection after {race_idle_ns} of silence, and {ip}:{port} sent data "
-    "{race_gap_ns} later, which a RST answered",
+    message="a request of {ip}:{port} was lost: {peer_ip}:{peer_port} had closed the idle connection (after {race_idle_ns} of silence) "
+    "while the request was on its way, {race_gap_ns} before it, and answered with RST",
     wordings=(
-        Wording(
-            lambda r: r.is_race_crossed != 0,
-            "the FIN crossed the data",
-            "{ip}:{port} sent data, and the FIN by which {peer_ip}:{peer_port} closed the connection after {race_idle_ns} of silence crossed them; a RST answered the data",
-        ),
+        Wording(lambda r: r.is_race_crossed != 0, "the FIN crossed the data", "a request of {ip}:{port} was lost: it crossed the FIN by which {peer_ip}:{peer_port} closed the idle connection (after {race_idle_ns} of silence), and was answered with RST"),
     ),
     frames=("peer_fin_frame", "race_frame"),
     values=("race_idle_ns", "race_gap_ns"),

@@ -14,7 +14,7 @@ from tcptrace_tw.rules.decisions.syn_answers import (
 )
 from tcptrace_tw.rules.predicates import STALL_NS, SYN_FRAMES
 from tcptrace_tw.rules.reset_signs import fin_then_rst_same_seq, rst_from_last_ack, rst_on_last_ack
-from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import BOTH, CONFIRMED, ERROR, INFO, LIKELY, NONE, NOTICE, OUTCOME_REFUSED, WARNING
 
@@ -37,7 +37,7 @@ SYN_HITS_LAST_ACK = Rule(
         Grade(is_accepted, WARNING, LIKELY, "a step was not captured"),
         Grade(always, NOTICE, LIKELY, "nothing more came of the SYN"),
     ),
-    message="SYN from {ip}:{port} challenged in LAST-ACK of {peer_ip}:{peer_port}[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message="SYN from {ip}:{port} challenged {?}in LAST-ACK of {peer_ip}:{peer_port}[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
     frames=SYN_FRAMES,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "syn_retries"),
     set_when=(
@@ -63,6 +63,8 @@ def is_cured_by_fin(reuses: Rows) -> Mask:
     return (reuses.fin_repeat_frame >= 0) & (reuses.reset_frame >= 0)
 
 
+_IN_LAST_ACK = "{peer_ip}:{peer_port} was {?}in LAST-ACK and[ did not answer the SYN from {ip}:{port}{verdict:=ignored-in-last-ack}][ only sent a challenge ACK to {ip}:{port}{verdict:=stuck-in-last-ack}][; its retransmitted FIN drew a RST, which ended LAST-ACK{fin_repeat_frame:?}{reset_frame:?}]; the client retransmitted the SYN"
+
 SYN_IGNORED_IN_LAST_ACK = Rule(
     id="LA002",
     name="syn-ignored-in-last-ack",
@@ -74,7 +76,8 @@ SYN_IGNORED_IN_LAST_ACK = Rule(
         Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
         Grade(always, WARNING, LIKELY, "the delay was shorter, or the capture ended before it was known"),
     ),
-    message="{peer_ip}:{peer_port} was in LAST-ACK and[ did not answer the SYN from {ip}:{port}{verdict:=ignored-in-last-ack}][ only sent a challenge ACK to {ip}:{port}{verdict:=stuck-in-last-ack}][; its retransmitted FIN drew a RST, which ended LAST-ACK{fin_repeat_frame:?}{reset_frame:?}]; the client retransmitted the SYN {syn_retries:time} in {waited_ns}[; it connected after {cost_ns}]",
+    message=f"{_IN_LAST_ACK} {{syn_retries:time}} in {{waited_ns}}",
+    wordings=(Wording(lambda r: r.cost_ns >= 0, "it connected", f"{_IN_LAST_ACK} {{syn_retries:time}}, and connected after {{cost_ns}}"),),
     frames=(*SYN_FRAMES[:3], "fin_repeat_frame", *SYN_FRAMES[3:]),
     values=("gap_ns", "cost_ns", "waited_ns", "syn_retries", "isn_delta", "tsval_delta", "outcome"),
     set_when=(
@@ -136,15 +139,18 @@ SYN_RESET_IN_LAST_ACK = Rule(
             LIKELY,
             "the capture shows the final ACK, but the FIN was retransmitted after it",
         ),
-        Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer"),
         Grade(
-            always,
-            WARNING,
+            lambda r: failed(r) | stalls(r),
+            ERROR,
             LIKELY,
-            "the capture shows the final ACK; that it was lost after the capture point is the best explanation",
+            "the connect failed, or took 1 s or longer; that the final ACK was lost after the capture point is the best explanation",
         ),
+        Grade(always, WARNING, LIKELY, "the same, and the delay was short or is not known"),
     ),
-    message="the SYN from {ip}:{port} to {peer_ip}:{peer_port} met LAST-ACK[ (the final ACK had probably been lost){is_last_ack_likely:?}] and was answered with RST[: the connect failed{outcome:=refused}][; the client retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message="the SYN from {ip}:{port} to {peer_ip}:{peer_port}[, {gap_ns} after the last segment of the previous connection,] {?}met LAST-ACK[ (the final ACK had been lost){is_last_ack_likely:?}] and was answered with RST[; the client retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    wordings=(
+        Wording(lambda r: r.outcome == OUTCOME_REFUSED, "the connect failed", "the connect from {ip}:{port} to {peer_ip}:{peer_port} failed: a RST refused it[ {gap_ns} after the last segment of the previous connection], {?}because the server was still in LAST-ACK[ (the final ACK had been lost){is_last_ack_likely:?}]"),
+    ),
     frames=SYN_FRAMES,
     values=("gap_ns", "cost_ns", "isn_delta", "tsval_delta", "answer", "outcome"),
     set_when=(
@@ -267,7 +273,7 @@ LAST_ACK_STUCK = Rule(
     table="anomalies",
     predicate=last_ack_stuck,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{ip}:{port} retransmitted its FIN {fin_repeats:time} in LAST-ACK, and nothing more came from {peer_ip}:{peer_port}",
+    message="{ip}:{port} retransmitted its FIN {fin_repeats:time} in LAST-ACK, and nothing more came from {peer_ip}:{peer_port}, which was {?}gone",
     frames=("peer_fin_frame", "fin_frame", "last_frame"),
     values=("fin_repeats",),
     set_when=("the passive closer retransmits its FIN at least four times", "no segment from the peer follows"),

@@ -27,7 +27,7 @@ RST_INJECTED = Rule(
         Grade(goes_on, WARNING, LIKELY, "the endpoint continues, but sends no new data"),
         Grade(always, WARNING, LIKELY, "signs of a device on the path"),
     ),
-    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} was not sent by that endpoint[; the endpoint continued afterwards{continued_frame:?}][; another RST followed, above everything that the endpoint had sent{ladder_frame:?}][; the TTL differs by {ttl_delta:#}][; a RST of the other side passed at the same time{twin_gap_ns:?}][, after {silence_ns} of silence]",
+    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} was {?}not sent by that endpoint[; the endpoint continued afterwards{continued_frame:?}][; another RST followed, above everything that the endpoint had sent{ladder_frame:?}][; the TTL differs by {ttl_delta:#}][; a RST of the other side passed at the same time{twin_gap_ns:?}][, after {silence_ns} of silence]",
     frames=("trigger_frame", "frame", "ladder_frame", "continued_frame", "continued_data_frame"),
     values=("ttl_delta", "ip_id_delta", "is_ip_id_counter", "trigger_gap_ns", "rtt_ns", "sender_seq_delta"),
     set_when=(
@@ -70,7 +70,7 @@ RST_AFTER_SILENCE = Rule(
         Grade(lambda r: (r.twin_gap_ns >= 0) & has_other_ttl(r), NOTICE, CONFIRMED, "both directions were reset within 1 ms, and the TTL differs: a device between them"),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} answers nothing[ and came after {silence_ns} of silence]: the timer of a device or of an application, or a forged segment[; both sides were reset within 1 ms: a device between them{twin_gap_ns:?}][; the TTL differs by {ttl_delta:#}: a device is the more likely]",
+    message="a RST from {ip}:{port} to {peer_ip}:{peer_port} answers nothing[ and came after {silence_ns} of silence]: {?}the timer of a device or of an application, or a forged segment[; both sides were reset within 1 ms: a device between them{twin_gap_ns:?}][; the TTL differs by {ttl_delta:#}: a device is the more likely]",
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "twin_gap_ns", "ttl_delta", "ip_id_delta", "is_bare", "rtt_ns"),
     set_when=(
@@ -106,7 +106,7 @@ IDLE_FLOW_FORGOTTEN = Rule(
     table="resets",
     predicate=idle_flow_forgotten,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="after {silence_ns} of silence the next segment from {peer_ip}:{peer_port} to {ip}:{port} got a RST {trigger_gap_ns} later[, with a TTL that differs by {ttl_delta:#}]: a device (NAT, load balancer, firewall) had dropped the idle connection",
+    message="after {silence_ns} of silence the next segment from {peer_ip}:{peer_port} to {ip}:{port} got a RST {trigger_gap_ns} later[, with a TTL that differs by {ttl_delta:#}]: {?}a device (NAT, load balancer, firewall) had dropped the idle connection",
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "trigger_gap_ns", "rtt_ns", "ttl_delta"),
     set_when=(
@@ -134,7 +134,7 @@ DATA_FORGED_AFTER_RST = Rule(
     table="resets",
     predicate=is_forged_after,
     grades=(Grade(always, WARNING, LIKELY, "TTL and sequence numbers show another host"),),
-    message="data with the address of {ip}:{port} came to {peer_ip}:{peer_port} after its RST, with another TTL and numbers that do not follow: somebody else sent them, and the RST is the endpoint's own",
+    message="data with the address of {ip}:{port} came to {peer_ip}:{peer_port} after its RST, with another TTL and numbers that do not follow: {?}somebody else sent them, and the RST is the endpoint's own",
     frames=("frame", "alien_frame"),
     values=("ttl_delta", "ip_id_delta", "sender_seq_delta"),
     set_when=(

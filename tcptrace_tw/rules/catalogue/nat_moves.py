@@ -1,10 +1,11 @@
-"""SI: a connection or a SYN that went on from another port: a NAT (RFC 5382, RFC 4787)."""
+"""SI, RU: a connection or a SYN that went on from another port, or met one to another address: a NAT, a load balancer."""
 
 from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.words import (
     CONFIRMED,
     INFO,
     LIKELY,
+    MOVE_OTHER_ADDRESS,
     MOVE_REBINDING,
     MOVE_RETRY,
     MOVE_UNTRANSLATED,
@@ -36,9 +37,9 @@ NAT_REBINDING = Rule(
         Grade(always, NOTICE, LIKELY),
     ),
     message="the connection of {ip} with {peer_ip}:{peer_port} went on from port {port} instead of {previous_port}, after {gap_ns} of "
-    "silence: a NAT had forgotten its mapping[, and the peer reset the connection{is_reset:?}]",
+    "silence: a NAT had {?}forgotten its mapping[, and the peer reset the connection{is_reset:?}]",
     wordings=(
-        Wording(is_other_peer, "the service has another address", "the connection of {ip}:{port} with {previous_peer_ip}:{previous_peer_port} went on with {peer_ip}:{peer_port}, after {gap_ns} of silence: a NAT or load balancer had forgotten its mapping[, and the connection was reset{is_reset:?}]"),
+        Wording(is_other_peer, "the service has another address", "the connection of {ip}:{port} with {previous_peer_ip}:{previous_peer_port} went on with {peer_ip}:{peer_port}, after {gap_ns} of silence: a NAT or load balancer had {?}forgotten its mapping[, and the connection was reset{is_reset:?}]"),
     ),
     frames=("previous_frame", "frame"),
     values=("previous_port", "gap_ns"),
@@ -71,7 +72,7 @@ SEGMENT_UNTRANSLATED = Rule(
         Grade(always, NOTICE, LIKELY),
     ),
     message="{ip}:{port} is connected to {previous_peer_ip}:{previous_peer_port}, but a segment of that connection came from "
-    "{peer_ip}:{peer_port}, untranslated[; the host of {ip} has no such connection and answered with RST{is_reset:?}]",
+    "{peer_ip}:{peer_port}: {?}a NAT did not translate it[; the host of {ip} has no such connection and answered with RST{is_reset:?}]",
     frames=("previous_frame", "frame"),
     values=("previous_peer_ip", "previous_peer_port"),
     set_when=(
@@ -119,8 +120,36 @@ SYN_FROM_OTHER_PORT = Rule(
     example="syn-from-other-port",
 )
 
+
+def syn_met_other_address(moves: Rows) -> Mask:
+    """RU014."""
+    return moves.move == MOVE_OTHER_ADDRESS
+
+
+SYN_MET_OTHER_ADDRESS = Rule(
+    id="RU014",
+    name="syn-met-other-address",
+    severity=INFO,
+    summary="A SYN was challenged with the numbers of a connection from the same port to another address: a load balancer led both to one server.",
+    table="moves",
+    predicate=syn_met_other_address,
+    grades=(Grade(always, INFO, CONFIRMED, "both numbers of the challenge ACK are those of that connection"),),
+    message="what its SYN met is connection {previous_connection_id}, from {ip}:{port} to {previous_peer_ip}:{peer_port}: a load balancer keeps the client's address, and led both to one server",
+    frames=("previous_frame", "frame"),
+    values=("previous_connection_id", "previous_peer_ip", "gap_ns"),
+    set_when=(
+        "a SYN is answered with other numbers, and none of its own 4-tuple's earlier connections is in the capture",
+        "the ACK field and the sequence number of the answer lie within a connection from the same address and port to another address, on the same port",
+    ),
+    not_set_when=("one of the numbers lies outside", "that connection began after the SYN"),
+    rfc=("RFC 9293 3.10.7.3",),
+    remedy="Use one of the load balancer's addresses, or switch off that it keeps client addresses (AWS NLB: client IP preservation, cross-zone load balancing): two of its addresses lead to one server.",
+    example="syn-met-other-address",
+)  # fmt: skip
+
 RULES = (
     NAT_REBINDING,
     SEGMENT_UNTRANSLATED,
     SYN_FROM_OTHER_PORT,
+    SYN_MET_OTHER_ADDRESS,
 )

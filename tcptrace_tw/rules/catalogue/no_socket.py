@@ -11,7 +11,6 @@ from tcptrace_tw.rules.reset_signs import (
     FORGETS_NS,
     HOPS,
     RESET_VALUES,
-    SECOND_NS,
     fin_wait_2_timeout_reset,
     is_echo,
     is_past_the_stack,
@@ -20,7 +19,6 @@ from tcptrace_tw.rules.reset_signs import (
 )
 from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.columns import FIN, SYN
-from tcptrace_tw.schema.observed import OPENING
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NOTICE, NULL_WORD, RESP, WARNING
 
 
@@ -80,11 +78,12 @@ def has_program_behind(r: Rows) -> Mask:
     return r.continued_frame >= 0
 
 
-def refused_handshake(r: Rows) -> Mask:
-    """A server that has sent nothing but its SYN+ACK resets what answered that, at once."""
-    opened = (r.endpoint == RESP) & (r.sender_segments == 1) & (r.has_plain != 0) & ((r.observed & OPENING) != 0)
-    soon = (r.trigger_frame >= 0) & (r.own_gap_ns < SECOND_NS) & ((r.trigger_flags & (SYN | FIN)) == 0)
-    return opened & soon & is_echo(r) & (r.sent_bytes == 0) & (r.fin_frame < 0) & (r.peer_fin_frame < 0)
+def is_after_handshake(r: Rows) -> Mask:
+    """A server that had sent its SYN+ACK, and nothing else, answers the ACK of the handshake; nobody had sent payload."""
+    is_answer = (
+        (r.endpoint == RESP) & (r.sender_segments == 1) & (r.trigger_len == 0) & ((r.trigger_flags & (SYN | FIN)) == 0)
+    )
+    return is_echo(r) & is_answer & (r.received_bytes == 0) & (r.sent_bytes == 0) & ~has_program_behind(r)
 
 
 def is_time_wait_gone(resets: Rows) -> Mask:
@@ -122,10 +121,10 @@ RST_NO_SOCKET = Rule(
             "or its window is not 0; or segments of the endpoint follow in sequence; or the segment that it answers was not captured",
         ),
     ),
-    message="{ip}:{port} has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
+    message="{ip}:{port} {?}has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
     wordings=(
-        Wording(refused_handshake, "the handshake was refused at its end", "{ip}:{port} answered the SYN of {peer_ip}:{peer_port} with SYN+ACK, and {own_gap_ns} later, when the handshake was complete, with RST"),
-        Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
+        Wording(is_after_handshake, "the RST answers the ACK of the handshake", "{ip}:{port} answered the ACK of the handshake from {peer_ip}:{peer_port} with RST: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), or its listener was closed"),
+        Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: {?}a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
     ),
     frames=("trigger_frame", "frame"),
     values=RESET_VALUES,
@@ -143,7 +142,7 @@ RST_NO_SOCKET = Rule(
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
     remedy="On the host that sent the RST, look if its program or the host was started anew, or closed this connection earlier.",
     advice=(
-        Advice(refused_handshake, "the handshake was refused at its end", "On the server, look for a full accept queue with net.ipv4.tcp_abort_on_overflow=1 (ss -ltn, nstat TcpExtListenOverflows): raise the backlog (somaxconn, listen()), call accept() faster. Behind a load balancer, SYN proxy or firewall: look if another host answered the SYN than got the ACK, or if it refuses for a server that is down."),
+        Advice(is_after_handshake, "it answers the ACK of the handshake", "On the server: ss -ltn shows a full accept queue (Recv-Q above Send-Q; nstat TcpExtListenOverflows); let the program call accept() faster, or raise the backlog. If it is not full: look if the listener was stopped at that time, or if a SYN proxy stands before it."),
         Advice(has_program_behind, "segments with its address follow", "Nothing to do in the network: scanners and test tools with raw sockets do this. On their host a filter rule can drop the RSTs of the kernel (iptables -A OUTPUT -p tcp --tcp-flags RST RST -j DROP)."),
         Advice(is_unasked, "nobody had asked for the SYN+ACK", "Nothing to do: somebody sends SYNs with this address, or the SYN was not captured."),
         Advice(have_both_closed, "both sides had closed", "Nothing to do: the connection was over, and a late segment found no socket."),
@@ -167,7 +166,7 @@ RST_UNTRANSLATED_SEGMENT = Rule(
     table="resets",
     predicate=rst_untranslated_segment,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{ip}:{port} reset {trigger_len:byte} from {peer_ip}:{peer_port}, and went on with the connection: its NAT did not translate that segment (conntrack: INVALID), so the host had no socket for it",
+    message="{ip}:{port} reset {trigger_len:byte} from {peer_ip}:{peer_port}, and went on with the connection: {?}its NAT did not translate that segment (conntrack: INVALID), so the host had no socket for it",
     frames=("trigger_frame", "frame", "continued_frame", "continued_data_frame"),
     values=("trigger_gap_ns", "rtt_ns", "ttl_delta", "ip_id_delta", "silence_ns"),
     set_when=(

@@ -53,7 +53,7 @@ PAWS_DROP = Rule(
         Grade(lambda r: r.verdict == LIKELY_DROPPED, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED),
     ),
-    message="{peer_ip}:{peer_port} dropped a segment from {ip}:{port}: TSval {tsval} is below TS.Recent {ts_recent}",
+    message="{peer_ip}:{peer_port} {?}dropped {count:segment} from {ip}:{port} as old duplicates (PAWS): TSval {tsval} is below the last one that it had accepted, {ts_recent}",
     frames=_EVIDENCE,
     values=("tsval", "ts_recent", "payload_len", "seq_delta", "verdict"),
     set_when=(

@@ -99,10 +99,10 @@ PEER_GONE_AFTER_RST = Rule(
     table="resets",
     predicate=peer_gone_after_rst,
     grades=(Grade(always, WARNING, LIKELY),),
-    message="{peer_ip}:{peer_port} sent {vain_segments:more segment} in {vain_ns} to {ip}:{port}, which had sent RST and was gone: the RST was lost, or refused",
+    message="{peer_ip}:{peer_port} sent {vain_segments:more segment} in {vain_ns} to {ip}:{port}, which had sent RST and was {?}gone: the RST was lost, or refused",
     wordings=(
-        Wording(lay_beyond, "the RST lay outside of the window", "{peer_ip}:{peer_port} refused the RST of {ip}:{port}, which lay {seq_delta:byte} above RCV.NXT, outside of the window of {receive_window:byte}, and sent {vain_segments:more segment} in {vain_ns} into nothing: that endpoint was gone"),
-        Wording(lay_below, "the RST lay below RCV.NXT", "{peer_ip}:{peer_port} refused the RST of {ip}:{port}, which answers an older segment and lies {seq_delta:#} bytes below RCV.NXT, and sent {vain_segments:more segment} in {vain_ns} into nothing: that endpoint was gone"),
+        Wording(lay_beyond, "the RST lay outside of the window", "{peer_ip}:{peer_port} refused the RST of {ip}:{port}, which lay {seq_delta:byte} above RCV.NXT, outside of the window of {receive_window:byte}, and sent {vain_segments:more segment} in {vain_ns} into nothing: that endpoint was {?}gone"),
+        Wording(lay_below, "the RST lay below RCV.NXT", "{peer_ip}:{peer_port} refused the RST of {ip}:{port}, which answers an older segment and lies {seq_delta:#} bytes below RCV.NXT, and sent {vain_segments:more segment} in {vain_ns} into nothing: that endpoint was {?}gone"),
     ),
     frames=("fin_frame", "frame"),
     values=("vain_segments", "vain_ns", "seq_delta", "is_accepted"),

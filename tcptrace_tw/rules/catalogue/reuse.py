@@ -64,10 +64,10 @@ REUSE_INSIDE_2MSL = Rule(
         Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
         Grade(always, NOTICE, LIKELY, "the host's 2MSL may be shorter than the profile's"),
     ),
-    message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed; the SYN was {outcome}",
+    message="{ip}:{port} tried to reuse its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, {?}before 2MSL had passed; the SYN was {outcome}",
     wordings=(
-        Wording(lambda r: is_accepted(r) & (r.outcome == OUTCOME_ACCEPTED), "the SYN was accepted", "{ip}:{port} reused its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed"),
-        Wording(is_accepted, "the SYN was accepted in the end", "{ip}:{port} reused its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, before 2MSL had passed; the SYN was {outcome}"),
+        Wording(lambda r: is_accepted(r) & (r.outcome == OUTCOME_ACCEPTED), "the SYN was accepted", "{ip}:{port} reused its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, {?}before 2MSL had passed"),
+        Wording(is_accepted, "the SYN was accepted in the end", "{ip}:{port} reused its port to {peer_ip}:{peer_port} {gap_ns} into its own TIME-WAIT, {?}before 2MSL had passed; the SYN was {outcome}"),
     ),
     frames=SYN_FRAMES,
     values=("gap_ns", "two_msl_ns", "isn_delta", "tsval_delta"),

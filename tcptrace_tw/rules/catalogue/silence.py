@@ -45,9 +45,9 @@ DATA_UNANSWERED = Rule(
         Grade(always, NOTICE, LIKELY, "the run is short: the capture may have ended in a moment of loss"),
     ),
     message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}"
-    "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: the peer or the path is gone",
+    "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: {?}the peer or the path is gone",
     wordings=(
-        Wording(is_after_syn_ack, "nothing came after the SYN+ACK", "{ip}:{port} sent its first data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}, and nothing came after the SYN+ACK, not even an ACK: a full accept queue that keeps no trace of the client (SYN cookies), a device that answered for the server, or the path"),
+        Wording(is_after_syn_ack, "nothing came after the SYN+ACK", "{ip}:{port} sent its first data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}, and nothing came after the SYN+ACK, not even an ACK: {?}a full accept queue that keeps no trace of the client (SYN cookies), a device that answered for the server, or the path"),
     ),
     frames=("unanswered_frame", "last_frame"),
     values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
@@ -81,7 +81,7 @@ SILENT_AFTER_HANDSHAKE = Rule(
     predicate=silent_after_handshake,
     grades=(Grade(always, NOTICE, LIKELY),),
     message="{ip}:{port} sent nothing more after its SYN+ACK on {silent_after_handshake:connection}, not even an ACK of the clients' "
-    "data: the answers took another way and were not captured, or the server hangs",
+    "data: {?}the answers took another way and were not captured, or the server hangs",
     frames=("silent_frame",),
     values=("silent_after_handshake", "connections"),
     set_when=(

@@ -64,6 +64,11 @@ def syn_challenged_unseen(reuses: Rows) -> Mask:
     return (reuses.verdict == UNSEEN) & ((reuses.reset_frame >= 0) | (reuses.syn_retries > 0))
 
 
+def has_isn_of_answer(reuses: Rows) -> Mask:
+    """The first answer has the sequence number that the SYN+ACK has later: it is of this connection, and no earlier one."""
+    return (reuses.opened_frame >= 0) & (reuses.answer_frame >= 0) & (reuses.answer_isn_delta == 0)
+
+
 SYN_CHALLENGED_UNSEEN = Rule(
     id="RU013",
     name="syn-challenged-unseen",
@@ -83,7 +88,14 @@ SYN_CHALLENGED_UNSEEN = Rule(
         ),
         Grade(always, NOTICE, LIKELY),
     ),
-    message="SYN from {ip}:{port} challenged by {peer_ip}:{peer_port}, which holds an earlier connection of this 4-tuple that is not in the capture (or came through a load balancer, under another address)[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    message="SYN from {ip}:{port} challenged by {peer_ip}:{peer_port}, which {?}holds an earlier connection of this 4-tuple that is not in the capture (or came through a load balancer, under another address)[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+    wordings=(
+        Wording(
+            has_isn_of_answer,
+            "the first answer has the sequence number of the SYN+ACK",
+            "{peer_ip}:{peer_port} first answered the SYN from {ip}:{port} with an ACK field that is not ISN + 1, and later with a SYN+ACK of the same sequence number[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]",
+        ),
+    ),
     frames=("syn_frame", "answer_frame", "reset_frame", "retry_frame", "opened_frame"),
     values=("cost_ns", "isn_delta", "tsval_delta", "syn_retries", "outcome"),
     set_when=(
@@ -93,8 +105,15 @@ SYN_CHALLENGED_UNSEEN = Rule(
     not_set_when=("the capture holds the earlier connection: RU004, RU011, LA001",),
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.10.7.3", "RFC 5961 4.2"),
     remedy="On the server, ss -tano shows in which state it holds the earlier connection of this port. Let whoever chooses source ports reuse them later: a wider net.ipv4.ip_local_port_range on the client, more ports or addresses on a NAT. Behind a load balancer that keeps client addresses (AWS NLB: client IP preservation) two of its addresses lead to one server: use one of them, or switch that off.",
+    advice=(
+        Advice(
+            has_isn_of_answer,
+            "the first answer has the sequence number of the SYN+ACK",
+            "No earlier connection sends that number. Look for a device before the server that tests clients by a wrong ACK (DDoS protection: out-of-sequence or RST authentication), or a TCP stack that is broken.",
+        ),
+    ),
     example="syn-challenged-unseen",
-    rival="a device that answers for the host",
+    rival="a device that answers for the host, or tests clients like this (DDoS protection)",
     key="attempt_id",
 )
 

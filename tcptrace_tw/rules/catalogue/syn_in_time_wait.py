@@ -8,6 +8,7 @@ from tcptrace_tw.rules.decisions.syn_answers import (
     CHALLENGED_IN_TIME_WAIT,
     DROPPED_IN_TIME_WAIT,
     REFUSED_WHILE_WAITING,
+    is_accepted,
     met_time_wait,
     never_worked,
     stalls,
@@ -82,6 +83,12 @@ _CHALLENGED = "SYN from {ip}:{port} challenged {gap_ns} into the TIME-WAIT of {p
 
 _RETRIED = "[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][; it connected after {cost_ns}]"
 
+
+def is_seen_delayed(reuses: Rows) -> Mask:
+    """The challenge ACK was captured, and so was the SYN+ACK after a retry: the client's RST would add nothing."""
+    return (reuses.answer_frame >= 0) & (reuses.syn_retries > 0) & is_accepted(reuses)
+
+
 TW_SYN_CHALLENGED = Rule(
     id="RU004",
     name="tw-syn-challenged",
@@ -92,6 +99,7 @@ TW_SYN_CHALLENGED = Rule(
     grades=(
         Grade(lambda r: went_whole_way(r) & stalls(r), ERROR, CONFIRMED, "the delay was 1 s or longer"),
         Grade(went_whole_way, WARNING, CONFIRMED, "every step was captured"),
+        Grade(lambda r: is_seen_delayed(r) & stalls(r), ERROR, CONFIRMED, "the challenge ACK and a delay of 1 s or longer were captured"),
         Grade(stalls, ERROR, LIKELY, "the delay was 1 s or longer, or it never connected"),
         Grade(always, WARNING, LIKELY, "a step was not captured"),
     ),
@@ -143,7 +151,10 @@ TW_SYN_DROPPED = Rule(
         Grade(never_worked, ERROR, LIKELY, "it never connected"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{peer_ip}:{peer_port} in TIME-WAIT did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time} in {waited_ns}[; it connected after {cost_ns}][; its timestamp was older than the last one: a server with tcp_tw_recycle (Linux before 4.12) drops such SYNs in silence{acceptance:=paws-reject}]",
+    message="{peer_ip}:{peer_port}, {?}in TIME-WAIT, did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time} in {waited_ns}[; its timestamp was older than the last one: perhaps a server with tcp_tw_recycle (Linux before 4.12), which drops such SYNs in silence{acceptance:=paws-reject}]",
+    wordings=(
+        Wording(lambda r: r.cost_ns >= 0, "it connected", "{peer_ip}:{peer_port}, {?}in TIME-WAIT, did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time}; it connected after {cost_ns}[; its timestamp was older than the last one: perhaps a server with tcp_tw_recycle (Linux before 4.12), which drops such SYNs in silence{acceptance:=paws-reject}]"),
+    ),
     frames=SYN_FRAMES,
     values=("gap_ns", "syn_retries", "waited_ns", "isn_delta", "tsval_delta", "acceptance", "outcome"),
     set_when=("a SYN arrives at the side in TIME-WAIT", "no answer comes before the SYN is retransmitted"),

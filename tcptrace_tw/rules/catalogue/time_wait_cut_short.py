@@ -46,11 +46,11 @@ TW_ASSASSINATED = Rule(
         Wording(
             lambda r: is_drawn_by_stray(r) & (r.answered_frame < 0),
             "an old segment had drawn the RST",
-            "an old segment of {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT, and the ACK that answered it drew a RST, which ends TIME-WAIT early (RFC 1337) unless net.ipv4.tcp_rfc1337 is 1",
+            "an old segment of {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT, and the ACK that answered it drew a RST, which {?}ended TIME-WAIT early (RFC 1337)",
         ),
     ),
-    message="a RST from {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT before 2MSL had passed, and would end it where the kernel "
-    "takes RSTs in TIME-WAIT[; it did: a later segment was answered as if the port were closed{answered_frame:?}]",
+    message="a RST from {peer_ip}:{peer_port} reached {ip}:{port} in TIME-WAIT before 2MSL had passed, and {?}ended it"
+    "[: a later segment was answered as if the port were closed{answered_frame:?}]",
     frames=("start_frame", "restart_frame", "end_frame", "answered_frame"),
     values=("restarts", "two_msl_ns"),
     set_when=("a RST exactly at RCV.NXT reaches an endpoint in TIME-WAIT, and its timestamp is not stale",),

@@ -33,7 +33,7 @@ SYN_TS_REGRESSED = Rule(
         Grade(lambda r: r.answer_frame >= 0, WARNING, CONFIRMED),
         Grade(always, WARNING, PREDICTED),
     ),
-    message="SYN from {ip}:{port} to {peer_ip}:{peer_port}: its TSval is lower than the previous connection's last one, by {tsval_delta:#}; it comes from another host or another clock",
+    message="SYN from {ip}:{port} to {peer_ip}:{peer_port}: its TSval is lower than the previous connection's last one, by {tsval_delta:#}; it {?}comes from another host or another clock",
     frames=("time_wait_frame", "syn_frame", "answer_frame", "reset_frame", "opened_frame"),
     values=("tsval_delta", "isn_delta", "gap_ns", "cost_ns", "answer"),
     set_when=(
