@@ -27,7 +27,7 @@ from tcptrace_tw.report.summary.strands import (
 )
 from tcptrace_tw.report.summary.strands import alone as alone
 from tcptrace_tw.report.words.codec import Time
-from tcptrace_tw.report.words.findings import connection_ids, finding, kept
+from tcptrace_tw.report.words.findings import connection_ids, finding, kept, previous_connection_ids
 from tcptrace_tw.report.words.messages import hedged, message, with_hedge
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
@@ -86,6 +86,8 @@ class Incidents:
         if (rule not in CONSEQUENCES and rule not in _CAUSES) or self._linked >= MOST_LINKED:
             return False
         self._links.setdefault(rule, []).append((connection_ids(findings), strands))
+        if findings.rule.table == "moves":  # what is one connection explains what happens under either 4-tuple
+            self._links[rule].append((previous_connection_ids(findings), strands))
         self._linked += strands.size
         return True
 

@@ -148,6 +148,7 @@ MOVES = Table(
         frame("previous_frame", "The last segment of the one before; the first one, where a SYN met it.", null=False),
         Column("previous_port", "u2", "The client's port in the one before."),
         Column("previous_peer_ip", "ip", "The server's address in the one before."),
+        Column("previous_peer_port", "u2", "Its port."),
         duration("gap_ns", "The time between the two."),
         duration("cost_ns", "Of a SYN: from the first one to the end of the handshake; null if there was none."),
         word(
