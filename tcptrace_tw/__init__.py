@@ -16,6 +16,7 @@ import os
 TYPE_CHECKING = False  # to import ``typing`` takes longer than all of this, and the command hears no signal before
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
     from typing import Any
 
     from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
@@ -42,6 +43,10 @@ def analyze(
     max_memory: int | str | None = None,
     config: str | os.PathLike[str] | bool | None = None,
     findings: str = "notice",
+    jobs: int = 1,
+    executor: Executor | None = None,
+    spool: str | os.PathLike[str] = "",
+    keep_spool: bool = False,
 ) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
@@ -51,6 +56,9 @@ def analyze(
     The policy is that of the command line: the nearest ``tcptrace-tw.toml`` or pyproject.toml from the current folder
     upwards, or the file that ``config`` names; ``config=False`` ignores it, arguments win over it, and
     ``trace.summary.policy`` says what it did.
+    ``jobs`` processes of this machine do the work, or the workers of ``executor``: anything that is a
+    ``concurrent.futures.Executor``, as ``distributed.Client().get_executor()``. These need ``spool``, a folder that
+    all of them see; tasks that are found done there are not done again, and ``keep_spool`` leaves it.
     Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
@@ -65,10 +73,13 @@ def analyze(
     overrides = {"profile": profile, "two_msl_s": two_msl, "select": select, "ignore": ignore}
     others = {"filter": filter, "read_filter": read_filter, "since": since, "until": until,
               "ignore_vlan": ignore_vlan, "max_memory": max_memory, "findings": findings}  # fmt: skip
-    return without_frames(_analyze)(paths, config, overrides, others)
+    work = {"jobs": jobs, "executor": executor, "spool": os.fspath(spool), "keep_spool": keep_spool}
+    return without_frames(_analyze)(paths, config, overrides, others, work)
 
 
-def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: dict[str, Any]) -> Trace:
+def _analyze(
+    paths: list[str], config: Any, overrides: dict[str, Any], others: dict[str, Any], work: dict[str, Any]
+) -> Trace:
     from functools import partial
 
     from tcptrace_tw.capture import ring
@@ -84,7 +95,12 @@ def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: d
     settings, policy = obey.obeyed(config, overrides, others)
     totals = SummarySink(several, settings.least)
     tables = ArrowSink(several, totals.incidents, settings.least)
-    digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn))
+    means = None
+    if work["jobs"] != 1 or work["executor"] is not None or work["spool"]:
+        from tcptrace_tw.cluster.run import Means
+
+        means = Means(**work)
+    digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn, means=means))
     if digest.policy is not None and (did := policy_text(digest.policy)):
         warn(f"{did}; config=False ignores it")
     segments = None if "-" in paths else partial(_segments, paths, settings)

@@ -145,7 +145,8 @@ class _LiveRun(Run):
         self._tracker.close()
         return self.summary()
 
-    def _arrive(self, batch: Segments, number: int, watcher: Watcher) -> None:
+    def _arrive(self, batch: Segments, number: int, known: dict[str, int], watcher: Watcher) -> None:
+        self._clock_figures = known
         with self._flow.still:
             chunks = [self._chunk(*each) for each in self._tracker.arrive(batch, self._flow.tuples)]
             chunks += [self._chunk(*each) for each in self._tracker.drain()]

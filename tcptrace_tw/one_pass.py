@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.clock import Clock, clock_figures
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
@@ -34,6 +35,7 @@ from tcptrace_tw.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # what a plain report does without is imported where it is used
     from tcptrace_tw.capture.icmp import Quote
+    from tcptrace_tw.capture.pcap_filter import Filter
     from tcptrace_tw.report.summary.digest import PolicyDigest
 
 
@@ -95,6 +97,8 @@ class Run:
         self._unreadable = 0
         self._files = found
         self._filter = settings.read_segments()
+        self._clocks: list[Clock] = []
+        self._clock_figures = clock_figures(())
         keeps = settings.keeps()
         self._whole = None if keeps is None else WholeConnections(keeps)
         self.compiled = library.choose(notice)
@@ -135,18 +139,20 @@ class Run:
             return self._moves(self._placed(), pick)
         return read_ahead(self._moves(read_ahead(self._placed()), pick))
 
-    def _placed(self) -> Generator[tuple[Segments, int]]:
-        """Every batch, its slots filled in, and its number."""
+    def _placed(self) -> Generator[tuple[Segments, int, dict[str, int]]]:
+        """Every batch, its slots filled in, its number, and what the clocks have shown by then."""
         for batch in self._batches():
             if not self._begin:
                 self._begin = self.facts.first_time or 0
             self.facts.damage.see(batch)
-            yield batch, self._flow.assign(batch)
+            yield batch, self._flow.assign(batch), clock_figures(clock.words for clock in self._clocks)
 
-    def _moves(self, placed: Generator[tuple[Segments, int]], pick: Pick | None) -> Generator[list[Chunk]]:
+    def _moves(
+        self, placed: Generator[tuple[Segments, int, dict[str, int]]], pick: Pick | None
+    ) -> Generator[list[Chunk]]:
         """What each batch has finished, and at the end what is left of the incarnations that are still remembered."""
         with closing(placed):
-            for batch, number in placed:
+            for batch, number, self._clock_figures in placed:
                 with self._flow.still:
                     rows = self._tracker.arrive(batch, self._flow.tuples, wants_states=pick is not None)
                     chunks = [self._chunk(*each) for each in rows]
@@ -185,38 +191,21 @@ class Run:
 
     def figures(self) -> dict[str, int]:
         """What is known about the capture itself at its end."""
-        files = self.facts.files
-        return {
-            **self._tracker.figures(),
-            "time": self.facts.first_time or 0,
-            "end_time": self.facts.last_time or 0,
-            "segments": self.facts.tcp_segments,
-            "connections": self._counts["connections"],
-            **self.facts.damage.figures(),
-            "truncated_options": sum(f.truncated_options for f in files),
-            "lost_frames": min(sum(f.lost_frames for f in files), np.iinfo(np.int64).max),
-            "unfit_times": sum(f.unfit_times for f in files),
-            "damaged_files": sum(f.damage is not None for f in files),
-        }
+        return figures_of(self.facts, {**self._tracker.figures(), **self._clock_figures}, self._counts["connections"])
 
     def caveats(self) -> Caveats:
         """What is known about the capture so far that lowers a grade."""
         return caveats(
-            {**self._tracker.figures(), "connections": self._counts["connections"]},
+            {**self._tracker.figures(), **self._clock_figures, "connections": self._counts["connections"]},
             keeps_duplicates=self.settings.keep_duplicates,
         )
 
     def summary(self) -> Summary:
         """What is left of the run."""
-        self.facts.remarks += [*ring.remarks_on_times(self.facts.files), *ring.remarks_on_numbers(self.facts.files)]
-        return Summary(
-            self.facts,
-            self.settings,
-            connections=self._counts["connections"],
-            transitions=self._counts["transitions"],
-            kept=None if self._whole is None else self._whole.kept,
-            engine="compiled" if self.compiled else "interpreted",
-        )
+        return summary_of(
+            self.facts, self.settings, self._counts["connections"], self._counts["transitions"],
+            None if self._whole is None else self._whole.kept, is_compiled=self.compiled,
+        )  # fmt: skip
 
     def _batches(self) -> Iterator[Segments]:
         """The segments of all files in time order: one file after the other, merged where they overlap."""
@@ -225,16 +214,19 @@ class Run:
             Source(time, partial(self._file, index, name))
             for index, (name, time) in enumerate(zip(files.files, files.first_times, strict=True))
         ]
-        batches = sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
+        yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
+
+    def _marked(self, index: int, batches: Iterator[Segments]) -> Iterator[Segments]:
+        """The segments of one file that are wanted, marked by its clock; files without known times share one."""
+        is_timed = len(self._files.files) == 1 or self._files.first_times[index] is not None
+        if is_timed or not self._clocks:
+            self._clocks.append(Clock(compiled=self.compiled))
+        clock = self._clocks[-1]
         for batch in batches:
-            if self._filter is not None:
-                kept = self._filter.keeps(batch)
-                if not kept.any():
-                    continue
-                batch = batch[kept]
-            if self.settings.ignore_vlan:
-                batch.scope[:] = 0
-            yield batch
+            wanted = kept_segments(batch, self._filter, is_vlan_ignored=self.settings.ignore_vlan)
+            if wanted is not None:
+                clock.see(wanted)
+                yield wanted
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""
@@ -248,9 +240,53 @@ class Run:
                     quotes=self.quotes,
                 )  # fmt: skip
                 facts = self.facts.files[-1] = reader.facts
-                yield from reader.batches()
+                yield from self._marked(index, reader.batches())
         except CaptureError as error:
             self._unreadable += 1
             if self._unreadable == len(self._files.files):
                 raise
             facts.damage = str(error).removeprefix(f"{facts.name}: ")
+
+
+def kept_segments(batch: Segments, wanted: Filter | None, *, is_vlan_ignored: bool) -> Segments | None:
+    """The segments of a batch that ``--read-filter`` leaves, or None; without VLANs if these are ignored."""
+    if wanted is not None:
+        kept = wanted.keeps(batch)
+        if not kept.any():
+            return None
+        batch = batch[kept]
+    if is_vlan_ignored:
+        batch.scope[:] = 0
+    return batch
+
+
+def figures_of(facts: CaptureFacts, tracked: dict[str, int], connections: int) -> dict[str, int]:
+    """Columns of the ``capture`` table; ``tracked``: what trackers and clocks have counted."""
+    files = facts.files
+    return {
+        **tracked,
+        "time": facts.first_time or 0,
+        "end_time": facts.last_time or 0,
+        "segments": facts.tcp_segments,
+        "connections": connections,
+        **facts.damage.figures(),
+        "truncated_options": sum(f.truncated_options for f in files),
+        "lost_frames": min(sum(f.lost_frames for f in files), np.iinfo(np.int64).max),
+        "unfit_times": sum(f.unfit_times for f in files),
+        "damaged_files": sum(f.damage is not None for f in files),
+    }
+
+
+def summary_of(
+    facts: CaptureFacts, settings: Settings, connections: int, transitions: int, kept: int | None, *, is_compiled: bool
+) -> Summary:
+    """What is left of a run whose facts are complete."""
+    facts.remarks += [*ring.remarks_on_times(facts.files), *ring.remarks_on_numbers(facts.files)]
+    return Summary(
+        facts,
+        settings,
+        connections=connections,
+        transitions=transitions,
+        kept=kept,
+        engine="compiled" if is_compiled else "interpreted",
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -30,11 +31,19 @@ class Damage:
         """Columns of the ``capture`` table."""
         return {"damaged_segments": self.count, "impossible_flags": self.impossible, "damaged_frame": self.frame}
 
+    @classmethod
+    def added(cls, several: Iterable[Self]) -> Self:
+        """What several files have together."""
+        found = list(several)
+        frame = min((each.frame for each in found if each.frame >= 0), default=-1)
+        return cls(sum(each.count for each in found), sum(each.impossible for each in found), frame)
+
     def see(self, batch: Any) -> None:
         """Take one batch."""
         is_impossible = are_impossible(batch["flags"])
         places = np.flatnonzero(is_impossible | (batch["options"] & MALFORMED != 0))
         if places.size:
-            self.frame = self.frame if self.frame >= 0 else int(batch["frame"][places[0]])
+            frame = int(batch["frame"][places].min())
+            self.frame = frame if self.frame < 0 else min(self.frame, frame)
             self.count += places.size
             self.impossible += int(np.count_nonzero(is_impossible))

@@ -7,6 +7,7 @@ import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import policy, run
+from tcptrace_tw.cli.means import means_of, own_tables
 from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import printable
 
@@ -33,6 +34,10 @@ def analyze(
     max_memory: o.MaxMemory = None,
     findings: o.Findings = "notice",
     files_from: o.FilesFrom = "",
+    jobs: o.Jobs = 1,
+    cluster: o.Cluster = "",
+    spool: o.Spool = "",
+    keep_spool: o.KeepSpool = False,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
     debug: o.Debug = False,
@@ -53,11 +58,12 @@ def analyze(
     targets.keep_apart(
         [*targets.folder(output), *targets.saved(save, captures)], captures, policy.also_read(files_from, obeyed)
     )
-    reading = Reading(captures, *obeyed, quiet, no_progress, save)
-    several, least = reading.has_several_files, reading.settings.least
-    with Folder(Path(output), force) as folder:
+    how = means_of(jobs, cluster, spool, keep_spool=keep_spool)
+    with how as means, Folder(Path(output), force) as folder:
+        reading = Reading(captures, *obeyed, quiet, no_progress, save, means and means.writing(folder.path))
+        several, least = reading.has_several_files, reading.settings.least
         totals = SummarySink(several, least)
-        tables = ParquetSink(folder.path, several, totals.incidents, least)
+        tables = ParquetSink(folder.path, several, totals.incidents, least, own_tables(reading.means))
         try:
             digest = totals.digest(reading.analyze([tables, totals]))
             with reading.busy("writing tables"):
@@ -65,10 +71,11 @@ def analyze(
         except BaseException:
             tables.abandon()
             raise
-        write_manifest(folder.path, digest, captures, tables.counts)
+        counts = {**tables.counts, **(reading.means.counts if reading.means else {})}
+        write_manifest(folder.path, digest, captures, counts)
         folder.commit()
     run.say_policy(digest.policy, quiet)
     if not quiet:
         print(headline(digest))
-        for name, count in tables.counts.items():
+        for name, count in counts.items():
             print(f"{count:>12,} {printable(str(Path(output) / name))}.parquet")

@@ -12,11 +12,13 @@ import typer
 
 from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.means import of_this_machine
 from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.checking.plan import CliOverrides, Plan
+    from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.checks.checked import Checked
     from tcptrace_tw.report.checks.formats.text import Paint
@@ -111,6 +113,7 @@ def check(
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
+    jobs: o.Jobs = 1,
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -145,7 +148,7 @@ def check(
     targets.keep_apart(written, captures, [files_from, plan.policy])
     learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
     with learnt or nullcontext(), run.saving(save), outputs.Outputs(wanted, paint_for(color)) as opened:
-        checked = _check(captures, plan, learnt, _how(each, together), quiet, no_progress)
+        checked = _check(captures, plan, learnt, _how(each, together), quiet, no_progress, of_this_machine(jobs))
         opened.commit(checked)
     if not quiet:
         _say_end(checked)
@@ -194,7 +197,13 @@ def _given(values: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _check(
-    captures: list[str], plan: "Plan", learnt: "AtomicFile | None", how: str, quiet: bool, no_progress: bool
+    captures: list[str],
+    plan: "Plan",
+    learnt: "AtomicFile | None",
+    how: str,
+    quiet: bool,
+    no_progress: bool,
+    means: "Means | None",
 ) -> "Checked":
     """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
@@ -207,7 +216,7 @@ def _check(
 
     def analyze(captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]") -> "Summary":
         label = "reading" if len(parts) == 1 else f"reading {next(done)} of {len(parts)}"
-        return run.analyze(captures, settings, sinks, quiet, no_progress, label=label)
+        return run.analyze(captures, settings, sinks, quiet, no_progress, label=label, means=means)
 
     say = (lambda text: None) if quiet else run.warn
     for remark in plan.remarks(date.today()):

@@ -8,6 +8,7 @@ import typer
 
 from tcptrace_tw.cli import complete, filters, policy, run
 from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.means import of_this_machine
 from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError
 
@@ -73,6 +74,7 @@ def list_(
     ignore_vlan: o.IgnoreVlan = False,
     max_memory: o.MaxMemory = None,
     files_from: o.FilesFrom = "",
+    jobs: o.Jobs = 1,
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -104,7 +106,7 @@ def list_(
         read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
     )  # fmt: skip
     targets.keep_apart(targets.saved(save, captures), captures, policy.also_read(files_from, obeyed))
-    reading = Reading(captures, *obeyed, quiet, no_progress, save)
+    reading = Reading(captures, *obeyed, quiet, no_progress, save, of_this_machine(jobs))
     listed = listed_of(reading, listing)
     if as_json or as_csv:
         from tcptrace_tw.report.pages.connection_records import write_csv, write_json

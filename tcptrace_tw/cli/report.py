@@ -12,6 +12,7 @@ import typer
 from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import is_pipe
+from tcptrace_tw.cli.means import of_this_machine
 from tcptrace_tw.cli.reading import Reading
 from tcptrace_tw.errors import UsageError, hint
 
@@ -74,6 +75,7 @@ def report(
     max_memory: o.MaxMemory = None,
     findings: o.Findings = "notice",
     files_from: o.FilesFrom = "",
+    jobs: o.Jobs = 1,
     color: o.ColorOption = o.Color.AUTO,
     quiet: o.Quiet = False,
     no_progress: o.NoProgress = False,
@@ -96,7 +98,7 @@ def report(
         since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory, findings=findings,
     )  # fmt: skip
     targets.keep_apart(files, captures, policy.also_read(files_from, obeyed))
-    reading = Reading(captures, *obeyed, quiet, no_progress, save)
+    reading = Reading(captures, *obeyed, quiet, no_progress, save, of_this_machine(jobs))
     with _opened(html) if html else nullcontext() as page, local_times(time_format == "local"):
         if page is not None:
             _write_page(page, reading)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.kernels.arrays import Buffers, Pool, address_of, full, zeros
 from tcptrace_tw.kernels.bounds import IS_CHECKED
 from tcptrace_tw.kernels.marks import load_named
-from tcptrace_tw.keyed_hash import Seed
+from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.protocol.profiles import Profile, syn_acceptance_table
 from tcptrace_tw.protocol.states import next_state_table
 from tcptrace_tw.schema.columns import (
@@ -25,7 +25,6 @@ from tcptrace_tw.schema.columns import (
     Table,
 )
 from tcptrace_tw.schema.segments import TUPLE, Segments
-from tcptrace_tw.tcp.machine.capture_clock import FEW
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
@@ -143,6 +142,7 @@ class Tracker:
         kernel_state["next_state"][:] = next_state
         kernel_state["syn_table"][:] = syn_table
         kernel_state["seed"][:] = seed
+        kernel_state["shards"].reshape(-1, s.SHARD_WORDS)[:, s.SEEN_MASK] = s.LEAST_SEEN_MASK
         self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
@@ -184,6 +184,8 @@ class Tracker:
     def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""
         self.counters[s.NOW] = max(int(self.counters[s.NOW]), time)
+        if self.counters[s.FIRST_ACK] >= 0:
+            self.counters[s.FIRST_ACK] = min(int(self.counters[s.FIRST_ACK]), int(self.counters[s.NOW]) - 1)
         done = 0
         while done < self.counters[s.CONNS_USED]:
             self._reserve(1, tuples.size)
@@ -215,9 +217,7 @@ class Tracker:
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
         counters = self.counters
-        run = int(counters[s.BACK_RUN])
         steps = {
-            "backward_ns": (s.MAX_BACKWARD, s.BACKWARD_FRAME),
             "forward_ns": (s.FORWARD_STEP, s.FORWARD_FRAME),
             "swap_lag_ns": (s.SWAP_LAG, s.SWAP_FRAME),
         }
@@ -233,11 +233,7 @@ class Tracker:
             "merged_frame": int(counters[s.MERGED_FRAME]),
             "unseen_bytes": int(counters[s.UNSEEN_BYTES]),
             "unseen_frame": int(counters[s.UNSEEN_FRAME]),
-            "late_frames": int(counters[s.LATE_FRAMES]) + (run if 0 < run <= FEW else 0),
-            "absurd_times": int(counters[s.ABSURD_TIMES]),
-            "steps_back": int(counters[s.STEPS_BACK]),
             "steps_passed": int(counters[s.STEPS_PASSED]),
-            "repeated_frames": int(counters[s.REPEATED_FRAMES]),
             "forgotten_attempts": int(counters[s.FORGOTTEN_ATTEMPTS]),
             "forgotten_connections": int(counters[s.FORGOTTEN_CONNECTIONS]),
             **{name: int(counters[value]) if counters[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
@@ -357,7 +353,9 @@ class Tracker:
                 access.note_rooms(self._kernel_state[0], self._arrays(tuples))
             return self._kernel_state[0]
         kernel_state = self._kernel_state[0]
-        small = {name: kernel_state[name] for name in ("counters", "params", "next_state", "syn_table", "seed")}
+        small = {
+            name: kernel_state[name] for name in ("counters", "params", "shards", "next_state", "syn_table", "seed")
+        }
         return State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
@@ -365,16 +363,44 @@ class Tracker:
         return {"newest": self.newest, "tuples": tuples, **self._kept, **pools}
 
 
+_MOST = ("forward_ns", "swap_lag_ns")
+"""Figures of which the largest counts; the first frame belongs to ``forward_ns``, and of ``swaps`` the first."""
+
+
+def merged_figures(several: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The figures of trackers that have each tracked other 4-tuples, as one tracker would have given them."""
+    found: dict[str, int] = {}
+    for figures in several:
+        ahead = figures["forward_ns"], -figures["forward_frame"]
+        if found and ahead <= (found["forward_ns"], -found["forward_frame"]):
+            figures = {**figures, "forward_ns": found["forward_ns"], "forward_frame": found["forward_frame"]}
+        for name, value in figures.items():
+            before = found.get(name)
+            if before is None or name == "forward_frame":
+                found[name] = value
+            elif name in _MOST:
+                found[name] = max(before, value)
+            elif name.endswith("_frame"):
+                found[name] = min((each for each in (before, value) if each >= 0), default=-1)
+            else:
+                found[name] = before + value
+    return found
+
+
+def no_figures(profile: Profile) -> dict[str, int]:
+    """The figures of a tracker that has seen nothing."""
+    return Tracker(profile, compiled=False, transitions=False, seed=new_seed()).figures()
+
+
 def _registers(transitions: bool) -> NDArray[np.int64]:
     counters = np.zeros(s.REGISTERS, np.int64)
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
                      s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
-                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
-                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME,
-                     s.LEAP_FROM, s.REPEATED_UNTIL):  # fmt: skip
+                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.FORWARD_FRAME, s.FIRST_ACK,
+                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         counters[register] = -1
     counters[s.NEXT_DUE] = s.NEVER
-    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
+    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE):
         counters[register] = 1
     counters[s.WANT_TRANSITIONS] = transitions
     return counters

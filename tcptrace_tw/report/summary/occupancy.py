@@ -131,10 +131,12 @@ class Occupancy:
         firsts = np.flatnonzero(np.concatenate(([True], of_pool[1:] != of_pool[:-1])))
         before = np.concatenate(([0], level))[firsts]
         peaks = np.maximum(np.maximum.reduceat(level, firsts) - before, 1)  # a span of no length was there, too
-        best = np.lexsort((-self._pool_spans, -peaks))[:most]
-        found = [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best.tolist()]
+        firsts = -self._pool_minus_first
+        order = np.lexsort((firsts, -self._pool_spans, -peaks))[: 4 * most].tolist()
+        best = sorted(order, key=lambda n: (-peaks[n], -self._pool_spans[n], firsts[n], self._pools.rows[n]))[:most]
+        found = [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best]
         if curve is not None and curve.start is not None and curve.open:
-            for pool, number in zip(found[:CURVES], best.tolist(), strict=False):
+            for pool, number in zip(found[:CURVES], best, strict=False):
                 pool.open = tuple(levels_of(steps, number, curve.start, curve.step_ns, len(curve.open)))
         return found
 

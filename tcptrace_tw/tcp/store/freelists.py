@@ -110,6 +110,7 @@ def clear(st, c):  # type: ignore[no-untyped-def]
     conn.anomaly = -1
     conn.fin_ms = 0
     conn.duplicates = 0
+    conn.transitions = 0
     conn.silence_ns = 0
     conn.silence_time = -1
     conn.stale_rows = 0
