@@ -318,10 +318,8 @@ class _Reduced:
         notes = [read_note(plan.path(REDUCED, f"{part:03d}.json")) for part in range(plan.parts)]
         self._rows = {table: sum(note["rows"][table] for note in notes) for table in TRACKED}
         clocks = [np.array(note["clock"]) for note in mapped if "clock" in note]
-        self._tracked = {
-            **merged_figures(note["figures"] for note in notes if note["figures"]),
-            **clock_figures(clocks),
-        }
+        figures = [note["figures"] for note in notes if note["figures"]]
+        self._tracked = {**merged_figures(figures or [no_figures(self.profile)]), **clock_figures(clocks)}
         keeps = self.settings.keeps()
         self._whole = None if keeps is None else WholeConnections(keeps)
 
