@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.clock import Clock, clock_figures
+from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.merge import Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
@@ -91,7 +92,9 @@ class Run:
         self.settings = settings
         self.profile = profile(settings.profile, settings.two_msl_s)
         found = ring.find(captures)
-        self.facts = CaptureFacts(remarks=[printable(remark) for remark in found.remarks])
+        self.compiled = library.choose(notice)
+        remarks = [printable(remark) for remark in found.remarks]
+        self.facts = CaptureFacts(remarks=remarks, damage=Damage(compiled=self.compiled))
         self.quotes: list[Quote] = []
         """The ICMP errors that were read so far."""
         self._unreadable = 0
@@ -101,7 +104,6 @@ class Run:
         self._clock_figures = clock_figures(())
         keeps = settings.keeps()
         self._whole = None if keeps is None else WholeConnections(keeps)
-        self.compiled = library.choose(notice)
         self._buffers = BUFFERS if self.compiled else 1
         self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
@@ -144,7 +146,7 @@ class Run:
         for batch in self._batches():
             if not self._begin:
                 self._begin = self.facts.first_time or 0
-            self.facts.damage.see(batch)
+            self.facts.see(batch)
             yield batch, self._flow.assign(batch), clock_figures(clock.words for clock in self._clocks)
 
     def _moves(

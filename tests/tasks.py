@@ -24,10 +24,19 @@ class Task(NamedTuple):
     environment: dict[str, str] = {}  # noqa: RUF012 (a constant)
 
 
+QUICK = " ".join(
+    f"tests/test_{name}.py"
+    for name in (
+        "fixtures", "rule_numbers", "models", "decision_tables", "syn_answers", "states", "flow", "selection",
+        "settings", "report_findings", "report_digest", "check_policy", "capture_decode", "names",
+    )
+)  # fmt: skip
+
 TASKS = {
     "lint": Task("style, format, and who imports whom", ("ruff check .", "ruff format --check .", "lint-imports")),
     "types": Task("mypy, strict", ("mypy",)),
     "tests": Task("all tests; kernels that were changed are built first", ("pytest",)),
+    "quick": Task("the tests that a change breaks first, within a minute", (f"pytest -m 'not slow' {QUICK}",)),
     "interpreted": Task("all tests without compiled kernels", ("pytest",), {"TCPTRACE_TW_KERNELS": "interpreted"}),
     "build": Task("compile the kernels, about a minute", ("python -m tcptrace_tw.kernels build",)),
     "docs": Task(
@@ -43,6 +52,7 @@ TASKS = {
     "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),
     "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
     "maxima": Task("the most that one segment brings about, measured", ("python -m tests.fuzz maxima",)),
+    "mutate": Task("small changes in rules/ and tcp/, and whether the quick tests notice", ("python -m tests.mutate",)),
     "bench": Task("the tool timed beside tcpdump and tcptrace", ("python -m tests.bench.run",)),
     "lab": Task("record the Linux captures in fixtures/ again (root, Linux)", ("python -m tests.lab.record",)),
 }

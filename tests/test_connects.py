@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.measure.connects import Connects
+from tcptrace_tw.measure.measurements import Measurements
 from tcptrace_tw.measure.moves import Moves
 from tcptrace_tw.measure.tallies import SKETCH_BITS, Tallies
+from tcptrace_tw.measure.traits import note_traits
 from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, SYN_SENT
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
@@ -61,11 +62,12 @@ def rows_of(connects: list[Connect]) -> Any:
 
 
 def said(connects: list[Connect], chunk: int = 7) -> dict[str, Any]:
-    tallies = Connects(compiled=False, seed=new_seed())
+    measured = Measurements(compiled=False, wants_seconds=False, seed=new_seed())
     rows = rows_of(connects)
     for begin in range(0, rows.size, chunk):
-        tallies.see(rows[begin : begin + chunk])
-    return {table.name: found.view(np.recarray) for table, found in tallies.close(None, set())}
+        measured.see("connections", rows[begin : begin + chunk])
+    kept = ("connects", "scans", "floods")
+    return {table.name: found.view(np.recarray) for table, found in measured.close({}) if table.name in kept}
 
 
 @FEW
@@ -130,6 +132,8 @@ def test_many_connects_with_one_isn_take_no_square_of_time() -> None:
     rows.first_time = START + np.arange(rows.size)
     rows.orig_syn_tsval = np.arange(rows.size)
     rows.close = w.CLOSE_UNANSWERED
-    moves.see(rows)
+    traits = np.zeros(rows.size, np.uint8)
+    note_traits(rows, traits)
+    moves.see(rows, traits)
 
     assert sum(found.size for _, found in moves.close()) == 4096

@@ -8,17 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tcptrace_tw.rules import DERIVED, RULES, paws, resets, silence, syn_answers
+from tcptrace_tw.rules import DERIVED, RULES
+from tcptrace_tw.rules.decisions import connect_suspects, reset_causes, stale_segments, syn_answers
 from tcptrace_tw.rules.rule import Case
 from tests.scenario import Result, parse, play_frames
 from tests.test_fixtures import FIXTURES, expectation
 
 TABLES: dict[str, tuple[Case, ...]] = {
-    "resets.verdict": resets.RESET,
-    "stale_segments.verdict": paws.STALE_SEGMENT,
+    "resets.verdict": reset_causes.RESET,
+    "stale_segments.verdict": stale_segments.STALE_SEGMENT,
     "reuses.verdict": syn_answers.SYN_ANSWER,
     "reuses.outcome": syn_answers.OUTCOME,
-    "connects.suspect": silence.SUSPECT,
+    "connects.suspect": connect_suspects.SUSPECT,
 }
 CASES = [(table, number) for table, cases in TABLES.items() for number in range(len(cases))]
 

@@ -32,11 +32,12 @@ def copy(tmp_path_factory):
     leave_out = shutil.ignore_patterns("__pycache__", "bench", "fuzz")
     shutil.copytree(ROOT / "tcptrace_tw", folder / "tcptrace_tw", ignore=leave_out)
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=leave_out)
-    rules = folder / "tcptrace_tw" / "rules"
+    rules = folder / "tcptrace_tw" / "rules" / "catalogue"
     (rules / "retries.py").write_text(block("rule"))
     catalogue = (rules / "__init__.py").read_text()
-    catalogue = catalogue.replace("from tcptrace_tw.rules import ", "from tcptrace_tw.rules import retries, ", 1)
-    catalogue = catalogue.replace("RULES: tuple[Rule, ...] = (", "RULES: tuple[Rule, ...] = (*retries.RULES, ", 1)
+    for line in ("from tcptrace_tw.rules.catalogue import (\n", "MODULES = (\n"):
+        assert line in catalogue
+        catalogue = catalogue.replace(line, f"{line}    retries,\n", 1)
     (rules / "__init__.py").write_text(catalogue)
     add_fixture(folder, "many-syn-retries", block("scenario"), block("expect"))
     fewer = block("scenario").rsplit("\n", 2)[0] + "\n"

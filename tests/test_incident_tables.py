@@ -63,7 +63,7 @@ def test_report_tables_and_check_tell_the_same_incidents(name: str, tmp_path: Pa
     assert told
     names = ("incident_id", "title", "sentence", "severity", "confidence", "connections", "findings", "remedy")
     assert [[each[name] for name in names] for each in rows] == [[each[name] for name in names] for each in told]
-    assert [(each["cause"], each["delay_ns"]) for each in rows] == [(each["rule"], each["cost_ns"]) for each in told]
+    assert [(each["cause"], each["delay_ns"]) for each in rows] == [(each["rule"], each["delay_ns"]) for each in told]
     assert checked["incidents"] == [{key: each[key] for key in checked["incidents"][0]} for each in told]
     assert stored["incidents"] == checked["incidents"]
     for incident in told:

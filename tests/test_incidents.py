@@ -16,7 +16,7 @@ from tcptrace_tw.report.summary.digest import Digest, IncidentDigest
 from tcptrace_tw.report.summary.incidents import FEW_CLIENTS, Incidents
 from tcptrace_tw.report.summary.sink import SummarySink
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, SEVERAL_IF, About
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, PROOFS, REASONS, SEVERAL, SEVERAL_IF, About
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 from tests.report_rows import findings, put_ip, reuses
@@ -84,7 +84,7 @@ def test_the_tables_name_rules_and_parties_that_there_are() -> None:
 
     assert len(named) == len(set(named))
     assert len({mechanism.name for mechanism in MECHANISMS}) == len(MECHANISMS)
-    assert {*named, *SEVERAL, *CONSEQUENCES, *(rule for pair in REASONS for rule in pair)} <= KNOWN
+    assert {*named, *SEVERAL, *CONSEQUENCES, *(rule for pair in (*REASONS, *PROOFS) for rule in pair)} <= KNOWN
     assert {cause for causes in CONSEQUENCES.values() for cause in causes} <= KNOWN
     for text in SEVERAL.values():
         assert set(re.findall(r"\{(\w+)\}", text)) <= {"count", "client", "service", "actor", "peer"}
@@ -147,7 +147,7 @@ def test_another_rule_of_the_mechanism_is_the_same_incident() -> None:
     rows = challenged(1)
     (incident,) = told([warned(rows, "PA004"), warned(rows, "RU004")])
 
-    assert (incident.rule, incident.count, incident.cost_ns) == ("RU004", 1, 1_000_000)
+    assert (incident.rule, incident.count, incident.delay_ns) == ("RU004", 1, 1_000_000)
     assert {rule.rule: rule.count for rule in incident.rules} == {"RU004": 1, "PA004": 1}
 
 
@@ -190,4 +190,4 @@ def test_an_incident_without_delay_has_examples_too() -> None:
     rows.cost_ns = -1
     (incident,) = told([warned(rows)])
 
-    assert (len(incident.examples), incident.cost_ns) == (1, None)
+    assert (len(incident.examples), incident.delay_ns) == (1, None)

@@ -63,7 +63,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
     ]  # fmt: skip
     assert list(found["incidents"][0]) == [
         "incident_id", "rule", "name", "mechanism", "title", "severity", "confidence", "sentence", "count", "client",
-        "service", "first_time", "last_time", "cost_ns", "cost_most_ns", "cost_known", "connections", "findings",
+        "service", "first_time", "last_time", "delay_ns", "worst_delay_ns", "delays_known", "connections", "findings",
         "rules", "remedy", "examples",
     ]  # fmt: skip
     assert list(found["capture"]) == [
@@ -81,7 +81,7 @@ def test_the_json_object_has_the_fields_of_its_schema_version():
     ]  # fmt: skip
     assert list(found["findings"][0]) == [
         "rule", "name", "summary", "remedy", "severity", "confidence", "count", "severities", "confidences",
-        "first_time", "last_time", "examples", "cost_ns", "cost_most_ns", "cost_known",
+        "first_time", "last_time", "examples", "delay_ns", "worst_delay_ns", "delays_known",
     ]  # fmt: skip
     assert list(found["findings"][0]["examples"][0]) == [
         "finding_id", "incident_id", "rule", "name", "severity", "confidence", "connection_id", "endpoints", "time",

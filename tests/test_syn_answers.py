@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcptrace_tw.protocol.profiles import ACCEPT, ACCEPT_CHALLENGE, ACCEPT_DROP, ACCEPT_PAWS_REJECT
-from tcptrace_tw.rules.syn_answers import outcome, verdict
+from tcptrace_tw.rules.decisions.syn_answers import outcome, verdict
 from tcptrace_tw.schema.columns import REUSES
 from tcptrace_tw.schema.words import ACCEPT_NOT_TIME_WAIT, ANSWER, MEANWHILE, NULL_WORD, OUTCOME, STATE
 

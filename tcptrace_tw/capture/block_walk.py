@@ -9,7 +9,8 @@ from typing import Any
 from tcptrace_tw.capture import interfaces as i
 from tcptrace_tw.capture.blocks import block, with_comments
 from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL
-from tcptrace_tw.capture.pcapng import BLOCK_MAX, BLOCK_MIN, INTERFACE_MIN
+from tcptrace_tw.capture.pcapng import INTERFACE_MIN
+from tcptrace_tw.capture.pcapng_scan import BLOCK_MAX, BLOCK_MIN
 
 PACKETS = (i.PACKET, i.SIMPLE_PACKET, i.OLD_PACKET)
 _KNOWN = (*PACKETS, i.SECTION, i.INTERFACE, i.STATISTICS)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tcptrace_tw.capture.byte_reader import INDEX, OCTETS_KIND, Octets, i64, u8, u16, u32
+from tcptrace_tw.capture.damage import is_damaged
 from tcptrace_tw.capture.frames import FRAMES_KIND, TOTALS_KIND, survey
 from tcptrace_tw.capture.icmp import quotes_segment
 from tcptrace_tw.capture.links import HANDOVER, IPV4, IPV6, network_layer, peel_tags
@@ -53,7 +54,7 @@ def decode_frames(
     """
     frames = found[0]
     survey(frames, count, totals)
-    pending, truncated, errors = 0, 0, 0
+    pending, truncated, damaged, errors = 0, 0, 0, 0
     for i in range(count):
         out = batch[n & INDEX]
         at = int(frames.at[i])
@@ -71,10 +72,12 @@ def decode_frames(
                     handed[handed.shape[0] - errors, 0] = i
                 continue
             truncated += int(out.options) & TRUNCATED
+            damaged += 1 if is_damaged(int(out["flags"]), int(out.options)) else 0
         out.frame = number + i
         out.time = int(frames.time[i])
         n += 1
     totals[0].truncated_options += truncated // TRUNCATED
+    totals[0].damaged += damaged
     return n, pending, errors
 
 

@@ -19,6 +19,7 @@ from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import interfaces, pcap, pcapng
 from tcptrace_tw.capture.blocks import RecordPacker, section_of
 from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.pcapng_scan import BLOCK_MAX, BLOCK_MIN
 from tcptrace_tw.capture.source import STDIN, Stream, open_stream
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.errors import CaptureError, UsageError
@@ -185,8 +186,8 @@ def _blocks(window: Window) -> Iterator[tuple[int, bytes]]:
         kind, length = struct.unpack(f"{order}II", start[:8])
         step = (length + 3) & ~3
         if kind in (interfaces.SECTION, *_DESCRIBING, *_PACKETS):
-            if not pcapng.BLOCK_MIN <= length <= pcapng.BLOCK_MAX or not window.need(step):
+            if not BLOCK_MIN <= length <= BLOCK_MAX or not window.need(step):
                 return
             yield kind, window.take(step)
-        elif length < pcapng.BLOCK_MIN or not window.skip(step):
+        elif length < BLOCK_MIN or not window.skip(step):
             return

@@ -31,6 +31,8 @@ class FileFacts:
     truncated_options: int = 0
     unfit_times: int = 0
     """Frames with a time before 1970 or after 2115, which was replaced (see ``frames``)."""
+    damaged_segments: int = 0
+    """Segments that no TCP stack sends (see ``damage``), whether a filter keeps them or not."""
     lost_frames: int = 0
     absurd_loss: int = 0
     """The highest count of lost frames that is not believed; 0 if there is none."""
@@ -52,6 +54,11 @@ class CaptureFacts:
     remarks: list[str] = field(default_factory=list)
     damage: Damage = field(default_factory=Damage)
     """Segments that no stack sends, as they are seen."""
+
+    def see(self, batch: Any) -> None:
+        """Look for damage in a batch: only from the first damaged segment on, so that sound captures cost nothing."""
+        if any(f.damaged_segments for f in self.files):
+            self.damage.see(batch)
 
     @property
     def frames(self) -> int:

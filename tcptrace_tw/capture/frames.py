@@ -62,6 +62,8 @@ class Totals(NamedTuple):
     truncated_options: int
     unfit_times: int
     """Frames with a time that is not believed."""
+    damaged: int
+    """Segments that no stack sends (see ``damage``)."""
 
 
 TOTALS = np.dtype([(name, "i8") for name in Totals._fields])

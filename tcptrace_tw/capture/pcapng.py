@@ -1,21 +1,19 @@
-"""The pcapng format (draft-ietf-opsawg-pcapng): the scan of packet blocks, and the blocks that describe them.
+"""The pcapng format (draft-ietf-opsawg-pcapng): the blocks that describe packets, and what is wrong with a file.
 
-The kernel walks over packets and over what it need not know; sections, interfaces and statistics, which are few,
-are read in Python between two walks.
+The kernel (``pcapng_scan``) walks over packets and over what it need not know; sections, interfaces and statistics,
+which are few, are read in Python between two walks.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
-from typing import Any
 
 import numpy as np
 
 from tcptrace_tw.capture import link_types_slow
-from tcptrace_tw.capture.byte_reader import OCTETS_KIND, Octets, file_u16, file_u32
 from tcptrace_tw.capture.facts import FileFacts
-from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FRAMES_KIND, FULL, WIRELEN_MAX, Frames
+from tcptrace_tw.capture.frames import BLOCK, DAMAGED, DRY, FULL, Frames
 from tcptrace_tw.capture.interfaces import (
     BIG,
     DESCRIPTION_MAX,
@@ -32,20 +30,14 @@ from tcptrace_tw.capture.interfaces import (
     Clock,
     clock,
     lost,
-    time_of,
 )
 from tcptrace_tw.capture.links import link_name
+from tcptrace_tw.capture.pcapng_scan import BLOCK_MAX, BLOCK_MIN, scan_pcapng
 from tcptrace_tw.capture.window import Window
 from tcptrace_tw.kernels import marks
 from tcptrace_tw.kernels.arrays import zeros
-from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER, Array
-from tcptrace_tw.kernels.marks import entry
 
-BLOCK_MIN, INTERFACE_MIN = 12, 20
-NOT_COUNTED = 0xFFFF
-"""In the obsolete Packet Block: how many frames were lost before it is not known."""
-BLOCK_MAX = 1 << 24
-"""A longer packet, section, interface or statistics block is damage."""
+INTERFACE_MIN = 20
 
 CLOCKS_KEPT = 4096
 """Interfaces mostly say the same of their clocks; so many different ways to say it are read only once."""
@@ -60,86 +52,6 @@ AT_ONCE = 4096
 def is_pcapng(magic: bytes) -> bool:
     """Whether a file that begins with these four bytes is a pcapng file."""
     return magic == b"\x0a\x0d\x0d\x0a"
-
-
-@entry(
-    OCTETS_KIND, INTEGER, INTEGER, BOOLEAN, Array(ROW), INTEGER, INTEGER, FRAMES_KIND, INTEGER, Array(np.int64)
-)  # fmt: skip
-def scan_pcapng(
-    data: Octets,
-    at: int,
-    end: int,
-    is_big: bool,
-    interfaces: Any,
-    known: int,
-    last_time: int,
-    found: Any,
-    room: int,
-    dropped: Any,
-) -> tuple[int, int, int]:
-    """Note up to ``room`` packets of ``data[at:end]``; return the next offset, their number, and why it ended.
-
-    ``BLOCK``: the next block is not for the kernel. ``known`` is the number of interfaces; ``last_time`` is for
-    simple packets, which have no time of their own. ``dropped[0]`` adds up the frames that packet blocks report lost.
-    A time may be one that is not believed (see ``frames.survey``).
-    """
-    frames = found[0]
-    count = 0
-    while count < room:
-        if at + BLOCK_MIN > end:
-            return at, count, DRY
-        kind = file_u32(data, at, is_big)
-        if kind == SECTION:
-            return at, count, BLOCK
-        length = file_u32(data, at + 4, is_big)
-        step = (length + 3) & ~3
-        if kind not in (PACKET, SIMPLE_PACKET, OLD_PACKET):
-            is_read = kind == STATISTICS or (kind == INTERFACE and known < INTERFACES_MAX)
-            if is_read or length < BLOCK_MIN or at + step > end:
-                return at, count, BLOCK
-            at += step
-            continue
-        head = 12 if kind == SIMPLE_PACKET else 28
-        if length < head + 4 or length > BLOCK_MAX:
-            return at, count, DAMAGED
-        if at + step > end:
-            return at, count, DRY
-        if file_u32(data, at + step - 4, is_big) != length:
-            return at, count, DAMAGED
-        if kind == SIMPLE_PACKET:
-            which, wirelen = 0, file_u32(data, at + 8, is_big)
-            caplen = min(wirelen, length - head - 4)
-            time = last_time
-        else:
-            which = file_u32(data, at + 8, is_big) if kind == PACKET else file_u16(data, at + 8, is_big)
-            caplen, wirelen = file_u32(data, at + 20, is_big), file_u32(data, at + 24, is_big)
-            time = 0
-        if which >= known or caplen > length - head - 4:
-            return at, count, DAMAGED
-        interface = interfaces[which]
-        if kind == SIMPLE_PACKET:
-            caplen = min(caplen, int(interface.snaplen)) if interface.snaplen else caplen
-        else:
-            time = time_of(
-                file_u32(data, at + 12, is_big),
-                file_u32(data, at + 16, is_big),
-                int(interface.shift),
-                int(interface.multiplier),
-                int(interface.divisor),
-                int(interface.offset_ns),
-            )
-            if kind == OLD_PACKET:
-                drops = file_u16(data, at + 10, is_big)
-                dropped[0] += drops if drops != NOT_COUNTED else 0
-        frames.time[count] = time
-        frames.at[count] = at + head
-        frames.caplen[count] = caplen
-        frames.wirelen[count] = min(wirelen, WIRELEN_MAX)
-        frames.link[count] = int(interface.link)
-        last_time = time
-        count += 1
-        at += step
-    return at, count, FULL
 
 
 class PcapngFile:

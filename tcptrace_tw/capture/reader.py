@@ -9,6 +9,7 @@ import numpy as np
 
 from tcptrace_tw.capture import frames as fr
 from tcptrace_tw.capture import link_types_slow, other_formats, pcap, pcapng, skip_reasons, unsupported_formats
+from tcptrace_tw.capture.damage import is_damaged
 from tcptrace_tw.capture.decode import SEGMENT, decode_frames, decode_one
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote, read_quote
@@ -20,7 +21,10 @@ from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.schema import segments
 from tcptrace_tw.schema.columns import FRAME_BITS, TRUNCATED
 
-BATCH_SIZE = 16384
+BATCH_SIZE = 1 << 15
+
+MOST_WINDOWS = 12
+"""After so many windows a batch is handed on as it is: of large frames it is not worth while to wait for more."""
 
 _NO_TIME = (1 << 63) - 1
 
@@ -80,16 +84,19 @@ class Reader:
 
     def batches(self) -> Iterator[segments.Segments]:
         """Batches of segments in file order. A batch is valid until as many more as there are buffers are asked for."""
-        n = 0
+        n = windows = 0
         outcome = fr.FULL
         while outcome != fr.DAMAGED:
             count, outcome = self._format.scan(self._window, self._frames, self._batch_size - n)
             n = self._decode(count, n)
-            if (self._batch_size - n) * 8 < self._batch_size or (n and self._is_prompt):
+            is_enough = self._is_prompt or windows >= MOST_WINDOWS
+            if (self._batch_size - n) * 8 < self._batch_size or (n and is_enough):
                 yield self._finish_batch(n)
-                n = 0
-            if outcome == fr.DRY and not self._window.refill():
-                break
+                n = windows = 0
+            if outcome == fr.DRY:
+                if not self._window.refill():
+                    break
+                windows += 1
         self._finish()
         if n:
             yield self._finish_batch(n)
@@ -154,8 +161,10 @@ class Reader:
             if code != SEGMENT:
                 self._skipped[code] += 1
                 keep[row - start] = False
-            elif self._spare[0].options[row] & TRUNCATED:
-                self._totals.truncated_options += 1
+                continue
+            options = int(self._spare[0].options[row])
+            self._totals.truncated_options += 1 if options & TRUNCATED else 0
+            self._totals.damaged += 1 if is_damaged(int(self._spare[0]["flags"][row]), options) else 0
         kept = start + int(np.count_nonzero(keep))
         batch = self._spare[0]
         batch[start:kept] = batch[start:end][keep]
@@ -185,6 +194,7 @@ class Reader:
         facts.backward_steps = totals.backward_steps
         facts.truncated_options = totals.truncated_options
         facts.unfit_times = totals.unfit_times
+        facts.damaged_segments = totals.damaged
         if facts.frames:
             facts.first_time, facts.last_time = totals.first_time, totals.last_time
 

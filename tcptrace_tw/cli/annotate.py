@@ -1,13 +1,14 @@
 """``tcptrace-tw annotate``: the capture as pcapng, with states and findings as packet comments for Wireshark."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tcptrace_tw.cli import complete, policy, run
+from tcptrace_tw.cli import complete, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import is_pipe
-from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.cli.reading import Reading, prepared
+from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError, hint
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 NONE = "none"
 
 
-@run.command
-def annotate(
+class AnnotateOptions(NamedTuple):
+    """What is said of a capture in its copy, and where the copy goes."""
+
     out: Annotated[
         str,
         typer.Option(
@@ -29,18 +31,10 @@ def annotate(
             help="Output file, .pcapng; - for stdout.",
             show_default=False,
         ),
-    ],
-    captures: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CAPTURE",
-            help="Capture file, or the files or the directory of one rotated capture; compressed or not.",
-            show_default=False,
-        ),
-    ] = None,
+    ]
     states: Annotated[
         bool, typer.Option("--states/--no-states", help="Comment on the segments that change the state of an endpoint.")
-    ] = True,
+    ] = True
     findings: Annotated[
         str,
         typer.Option(
@@ -49,23 +43,22 @@ def annotate(
             help="Comment on the frames of findings of this severity or higher; none: of no finding.",
             autocompletion=complete.finding_levels,
         ),
-    ] = "notice",
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    select: o.Select = None,
-    ignore: o.Ignore = None,
-    filter_: o.Filter = "",
-    read_filter: o.ReadFilter = "",
-    since: o.Since = "",
-    until: o.Until = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    files_from: o.FilesFrom = "",
-    quiet: o.Quiet = False,
-    no_progress: o.NoProgress = False,
-    debug: o.Debug = False,
+    ] = "notice"
+
+
+@run.command
+def annotate(
+    *,
+    captures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CAPTURE",
+            help="Capture file, or the files or the directory of one rotated capture; compressed or not.",
+            show_default=False,
+        ),
+    ] = None,
+    own: AnnotateOptions,
+    shared: Annotated[o.Shared, Without("findings", "color")],
 ) -> None:
     """Copy a capture for Wireshark, with state changes and findings as packet comments.
 
@@ -76,23 +69,17 @@ def annotate(
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.comments.notes import PacketNotes
 
-    least = _least(findings)
-    captures = run.sources(captures, files_from)
+    least = _least(own.findings)
+    captures = run.sources(captures, shared.files_from)
     if any(is_pipe(capture) or capture == "-" for capture in captures):
         raise UsageError("annotate: a pipe cannot be read twice; save the capture to a file")
-    obeyed = policy.obeyed(
-        config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
-        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
-    )  # fmt: skip
-    written = [targets.Target(out, f"-o {out}", takes_captures=True)]
-    targets.keep_apart(written, captures, policy.also_read(files_from, obeyed))
-    reading = Reading(captures, *obeyed, quiet, no_progress)
+    reading = prepared(captures, shared, [targets.Target(own.out, f"-o {own.out}", takes_captures=True)])
     annotated.check(ring.find(captures).files)
-    notes = PacketNotes(states=states, least=least, several_files=reading.has_several_files)
-    with AtomicFile(out) as file:
+    notes = PacketNotes(states=own.states, least=least, several_files=reading.has_several_files)
+    with AtomicFile(own.out) as file:
         done = _annotate(reading, notes, file)
-    if not quiet:
-        _say(out, done)
+    if not shared.quiet:
+        _say(own.out, done)
 
 
 def _least(severity: str) -> int | None:

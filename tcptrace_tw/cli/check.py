@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tcptrace_tw.cli import complete, run
+from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.means import of_this_machine
+from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
     from tcptrace_tw.checking.plan import CliOverrides, Plan
     from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
+    from tcptrace_tw.report.checks import outputs
     from tcptrace_tw.report.checks.checked import Checked
     from tcptrace_tw.report.checks.formats.text import Paint
 
 VERDICT = "Verdict"
 
 
-@run.command
-def check(
-    captures: o.CapturesOfCheck = None,
-    each: Annotated[bool, typer.Option("--each", help="Check each file by itself.")] = False,
-    together: Annotated[bool, typer.Option("--together", help="Check all files as one capture.")] = False,
+class CheckOptions(NamedTuple):
+    """What is checked against what, and where it is said."""
+
+    each: Annotated[bool, typer.Option("--each", help="Check each file by itself.")] = False
+    together: Annotated[bool, typer.Option("--together", help="Check all files as one capture.")] = False
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +43,7 @@ def check(
             autocompletion=complete.bars,
             rich_help_panel=VERDICT,
         ),
-    ] = None,
+    ] = None
     show: Annotated[
         str | None,
         typer.Option(
@@ -52,7 +54,7 @@ def check(
             autocompletion=complete.severities,
             rich_help_panel=VERDICT,
         ),
-    ] = None,
+    ] = None
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -61,13 +63,13 @@ def check(
             help="File of known findings; these do not fail the check.",
             rich_help_panel=VERDICT,
         ),
-    ] = None,
+    ] = None
     update_baseline: Annotated[
         bool,
         typer.Option(
             "--update-baseline", help="Write all shown findings to the baseline file.", rich_help_panel=VERDICT
         ),
-    ] = False,
+    ] = False
     format_: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +80,7 @@ def check(
             autocompletion=complete.formats,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = None,
+    ] = None
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,10 +92,17 @@ def check(
             show_default=False,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = None,
-    save: o.Save = "",
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
+    ] = None
+    save: o.Save = ""
+    jobs: o.Jobs = 1
+
+
+@run.command
+def check(
+    *,
+    captures: o.CapturesOfCheck = None,
+    own: CheckOptions,
+    shared: Annotated[o.Shared, Without("findings")],
     show_policy: Annotated[
         bool,
         typer.Option(
@@ -102,22 +111,6 @@ def check(
             rich_help_panel=o.POLICY,
         ),
     ] = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    select: o.Select = None,
-    ignore: o.Ignore = None,
-    filter_: o.Filter = "",
-    read_filter: o.ReadFilter = "",
-    since: o.Since = "",
-    until: o.Until = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    files_from: o.FilesFrom = "",
-    jobs: o.Jobs = 1,
-    color: o.ColorOption = o.Color.AUTO,
-    quiet: o.Quiet = False,
-    no_progress: o.NoProgress = False,
-    debug: o.Debug = False,
 ) -> None:
     """Print one finding per line; exit 1 if any reaches the --fail-on threshold.
 
@@ -125,36 +118,49 @@ def check(
     The command line overrides the policy, and the policy overrides the defaults.
     """
     from tcptrace_tw.checking import obey
-    from tcptrace_tw.checking.plan import CliOverrides, planned
-    from tcptrace_tw.cli import targets
+    from tcptrace_tw.checking.plan import planned
     from tcptrace_tw.report.checks import outputs
 
-    others = {"filter": filter_, "read_filter": read_filter, "since": since, "until": until,
-              "ignore_vlan": ignore_vlan, "max_memory": max_memory,
-              "config": "none" if no_config else "" if config is None else str(config)}  # fmt: skip
-    overrides = CliOverrides(fail_on, show, profile, two_msl, _given(select), _given(ignore), baseline, others)
-    wanted = outputs.parse(format_, output or ())
-    plan = planned(overrides, obey.found(False if no_config else config))
-    if update_baseline and plan.baseline is None:
+    overrides = _overrides(own, shared)
+    wanted = outputs.parse(own.format_, own.output or ())
+    plan = planned(overrides, obey.found(False if shared.no_config else shared.config))
+    if own.update_baseline and plan.baseline is None:
         raise UsageError("--update-baseline: give --baseline FILE too")
     if show_policy:
         _print_policy(plan, overrides)
         return
-    captures = run.sources(captures, files_from)
+    captures = run.sources(captures, shared.files_from)
+    _keep_apart(wanted, own.save, plan, captures, shared.files_from)
+    learnt = _opened(plan.baseline) if own.update_baseline and plan.baseline is not None else None
+    with learnt or nullcontext(), run.saving(own.save), outputs.Outputs(wanted, paint_for(shared.color)) as opened:
+        how, means = _how(own.each, own.together), of_this_machine(own.jobs)
+        checked = _check(captures, plan, learnt, how, shared.quiet, shared.no_progress, means)
+        opened.commit(checked)
+    _end(checked, shared.quiet)
+
+
+def _overrides(own: CheckOptions, shared: o.Shared) -> "CliOverrides":
+    from tcptrace_tw.checking.plan import CliOverrides
+
+    config = "none" if shared.no_config else "" if shared.config is None else str(shared.config)
+    others = policy.outside_policy(shared) | {"config": config}
+    return CliOverrides(
+        own.fail_on, own.show, shared.profile, shared.two_msl, _given(shared.select), _given(shared.ignore),
+        own.baseline, others,
+    )  # fmt: skip
+
+
+def _keep_apart(
+    wanted: "Sequence[outputs.Output]", save: str, plan: "Plan", captures: list[str], files_from: str
+) -> None:
+    """No output replaces what is read."""
+    from tcptrace_tw.cli import targets
+
     written = [targets.Target(each.target, f"--output {each.format}={each.target}") for each in wanted]
     written += targets.saved(save, captures)
     if plan.baseline is not None:
         written.append(targets.Target(str(plan.baseline), f"--baseline {plan.baseline}"))
-    targets.keep_apart(written, captures, [files_from, plan.policy])
-    learnt = _opened(plan.baseline) if update_baseline and plan.baseline is not None else None
-    with learnt or nullcontext(), run.saving(save), outputs.Outputs(wanted, paint_for(color)) as opened:
-        checked = _check(captures, plan, learnt, _how(each, together), quiet, no_progress, of_this_machine(jobs))
-        opened.commit(checked)
-    if not quiet:
-        _say_end(checked)
-    if checked.failing:
-        sys.stdout.flush()
-        raise run.Failed
+    targets.keep_apart(written, captures, policy.also_read(files_from, plan))
 
 
 def _how(each: bool, together: bool) -> str:
@@ -197,14 +203,9 @@ def _given(values: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _check(
-    captures: list[str],
-    plan: "Plan",
-    learnt: "AtomicFile | None",
-    how: str,
-    quiet: bool,
-    no_progress: bool,
+    captures: list[str], plan: "Plan", learnt: "AtomicFile | None", how: str, quiet: bool, no_progress: bool,
     means: "Means | None",
-) -> "Checked":
+) -> "Checked":  # fmt: skip
     """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
 
@@ -245,6 +246,15 @@ def _print_policy(plan: "Plan", overrides: "CliOverrides") -> None:
 
     for line in told(plan, overrides):
         print(printable(line))
+
+
+def _end(checked: "Checked", quiet: bool) -> None:
+    """The last words, and the exit code."""
+    if not quiet:
+        _say_end(checked)
+    if checked.failing:
+        sys.stdout.flush()
+        raise run.Failed
 
 
 def _say_end(checked: "Checked") -> None:

@@ -1,12 +1,13 @@
 """``tcptrace-tw export``: the original frames of connections and findings."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tcptrace_tw.cli import complete, filters, policy, run
+from tcptrace_tw.cli import complete, filters, run
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.cli.reading import Reading, prepared
+from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 _MOST_NAMED = 12
 
 
-@run.command
-def export(
+class ExportOptions(NamedTuple):
+    """What is copied, and where it goes."""
+
     out: Annotated[
         str,
         typer.Option(
@@ -26,8 +28,7 @@ def export(
             help="Output file, .pcap or .pcapng; - for stdout.",
             show_default=False,
         ),
-    ],
-    captures: o.CapturesAndFilter = None,
+    ]
     connection: Annotated[
         list[int] | None,
         typer.Option(
@@ -37,7 +38,7 @@ def export(
             help="Number of a connection; may be repeated.",
             autocompletion=complete.connections,
         ),
-    ] = None,
+    ] = None
     finding: Annotated[
         list[int] | None,
         typer.Option(
@@ -46,19 +47,15 @@ def export(
             metavar="N",
             help="Number of a finding: its connection and the previous one; may be repeated.",
         ),
-    ] = None,
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    filter_: o.Filter = "",
-    read_filter: o.ReadFilter = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    files_from: o.FilesFrom = "",
-    quiet: o.Quiet = False,
-    no_progress: o.NoProgress = False,
-    debug: o.Debug = False,
+    ] = None
+
+
+@run.command
+def export(
+    *,
+    captures: o.CapturesAndFilter = None,
+    own: ExportOptions,
+    shared: Annotated[o.Shared, Without("select", "ignore", "since", "until", "findings", "color")],
 ) -> None:
     """Copy the original frames of connections or findings, byte for byte.
 
@@ -68,27 +65,22 @@ def export(
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.words.phrases import counted
 
-    captures, said = filters.split(captures, filter_, has_list=bool(files_from))
-    if not connection and not finding and not said:
+    out = own.out
+    captures, said = filters.split(captures, shared.filter_, has_list=bool(shared.files_from))
+    if not own.connection and not own.finding and not said:
         raise UsageError("export: give --connection N or --finding N, or a filter as in 'host 10.0.0.1 and port 80'")
     selection = filters.selection(said)
-    captures = run.sources(captures, files_from)
+    captures = run.sources(captures, shared.files_from)
     if "-" in captures:
         raise UsageError("export: stdin cannot be read twice; tcptrace-tw report - --save FILE keeps it")
-    obeyed = policy.obeyed(
-        config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
-    )
-    targets.keep_apart(
-        [targets.Target(out, f"-o {out}", takes_captures=True)], captures, policy.also_read(files_from, obeyed)
-    )
-    reading = Reading(captures, *obeyed, quiet, no_progress)
+    reading = prepared(captures, shared, [targets.Target(out, f"-o {out}", takes_captures=True)], filter="")
     with AtomicFile(out) as file:
-        found = _connections_of(finding, reading) if finding else set()
+        found = _connections_of(own.finding, reading) if own.finding else set()
         if selection is not None:
             found |= _matching(reading, selection)
-        numbers = sorted({*(connection or ()), *found})
+        numbers = sorted({*(own.connection or ()), *found})
         count = reading.export(numbers, file)
-    if not quiet:
+    if not shared.quiet:
         run.warn(f"{out if out != '-' else 'stdout'}: {counted(count, 'frame')} of {_named(numbers)}")
 
 

@@ -2,14 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tcptrace_tw.cli import complete, filters, policy, run
+from tcptrace_tw.cli import complete, filters, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.means import of_this_machine
-from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.cli.reading import Reading, prepared
+from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ LIMIT = 30
 """So many connections are shown on a terminal unless the user says how many."""
 
 
-@run.command
-def list_(
-    captures: o.CapturesAndFilter = None,
+class ListOptions(NamedTuple):
+    """Which connections are listed, and how."""
+
     sort: Annotated[
         str,
         typer.Option(
@@ -33,10 +34,10 @@ def list_(
             autocompletion=complete.sorts,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "number",
+    ] = "number"
     is_reversed: Annotated[
         bool, typer.Option("--reverse", "-r", help="Reverse the order.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    ] = False
     limit: Annotated[
         int | None,
         typer.Option(
@@ -47,11 +48,11 @@ def list_(
             show_default=f"{LIMIT} on a terminal, else all",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = None,
+    ] = None
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per line.", rich_help_panel=o.OUTPUT)
-    ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=o.OUTPUT)] = False,
+    ] = False
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=o.OUTPUT)] = False
     time_format: Annotated[
         str,
         typer.Option(
@@ -61,24 +62,34 @@ def list_(
             autocompletion=complete.list_times,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "utc",
-    save: o.Save = "",
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    filter_: o.Filter = "",
-    read_filter: o.ReadFilter = "",
-    since: o.Since = "",
-    until: o.Until = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    files_from: o.FilesFrom = "",
-    jobs: o.Jobs = 1,
-    color: o.ColorOption = o.Color.AUTO,
-    quiet: o.Quiet = False,
-    no_progress: o.NoProgress = False,
-    debug: o.Debug = False,
+    ] = "utc"
+    save: o.Save = ""
+    jobs: o.Jobs = 1
+
+    @property
+    def most(self) -> int:
+        """So many connections are listed; 0 is all."""
+        if self.limit is not None:
+            return self.limit
+        return LIMIT if sys.stdout.isatty() and not (self.as_json or self.as_csv) else 0
+
+    def check(self) -> None:
+        """``UsageError`` for what cannot be meant."""
+        from tcptrace_tw.report.pages.connection_list import known_format
+
+        if self.as_json and self.as_csv:
+            raise UsageError("list: give either --json or --csv")
+        if self.limit is not None and self.limit < 0:
+            raise UsageError(f"--limit {self.limit}: give 0 or more; 0 lists all")
+        known_format(self.time_format)
+
+
+@run.command
+def list_(
+    *,
+    captures: o.CapturesAndFilter = None,
+    own: ListOptions,
+    shared: Annotated[o.Shared, Without("select", "ignore", "findings")],
 ) -> None:
     """List the connections of a capture, or those that a filter selects: when, who, how they closed, findings.
 
@@ -87,37 +98,25 @@ def list_(
     finding RU004, finding warning.
     """
     from tcptrace_tw.cli import targets
-    from tcptrace_tw.report.pages.connection_list import known_format
     from tcptrace_tw.report.summary.listing import Listing
 
-    if as_json and as_csv:
-        raise UsageError("list: give either --json or --csv")
-    if limit is not None and limit < 0:
-        raise UsageError(f"--limit {limit}: give 0 or more; 0 lists all")
-    known_format(time_format)
-    captures, said = filters.split(captures, filter_, has_list=bool(files_from))
-    selection = filters.selection(said)
-    if limit is None:
-        limit = LIMIT if sys.stdout.isatty() and not (as_json or as_csv) else 0
-    listing = Listing(selection, sort, limit, is_reversed=is_reversed)
-    captures = run.sources(captures, files_from)
-    obeyed = policy.obeyed(
-        config, no_config, profile, two_msl,
-        read_filter=read_filter, since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory,
-    )  # fmt: skip
-    targets.keep_apart(targets.saved(save, captures), captures, policy.also_read(files_from, obeyed))
-    reading = Reading(captures, *obeyed, quiet, no_progress, save, of_this_machine(jobs))
+    own.check()
+    captures, said = filters.split(captures, shared.filter_, has_list=bool(shared.files_from))
+    listing = Listing(filters.selection(said), own.sort, own.most, is_reversed=own.is_reversed)
+    captures = run.sources(captures, shared.files_from)
+    reading = prepared(captures, shared, targets.saved(own.save, captures), own.save, filter="")
+    reading.means = of_this_machine(own.jobs)
     listed = listed_of(reading, listing)
-    if as_json or as_csv:
+    if own.as_json or own.as_csv:
         from tcptrace_tw.report.pages.connection_records import write_csv, write_json
 
-        (write_json if as_json else write_csv)(listed, sys.stdout)
+        (write_json if own.as_json else write_csv)(listed, sys.stdout)
     elif len(listed.rows):
-        console = run.console(color)
-        draw(listed, console, time_format)
+        console = run.console(shared.color)
+        draw(listed, console, own.time_format)
         if console.is_terminal:
-            draw_next(listed, console, reading, said, sort, is_reversed)
-    if not listed.matched and not quiet:
+            draw_next(listed, console, reading, said, own.sort, own.is_reversed)
+    if not listed.matched and not shared.quiet:
         run.warn(nothing(listed, said))
 
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -222,3 +222,26 @@ ColorOption = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]
+
+
+class Shared(NamedTuple):
+    """What commands have in common, in the order of ``--help``; a command that has not all of it says ``Without``."""
+
+    config: Config = None
+    no_config: NoConfig = False
+    profile: Profile = None
+    two_msl: TwoMsl = None
+    select: Select = None
+    ignore: Ignore = None
+    filter_: Filter = ""
+    read_filter: ReadFilter = ""
+    since: Since = ""
+    until: Until = ""
+    ignore_vlan: IgnoreVlan = False
+    max_memory: MaxMemory = None
+    findings: Findings = "notice"
+    files_from: FilesFrom = ""
+    color: ColorOption = Color.AUTO
+    quiet: Quiet = False
+    no_progress: NoProgress = False
+    debug: Debug = False

@@ -4,12 +4,13 @@ Most of it is text and flags, which are what they are; only what has to be conve
 typer has pydantic look at every parameter, and to import that takes longer than to read a small capture.
 """
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
@@ -92,10 +93,15 @@ def _printable_errors() -> Iterator[None]:
 
 
 def _spare(command: TyperCommand | TyperGroup, ctx: Any) -> None:
-    hints = get_type_hints(command.callback)
+    hints = {name: _bare(each.annotation) for name, each in inspect.signature(command.callback).parameters.items()}  # type: ignore[arg-type]
     for parameter in command.get_params(ctx):
         process = partial(_process, parameter, hints.get(parameter.name or "", bool), parameter.process_value)
         parameter.process_value = process  # type: ignore[method-assign]
+
+
+def _bare(hint: Any) -> Any:
+    """A hint without what typer reads beside it."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _process(parameter: Any, hint: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:

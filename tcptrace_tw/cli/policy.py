@@ -1,10 +1,10 @@
 """The policy that a command obeys: the same for ``report``, ``list``, ``show``, ``analyze`` and ``check``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tcptrace_tw.checking.plan import Plan
+    from tcptrace_tw.cli.options import Shared
     from tcptrace_tw.cli.reading import Reading
     from tcptrace_tw.pipeline import Settings
     from tcptrace_tw.report.summary.digest import Digest
@@ -13,26 +13,33 @@ _OF_FINDINGS = ("severities", "thresholds", "ignore_for")
 """Keys of a policy that work while rules are applied, not on what is written."""
 
 
-def obeyed(
-    config: Path | None,
-    no_config: bool,
-    profile: str | None = None,
-    two_msl: float | None = None,
-    select: list[str] | None = None,
-    ignore: list[str] | None = None,
-    **others: Any,
-) -> "tuple[Settings, Plan | None]":
-    """The settings: what the command line says, else what the policy says, else the defaults; and the policy."""
+def obeyed(shared: "Shared", **instead: Any) -> "tuple[Settings, Plan | None]":
+    """The settings: what the command line says, else what the policy says, else the defaults; and the policy.
+
+    ``instead`` are fields of ``Settings`` that a command sets itself.
+    """
     from tcptrace_tw.checking import obey
 
-    only, without = (None if rules is None else tuple(rules) for rules in (select, ignore))
-    given = {"profile": profile, "two_msl_s": two_msl, "select": only, "ignore": without}
-    return obey.obeyed(False if no_config else config, given, others)
+    only, without = (None if rules is None else tuple(rules) for rules in (shared.select, shared.ignore))
+    given = {"profile": shared.profile, "two_msl_s": shared.two_msl, "select": only, "ignore": without}
+    return obey.obeyed(False if shared.no_config else shared.config, given, outside_policy(shared) | instead)
 
 
-def also_read(files_from: str, obeyed: "tuple[Settings, Plan | None]") -> list[str | None]:
+def outside_policy(shared: "Shared") -> dict[str, Any]:
+    """The settings that no policy has."""
+    return {
+        "filter": shared.filter_,
+        "read_filter": shared.read_filter,
+        "since": shared.since,
+        "until": shared.until,
+        "ignore_vlan": shared.ignore_vlan,
+        "max_memory": shared.max_memory,
+        "findings": shared.findings,
+    }
+
+
+def also_read(files_from: str, plan: "Plan | None") -> list[str | None]:
     """What a command reads beside the captures."""
-    plan = obeyed[1]
     return [files_from, None if plan is None else plan.policy]
 
 

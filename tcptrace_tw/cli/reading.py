@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcptrace_tw.cli import run
+from tcptrace_tw.cli import policy, run
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.checking.plan import Plan
+    from tcptrace_tw.cli.options import Shared
+    from tcptrace_tw.cli.targets import Target
     from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.pages.ladder import Step
@@ -30,7 +32,7 @@ class Reading:
     save: str = ""
     """Where stdin is kept, if anywhere."""
     means: "Means | None" = None
-    """With what the first pass is done; None for this process."""
+    """With what the work is done; None for this process."""
     is_again: bool = False
     """Whether an earlier pass has said all there is to say."""
 
@@ -91,3 +93,17 @@ class Reading:
         from tcptrace_tw.cli.progress import busy
 
         return busy(label, enabled=not (self.quiet or self.no_progress) and sys.stderr.isatty())
+
+
+def prepared(
+    captures: list[str], shared: "Shared", written: "Iterable[Target]" = (), save: str = "", **instead: Any
+) -> Reading:
+    """What a command reads under its options and its policy; nothing that it writes replaces what it reads.
+
+    ``instead`` are fields of ``Settings`` that the command sets itself.
+    """
+    from tcptrace_tw.cli import targets
+
+    settings, plan = policy.obeyed(shared, **instead)
+    targets.keep_apart(written, captures, policy.also_read(shared.files_from, plan))
+    return Reading(captures, settings, plan, shared.quiet, shared.no_progress, save)

@@ -5,7 +5,7 @@ import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -13,7 +13,7 @@ from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import is_pipe
 from tcptrace_tw.cli.means import of_this_machine
-from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.cli.reading import Reading, prepared
 from tcptrace_tw.errors import UsageError, hint
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ _MOST_SEGMENTS = 100_000
 """Of a longer connection the ladder has the state changes alone."""
 
 
-@run.command
-def report(
-    captures: o.CapturesOrFolder = None,
+class ReportOptions(NamedTuple):
+    """What a report looks like, and where it goes."""
+
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    ] = False
     html: Annotated[
         str | None,
         typer.Option(
@@ -49,8 +49,9 @@ def report(
             help="Write the report as one HTML page with ladder diagrams; - for stdout.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = None,
-    save: o.Save = "",
+    ] = None
+    save: o.Save = ""
+    jobs: o.Jobs = 1
     time_format: Annotated[
         str,
         typer.Option(
@@ -60,56 +61,41 @@ def report(
             autocompletion=complete.report_times,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "utc",
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    select: o.Select = None,
-    ignore: o.Ignore = None,
-    filter_: o.Filter = "",
-    read_filter: o.ReadFilter = "",
-    since: o.Since = "",
-    until: o.Until = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    findings: o.Findings = "notice",
-    files_from: o.FilesFrom = "",
-    jobs: o.Jobs = 1,
-    color: o.ColorOption = o.Color.AUTO,
-    quiet: o.Quiet = False,
-    no_progress: o.NoProgress = False,
-    debug: o.Debug = False,
-) -> None:
+    ] = "utc"
+
+    def check(self) -> None:
+        """``UsageError`` for what cannot be meant."""
+        if self.as_json and self.html:
+            raise UsageError("report: give either --json or --html FILE")
+        if self.html == "":
+            raise UsageError("--html: the name of the file is empty")
+        if self.time_format not in TIME_FORMATS:
+            raise UsageError(f"--time-format {self.time_format}: {hint(self.time_format, TIME_FORMATS)}")
+
+
+@run.command
+def report(*, captures: o.CapturesOrFolder = None, own: ReportOptions, shared: o.Shared) -> None:
     """Summarise a capture: its connections, TIME-WAIT sockets and findings, with cause and remedy."""
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.words.phrases import local_times
 
-    if as_json and html:
-        raise UsageError("report: give either --json or --html FILE")
-    if html == "":
-        raise UsageError("--html: the name of the file is empty")
-    if time_format not in TIME_FORMATS:
-        raise UsageError(f"--time-format {time_format}: {hint(time_format, TIME_FORMATS)}")
-    captures = run.sources(captures, files_from)
-    files = [*targets.saved(save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
-    obeyed = policy.obeyed(
-        config, no_config, profile, two_msl, select, ignore, filter=filter_, read_filter=read_filter,
-        since=since, until=until, ignore_vlan=ignore_vlan, max_memory=max_memory, findings=findings,
-    )  # fmt: skip
-    targets.keep_apart(files, captures, policy.also_read(files_from, obeyed))
-    reading = Reading(captures, *obeyed, quiet, no_progress, save, of_this_machine(jobs))
-    with _opened(html) if html else nullcontext() as page, local_times(time_format == "local"):
+    own.check()
+    html = own.html
+    captures = run.sources(captures, shared.files_from)
+    files = [*targets.saved(own.save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
+    reading = prepared(captures, shared, files, own.save)
+    reading.means = of_this_machine(own.jobs)
+    with _opened(html) if html else nullcontext() as page, local_times(own.time_format == "local"):
         if page is not None:
             _write_page(page, reading)
             return
         digest = digest_of(reading)
-        if as_json:
+        if own.as_json:
             print(json.dumps(digest.to_json(), indent=1))
         else:
             from tcptrace_tw.report.pages.terminal import draw
 
-            draw(digest, run.console(color), reading.names)
+            draw(digest, run.console(shared.color), reading.names)
 
 
 def _opened(html: str) -> "AtomicFile":

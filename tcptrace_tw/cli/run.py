@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from tcptrace_tw.cli.interrupts import interrupts, is_pipe
 from tcptrace_tw.cli.options import Color
+from tcptrace_tw.cli.records import spread
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -40,20 +41,26 @@ class Failed(SystemExit):
 
 
 def command(function: Command) -> Command:
-    """Turn the errors of a command into one line on stderr and the exit code of the contract."""
+    """Turn the errors of a command into one line on stderr and the exit code of the contract.
+
+    What typer sees of it are single options, also where the command takes records of them.
+    """
+    seen = spread(function)
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
+    def wrapped(**given: Any) -> None:
         try:
-            function(*args, **kwargs)
+            function(**seen.gathered(given))
             sys.stdout.flush()
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except Exception as error:
-            if kwargs.get("debug") and not isinstance(error, BrokenPipeError):
+            if given.get("debug") and not isinstance(error, BrokenPipeError):
                 raise
             fail(error)
 
+    vars(wrapped)["__signature__"] = seen.signature
+    wrapped.__annotations__ = {each.name: each.annotation for each in seen.signature.parameters.values()}
     return wrapped  # type: ignore[return-value]
 
 

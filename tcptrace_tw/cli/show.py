@@ -1,19 +1,22 @@
 """``tcptrace-tw show``: the ladder of a connection, or of the worst ones of an incident."""
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tcptrace_tw.cli import complete, filters, policy, run
+from tcptrace_tw.cli import complete, filters, run
 from tcptrace_tw.cli import list as list_
 from tcptrace_tw.cli import options as o
-from tcptrace_tw.cli.reading import Reading
+from tcptrace_tw.cli.reading import Reading, prepared
+from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tcptrace_tw.atomic import AtomicFile
+    from tcptrace_tw.capture.time_spec import Moment
     from tcptrace_tw.report.pages.connection_report import Story
     from tcptrace_tw.report.pages.ladder import Ladder, Style
     from tcptrace_tw.report.summary.listing import Listed
@@ -23,25 +26,28 @@ if TYPE_CHECKING:
     """A connection, its ladder, and the connections that its SYNs met."""
 
 
-@run.command
-def show(
-    captures: o.CapturesAndFilter = None,
+PICTURES = ("ladder", "states", "sequence")
+
+
+class ShowOptions(NamedTuple):
+    """Which connection is drawn, and how."""
+
     connection: Annotated[
         int | None,
         typer.Option(
             "--connection", "-c", metavar="N", help="Number of the connection.", autocompletion=complete.connections
         ),
-    ] = None,
+    ] = None
     finding: Annotated[
         int | None, typer.Option("--finding", "-f", metavar="N", help="Number of a finding, to show its connection.")
-    ] = None,
+    ] = None
     incident: Annotated[
         int | None,
         typer.Option("--incident", "-i", metavar="N", help="Number of an incident, to show its worst connections."),
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Show absolute sequence numbers.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    ] = None
+    raw: Annotated[bool, typer.Option("--raw", help="Show absolute sequence numbers.", rich_help_panel=o.OUTPUT)] = (
+        False
+    )
     time_format: Annotated[
         str,
         typer.Option(
@@ -51,7 +57,7 @@ def show(
             autocompletion=complete.time_formats,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "rel",
+    ] = "rel"
     at: Annotated[
         str,
         typer.Option(
@@ -61,10 +67,10 @@ def show(
             "or like 2026-11-21T04:16:26Z.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "",
+    ] = ""
     all_segments: Annotated[
         bool, typer.Option("--all", help="Show all segments of a long connection.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    ] = False
     svg: Annotated[
         str,
         typer.Option(
@@ -73,7 +79,7 @@ def show(
             help="Write a picture of the connection as SVG; - for stdout.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "",
+    ] = ""
     picture: Annotated[
         str,
         typer.Option(
@@ -83,82 +89,96 @@ def show(
             autocompletion=complete.pictures,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "ladder",
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    filter_: o.Filter = "",
-    read_filter: o.ReadFilter = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    files_from: o.FilesFrom = "",
-    color: o.ColorOption = o.Color.AUTO,
-    quiet: o.Quiet = False,
-    no_progress: o.NoProgress = False,
-    debug: o.Debug = False,
+    ] = "ladder"
+
+    def check(self) -> None:
+        """``UsageError`` for words that are not known."""
+        from tcptrace_tw.report.pages.ladder import TIME_FORMATS
+
+        if self.time_format not in TIME_FORMATS:
+            raise UsageError(f"--time-format {self.time_format}: write one of {', '.join(TIME_FORMATS)}")
+        if self.picture not in PICTURES:
+            raise UsageError(f"--picture {self.picture}: write one of {', '.join(PICTURES)}")
+
+    @property
+    def style(self) -> "Style":
+        """How a ladder is drawn."""
+        from tcptrace_tw.report.pages.ladder import Style
+
+        return Style(not self.raw, self.time_format, None if self.all_segments else Style.most)
+
+
+@run.command
+def show(
+    *,
+    captures: o.CapturesAndFilter = None,
+    own: ShowOptions,
+    shared: Annotated[o.Shared, Without("select", "ignore", "since", "until", "findings")],
 ) -> None:
     """Draw a connection, or those of an incident, as ladder diagrams: segments, and the states of both endpoints.
 
     The connection is named by its number, or by a FILTER as in list; if several match, they are listed.
     """
-    from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.capture.time_spec import parse_moment
     from tcptrace_tw.cli import targets
-    from tcptrace_tw.report.pages.connection_report import tell
-    from tcptrace_tw.report.pages.ladder import TIME_FORMATS, Style
-    from tcptrace_tw.report.words.phrases import local_times
 
-    if time_format not in TIME_FORMATS:
-        raise UsageError(f"--time-format {time_format}: write one of {', '.join(TIME_FORMATS)}")
-    if picture not in PICTURES:
-        raise UsageError(f"--picture {picture}: write one of {', '.join(PICTURES)}")
-    captures, said = filters.split(captures, filter_, has_list=bool(files_from))
-    if said.isdecimal() and connection is None:
-        connection, said = int(said), ""
-    asked = _asked(connection, finding, incident, said)
+    own.check()
+    captures, said = filters.split(captures, shared.filter_, has_list=bool(shared.files_from))
+    if said.isdecimal() and own.connection is None:
+        own, said = own._replace(connection=int(said)), ""
+    asked = _asked(own.connection, own.finding, own.incident, said)
     selection = filters.selection(said)
-    moment = parse_moment(at, "--at") if at else None
-    captures = run.sources(captures, files_from)
-    obeyed = policy.obeyed(
-        config, no_config, profile, two_msl, read_filter=read_filter, ignore_vlan=ignore_vlan, max_memory=max_memory
-    )
-    drawn = [targets.Target(svg, f"--svg {svg}")] if svg else []
-    targets.keep_apart(drawn, captures, policy.also_read(files_from, obeyed))
-    reading = Reading(captures, *obeyed, quiet, no_progress)
-    console = run.console(color)
+    moment = parse_moment(own.at, "--at") if own.at else None
+    captures = run.sources(captures, shared.files_from)
+    drawn = [targets.Target(own.svg, f"--svg {own.svg}")] if own.svg else []
+    reading = prepared(captures, shared, drawn, filter="")
+    console = run.console(shared.color)
     if "-" in captures:
         raise UsageError("show: stdin cannot be read twice; tcptrace-tw report - --save FILE keeps it")
     if selection is not None:
         listed = _matching(reading, selection)
         if listed.matched > 1:
-            list_.draw(listed, console, time_format if time_format in ("utc", "local", "epoch") else "utc")
+            list_.draw(listed, console, own.time_format if own.time_format in ("utc", "local", "epoch") else "utc")
             list_.draw_next(listed, console, reading, selection.text)
             return
         asked = int(listed.rows["connection_id"][0])
         reading = reading.again()
-    style = Style(not raw, time_format, None if all_segments else Style.most)
-    with AtomicFile(svg) if svg else nullcontext() as file:
-        if incident is None:
-            numbers = [asked]
-        else:
-            numbers = _of_incident(reading, asked)
-            reading = reading.again()
-        if file is not None:
-            _write_svg(file, picture, *_drawn(reading, numbers[:1])[0], style)
-            if len(numbers) > 1 and not quiet:
-                run.warn(
-                    f"{svg}: connection {numbers[0]}, the worst of {len(numbers)}; --connection N draws another one"
-                )
-            return
+    if own.svg:
+        _write_picture(reading, asked, own)
+    else:
+        _draw(*_numbers(reading, asked, own), own, console, moment)
+
+
+def _numbers(reading: Reading, asked: int, own: ShowOptions) -> tuple[Reading, list[int]]:
+    """The connections to draw, and what reads them."""
+    if own.incident is None:
+        return reading, [asked]
+    numbers = _of_incident(reading, asked)
+    return reading.again(), numbers
+
+
+def _draw(reading: Reading, numbers: list[int], own: ShowOptions, console: "Console", moment: "Moment | None") -> None:
+    """The ladders, one below the other."""
+    from tcptrace_tw.report.pages.connection_report import tell
+    from tcptrace_tw.report.words.phrases import local_times
+
     for place, (story, ladder, _) in enumerate(_drawn(reading, numbers)):
         if place:
             console.print()
-        with local_times(time_format == "local"):
-            tell(console, story, ladder, style, moment.resolve(story.row["first_time"]) if moment else None)
+        with local_times(own.time_format == "local"):
+            tell(console, story, ladder, own.style, moment.resolve(story.row["first_time"]) if moment else None)
 
 
-PICTURES = ("ladder", "states", "sequence")
+def _write_picture(reading: Reading, asked: int, own: ShowOptions) -> None:
+    """The picture of the connection, or of the worst one of an incident."""
+    from tcptrace_tw.atomic import AtomicFile
+
+    with AtomicFile(own.svg) as file:
+        reading, numbers = _numbers(reading, asked, own)
+        _write_svg(file, own.picture, *_drawn(reading, numbers[:1])[0], own.style)
+    if len(numbers) > 1 and not reading.quiet:
+        worst = f"connection {numbers[0]}, the worst of {len(numbers)}"
+        run.warn(f"{own.svg}: {worst}; --connection N draws another one")
 
 
 def _write_svg(

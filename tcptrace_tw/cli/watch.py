@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import interrupts
+from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import CaptureError, UsageError, hint
 
 if TYPE_CHECKING:
@@ -30,14 +31,9 @@ IN_PLACE_S, IN_LINES_S = 0.5, 10.0
 """How often the state is said: on a terminal, where it is rewritten, and in a pipe."""
 
 
-@run.command
-def watch(
-    capture: Annotated[
-        str,
-        typer.Argument(
-            metavar="CAPTURE", help="- for stdin, or a pipe that a capture is written to.", show_default=False
-        ),
-    ] = "",
+class WatchOptions(NamedTuple):
+    """What is watched, for how long, and what is said of it."""
+
     interface: Annotated[
         str,
         typer.Option(
@@ -47,8 +43,8 @@ def watch(
             help="Capture on this interface: tcpdump is started for it.",
             autocompletion=complete.interfaces,
         ),
-    ] = "",
-    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="End after this time, as in 60s, 5m or 1h.")] = "",
+    ] = ""
+    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="End after this time, as in 60s, 5m or 1h.")] = ""
     until_finding: Annotated[
         str,
         typer.Option(
@@ -58,10 +54,10 @@ def watch(
             " error:confirmed.",
             autocompletion=complete.bars,
         ),
-    ] = "",
+    ] = ""
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per line, each at once.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    ] = False
     findings: Annotated[
         str,
         typer.Option(
@@ -71,7 +67,7 @@ def watch(
             autocompletion=complete.severities,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "notice",
+    ] = "notice"
     every: Annotated[
         str,
         typer.Option(
@@ -80,7 +76,7 @@ def watch(
             help="Print the state this often. Default: 10s; on a terminal one line is rewritten all the time.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "",
+    ] = ""
     time_format: Annotated[
         str,
         typer.Option(
@@ -90,32 +86,31 @@ def watch(
             autocompletion=complete.times_of_day,
             rich_help_panel=o.OUTPUT,
         ),
-    ] = "utc",
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    profile: o.Profile = None,
-    two_msl: o.TwoMsl = None,
-    select: o.Select = None,
-    ignore: o.Ignore = None,
-    read_filter: o.ReadFilter = "",
-    ignore_vlan: o.IgnoreVlan = False,
-    max_memory: o.MaxMemory = None,
-    color: o.ColorOption = o.Color.AUTO,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    ] = "utc"
+
+
+@run.command
+def watch(
+    *,
+    capture: Annotated[
+        str,
+        typer.Argument(
+            metavar="CAPTURE", help="- for stdin, or a pipe that a capture is written to.", show_default=False
+        ),
+    ] = "",
+    own: WatchOptions,
+    shared: Annotated[o.Shared, Without("filter_", "since", "until", "findings", "files_from", "no_progress")],
 ) -> None:
     """Watch a live capture: TIME-WAIT by holder, connects per second, and findings as they become certain."""
     from tcptrace_tw.cli.tcpdump import Tcpdump
 
-    _check_input(capture, interface)
-    speaker, is_in_place = _speaker(as_json, time_format, color)
-    wishes = _wishes(findings, for_, until_finding, every or f"{IN_PLACE_S if is_in_place else IN_LINES_S}s")
-    settings, plan = policy.obeyed(
-        config, no_config, profile, two_msl, select, ignore, read_filter=read_filter, ignore_vlan=ignore_vlan,
-        max_memory=max_memory,
-    )  # fmt: skip
-    tcpdump = Tcpdump(interface, settings.read_filter) if interface else None
-    watching = _watch(capture or STDIN, settings, plan, speaker, wishes, tcpdump, quiet)
+    _check_input(capture, own.interface)
+    speaker, is_in_place = _speaker(own.as_json, own.time_format, shared.color)
+    every = own.every or f"{IN_PLACE_S if is_in_place else IN_LINES_S}s"
+    wishes = _wishes(own.findings, own.for_, own.until_finding, every)
+    settings, plan = policy.obeyed(shared)
+    tcpdump = Tcpdump(own.interface, settings.read_filter) if own.interface else None
+    watching = _watch(capture or STDIN, settings, plan, speaker, wishes, tcpdump, shared.quiet)
     if watching.is_reached:
         sys.stdout.flush()
         raise run.Failed

@@ -21,6 +21,7 @@ from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote
 from tcptrace_tw.capture.time_window import WholeConnections
+from tcptrace_tw.cluster.figures import merged_figures, no_figures
 from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
 from tcptrace_tw.cluster.plan import Plan, make_plan
@@ -39,7 +40,6 @@ from tcptrace_tw.report.tables.manifest import metadata
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.schema.columns import BY_NAME, Table
 from tcptrace_tw.settings import Settings
-from tcptrace_tw.tcp.tracker import merged_figures, no_figures
 from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
@@ -93,28 +93,19 @@ def analyze(
     """The same as ``pipeline.analyze``, by many processes: rows and findings do not depend on how many."""
     seed = new_seed() if seed is None else seed
     with ExitStack() as stack:
-        spool = means.spool
-        if not spool:
-            spool = stack.enter_context(_temporary())
-        workers = means.workers or (means.jobs if means.executor is None else UNKNOWN_WORKERS)
-        compiled = library.choose(notice)
-        has_transitions = "transitions" in wanted_tables(sinks) or means.parts_into is not None
-        plan = make_plan(
-            captures, settings, spool, workers=workers, parts=means.parts, compiled=compiled,
-            transitions=has_transitions, codec=CODECS.index("lz4" if means.spool else "none"),
-        )  # fmt: skip
-        work = _Work(plan, notice)
+        plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_temporary()), notice)
+        work = _Work(plan)
         if progress is not None:
             progress(work.position)
         _make_folders(plan)
-        executor = means.executor or stack.enter_context(_at_home(min(workers, max(len(plan.files), plan.parts))))
-        work.run(executor, workers)
+        executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
+        work.run(executor)
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
         finishing = None
         if means.parts_into is not None:
             numbers.save(plan)
-            finishing = work.finish(executor, workers, _metadata(reduced.summary()), reduced.begin)
+            finishing = work.finish(executor, _metadata(reduced.summary()), reduced.begin)
         summary = measure_and_judge(reduced, sinks, seed)
         if finishing is not None and means.parts_into is not None:
             finishing.join()
@@ -122,6 +113,18 @@ def analyze(
         if not means.keep_spool:
             shutil.rmtree(plan.folder, ignore_errors=True)
     return summary
+
+
+def _planned(
+    captures: Sequence[str], settings: Settings, sinks: Sequence[Sink], means: Means, spool: str, notice: Notice | None
+) -> Plan:
+    """The plan; a spool that others see is packed, since it may lie behind a network."""
+    has_transitions = "transitions" in wanted_tables(sinks) or means.parts_into is not None
+    workers = means.workers or (means.jobs if means.executor is None else UNKNOWN_WORKERS)
+    return make_plan(
+        captures, settings, spool, workers=workers, parts=means.parts, compiled=library.choose(notice),
+        transitions=has_transitions, codec=CODECS.index("lz4" if means.spool else "none"),
+    )  # fmt: skip
 
 
 def _metadata(summary: Summary) -> dict[str, Any]:
@@ -181,12 +184,11 @@ def do(task: Callable[[Plan, int], int], plan: Plan, number: int) -> tuple[bool,
 class _Work:
     """The tasks of a plan: what is done, and what is still to do."""
 
-    def __init__(self, plan: Plan, notice: Notice | None) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.notes: list[dict[str, Any]] = []
         self._sizes = [_size(name) for name in plan.files]
         self._read = self._segments = self._tracked = 0
-        self._notice = notice
 
     def position(self) -> Position:
         """How far the work is: what is read, and behind that as much again for what is tracked."""
@@ -194,24 +196,22 @@ class _Work:
         tracked = total * self._tracked // max(1, self._segments)
         return Position(min(self._read, total) + tracked, 2 * total, self._segments, 0, None)
 
-    def run(self, executor: Executor, workers: int) -> None:
+    def run(self, executor: Executor) -> None:
         """Deal all files, then track all parts, the largest first."""
         plan = self.plan
         order = sorted(range(len(plan.files)), key=lambda n: -self._sizes[n])
-        self._each(executor, workers, map_file, order, self._count_read)
+        self._each(executor, map_file, order, self._count_read)
         self.notes = [read_note(plan.path(MAPPED, f"{n:06d}.json")) for n in range(len(plan.files))]
         if all(note["error"] for note in self.notes):
             raise CaptureError(self.notes[-1]["error"])
         sizes = write_tasks(plan, self.notes)
         self._segments = sum(sizes)
-        self._each(
-            executor, workers, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked
-        )
+        self._each(executor, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked)
 
-    def finish(self, executor: Executor, workers: int, described: dict[str, Any], begin: int) -> _Behind:
+    def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> _Behind:
         """Have all parts write their tables, in another thread."""
         write_note(self.plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin})
-        return _Behind(lambda: self._each(executor, workers, finish_part, range(self.plan.parts), lambda rows: None))
+        return _Behind(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
 
     def _count_read(self, size: int) -> None:
         self._read += size
@@ -220,7 +220,7 @@ class _Work:
         self._tracked += segments
 
     def _each(
-        self, executor: Executor, workers: int, task: Callable[[Plan, int], int], numbers: Sequence[int],
+        self, executor: Executor, task: Callable[[Plan, int], int], numbers: Sequence[int],
         count: Callable[[int], None],
     ) -> None:  # fmt: skip
         """Have every task done; one whose worker is lost is given to another one."""
@@ -228,7 +228,7 @@ class _Work:
         running: dict[Future[Any], int] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < 2 * workers:
+                while waiting and len(running) < 2 * self.plan.workers:
                     number = waiting.pop()
                     running[executor.submit(do, task, self.plan, number)] = number
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -312,7 +312,7 @@ class _Reduced:
         self.compiled = plan.compiled
         self.facts = CaptureFacts(
             [FileFacts(**_facts(note["facts"])) for note in mapped], [printable(remark) for remark in plan.remarks],
-            Damage.added(Damage(**note["damage"]) for note in mapped if "damage" in note),
+            Damage.added(note["damage"] for note in mapped if "damage" in note),
         )  # fmt: skip
         self.quotes = [_quote(each) for note in mapped for each in note.get("quotes", ())][:MOST_QUOTES]
         notes = [read_note(plan.path(REDUCED, f"{part:03d}.json")) for part in range(plan.parts)]

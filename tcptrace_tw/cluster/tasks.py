@@ -76,7 +76,7 @@ def _map_file(plan: Plan, index: int, path: Path) -> dict[str, Any]:
     try:
         with open_stream(name) as stream, appearing(path) as file:
             reader = Reader(stream, compiled=plan.compiled, file_index=index, quotes=quotes)
-            facts, mapper = reader.facts, _Mapper(plan, index)
+            facts, mapper = reader.facts, _Mapper(plan, index, reader.facts)
             for batch in reader.batches():
                 wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)
                 if wanted is not None:
@@ -92,9 +92,9 @@ def _map_file(plan: Plan, index: int, path: Path) -> dict[str, Any]:
 class _Mapper:
     """Takes the batches of one file."""
 
-    def __init__(self, plan: Plan, index: int) -> None:
-        self._plan = plan
-        self._clock, self._damage = Clock(compiled=plan.compiled), Damage()
+    def __init__(self, plan: Plan, index: int, facts: FileFacts) -> None:
+        self._plan, self._facts = plan, facts
+        self._clock, self._damage = Clock(compiled=plan.compiled), Damage(compiled=plan.compiled)
         self._words = np.full(dealing.DEALT + 1, -1, np.int64)
         first = plan.first_times[index] if plan.several_files else None
         self._words[[dealing.LATEST, dealing.DEALT]] = first or 0, 0
@@ -105,7 +105,8 @@ class _Mapper:
     def take(self, batch: Segments, file: Hashed) -> None:
         """Deal one batch."""
         self._clock.see(batch)
-        self._damage.see(batch)
+        if self._facts.damaged_segments:
+            self._damage.see(batch)
         self._words[dealing.NEXT] = 0
         while True:
             self._deal(batch, batch.size, self._words, self._dealt)
@@ -130,7 +131,7 @@ class _Mapper:
         words = self._words.tolist()
         return {
             "blocks": self._blocks, "first": words[dealing.FIRST_TIME], "first_ack": words[dealing.FIRST_ACK],
-            "clock": self._clock.words.tolist(), "damage": asdict(self._damage), "segments": words[dealing.DEALT],
+            "clock": self._clock.words.tolist(), "damage": self._damage.tally, "segments": words[dealing.DEALT],
         }  # fmt: skip
 
 

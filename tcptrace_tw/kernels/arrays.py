@@ -170,3 +170,16 @@ def _references_of_the_unused() -> int:
 
 
 _UNUSED = _references_of_the_unused()
+
+
+def as_records(rows: Any) -> Any:
+    """Rows whose columns are attributes. Such rows stay the same object, whose kind ``calls`` need not spell again."""
+    return rows if type(rows) is np.recarray else rows.view(np.recarray)
+
+
+def in_parts(rows: Any, most: int) -> Iterator[Any]:
+    """Rows in parts of at most ``most``; a chunk that is small enough is the same object."""
+    if rows.size <= most:
+        yield rows
+    else:
+        yield from (rows[begin : begin + most] for begin in range(0, rows.size, most))

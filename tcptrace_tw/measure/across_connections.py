@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import as_records
 from tcptrace_tw.measure.meanwhile import Meanwhile
 from tcptrace_tw.measure.two_msl import LongerTwoMsl
 from tcptrace_tw.schema.columns import REUSES
@@ -34,10 +34,10 @@ class AcrossConnections:
     def _look(self, table: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Take finished rows of one table, and give back those that go on at once."""
         if table == "connections":
-            self._meanwhile.see(rows.view(np.recarray))
+            self._meanwhile.see(as_records(rows))
         elif table == "time_wait":
-            self._longer.see(rows.view(np.recarray))
+            self._longer.see(as_records(rows))
         elif table == "reuses":
-            self._longer.correct(rows.view(np.recarray))
+            self._longer.correct(as_records(rows))
             return self._meanwhile.hold(rows)
         return rows

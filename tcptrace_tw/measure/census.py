@@ -34,6 +34,7 @@ from tcptrace_tw.measure.keys import (
 )
 from tcptrace_tw.measure.ramp_up import Levels
 from tcptrace_tw.measure.series import NS, SERIES_KIND, STEP, Series, put_step, take_steps
+from tcptrace_tw.measure.traits import ORDINARY
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema.columns import HOLDERS, PORTS, REUSES, Table
 from tcptrace_tw.schema.columns import TIME_WAIT as TIME_WAIT_SPANS
@@ -50,9 +51,15 @@ Ints = NDArray[np.int64]
 SOURCE = np.dtype(
     [("first_connection", "i8"), ("fastest_ns", "i8"), ("connections", "i4"), ("opened", "i4"), ("spans", "i4"),
      ("at_floor", "i4"), ("at_expiry", "i4"), ("inside", "i4"), ("reuses", "i4"),
-     ("lowest_port", "i4"), ("highest_port", "i4")]
+     ("lowest_port", "i4"), ("highest_port", "i4"), ("ordinary", "i4"), ("plain", "i4")]
 )  # fmt: skip
-"""What is known about a source besides its series; ``first_connection`` is 0 before the first."""
+"""What is known about a source besides its series; ``first_connection`` is 0 before the first.
+
+``ordinary``: its connections with that trait; ``plain``: those of them with an ACK or data.
+"""
+
+PLAIN = 4 | 8
+"""Of ``completeness``: an ACK or data."""
 
 
 class CensusTables(NamedTuple):
@@ -109,6 +116,18 @@ class Census:
         for high, low, span in shown:
             if len(self._shown) < MOST_SHOWN or (high, low) in self._shown:
                 self._shown[high, low] = max(span, self._shown.get((high, low), -1))
+
+    def waiting(self) -> list[Ints]:
+        """Which address held TIME-WAIT for which other, as four columns."""
+        held = self._sources.spans[: len(self._keys)] > 0
+        return [self._keys.column(word)[held] for word in range(4)]
+
+    def ordinary(self) -> tuple[list[Ints], Ints, int]:
+        """Clients and services of ordinary connections as five columns, how many each has, and how many are plain."""
+        sources = self._sources[: len(self._keys)]
+        found = np.flatnonzero(sources.ordinary)
+        counts = sources.ordinary[found].astype(np.int64)
+        return [self._keys.column(word)[found] for word in range(5)], counts, int(sources.plain[found].sum())
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
@@ -167,13 +186,17 @@ class Census:
 
 
 @kernel
-def count_connections(rows, census):  # type: ignore[no-untyped-def]
-    """Take rows of ``connections``: each opens a port of its orig, and may load a resp that closes first."""
+def count_connections(rows, traits, census):  # type: ignore[no-untyped-def]
+    """Take rows of ``connections``: each opens a port of its orig, and may load a resp that closes first.
+
+    Those with the trait ``ORDINARY`` are counted; where there is no room for another source they lose it.
+    """
     keys, series = census.wanted, census.series
     for begin in range(0, rows.size, BLOCK):
         block = rows[begin : begin + BLOCK]
         count = want_sources(block, keys)
         number_keys(census.keys, keys, count)
+        count_ordinary(block, traits[begin : begin + BLOCK], keys, count, census.sources)
         count = count_lives(block, keys, count, census.sources, census.steps)
         take_steps(series, census.steps, census.seats, count)
 
@@ -191,6 +214,20 @@ def want_sources(rows, keys):  # type: ignore[no-untyped-def]
             want(keys, count, i << 1 | 1, r.resp_ip_hi, r.resp_ip_lo, r.orig_ip_hi, r.orig_ip_lo, np.int64(0))
             count += 1
     return count
+
+
+@kernel
+def count_ordinary(rows, traits, keys, count, sources):  # type: ignore[no-untyped-def]
+    """Count the ordinary connections of each source that is wanted."""
+    for i in range(count):
+        row, key = keys.row[i] >> 1, keys.numbers[i]
+        if keys.row[i] & 1 or (np.int64(traits[row]) & ORDINARY) == 0:
+            continue
+        if key < 0:
+            traits[row] = np.int64(traits[row]) & ~ORDINARY
+            continue
+        sources[key].ordinary += 1
+        sources[key].plain += 1 if np.int64(rows[row].completeness) & PLAIN else 0
 
 
 @kernel

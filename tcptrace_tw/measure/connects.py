@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.picked import Picked
 from tcptrace_tw.measure.tallies import LATEST, Ints, Tallies
+from tcptrace_tw.measure.traits import ORDINARY
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_SENT
 from tcptrace_tw.schema.columns import CONNECTS, FLOODS, SCANS, Table
 from tcptrace_tw.schema.words import (
@@ -55,8 +56,7 @@ COLUMNS = (
 )
 
 PAIR = ("connects", "answered", "refused", "unanswered", "failed", "syns", "half_open", "first_time", "last_time",
-        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed", "ordinary")  # fmt: skip
-PAIR_KEY = ("orig_ip_hi", "orig_ip_lo", "resp_ip_hi", "resp_ip_lo", "resp_port")
+        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed")  # fmt: skip
 CLIENT = ("vain", "retried", "answered", "first_time", "last_time", "first_frame", "first_id")
 SERVICE = ("answered", "one_way", "two_way", "vain", "first_unread", "first_time", "last_time", "first_frame",
            "first_id")  # fmt: skip
@@ -78,10 +78,10 @@ class Connects:
         self._waiting = Tallies(MOST_KEYS, (), compiled=compiled, seed=seed)
         self._one_way = self._two_way = self._plain = 0
 
-    def see(self, rows: Any) -> None:
-        """Take finished rows of ``connections``."""
-        left = ~self._take_ordinary(rows)
-        if not left.any():
+    def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
+        """Take finished rows of ``connections``; those with the trait ``ORDINARY`` are counted elsewhere."""
+        left = np.flatnonzero((traits & ORDINARY) == 0)
+        if not left.size:
             return
         picked = Picked(rows[left], COLUMNS)
         self._hear(picked)
@@ -93,35 +93,19 @@ class Connects:
         self._count_clients(picked, kinds)
         self._count_services(picked, kinds)
 
-    def _take_ordinary(self, rows: Any) -> NDArray[np.bool_]:
-        """Count connections that were opened, captured in both directions and ended; which rows these are.
+    def take_ordinary(self, parts: list[Ints], counts: Ints, plain: int) -> None:
+        """Add the ordinary connections to the tallies of their pairs, addresses, clients and services, at the end.
 
-        Most are such, and of these one number says all: how many there were of each client and service.
+        ``parts``: the clients and services as five columns; ``counts``: how many connections each has; ``plain``: how
+        many of all have an ACK or data.
         """
-        is_ordinary = _are_ordinary(rows)
-        places = np.flatnonzero(is_ordinary)
-        numbers = self._pairs.numbers(*(rows[name][places] for name in PAIR_KEY))
-        without_room = numbers < 0
-        if without_room.any():
-            is_ordinary[places[without_room]] = False
-            places, numbers = places[~without_room], numbers[~without_room]
-        self._pairs.take(numbers, ordinary=1)
-        self._two_way += places.size
-        self._plain += int(np.count_nonzero(rows["completeness"][places] & PLAIN))
-        return is_ordinary
-
-    def _share_out(self) -> None:
-        """Add the ordinary connections to the tallies of their addresses, services, clients and pairs."""
-        pairs = self._pairs
-        chosen = np.flatnonzero(pairs["ordinary"])
-        count = pairs["ordinary"][chosen]
-        parts = [pairs.keys.column(word)[chosen] for word in range(len(PAIR_KEY))]
-        pairs.columns["ordinary"][:] = 0
-        pairs.take(chosen, connects=count, answered=count)
+        self._pairs.take(self._pairs.numbers(*parts), connects=counts, answered=counts)
         for address in (parts[:2], parts[2:4]):
-            self._addresses.take(self._addresses.numbers(*address), heard=count)
-        self._clients.take(self._clients.numbers(*parts[:2]), answered=count)
-        self._services.take(self._services.numbers(*parts[2:]), answered=count, two_way=count)
+            self._addresses.take(self._addresses.numbers(*address), heard=counts)
+        self._clients.take(self._clients.numbers(*parts[:2]), answered=counts)
+        self._services.take(self._services.numbers(*parts[2:]), answered=counts, two_way=counts)
+        self._two_way += int(counts.sum())
+        self._plain += plain
 
     def see_reuses(self, rows: Any) -> None:
         """Take rows of ``reuses``: what became of a SYN that met another connection, its own rules tell (RU, LA).
@@ -134,10 +118,6 @@ class Connects:
         if rows.size:
             numbers = self._pairs.numbers(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo, rows.peer_port)
             self._pairs.take(numbers, told=1, told_failed=rows.syn_retries >= RETRIES)
-
-    def see_time_wait(self, rows: Any) -> None:
-        """Take rows of ``time_wait``: which address held any for which other."""
-        self._waiting.numbers(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo)
 
     def _hear(self, rows: Any) -> None:
         """Which addresses have sent anything, and whether both directions of the talk were captured."""
@@ -200,13 +180,15 @@ class Connects:
         _note_vain(self._services, numbers, rows)
         self._services.mark(numbers, rows.orig_ip_hi, rows.orig_ip_lo)
 
-    def close(self, clocks: Any, told: set[tuple[int, ...]]) -> Iterator[tuple[Table, NDArray[Any]]]:
+    def close(
+        self, clocks: Any, told: set[tuple[int, ...]], waiting: list[Ints]
+    ) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture.
 
         ``clocks``: the rows of that table, or None where there are none. ``told``: client and service of the connects
-        that an ICMP error is about.
+        that an ICMP error is about. ``waiting``: which address held TIME-WAIT for which other, as columns.
         """
-        self._share_out()
+        self._waiting.numbers(*waiting)
         rows = self._connect_rows(clocks)
         keys = zip(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo, rows.peer_port, strict=True)
         if told:
@@ -267,7 +249,6 @@ class Connects:
 
     def scanners(self) -> set[tuple[int, int]]:
         """The addresses that tried many services in vain."""
-        self._share_out()
         chosen = np.flatnonzero(self._is_scan())
         return {(int(self._clients.keys.column(0)[n]), int(self._clients.keys.column(1)[n])) for n in chosen}
 
@@ -310,15 +291,6 @@ class _Kinds:
         kinds = object.__new__(_Kinds)
         kinds.__dict__.update({name: value[mask] for name, value in self.__dict__.items()})
         return kinds
-
-
-def _are_ordinary(rows: Any) -> NDArray[np.bool_]:
-    """Rows with an answered handshake, segments of both endpoints, and an end."""
-    close = rows["close"]
-    is_ended = (close != CLOSE_OPEN) & (close != CLOSE_REFUSED) & (close != CLOSE_UNANSWERED)
-    both_sent = (rows["orig_segments"] > 0) & (rows["resp_segments"] > 0)
-    has_syns = (rows["orig_syn_frame"] >= 0) & (rows["resp_syn_frame"] >= 0)
-    return is_ended & both_sent & has_syns & (rows["opened"] == OPENED_HANDSHAKE) & (rows["established_time"] >= 0)
 
 
 def _service(rows: Any) -> tuple[NDArray[Any], ...]:

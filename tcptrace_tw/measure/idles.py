@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.tallies import LATEST, Tallies
+from tcptrace_tw.measure.traits import SILENT as SILENT_FOR_A_WHILE
 from tcptrace_tw.protocol.timeouts import FIN_THEN, NOT_KNOWN, RST_NEXT, RST_THEN, SILENT, at, largest_between
 from tcptrace_tw.schema.columns import IDLES, Table
 from tcptrace_tw.schema.words import (
@@ -39,12 +40,12 @@ class Idles:
         self._services = Tallies(MOST_SERVICES, FIELDS, compiled=compiled, seed=seed)
         self._least: dict[int, tuple[int, int, int, int]] = {}
 
-    def see(self, rows: Any) -> None:
+    def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
         """Take finished rows of ``connections``."""
-        is_silent = (rows.survived_ns >= 0) | (rows.silence_ns >= 0)
-        if not is_silent.any():
+        places = np.flatnonzero(traits & SILENT_FOR_A_WHILE)
+        if not places.size:
             return
-        rows = rows[is_silent]
+        rows = rows[places]
         numbers = self._services.numbers(rows.resp_ip_hi, rows.resp_ip_lo, rows.resp_port)
         self._services.take(
             numbers, longest_survived=rows.survived_ns, first_time=rows.first_time, last_time=rows.last_time,

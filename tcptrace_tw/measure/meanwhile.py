@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import as_records
 from tcptrace_tw.protocol.states import LAST_ACK, TIME_WAIT
 from tcptrace_tw.schema.columns import REUSES
 from tcptrace_tw.schema.words import (
@@ -44,7 +45,8 @@ class Meanwhile:
     """Fed with rows of ``connections``; holds back rows of ``reuses`` that it fills in at the end."""
 
     def __init__(self) -> None:
-        self._recent: list[NDArray[Any]] = []
+        self._recent: list[Any] = []
+        """Rows as they came; what is needed of them is only looked for when somebody asks."""
         self._near: list[NDArray[Any]] = []
         self._held: list[NDArray[Any]] = []
         self._count = 0
@@ -54,15 +56,13 @@ class Meanwhile:
         """Take finished rows of ``connections``."""
         if self._services:
             self._keep(self._near, self._of_services(_facts(rows)))
-        last = _facts(rows[-MOST_RECENT:])
-        if last.size:
-            self._recent.append(last)
+        self._recent.append(rows)
         while sum(each.size for each in self._recent[1:]) >= MOST_RECENT:
             del self._recent[0]
 
     def hold(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Keep those rows of ``reuses`` that depend on it, and give back the others."""
-        asks = _asks(rows.view(np.recarray))
+        asks = _asks(as_records(rows))
         if not asks.any() or self._count + int(asks.sum()) > MOST_HELD:
             return rows
         self._held.append(rows[asks])
@@ -70,7 +70,7 @@ class Meanwhile:
         known = len(self._services)
         self._services.update(_services(rows[asks], "peer_ip", "peer_port"))
         if len(self._services) > known:
-            recent = np.concatenate([np.zeros(0, FACTS), *self._recent])[-MOST_RECENT:]
+            recent = np.concatenate([np.zeros(0, FACTS), *map(_facts, self._recent)])[-MOST_RECENT:]
             self._keep(self._near, self._of_services(recent))
         return rows[~asks]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.arrays import as_records, in_parts, zeros
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
@@ -20,14 +20,19 @@ from tcptrace_tw.measure.idles import Idles
 from tcptrace_tw.measure.keys import BLOCK
 from tcptrace_tw.measure.moves import Moves
 from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
+from tcptrace_tw.measure.traits import note_traits
 from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
 from tcptrace_tw.schema.observed import ACKS, PAYLOAD
 from tcptrace_tw.schema.words import END_CAPTURE, OPENED_MIDSTREAM
 
-MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, TALLIES = range(5)
+MIDSTREAM, MIDSTREAM_FRAME, ONE_WAY, ONE_WAY_SCOPED, HIDDEN, HIDDEN_WITH_FIN, TALLIES = range(7)
 """What is counted in a chunk: connections from mid-stream and the first segment of the first of them, connections with
-one direction only, and those of them in a VLAN or tunnel."""
+one direction only, and those of them in a VLAN or tunnel; connections with no text and no ACK of which numbers show
+that they had text, and those of them with a FIN."""
+
+MOST_ROWS = 1 << 16
+"""So many rows are taken in at once."""
 
 
 class Measurements:
@@ -44,7 +49,7 @@ class Measurements:
         self._moves = Moves()
         self._icmp_errors = IcmpErrors(quotes)
         self._see_connections = load(see_connections, compiled=compiled)
-        self._tables = self._census.tables, self._services.tables, self._clocks.tables, zeros(TALLIES, np.int64)
+        self._tally, self._traits = zeros(TALLIES, np.int64), zeros(MOST_ROWS, np.uint8)
         self._hidden = np.zeros(2, np.int64)
         self._capture = np.zeros(1, CAPTURE.dtype)
         for column in CAPTURE.columns:
@@ -53,28 +58,35 @@ class Measurements:
 
     def see(self, table: str, rows: NDArray[Any]) -> None:
         """Take finished rows of one table."""
-        records = rows.view(np.recarray)
+        records = as_records(rows)
         if table == "connections":
-            self._see_connections(records, *self._tables)
-            self._look_at_tally(records)
-            self._hidden += count_hidden(records)
-            for part in (self._connects, self._idles, self._moves, self._icmp_errors):
-                part.see(records)
-            self._services.see(table, records)
+            for part in in_parts(records, MOST_ROWS):
+                self._take_connections(part)
         else:
             self._census.see(table, records)
             self._services.see(table, records)
             self._clocks.see(table, records)
         if table == "reuses":
             self._connects.see_reuses(records)
+            self._moves.see_reuses(records)
         if table == "time_wait":
-            self._connects.see_time_wait(records)
             censored = records.start_frame[records.end_reason == END_CAPTURE]
             if censored.size:
                 self._count("censored_spans", "censored_frame", censored.size, int(censored.min()))
 
+    def _take_connections(self, rows: Any) -> None:
+        tables = self._census.tables, self._services.tables, self._clocks.tables
+        self._see_connections(rows, *tables, self._traits, self._tally)
+        self._look_at_tally(rows)
+        traits = self._traits[: rows.size]
+        for part in (self._connects, self._idles, self._moves):
+            part.see(rows, traits)
+        self._icmp_errors.see(rows)
+        self._services.see("connections", rows)
+
     def _look_at_tally(self, connections: Any) -> None:
-        tally = self._tables[-1]
+        tally = self._tally
+        self._hidden += tally[[HIDDEN, HIDDEN_WITH_FIN]]
         if tally[MIDSTREAM]:
             self._count("midstream_connections", "midstream_frame", tally[MIDSTREAM], tally[MIDSTREAM_FRAME])
         if tally[ONE_WAY] and self._vlan_splits.wants(is_scoped=bool(tally[ONE_WAY_SCOPED])):
@@ -94,7 +106,8 @@ class Measurements:
         for table, rows in self._clocks.close():
             clocks = rows
             yield table, rows
-        yield from self._connects.close(clocks, self._icmp_errors.connects())
+        self._connects.take_ordinary(*self._census.ordinary())
+        yield from self._connects.close(clocks, self._icmp_errors.connects(), self._census.waiting())
         yield from self._icmp_errors.close(self._connects.scanners())
         yield from self._idles.close()
         yield from self._moves.close()
@@ -107,22 +120,17 @@ class Measurements:
         yield CAPTURE, self._capture
 
 
-def count_hidden(rows: Any) -> NDArray[np.int64]:
-    """Connections with no text and no ACK of which numbers show that they had text; and those with a FIN among them."""
-    hidden = ((rows.observed & (ACKS | PAYLOAD)) == 0) & (rows.orig_payload_bytes + rows.resp_payload_bytes == 0)
-    if not hidden.any():
-        return np.zeros(2, np.int64)
-    has_fin = (rows.orig_fin_frame >= 0) | (rows.resp_fin_frame >= 0)
-    return np.array([np.count_nonzero(hidden), np.count_nonzero(hidden & has_fin)], np.int64)
+@entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.uint8), Array(np.int64))
+def see_connections(rows, census, services, clocks, traits, tally):  # type: ignore[no-untyped-def]
+    """Take rows of ``connections``: block by block, so that they come into the cache once for all who look at them.
 
-
-@entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.int64))
-def see_connections(rows, census, services, clocks, tally):  # type: ignore[no-untyped-def]
-    """Take rows of ``connections``: block by block, so that they come into the cache once for all who look at them."""
+    ``traits`` has room for as many rows.
+    """
     tally[:] = 0
     for begin in range(0, rows.size, BLOCK):
-        block = rows[begin : begin + BLOCK]
-        count_connections(block, census)
+        block, found = rows[begin : begin + BLOCK], traits[begin : begin + BLOCK]
+        note_traits(block, found)
+        count_connections(block, found, census)
         count_closes(block, services)
         take_syns(block, clocks)
         count_odd_ones(block, tally)
@@ -130,7 +138,7 @@ def see_connections(rows, census, services, clocks, tally):  # type: ignore[no-u
 
 @kernel
 def count_odd_ones(rows, tally):  # type: ignore[no-untyped-def]
-    """Count the connections from mid-stream, and those of which only one direction was captured."""
+    """Count the connections from mid-stream, those of which one direction was captured, and those with hidden text."""
     for i in range(rows.size):
         r = rows[i]
         if np.int64(r.opened) == OPENED_MIDSTREAM:
@@ -140,3 +148,6 @@ def count_odd_ones(rows, tally):  # type: ignore[no-untyped-def]
         if np.int64(r.orig_segments) == 0 or np.int64(r.resp_segments) == 0:
             tally[ONE_WAY] += 1
             tally[ONE_WAY_SCOPED] += 1 if r.scope != 0 else 0
+        if (np.int64(r.observed) & (ACKS | PAYLOAD)) == 0 and r.orig_payload_bytes == 0 and r.resp_payload_bytes == 0:
+            tally[HIDDEN] += 1
+            tally[HIDDEN_WITH_FIN] += 1 if r.orig_fin_frame >= 0 or r.resp_fin_frame >= 0 else 0

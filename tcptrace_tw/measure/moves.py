@@ -1,7 +1,9 @@
 """What goes on under another 4-tuple: a SYN that a NAT sends from another port, a connection whose mapping it forgot.
 
 A retry has the ISN of a SYN that came to nothing, from another port. A connection that goes on has, in its first
-segment, exactly the numbers where another one stood, which was silent from then on. Neither happens by chance.
+segment, exactly the numbers where another one stood, which was silent from then on. And a SYN is challenged with the
+numbers of a connection from the same port to another address: a load balancer led both to one server. None of these
+happens by chance.
 """
 
 from __future__ import annotations
@@ -12,17 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, TOLD_APART
 from tcptrace_tw.schema.columns import MOVES, Table
-from tcptrace_tw.schema.observed import OPTIONS
-from tcptrace_tw.schema.words import (
-    CLOSE_HALF_CLOSED,
-    CLOSE_OPEN,
-    CLOSE_REFUSED,
-    MOVE_REBINDING,
-    MOVE_RETRY,
-    OPENED_HANDSHAKE,
-    OPENED_MIDSTREAM,
-)
+from tcptrace_tw.schema.words import CLOSE_REFUSED, MOVE_OTHER_ADDRESS, MOVE_REBINDING, MOVE_RETRY
 
 MOST = 1 << 16
 """So many rows of each kind are remembered; what comes later is not linked."""
@@ -53,19 +47,24 @@ class Moves:
         self._open = _Few()
         self._midstream = _Few()
         self._opened = _Few()
+        self._challenged: list[Any] = []
 
-    def see(self, rows: Any) -> None:
+    def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
         """Take finished rows of ``connections``."""
-        is_open = (rows.close == CLOSE_OPEN) | (rows.close == CLOSE_HALF_CLOSED)
-        both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
-        self._open.keep(rows, is_open & both)
-        self._midstream.keep(rows, rows.opened == OPENED_MIDSTREAM)
-        is_told_apart = (rows.orig_syn_has_ts != 0) | ((rows.observed & OPTIONS) == 0)
-        self._opened.keep(rows, (rows.opened == OPENED_HANDSHAKE) & is_told_apart)
+        self._open.keep(rows, traits, LEFT_OPEN)
+        self._midstream.keep(rows, traits, MIDSTREAM)
+        self._opened.keep(rows, traits, TOLD_APART)
+
+    def see_reuses(self, rows: Any) -> None:
+        """Take finished rows of ``reuses``: of those that met a connection which is not under their own 4-tuple."""
+        room = MOST - len(self._challenged)
+        is_unseen = (rows.previous_connection_id < 0) & (rows.opened_frame >= 0)
+        for place in np.flatnonzero(is_unseen)[:room].tolist():
+            self._challenged.append(rows[place].copy())
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
-        found = [*self._rebindings(), *self._retries()]
+        found = [*self._rebindings(), *self._retries(), *self._met()]
         if found:
             rows: Any = np.concatenate(found).view(np.recarray)
             rows = rows[np.lexsort((rows.connection_id, rows.time))]
@@ -88,6 +87,25 @@ class Moves:
                         if _is_rebinding(old, row, same=is_same):
                             yield _move(old, row, MOVE_REBINDING)
                             break
+
+    def _met(self) -> Iterator[NDArray[Any]]:
+        """SYNs that were challenged with the numbers of a connection from the same port to another address."""
+        if not self._challenged:
+            return
+        opened = self._opened.rows()
+        ports = np.array([int(row.port) for row in self._challenged])
+        own = {int(number): place for place, number in enumerate(opened.connection_id.tolist())}
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place in np.flatnonzero(np.isin(opened.orig_port, ports)).tolist():
+            key = tuple(int(opened[name][place]) for name in ("orig_ip_hi", "orig_ip_lo", "orig_port", "resp_port"))
+            places.setdefault(key, []).append(place)
+        for row in self._challenged[:MOST_LINKS]:
+            key = tuple(int(row[name]) for name in ("ip_hi", "ip_lo", "port", "peer_port"))
+            new = opened[own[int(row.connection_id)]] if int(row.connection_id) in own else None
+            for old in (opened[place] for place in places.get(key, [])[-MOST_ALIKE:]):
+                if new is not None and _is_met(old, new, row):
+                    yield _meeting(old, row)
+                    break
 
     def _retries(self) -> Iterator[NDArray[Any]]:
         """Connects with the ISN of the one before of the same address to the same service, which came to nothing."""
@@ -117,11 +135,13 @@ class _Few:
         self._chunks: list[NDArray[Any]] = []
         self._count = 0
 
-    def keep(self, rows: Any, mask: NDArray[np.bool_]) -> None:
-        """Keep the rows of the mask, as far as there is room."""
+    def keep(self, rows: Any, traits: NDArray[np.uint8], trait: int) -> None:
+        """Keep the rows with this trait, as far as there is room."""
         room = MOST - self._count
-        if room and mask.any():
-            places = np.flatnonzero(mask)[:room]
+        if not room:
+            return
+        places = np.flatnonzero(traits & trait)[:room]
+        if places.size:
             kept = np.zeros(places.size, [(name, "i8") for name in KEPT])
             for name in KEPT:
                 kept[name] = rows[name][places]
@@ -169,6 +189,33 @@ def _is_rebinding(old: Any, row: Any, *, same: bool) -> bool:
     return is_same_service or is_same_client
 
 
+def _is_met(old: Any, new: Any, row: Any) -> bool:
+    """Whether the numbers with which the SYN of ``new`` was challenged are those of an earlier one to another address."""
+    is_other = (int(old.resp_ip_hi), int(old.resp_ip_lo)) != (int(new.resp_ip_hi), int(new.resp_ip_lo))
+    if not is_other or old.first_time >= row.time:
+        return False
+    acked, sent = int(new.orig_isn) - int(row.isn_delta), int(new.resp_isn) - int(row.answer_isn_delta)
+    pairs = (("orig_isn", "orig_nxt", acked), ("resp_isn", "resp_nxt", sent))
+    return all(
+        0 < (number - int(old[isn])) & MASK <= (int(old[nxt]) - int(old[isn])) & MASK for isn, nxt, number in pairs
+    )
+
+
+def _meeting(old: Any, row: Any) -> NDArray[Any]:
+    found: Any = np.zeros(1, MOVES.dtype).view(np.recarray)
+    one = found[0]
+    one.connection_id, one.previous_connection_id = row.connection_id, old.connection_id
+    for name in ("ip_hi", "ip_lo", "port", "peer_ip_hi", "peer_ip_lo", "peer_port"):
+        one[name] = row[name]
+    one.previous_peer_ip_hi, one.previous_peer_ip_lo = old.resp_ip_hi, old.resp_ip_lo
+    one.time, one.frame = row.time, row.syn_frame
+    one.previous_frame, one.previous_port = old.first_frame, old.orig_port
+    one.gap_ns = row.time - old.first_time
+    one.move = MOVE_OTHER_ADDRESS
+    one.cost_ns = -1
+    return found
+
+
 def _move(old: Any, row: Any, move: int) -> NDArray[Any]:
     found: Any = np.zeros(1, MOVES.dtype).view(np.recarray)
     one = found[0]
@@ -178,6 +225,7 @@ def _move(old: Any, row: Any, move: int) -> NDArray[Any]:
             one[f"{end}{name}"] = row[f"{side}_{name}"]
     one.time, one.frame = row.first_time, row.first_frame
     one.previous_frame, one.previous_port = old.last_frame, old.orig_port
+    one.previous_peer_ip_hi, one.previous_peer_ip_lo = old.resp_ip_hi, old.resp_ip_lo
     one.gap_ns = row.first_time - old.last_time
     one.move = move
     one.is_reset = row.rst_frame >= 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import as_records
 from tcptrace_tw.rules import DERIVED
 from tcptrace_tw.rules.caveats import Caveats, capped
 from tcptrace_tw.rules.rule import RuleHits
@@ -45,7 +46,7 @@ class EarlyRules:
 
     def evaluate(self, table: Table, rows: NDArray[Any], known: Caveats) -> Iterator[RuleHits]:
         """What the rules of this table say about these rows, whose derived columns are filled in."""
-        records = rows.view(np.recarray)
+        records = as_records(rows)
         for derived in DERIVED:
             if derived.table == table.name:
                 rows[derived.column] = derived.decide(records)

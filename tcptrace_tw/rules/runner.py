@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import as_records
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.protocol.profiles import Profile
 from tcptrace_tw.rules import DERIVED, RULES
@@ -49,7 +50,7 @@ class RuleRunner:
 
     def evaluate(self, table: Table, rows: NDArray[Any]) -> Iterator[RuleHits]:
         """What the rules of this table say about these rows."""
-        records = rows.view(np.recarray)
+        records = as_records(rows)
         self._deferred.see(table.name, records)
         for rule in self._rules:
             if rule.table == table.name:
@@ -73,7 +74,7 @@ def classified(table: Table, rows: NDArray[Any]) -> NDArray[Any]:
     """The rows, with the columns filled in that a decision table derives from the others."""
     for derived in DERIVED:
         if derived.table == table.name:
-            rows[derived.column] = derived.decide(rows.view(np.recarray))
+            rows[derived.column] = derived.decide(as_records(rows))
     return rows
 
 

@@ -21,7 +21,7 @@ from tcptrace_tw.schema.columns import SEGMENTS
 LINE = 64
 """Bytes of a cache line."""
 
-MOST = 1 << 14
+MOST = 1 << 15
 """The most segments of a batch."""
 
 SHARD_BITS = 8

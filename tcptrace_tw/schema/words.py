@@ -61,11 +61,11 @@ FIRST_DATA = Vocabulary(
 SUSPECT = Vocabulary(
     "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard",
     prose=(
-        "the server has connections that it never read from: its accept queue is full",
-        "the timestamps are below those of other SYNs from this address, so the server takes them for old (tcp_tw_recycle, or PAWS)",
-        "the same service answered others: a queue that is full at times, loss, or a limit or filter that stops some",
-        "that host answers on other ports: a filter stops this one",
-        "nothing else came from that address either: a filter, or the host is down",
+        "the server's accept queue is full: it has connections that it never read from",
+        "the server takes them for old (tcp_tw_recycle, or PAWS): their timestamps are below those of other SYNs from this address",
+        "a queue that is full at times, loss, or a limit or filter that stops some",
+        "a filter stops this port: that host answers on others",
+        "a filter, or a host that is down: nothing else came from that address either",
     ),
 )  # fmt: skip
 TIMEOUT = Vocabulary("timeout", *words(), prose=prose())
@@ -76,7 +76,7 @@ ICMP_ERROR = Vocabulary(
         "the packet is too big", "a filter prohibits it", "the packet went in a circle, or too far", "it is not deliverable",
     ),
 )  # fmt: skip
-MOVE = Vocabulary("move", "retry", "rebinding")
+MOVE = Vocabulary("move", "retry", "rebinding", "other-address")
 ACCEPTANCE = Vocabulary("acceptance", "accept", "challenge", "paws-reject", "drop", "not-in-time-wait")
 SEVERITY = Vocabulary("severity", "info", "notice", "warning", "error")
 CONFIDENCE = Vocabulary("confidence", "refuted", "predicted", "likely", "confirmed")
@@ -139,7 +139,7 @@ SUSPECT_ACCEPT_QUEUE, SUSPECT_TIMESTAMPS, SUSPECT_SOME_ANSWERED, SUSPECT_FILTERE
     ICMP_TIME_EXCEEDED,
     ICMP_OTHER,
 ) = range(7)
-MOVE_RETRY, MOVE_REBINDING = range(2)
+MOVE_RETRY, MOVE_REBINDING, MOVE_OTHER_ADDRESS = range(3)
 ACCEPT_NOT_TIME_WAIT = 4  # behind the four of protocol.profiles
 INFO, NOTICE, WARNING, ERROR = range(4)
 REFUTED, PREDICTED, LIKELY, CONFIRMED = range(4)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.kernels.arrays import Buffers, Pool, address_of, full, zeros
+from tcptrace_tw.kernels.arrays import Buffers, address_of, full, zeros
 from tcptrace_tw.kernels.bounds import IS_CHECKED
 from tcptrace_tw.kernels.marks import load_named
-from tcptrace_tw.keyed_hash import Seed, new_seed
+from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.protocol.profiles import Profile, syn_acceptance_table
 from tcptrace_tw.protocol.states import next_state_table
 from tcptrace_tw.schema.columns import (
@@ -28,7 +28,7 @@ from tcptrace_tw.schema.segments import TUPLE, Segments
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
-from tcptrace_tw.tcp.store.state import State
+from tcptrace_tw.tcp.store.state import State, pools
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -109,29 +109,12 @@ class Tracker:
 
         ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
         """
-        self._arrive = load_named("tcp.machine.batch.segments_arrive", compiled=compiled)
-        self._finish = load_named("tcp.machine.end_of_capture.finish", compiled=compiled)
-        self._settle = load_named("tcp.machine.retirement.settle_released", compiled=compiled)
-        self._index_attempts = load_named("tcp.store.attempt_index.index_attempts", compiled=compiled)
-        self._forget_early = load_named("tcp.machine.early_forgetting.forget_early", compiled=compiled)
         self._most_bytes = most_bytes
-        self._count_waiting = load_named("tcp.machine.time_wait_count.count_waiting", compiled=compiled)
+        self._load_kernels(compiled)
         self._wants_transitions = transitions
-        self.pools = {
-            "conns": Pool(s.CONNECTION, 1 << 12),
-            "tcbs": Pool(s.TCB, 1 << 13),
-            "causes": Pool(s.PENDING_CAUSE, 1 << 13 if transitions else 1),
-            "spans": Pool(s.SPAN, 1 << 12),
-            "reuses": Pool(s.REUSE, 1 << 12),
-            "stales": Pool(s.STALE, 1 << 10),
-            "resets": Pool(s.RESET, 1 << 10),
-            "anomalies": Pool(s.ANOMALY, 1 << 10),
-            "archive": Pool(np.dtype(np.uint16), 2 * BLOCK),
-            "released": Pool(np.dtype(np.int32), 1 << 12),
-        }
+        self.pools = pools(transitions)
         self.newest: NDArray[np.int32] = full(1 << 12, -1, np.int32)
         self._compiled = compiled
-        next_state, syn_table = next_state_table(), syn_acceptance_table(profile)
         self._kernel_state = zeros(1, access.STATE).view(np.recarray)
         kernel_state = self._kernel_state[0]
         self.counters: NDArray[np.int64] = kernel_state["counters"]
@@ -139,8 +122,8 @@ class Tracker:
         self.params: NDArray[np.int64] = kernel_state["params"]
         self.params[:] = _parameters(profile, keep_duplicates)
         self.params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
-        kernel_state["next_state"][:] = next_state
-        kernel_state["syn_table"][:] = syn_table
+        kernel_state["next_state"][:] = next_state_table()
+        kernel_state["syn_table"][:] = syn_acceptance_table(profile)
         kernel_state["seed"][:] = seed
         kernel_state["shards"].reshape(-1, s.SHARD_WORDS)[:, s.SEEN_MASK] = s.LEAST_SEEN_MASK
         self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
@@ -152,8 +135,14 @@ class Tracker:
         self.set_places(zeros(0, np.int32), zeros(0, np.uint8))
         self._addresses = np.frombuffer(self._kernel_state, np.int64, len(access.ADDRESSES))
         self._newest_at = address_of(self.newest)
-        for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
-            self.counters[_ROOM_OF[register]] = room
+
+    def _load_kernels(self, compiled: bool) -> None:
+        self._arrive = load_named("tcp.machine.batch.segments_arrive", compiled=compiled)
+        self._finish = load_named("tcp.machine.end_of_capture.finish", compiled=compiled)
+        self._settle = load_named("tcp.machine.retirement.settle_released", compiled=compiled)
+        self._index_attempts = load_named("tcp.store.attempt_index.index_attempts", compiled=compiled)
+        self._forget_early = load_named("tcp.machine.early_forgetting.forget_early", compiled=compiled)
+        self._count_waiting = load_named("tcp.machine.time_wait_count.count_waiting", compiled=compiled)
 
     @property
     def live(self) -> int:
@@ -363,37 +352,10 @@ class Tracker:
         return {"newest": self.newest, "tuples": tuples, **self._kept, **pools}
 
 
-_MOST = ("forward_ns", "swap_lag_ns")
-"""Figures of which the largest counts; the first frame belongs to ``forward_ns``, and of ``swaps`` the first."""
-
-
-def merged_figures(several: Iterable[dict[str, int]]) -> dict[str, int]:
-    """The figures of trackers that have each tracked other 4-tuples, as one tracker would have given them."""
-    found: dict[str, int] = {}
-    for figures in several:
-        ahead = figures["forward_ns"], -figures["forward_frame"]
-        if found and ahead <= (found["forward_ns"], -found["forward_frame"]):
-            figures = {**figures, "forward_ns": found["forward_ns"], "forward_frame": found["forward_frame"]}
-        for name, value in figures.items():
-            before = found.get(name)
-            if before is None or name == "forward_frame":
-                found[name] = value
-            elif name in _MOST:
-                found[name] = max(before, value)
-            elif name.endswith("_frame"):
-                found[name] = min((each for each in (before, value) if each >= 0), default=-1)
-            else:
-                found[name] = before + value
-    return found
-
-
-def no_figures(profile: Profile) -> dict[str, int]:
-    """The figures of a tracker that has seen nothing."""
-    return Tracker(profile, compiled=False, transitions=False, seed=new_seed()).figures()
-
-
 def _registers(transitions: bool) -> NDArray[np.int64]:
     counters = np.zeros(s.REGISTERS, np.int64)
+    for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
+        counters[_ROOM_OF[register]] = room
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
                      s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
                      s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.FORWARD_FRAME, s.FIRST_ACK,

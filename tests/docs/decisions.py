@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-import tcptrace_tw.rules
+import tcptrace_tw.rules.decisions
 from tcptrace_tw.protocol.profiles import NS, PROFILES, Profile, Restart, syn_acceptance_table
 from tcptrace_tw.protocol.timeouts import FIN_THEN, IDLE_TIMEOUTS, RST_NEXT, RST_THEN, SILENT
 from tcptrace_tw.rules import DERIVED, RULES
@@ -58,8 +58,8 @@ def page() -> str:
 
 
 def case_tables() -> Iterator[tuple[str, str, tuple[Any, ...], tuple[str, ...]]]:
-    """Every tuple of cases (``when``, ``verdict``) in a module of rules/, with the words of its column."""
-    for module in _rule_modules():
+    """Every tuple of cases (``when``, ``verdict``) in a module of rules/decisions/, with the words of its column."""
+    for module in _table_modules():
         derived = {d.column: d for d in DERIVED if d.decide.__module__ == module.__name__}
         for name, value in vars(module).items():
             used = next((d for d in derived.values() if name in d.decide.__code__.co_names), None)
@@ -71,9 +71,9 @@ def case_tables() -> Iterator[tuple[str, str, tuple[Any, ...], tuple[str, ...]]]
             yield name.replace("_", " ").capitalize(), intro, value, words.words
 
 
-def _rule_modules() -> Iterator[Any]:
-    for info in pkgutil.iter_modules(tcptrace_tw.rules.__path__):
-        yield importlib.import_module(f"tcptrace_tw.rules.{info.name}")
+def _table_modules() -> Iterator[Any]:
+    for info in pkgutil.iter_modules(tcptrace_tw.rules.decisions.__path__):
+        yield importlib.import_module(f"tcptrace_tw.rules.decisions.{info.name}")
 
 
 def _is_case_table(value: object) -> bool:

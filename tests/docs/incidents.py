@@ -3,7 +3,7 @@
 from tcptrace_tw.report.summary.incidents import FEW_CLIENTS, MOST_TOLD
 from tcptrace_tw.report.summary.strands import MOST
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, REASONS, SEVERAL, SEVERAL_IF
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, PROOFS, REASONS, SEVERAL, SEVERAL_IF
 
 _EXAMPLE = {
     "count": "7",
@@ -11,7 +11,9 @@ _EXAMPLE = {
     "service": "198.51.100.7:80",
     "actor": "192.0.2.1",
     "peer": "198.51.100.7:80",
+    "?": "(probably) ",
 }
+_SIDE = ", and which side did it"
 _NAMES = {rule.id: rule.name for rule in RULES}
 
 
@@ -21,7 +23,8 @@ def page() -> str:
         "# Incidents\n\n"
         "Findings above info with the same mechanism and the same parties are one incident.\n"
         "Of findings that are equally severe, the first rule of the row tells the story.\n"
-        "A rule that is not named here has a mechanism of its own, about a service.\n"
+        "A rule that is not named here has a mechanism of its own, about a service, and about which side did it where "
+        "its sentence says who did it.\n"
         f"More than {FEW_CLIENTS} clients of a service with the same trouble are one incident.\n\n"
         "Incident 1 is the worst: severity decides, then whether it happened or is about the capture itself, then "
         "confidence, then time.\n"
@@ -50,7 +53,9 @@ def _linked(rule: str) -> str:
 
 def _mechanisms() -> str:
     return "".join(
-        f"| {each.name} | {each.about.value} | {', '.join(map(_linked, each.rules))} |\n" for each in MECHANISMS
+        f"| {each.name} | {each.about.value}{_SIDE if each.is_by_side else ''} | "
+        f"{', '.join(map(_linked, each.rules))} |\n"
+        for each in MECHANISMS
     )
 
 
@@ -74,8 +79,11 @@ def _sentences_if() -> str:
 
 
 def _beside() -> str:
-    return "".join(f"| {_linked(rule)} {_NAMES[rule]} | {each.clause} |\n" for rule, each in BESIDE.items())
+    return "".join(
+        f"| {_linked(rule)} {_NAMES[rule]} | {each.clause or 'its own sentence'} |\n" for rule, each in BESIDE.items()
+    )
 
 
 def _reasons() -> str:
-    return "".join(f"| {_linked(one)}, {_linked(other)} | {text} |\n" for (one, other), text in REASONS.items())
+    told = {**REASONS, **PROOFS}
+    return "".join(f"| {_linked(one)}, {_linked(other)} | {text} |\n" for (one, other), text in told.items())

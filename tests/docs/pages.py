@@ -23,7 +23,7 @@ def all_pages() -> dict[str, Build]:
     """Path below docs/ and what writes it; the families of rules are those that the catalogue has."""
     pages = {
         "rules/index.md": _page("`tcptrace_tw/rules`", catalogue.index),
-        "reference/tables.md": _page("`tcptrace_tw/schema/columns.py`", tables.page),
+        "reference/tables.md": _page("`tcptrace_tw/schema/tables`", tables.page),
         "reference/states.svg": picture.svg,
         "reference/states.md": _page("`tcptrace_tw/protocol/states.py`", diagram.page),
         "reference/decision-tables.md": _page("`tcptrace_tw/protocol` and `tcptrace_tw/rules`", decisions.page),

@@ -1,4 +1,4 @@
-"""The tables and their columns, from ``schema/columns.py``."""
+"""The tables and their columns, from ``schema/tables``."""
 
 from tcptrace_tw.schema.columns import SCHEMA_VERSION, TABLES, Column, Table
 from tests.docs.markdown import code, table, yes

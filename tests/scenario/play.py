@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tcptrace_tw.kernels import library
-from tcptrace_tw.schema import columns
+from tcptrace_tw.report.words.messages import message
+from tcptrace_tw.schema import columns, words
 from tests.scenario.notation import Frame, parse
 from tests.scenario.render import render
 
@@ -242,9 +243,10 @@ def _finding(findings: Any, place: int, row: Row) -> Row:
         row,
         rule=rule.id,
         name=rule.name,
-        severity=columns.w.SEVERITY.words[findings.severity[place]],
-        confidence=columns.w.CONFIDENCE.words[findings.confidence[place]],
+        severity=words.SEVERITY.words[findings.severity[place]],
+        confidence=words.CONFIDENCE.words[findings.confidence[place]],
         frames=[row[name] for name in rule.frames if row.get(name) is not None],
         count=int(findings.count[place]),
         caveats=tuple(findings.caveats),
+        message=message(findings, place),
     )

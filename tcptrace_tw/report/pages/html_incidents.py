@@ -162,7 +162,7 @@ def _body(incident: IncidentDigest, drawn: Drawn, level: int, *, is_worst: bool 
         said.append(("worst", text(example.message)))
     if example.frames:
         said.append(("frames", drawn.frames(example)))
-    if incident.count > 1 and incident.cost_ns is not None:
+    if incident.count > 1 and incident.delay_ns is not None:
         said.append(("delay", text(delay_text(incident))))
     if example.rival:
         said.append(("could also be", text(example.rival)))

@@ -104,7 +104,7 @@ def _findings(drawn: Drawn) -> str:
     rows = []
     for rule in rules:
         severity, sure = w.SEVERITY.code(rule.severity), w.CONFIDENCE.code(rule.confidence)
-        cost = "" if rule.cost_ns is None else duration_text(rule.cost_ns)
+        cost = "" if rule.delay_ns is None else duration_text(rule.delay_ns)
         delayed = f' data-label="delay"><span>{cost}</span>' if cost else ">"
         rows.append(
             f'<tr><td class="id {text(rule.severity)}" data-key="{severity}">{text(rule.severity)}</td>'
@@ -112,7 +112,7 @@ def _findings(drawn: Drawn) -> str:
             f'<td class="id">{text(rule.name)}</td>'
             f'<td class="n" data-label="count" data-key="{rule.count}">{rule.count:,}</td>'
             f'<td data-key="{sure}">{text(rule.confidence)}</td>'
-            f'<td class="n" data-key="{rule.cost_ns or 0}"{delayed}</td><td>{text(rule.summary)}</td></tr>'
+            f'<td class="n" data-key="{rule.delay_ns or 0}"{delayed}</td><td>{text(rule.summary)}</td></tr>'
         )
     head = [
         ("severity", ""),
@@ -158,7 +158,7 @@ def _pools(digest: TimeWaitDigest) -> str:
 
 def _rule(rule: RuleDigest, drawn: Drawn) -> str:
     said = [("meaning", rule.summary)]
-    if rule.count > 1 and rule.cost_ns is not None:
+    if rule.count > 1 and rule.delay_ns is not None:
         said.append(("delay", delay_text(rule)))
     if rule.first_time is not None and rule.last_time is not None and rule.count > 1:
         said.append(("between", f"{time_text(rule.first_time)} and {time_text(rule.last_time)}"))

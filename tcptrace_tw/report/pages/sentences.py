@@ -116,8 +116,8 @@ def grades_text(rule: RuleDigest) -> str:
 
 def delay_text(rule: RuleDigest | IncidentDigest) -> str:
     """``2.081 s in total, 1.028 s worst (measured for 5 of 7)``."""
-    total, worst = duration_text(rule.cost_ns or 0), duration_text(rule.cost_most_ns or 0)
-    part = f" (measured for {rule.cost_known:,} of {rule.count:,})" if rule.cost_known < rule.count else ""
+    total, worst = duration_text(rule.delay_ns or 0), duration_text(rule.worst_delay_ns or 0)
+    part = f" (measured for {rule.delays_known:,} of {rule.count:,})" if rule.delays_known < rule.count else ""
     return f"{total} in total, {worst} worst{part}"
 
 

@@ -172,7 +172,7 @@ class _Report(Page):
             self.line("worst", example.message)
         if example.frames:
             self.line("frames", frames_text(example, files))
-        if incident.count > 1 and incident.cost_ns is not None:
+        if incident.count > 1 and incident.delay_ns is not None:
             self.line("delay", delay_text(incident))
         if example.rival:
             self.line("could also be", example.rival)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import log10
 from typing import NamedTuple
@@ -80,17 +80,19 @@ def lanes_chart(
     panel = Panel(Axis("endpoint"), bars=tuple(bars), marks=tuple(marks), lanes=tuple(names))
     used = {sign.kind for sign in shown}
     legend = tuple((_SIGNS[kind][1], f"{kind} {_GLYPHS[_SIGNS[kind][0]]}") for kind in _SIGNS if kind in used)
-    begin = min(stay.start for stay in stays)
-    rows = [
-        (f"+{span(s.start - begin)}", orig if s.is_orig else resp, s.connection_id, s.state, _lasted(s))
-        for s in sorted(stays, key=lambda s: s.start)
-    ]
     return Chart(
         "states", "States of both endpoints", _said(orig, resp, stays, numbers), axis, (panel,),
-        ("since", "endpoint", "connection", "state", "for"), tuple((a, b, str(c), d, e) for a, b, c, d, e in rows),
+        ("since", "endpoint", "connection", "state", "for"), tuple(_rows(orig, resp, stays)),
         "Time is not to scale: ten times as long is one piece longer.", legend,
         f"{counted(len(numbers), 'incarnation')} of the 4-tuple: bars are states, signs are segments.",
     )  # fmt: skip
+
+
+def _rows(orig: str, resp: str, stays: Sequence[Stay]) -> Iterator[tuple[str, ...]]:
+    """The stays as the rows of a table."""
+    begin = min(stay.start for stay in stays)
+    for s in sorted(stays, key=lambda s: s.start):
+        yield f"+{span(s.start - begin)}", orig if s.is_orig else resp, str(s.connection_id), s.state, _lasted(s)
 
 
 _GLYPHS = {"up": "▲", "down": "▼", "cross": "✕", "dot": "●"}

@@ -14,14 +14,8 @@ from tcptrace_tw.report.pictures.bins import TimeBins
 from tcptrace_tw.report.pictures.chart import AREA, STEPS, Axis, Bar, Chart, Line, Panel, Series, round_up
 from tcptrace_tw.report.pictures.times import TimeAxis, time_axis
 from tcptrace_tw.report.summary.grouping import Groups
-from tcptrace_tw.report.summary.occupancy import (
-    MOST_POOLS,
-    Merged,
-    describe_pool,
-    levels_of,
-    merged,
-    pool_columns,
-)
+from tcptrace_tw.report.summary.occupancy import Merged, describe_pool, levels_of, merged, pool_columns
+from tcptrace_tw.report.summary.pools import MOST_POOLS
 from tcptrace_tw.report.summary.steps import Ints, Steps
 from tcptrace_tw.report.summary.strands import NUMBERS
 from tcptrace_tw.report.words.findings import times

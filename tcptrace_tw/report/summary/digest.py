@@ -101,11 +101,11 @@ class RuleDigest:
     first_time: Time | None
     last_time: Time | None
     examples: tuple[Finding, ...]
-    cost_ns: int | None = None
+    delay_ns: int | None = None
     """The delay of all of them in total; null if none is known."""
-    cost_most_ns: int | None = None
+    worst_delay_ns: int | None = None
     """The worst delay of one of them."""
-    cost_known: int = 0
+    delays_known: int = 0
     """The number of them whose delay is known."""
 
 
@@ -140,9 +140,9 @@ class IncidentDigest:
     service: str
     first_time: Time | None
     last_time: Time | None
-    cost_ns: int | None
-    cost_most_ns: int | None
-    cost_known: int
+    delay_ns: int | None
+    worst_delay_ns: int | None
+    delays_known: int
     connections: int
     """The number of connections that it concerns: those of the rule that found the most."""
     findings: int

@@ -63,6 +63,5 @@ def _unknown_closers(digest: Digest) -> str:
 
 
 def sentence(incident: IncidentDigest) -> str:
-    """What happened, with a capital letter, a full stop, and a hedge where it is not confirmed."""
-    hedge = "" if incident.confidence == "confirmed" else f" ({incident.confidence})"
-    return f"{incident.sentence[0].upper()}{incident.sentence[1:]}{hedge}."
+    """What happened, with a capital letter and a full stop."""
+    return f"{incident.sentence[0].upper()}{incident.sentence[1:]}."

@@ -28,10 +28,10 @@ from tcptrace_tw.report.summary.strands import (
 from tcptrace_tw.report.summary.strands import alone as alone
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.findings import connection_ids, finding, kept
-from tcptrace_tw.report.words.messages import message
+from tcptrace_tw.report.words.messages import hedged, message, with_hedge
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, REASONS, SEVERAL, SEVERAL_IF, About, Mechanism
+from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, PROOFS, REASONS, SEVERAL, SEVERAL_IF, About, Mechanism
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
@@ -194,11 +194,11 @@ def _incidents_of(strands: Sequence[Strand]) -> tuple[list[_Incident], list[_Inc
     keys = [(mechanism_of(strand.rule).name, strand.server, strand.port) for strand in strands]
     for key, strand in zip(keys, strands, strict=True):
         clients.setdefault(key, set()).add(strand.client)
-    found: dict[tuple[str, Address, int, Address], _Incident] = {}
+    found: dict[tuple[str, Address, int, Address, bool], _Incident] = {}
     of_strand = []
     for key, strand in zip(keys, strands, strict=True):
         client = NOBODY if len(clients[key]) > FEW_CLIENTS else strand.client
-        of_strand.append(found.setdefault((*key, client), _Incident(mechanism_of(strand.rule))))
+        of_strand.append(found.setdefault((*key, client, strand.is_by_server), _Incident(mechanism_of(strand.rule))))
     return list(found.values()), of_strand
 
 
@@ -263,7 +263,7 @@ class _Incident:
         examples, rule, alike = self._examples, RULES[NUMBERS[lead.rule]], self._alike
         severity, confidence = lead.grade
         last, rules = max(strand.last for strand in self.strands), tuple(self._rules())
-        cost, most, known = self._delay()
+        delay, most, known = self._delay()
         client, service = self._client(alike), self._service(lead)
         return IncidentDigest(
             incident_id=number,
@@ -279,9 +279,9 @@ class _Incident:
             service=service,
             first_time=None if self._first == -1 else Time(self._first),
             last_time=None if last == -1 else Time(last),
-            cost_ns=cost if known else None,
-            cost_most_ns=most if known else None,
-            cost_known=known,
+            delay_ns=delay if known else None,
+            worst_delay_ns=most if known else None,
+            delays_known=known,
             connections=self._connections(),
             findings=sum(each.count for each in rules),
             rules=rules,
@@ -319,11 +319,18 @@ class _Incident:
         assert lead is not None
         count, said = sum(strand.left for strand in self._alike), message(worst, 0, several_files)
         others = [other.rule for other in self.strands if other.rule != lead.rule]
-        beside = dict.fromkeys(BESIDE[rule].clause for rule in others if rule in BESIDE)
-        cost, most, known = self._delay()
-        delayed = f"; {_delay(cost, most, known)}" if count > 1 and most else ""
+        told = PROOFS if count == 1 else {**REASONS, **PROOFS}
+        reasons = [told[pair] for other in others if (pair := (lead.rule, other)) in told]
+        beside = dict.fromkeys(
+            _clause(other, several_files) for other in self.strands if other.rule in BESIDE and other.rule != lead.rule
+        )
+        delay, most, known = self._delay()
+        delayed = f"; {_delay(delay, most, known)}" if count > 1 and most else ""
+        template = lead.template if count == 1 else self._template(lead)
         happened = said if count == 1 else self._several(lead, count, said, client, service)
-        parts = [happened, *beside] if lead.grade[0] > w.NOTICE else [*beside, happened]
+        happened = with_hedge(template or lead.template, happened, lead.grade[1])
+        parts = [happened, *reasons[:1]]
+        parts = [*parts, *beside] if lead.grade[0] > w.NOTICE else [*beside, *parts]
         return "; ".join(parts) + delayed
 
     def _several(self, lead: Strand, count: int, said: str, client: str, service: str) -> str:
@@ -333,18 +340,17 @@ class _Incident:
             return f"{said}; {count:,} such findings"
         actors = {strand.actor for strand in self.strands if strand.rule == lead.rule}
         only = next(iter(actors)) if len(actors) == 1 else None
-        is_server = only == lead.server
+        is_server = lead.is_by_server if self.mechanism.is_by_side else only == lead.server
         actor = service if is_server else ip_text(*only) if only else "several hosts"
-        text = template.format(
+        return hedged(template, lead.grade[1]).format(
             count=f"{count:,}", client=client, service=service, actor=actor, peer=client if is_server else service
         )
-        reasons = [REASONS[pair] for other in self.strands if (pair := (lead.rule, other.rule)) in REASONS]
-        return f"{text}; {reasons[0]}" if reasons else text
 
     def _template(self, lead: Strand) -> str:
         """The sentence for several: that of the wording which the worst examples share, else that of the rule."""
         conditions = {RULES[NUMBERS[lead.rule]].condition_of(each.hit.rows) for each in self._examples}
-        shared = SEVERAL_IF.get((lead.rule, conditions.pop())) if len(conditions) == 1 else None
+        said = {SEVERAL_IF.get((lead.rule, condition), "") for condition in conditions}
+        shared = said.pop() if len(said) == 1 else ""
         return shared or SEVERAL.get(lead.rule, "")
 
     def _client(self, strands: Sequence[Strand]) -> str:
@@ -369,6 +375,11 @@ class _Incident:
                 counts[strand.rule] = (before[0] + strand.left, max(before[1], strand.grade[0]))
         for rule, (count, severity) in (counts | self.explained).items():
             yield IncidentRule(rule, RULES[NUMBERS[rule]].name, w.SEVERITY.words[severity], count)
+
+
+def _clause(strand: Strand, several_files: bool) -> str:
+    """What a finding of severity info adds: its clause, or its own sentence."""
+    return BESIDE[strand.rule].clause or message(strand.examples[0].hit, 0, several_files)
 
 
 def _delay(cost: int, most: int, known: int) -> str:

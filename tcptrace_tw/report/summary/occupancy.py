@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.summary.grouping import Groups
+from tcptrace_tw.kernels.arrays import in_parts
+from tcptrace_tw.report.summary.pools import MOST_ROWS, Pools
 from tcptrace_tw.report.summary.steps import Ints, Steps, order_of
 from tcptrace_tw.report.words.codec import Time
 from tcptrace_tw.report.words.text import endpoint_text, ip_text
@@ -23,7 +24,6 @@ Merged = tuple[Ints, Ints, Ints, int]
 
 _EXACT = 10
 """Bins of a microsecond (2**10 ns) are as exact as most captures."""
-MOST_POOLS = (1 << 20) - 1
 CURVES = 3
 """So many pools have a curve of their own."""
 
@@ -73,32 +73,17 @@ class Occupancy:
         self.spans = 0
         self._starts, self._ends = Steps(), Steps()
         self._all_starts, self._all_ends = Steps(), Steps()
-        self._pools = Groups(MOST_POOLS)  # too many to tell apart: the first one takes the rest
-        self._pool_spans = np.zeros(0, np.int64)
-        self._pool_ns = np.zeros(0, np.float64)
-        self._pool_last, self._pool_minus_first = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._pools = Pools()
 
     def add(self, rows: NDArray[Any]) -> None:
         """Take rows of ``time_wait``."""
-        if not rows.size:
-            return
         self.spans += rows.size
-        pool, start, end = (
-            self._pools.number(pool_columns(rows)),
-            *(np.ascontiguousarray(rows[name]) for name in ("start", "end")),
-        )
-        ended = end != -1
-        self._grow()
-        size = self._pool_spans.size
-        self._pool_spans += np.bincount(pool, minlength=size)
-        self._pool_ns += np.bincount(pool, np.where(ended, end - start, 0), minlength=size)
-        np.maximum.at(self._pool_last, pool, start)
-        np.maximum.at(self._pool_minus_first, pool, -start)
-        over, nobody = end[ended], np.zeros(rows.size, np.int64)
-        self._starts.add(pool, start)
-        self._ends.add(pool[ended], over)
-        self._all_starts.add(nobody, start)
-        self._all_ends.add(nobody[ended], over)
+        for part in in_parts(rows, MOST_ROWS):
+            start_pools, starts, end_pools, ends = self._pools.take(part)
+            self._starts.add(start_pools, starts)
+            self._ends.add(end_pools, ends)
+            self._all_starts.add(0, starts)
+            self._all_ends.add(0, ends)
 
     def curve(self, until: int | None = None, steps: int = 120) -> Curve:
         """All holders together, in at most ``steps`` steps from the first span to ``until`` or the last end."""
@@ -131,38 +116,44 @@ class Occupancy:
         firsts = np.flatnonzero(np.concatenate(([True], of_pool[1:] != of_pool[:-1])))
         before = np.concatenate(([0], level))[firsts]
         peaks = np.maximum(np.maximum.reduceat(level, firsts) - before, 1)  # a span of no length was there, too
-        firsts = -self._pool_minus_first
-        order = np.lexsort((firsts, -self._pool_spans, -peaks))[: 4 * most].tolist()
-        best = sorted(order, key=lambda n: (-peaks[n], -self._pool_spans[n], firsts[n], self._pools.rows[n]))[:most]
-        found = [self._pool(n, self._pools.rows[n], int(peaks[n])) for n in best]
+        best = self._best(peaks, most)
+        found = [self._pool(n, int(peaks[n])) for n in best]
         if curve is not None and curve.start is not None and curve.open:
             for pool, number in zip(found[:CURVES], best, strict=False):
                 pool.open = tuple(levels_of(steps, number, curve.start, curve.step_ns, len(curve.open)))
         return found
 
-    def _pool(self, number: int, key: tuple[int, ...], peak: int) -> Pool:
+    def _best(self, peaks: Ints, most: int) -> list[int]:
+        """The pools with the highest peaks, in an order that does not depend on which of them came first."""
+        spans, firsts = self._pools.sums.spans, self._pools.sums.first_start
+        order = np.lexsort((firsts, -spans, -peaks))[: 4 * most].tolist()
+        return sorted(order, key=lambda n: (-peaks[n], -spans[n], firsts[n], self._pools.key(n)))[:most]
+
+    def _pool(self, number: int, peak: int) -> Pool:
+        sums = self._pools.sums[number]
         return Pool(
-            *describe_pool(key),
-            int(self._pool_spans[number]),
+            *describe_pool(self._pools.key(number)),
+            int(sums.spans),
             peak,
-            round(float(self._pool_ns[number]) / 1e9, 3),
-            Time(-int(self._pool_minus_first[number])),
-            Time(int(self._pool_last[number])),
+            round(float(sums.ns) / 1e9, 3),
+            Time(int(sums.first_start)),
+            Time(int(sums.last_start)),
         )
 
     @property
     def pool_count(self) -> int:
         """How many pools there are."""
-        return len(self._pools.rows)
+        return len(self._pools)
 
-    def _grow(self) -> None:
-        more = len(self._pools.rows) - self._pool_spans.size
-        if more:
-            self._pool_spans = np.concatenate((self._pool_spans, np.zeros(more, np.int64)))
-            self._pool_ns = np.concatenate((self._pool_ns, np.zeros(more)))
-            lowest = np.full(more, -np.iinfo(np.int64).max)
-            self._pool_last = np.concatenate((self._pool_last, lowest))
-            self._pool_minus_first = np.concatenate((self._pool_minus_first, lowest))
+    @property
+    def restarts(self) -> int:
+        """How often 2MSL began again."""
+        return self._pools.restarts
+
+    @property
+    def reasons(self) -> Ints:
+        """How many spans ended for which reason, by its code."""
+        return self._pools.reasons
 
 
 def pool_columns(rows: NDArray[Any]) -> list[Ints]:

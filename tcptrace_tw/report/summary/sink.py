@@ -11,8 +11,6 @@ from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.report.summary.digest import (
     CaptureDigest,
-    ConnectionsDigest,
-    Counts,
     Digest,
     FileDigest,
     IncidentDigest,
@@ -23,13 +21,14 @@ from tcptrace_tw.report.summary.digest import (
 from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.summary.occupancy import Occupancy
 from tcptrace_tw.report.summary.port_usage import uses
+from tcptrace_tw.report.summary.totals import Totals, named_counts
 from tcptrace_tw.report.words.codec import Time, to_json
 from tcptrace_tw.report.words.findings import Finding, connection_ids, delays, finding, finding_ids, times
 from tcptrace_tw.report.words.text import ip_text
 from tcptrace_tw.rules.rule import Rule, RuleHits
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import PORTS
-from tcptrace_tw.schema.words import NOTICE, Vocabulary
+from tcptrace_tw.schema.words import NOTICE
 from tcptrace_tw.version import __version__
 
 _EXAMPLES = 3
@@ -59,7 +58,7 @@ class SummarySink:
         """Of findings below the severity ``least`` only the number is told."""
         self.several_files, self.least = several_files, least
         self._ports = np.zeros(0, PORTS.dtype)
-        self.connections = ConnectionsDigest()
+        self._totals = Totals()
         self.time_wait = TimeWaitDigest()
         self._occupancy = Occupancy()
         self._rules: dict[str, _Tally] = {}
@@ -68,7 +67,7 @@ class SummarySink:
     def rows(self, table: str, rows: NDArray[Any]) -> None:
         """Take finished rows of one table."""
         if table == "connections":
-            self._count_connections(rows)
+            self._totals.add(rows)
         elif table == "time_wait":
             self._count_time_wait(rows)
         elif table == "ports":
@@ -82,7 +81,8 @@ class SummarySink:
 
     def digest(self, run: Run) -> Digest:
         """The whole report."""
-        self.time_wait.spans = self._occupancy.spans
+        self.time_wait.spans, self.time_wait.restarts = self._occupancy.spans, self._occupancy.restarts
+        self.time_wait.end_reason = named_counts(self._occupancy.reasons, w.END_REASON)
         self.time_wait.curve = self._occupancy.curve(run.capture.last_time)
         self.time_wait.pool_count = self._occupancy.pool_count
         self.time_wait.pools = tuple(self._occupancy.pools(curve=self.time_wait.curve))
@@ -93,7 +93,7 @@ class SummarySink:
             settings=to_json(run.settings),
             engine=run.engine,
             capture=capture_digest(run.capture),
-            connections=self.connections,
+            connections=self._totals.digest(),
             time_wait=self.time_wait,
             incidents=self.told_incidents(),
             findings=self.told_rules(),
@@ -112,19 +112,7 @@ class SummarySink:
         """What was found, the worst first."""
         return tuple(sorted((tally.digest(self.incidents) for tally in self._rules.values()), key=worst_first))
 
-    def _count_connections(self, rows: NDArray[Any]) -> None:
-        total = self.connections
-        total.total += rows.size
-        for name, vocabulary in (("opened", w.OPENED), ("close", w.CLOSE), ("active_closer", w.ACTIVE_CLOSER)):
-            _count_words(getattr(total, name), rows[name], vocabulary)
-        for side in ("orig", "resp"):
-            total.segments += int(rows[f"{side}_segments"].sum())
-            total.payload_bytes += int(rows[f"{side}_payload_bytes"].sum())
-            total.retransmits += int(rows[f"{side}_retransmits"].sum())
-
     def _count_time_wait(self, rows: NDArray[Any]) -> None:
-        _count_words(self.time_wait.end_reason, rows["end_reason"], w.END_REASON)
-        self.time_wait.restarts += int(rows["restarts"].sum())
         longest = self.time_wait.outlived
         for row in rows[rows["shown_ns"] >= rows["two_msl_ns"]][:_MOST_OUTLIVED]:
             address = ip_text(int(row["ip_hi"]), int(row["ip_lo"]))
@@ -200,8 +188,8 @@ class _Tally:
             w.SEVERITY.words[worst],
             w.CONFIDENCE.words[surest],
             int(by_severity.sum()),
-            _named(by_severity, w.SEVERITY),
-            _named(by_confidence, w.CONFIDENCE),
+            named_counts(by_severity, w.SEVERITY),
+            named_counts(by_confidence, w.CONFIDENCE),
             None if self.first == -1 else Time(self.first),
             None if self.last == -1 else Time(self.last),
             tuple(self._examples(incidents)),
@@ -250,14 +238,3 @@ def _best(ids: NDArray[np.int64], grade: NDArray[np.int64]) -> NDArray[np.int64]
     bar = np.partition(grade, -most)[-most]
     highest = np.flatnonzero(grade >= bar)
     return highest[np.lexsort((ids[highest], -grade[highest]))[:_EXAMPLES]]
-
-
-def _count_words(counts: Counts, codes: NDArray[np.uint8], vocabulary: Vocabulary) -> None:
-    for code, count in enumerate(np.bincount(codes, minlength=0).tolist()):
-        if count and code < len(vocabulary.words):
-            word = vocabulary.words[code]
-            counts[word] = counts.get(word, 0) + count
-
-
-def _named(counts: NDArray[np.int64], vocabulary: Vocabulary) -> Counts:
-    return {word: int(count) for word, count in zip(vocabulary.words, counts, strict=True) if count}

@@ -6,8 +6,15 @@ twice their width. Pairs are sorted as one number each, which is several times a
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
+
+from tcptrace_tw.kernels import library
+from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import entry, load
 
 Ints = NDArray[np.int64]
 
@@ -22,24 +29,30 @@ class Steps:
 
     def __init__(self) -> None:
         self.pools, self.bins, self.counts = (np.zeros(0, np.int64) for _ in range(3))
+        self._merge = load(merge_steps, compiled=library.choose())
         self._shift = 0
-        self._waiting: list[tuple[Ints, Ints]] = []
-        self._waiting_size = 0
+        self._new = zeros((2, LIMIT), np.int64)
+        """Pools and bins of the steps that are not counted yet."""
+        self._waiting = 0
 
-    def add(self, pools: Ints, times: Ints) -> None:
-        """Take one step of each pool at each time."""
-        self._waiting.append((pools, times >> self._shift))
-        self._waiting_size += times.size
-        if self._waiting_size > LIMIT:
-            self.settle()
+    def add(self, pools: Ints | int, times: Ints) -> None:
+        """Take one step of each pool, or of one, at each time."""
+        done = 0
+        while done < times.size:
+            begin, count = self._waiting, min(times.size - done, self._new.shape[1] - self._waiting)
+            self._new[0, begin : begin + count] = pools if isinstance(pools, int) else pools[done : done + count]
+            np.right_shift(times[done : done + count], self._shift, out=self._new[1, begin : begin + count])
+            self._waiting += count
+            done += count
+            if self._waiting == self._new.shape[1]:
+                self.settle()
 
     def settle(self) -> int:
         """Take in what waits; the result is the shift: bins are ``2 ** shift`` ns wide."""
         if self._waiting:
-            pools, bins = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-            self._waiting, self._waiting_size = [], 0
-            if pools.size:
-                self._take(pools, bins)
+            pools, bins = self._new[:, : self._waiting]
+            self._waiting = 0
+            self._take(pools, bins)
         if self.bins.size > LIMIT:
             self.coarsen(min(self._shift + self._digits_too_many(), COARSEST))
         return self._shift
@@ -51,15 +64,11 @@ class Steps:
         self._shift = max(shift, self._shift)
 
     def _take(self, pools: Ints, bins: Ints) -> None:
-        """Sort the new ones, take equal ones together, and let the old ones in between."""
+        """Sort the new ones, and let them in between the old ones; equal ones become one."""
         pools, bins = _sorted(pools, bins)
-        firsts = _firsts(pools, bins)
-        pools, bins, counts = pools[firsts], bins[firsts], np.diff(firsts, append=pools.size)
-        if self.bins.size:
-            pools, bins = np.concatenate((self.pools, pools)), np.concatenate((self.bins, bins))
-            order = order_of(pools, bins)
-            pools, bins, counts = pools[order], bins[order], np.concatenate((self.counts, counts))[order]
-        self._keep(pools, bins, counts)
+        room = _room(self.bins.size + bins.size)
+        size = self._merge(self.pools, self.bins, self.counts, pools, bins, *room)
+        self.pools, self.bins, self.counts = (column[:size].copy() for column in room)
 
     def _keep(self, pools: Ints, bins: Ints, counts: Ints) -> None:
         """Of sorted pairs, take equal ones together."""
@@ -74,6 +83,48 @@ class Steps:
         pools = self.pools.size - int(np.count_nonzero(is_same))
         few = pools + needed.sum() - np.cumsum(needed) <= LIMIT  # by how many digits are lost
         return min(int(few.argmax()), COARSEST) if few.any() else COARSEST
+
+
+_OF_THREAD = threading.local()
+
+
+def _room(size: int) -> Ints:
+    """Three columns to merge into, of the thread and soon used again: fresh ones cost more than the merge."""
+    room: Ints | None = getattr(_OF_THREAD, "room", None)
+    if room is None or room.shape[1] < size:
+        room = _OF_THREAD.room = np.zeros((3, size), np.int64)
+    return room[:, :size]
+
+
+_COLUMN = Array(np.int64)
+
+
+@entry(_COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN)
+def merge_steps(pools, bins, counts, more_pools, more_bins, out_pools, out_bins, out_counts):  # type: ignore[no-untyped-def]
+    """Merge sorted pairs with sorted single steps, some of them equal; returns how many pairs there are then.
+
+    There is room for as many as both have together.
+    """
+    old, new, size = 0, 0, 0
+    while old < bins.size or new < more_bins.size:
+        is_old = new == more_bins.size or (
+            old < bins.size
+            and (pools[old] < more_pools[new] or (pools[old] == more_pools[new] and bins[old] <= more_bins[new]))
+        )
+        pool = pools[old] if is_old else more_pools[new]
+        at = bins[old] if is_old else more_bins[new]
+        if size == 0 or out_pools[size - 1] != pool or out_bins[size - 1] != at:
+            out_pools[size] = pool
+            out_bins[size] = at
+            out_counts[size] = 0
+            size += 1
+        if is_old:
+            out_counts[size - 1] += counts[old]
+            old += 1
+        else:
+            out_counts[size - 1] += 1
+            new += 1
+    return size
 
 
 def order_of(pools: Ints, bins: Ints) -> Ints:

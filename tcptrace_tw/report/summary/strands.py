@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.summary.grouping import Groups, group
 from tcptrace_tw.report.words.findings import delays, finding_ids, parties, times
 from tcptrace_tw.rules import RULES
-from tcptrace_tw.rules.mechanisms import MECHANISMS, About, Mechanism
+from tcptrace_tw.rules.mechanisms import MECHANISMS, SEVERAL, About, Mechanism
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import CAPTURE
@@ -45,20 +45,21 @@ _NEVER = np.iinfo(np.int64).max
 
 def mechanism_of(rule: str) -> Mechanism:
     """The mechanism that names the rule, or one of its own."""
-    return _OF_RULE.get(rule) or Mechanism(rule, About.SERVICE, (rule,))
+    return _OF_RULE.get(rule) or Mechanism(rule, About.SERVICE, (rule,), is_by_side="{actor}" in SEVERAL.get(rule, ""))
 
 
 class Example(NamedTuple):
-    """A finding that is kept: the highest grade, and of equals the lowest number, is the worst."""
+    """A finding that is kept: the highest grade is the worst, of equals the longest delay, then the lowest number."""
 
     grade: int
+    delay_ns: int
     finding_id: int
     hit: RuleHits
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, int, int]:
         """A sort key, the worst first."""
-        return -self.grade, self.finding_id
+        return -self.grade, -self.delay_ns, self.finding_id
 
 
 class Strand(NamedTuple):
@@ -68,6 +69,8 @@ class Strand(NamedTuple):
     server: Address
     port: int
     client: Address
+    is_by_server: bool
+    """Whether the server did it; where that makes another story."""
     total: int
     moved: int
     """Findings that went to the incident of what explains them."""
@@ -89,6 +92,12 @@ class Strand(NamedTuple):
     def grade(self) -> tuple[int, int]:
         """Severity and confidence of the worst finding."""
         return divmod(self.examples[0].grade, len(w.CONFIDENCE.words))
+
+    @property
+    def template(self) -> str:
+        """The sentence of the worst finding, not yet filled in."""
+        hit = self.examples[0].hit
+        return hit.rule.messages_for(hit.rows)[0][0]
 
     @property
     def left(self) -> int:
@@ -131,7 +140,7 @@ class Strands:
         self._cost_most, self._cost_known = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self._concerned = np.zeros(size, np.int64)
         self._actors, self._clients = _Party(size), _Party(size)
-        self._bar = np.full((size, 2), -1, np.int64)  # grade and number of the last example, once there are enough
+        self._bar = np.full((size, 3), -2, np.int64)  # of the last example, once there are enough
         self._examples: dict[int, list[Example]] = {}
 
     def __len__(self) -> int:
@@ -140,7 +149,8 @@ class Strands:
     def take(self, findings: RuleHits) -> Ints:
         """Add up what one rule says; gives back the strand of each finding."""
         server, port, client = parties(findings)
-        strands = self._number(findings.rule.id, server, port, client)
+        is_by_server = _is_by_server(findings, server, port)
+        strands = self._number(NUMBERS[findings.rule.id] * 2 + is_by_server, findings.rule.id, server, port, client)
         order = np.argsort(strands, kind="stable")
         own = strands[order]
         starts = np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1])))
@@ -156,10 +166,10 @@ class Strands:
         self._keep_worst(findings, strands)
         return strands
 
-    def _number(self, rule: str, server: Halves, port: Ints, client: Halves) -> Ints:
+    def _number(self, number: Ints, rule: str, server: Halves, port: Ints, client: Halves) -> Ints:
         """The strand of each finding; with many strands, or for many new ones, parties are not told apart."""
         nothing = np.zeros(port.size, np.int64)
-        number, about = np.full(port.size, NUMBERS[rule], np.int64), mechanism_of(rule).about
+        about = mechanism_of(rule).about
         if about in (About.CLIENT, About.CAPTURE):
             server, port = (nothing, nothing), nothing
         if about in (About.SERVICE, About.CAPTURE) or not self._fits(MOST // 2, [*server, port, *client]):
@@ -170,7 +180,7 @@ class Strands:
 
     def _fits(self, least: int, columns: list[Ints]) -> bool:
         """Whether there are no more strands than ``least``, and room for all these, and one more of each rule."""
-        room = MOST - len(RULES) - len(self)
+        room = MOST - 2 * len(RULES) - len(self)
         return len(self) <= least and (columns[0].size <= room or group(columns)[1].size <= room)
 
     def _add_times(self, which: Ints, starts: Ints, when: Ints) -> None:
@@ -191,17 +201,18 @@ class Strands:
     def _keep_worst(self, findings: RuleHits, strands: Ints) -> None:
         """Only what is worse than the last example of its strand is looked at one by one."""
         grade = findings.severity.astype(np.int64) * len(w.CONFIDENCE.words) + findings.confidence
-        ids = finding_ids(findings)
-        bar, last = self._bar[strands, 0], self._bar[strands, 1]
-        worse = np.flatnonzero((grade > bar) | (grade == bar) & (ids < last))
+        ids, delay = finding_ids(findings), delays(findings)
+        bar, most, last = self._bar[strands].T
+        worse = np.flatnonzero((grade > bar) | (grade == bar) & ((delay > most) | (delay == most) & (ids < last)))
         if not worse.size:
             return
-        worse = worse[np.lexsort((ids[worse], -grade[worse], strands[worse]))]
+        worse = worse[np.lexsort((ids[worse], -delay[worse], -grade[worse], strands[worse]))]
         own = strands[worse]
         before = np.full(own.size, -1)
         before[EXAMPLES:] = own[:-EXAMPLES]
         for place in worse[own != before].tolist():
-            self._keep(int(strands[place]), Example(int(grade[place]), int(ids[place]), alone(findings, place)))
+            example = Example(int(grade[place]), int(delay[place]), int(ids[place]), alone(findings, place))
+            self._keep(int(strands[place]), example)
 
     def _keep(self, strand: int, example: Example) -> None:
         kept = self._examples.setdefault(strand, [])
@@ -209,7 +220,7 @@ class Strands:
         kept.sort(key=lambda each: each.order)
         del kept[EXAMPLES:]
         if len(kept) == EXAMPLES:
-            self._bar[strand] = kept[-1][:2]
+            self._bar[strand] = kept[-1][:3]
 
     def all(self) -> list[Strand]:
         """Every strand, by number."""
@@ -218,7 +229,7 @@ class Strands:
     def _strand(self, number: int, row: tuple[int, ...]) -> Strand:
         first, (upper, lower) = int(self._first[number]), self._costs[number].tolist()
         return Strand(
-            RULES[row[0]].id, (row[1], row[2]), row[3], (row[4], row[5]),
+            RULES[row[0] >> 1].id, (row[1], row[2]), row[3], (row[4], row[5]), bool(row[0] & 1),
             int(self._count[number]), int(self.moved[number]),
             -1 if first == _NEVER else first, int(self._last[number]),
             (upper << 32) + lower, int(self._cost_most[number]), int(self._cost_known[number]),
@@ -234,6 +245,15 @@ def alone(findings: RuleHits, place: int) -> RuleHits:
         findings.rule, findings.rows[keep].copy(), findings.severity[keep].copy(), findings.confidence[keep].copy(),
         findings.count[keep].copy(), findings.caveats,
     )  # fmt: skip
+
+
+def _is_by_server(findings: RuleHits, server: Halves, port: Ints) -> Ints:
+    """1 where the server did what is found, and that is another story than what a client does."""
+    if not mechanism_of(findings.rule.id).is_by_side:
+        return np.zeros(port.size, np.int64)
+    rows = findings.rows
+    is_server = (rows["ip_hi"] == server[0]) & (rows["ip_lo"] == server[1]) & (rows["port"] == port)
+    return np.asarray(is_server, np.int64)
 
 
 def _concerned(findings: RuleHits) -> Ints:

@@ -16,7 +16,7 @@ from tcptrace_tw.report.tables.arrow_text import bracketed, joined, raw, said
 from tcptrace_tw.report.tables.buffers import always, array, coded, flags, scalar, strings
 from tcptrace_tw.report.tables.fields import Fields
 from tcptrace_tw.report.words import findings as about
-from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse
+from tcptrace_tw.report.words.messages import COUNT, Clause, Part, is_zero_absent, number_text, parse, templates
 from tcptrace_tw.report.words.text import FRAME_MASK
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, FRAME_BITS, MOVES
@@ -38,6 +38,14 @@ def findings_batch(
     """
     if not isinstance(findings.rows, Fields):
         findings = findings._replace(rows=Fields.of(findings.rows))
+    columns = _finding_columns(findings, several_files, incidents)
+    wanted = schema(FINDINGS, several_files)
+    return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
+
+
+def _finding_columns(
+    findings: RuleHits, several_files: bool, incidents: NDArray[np.int64] | None
+) -> dict[str, pa.Array]:
     rule, size = findings.rule, findings.rows.size
     frames, offsets = about.frame_lists(findings)
     peers, main = _peers(findings), about.main_frames(findings)
@@ -70,13 +78,12 @@ def findings_batch(
         columns["files"] = pa.ListArray.from_arrays(
             array(offsets), array((frames >> FRAME_BITS).astype(np.int32), FILE)
         )
-    wanted = schema(FINDINGS, several_files)
-    return pa.RecordBatch.from_arrays([columns[name] for name in wanted.names], schema=wanted)
+    return columns
 
 
 def messages(findings: RuleHits, several_files: bool = False) -> pa.Array:
     """The sentence of every finding, of rows that are ``Fields``."""
-    said = findings.rule.messages_for(findings.rows)
+    said = templates(findings)
     if len(said) == 1:
         return _filled_in(findings, said[0][0], several_files)
     places = [np.flatnonzero(told) for _, told in said]

@@ -31,7 +31,7 @@ def incidents_batch(incidents: Sequence[IncidentDigest]) -> pa.RecordBatch:
         "service": _known([each.service for each in incidents]).dictionary_decode(),
         "first_time": numbers(integers([each.first_time for each in incidents]), TIME),
         "last_time": numbers(integers([each.last_time for each in incidents]), TIME),
-        "delay_ns": numbers(integers([each.cost_ns for each in incidents])),
+        "delay_ns": numbers(integers([each.delay_ns for each in incidents])),
         "connections": array(integers([each.connections for each in incidents])),
         "findings": array(integers([each.findings for each in incidents])),
         "remedy": strings([each.remedy for each in incidents]),

@@ -11,6 +11,7 @@ The notation of ``Rule.message``, read here and nowhere else:
 ``[, twice {a}]``   left out where a column in it is null, no, or the number 0
 ``{opened:?}``      prints nothing, but decides about its brackets
 ``{answer:=rst}``   prints nothing; the brackets stay where the word is this one
+``{?}``             the hedge before what is inferred: ``probably`` or ``perhaps``, nothing where it is confirmed
 ==================  =================================================================================
 
 ``findings_arrow`` fills in whole columns the same way.
@@ -21,13 +22,22 @@ from functools import lru_cache
 from string import Formatter
 from typing import NamedTuple
 
+import numpy as np
+
 from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.report.words.text import Row, duration_text, is_null, row_of, value_text
-from tcptrace_tw.rules.rule import RuleHits
+from tcptrace_tw.rules.rule import Mask, RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, Column, Table
+from tcptrace_tw.schema.words import CONFIDENCE, CONFIRMED, LIKELY, PREDICTED
 
 COUNT = "count"
 """``{count}`` is no column: how many rows the finding was folded from."""
+
+
+HEDGE = "{?}"
+"""Stands before what is inferred, so that what was seen is said without a doubt."""
+
+_HEDGES = {PREDICTED: "perhaps ", LIKELY: "probably "}
 
 
 class Part(NamedTuple):
@@ -87,13 +97,37 @@ def number_text(spec: str, number: int) -> str:
     return counted(number, *spec.split("|"))
 
 
+def hedged(template: str, confidence: int) -> str:
+    """The template with the word that says how sure its conclusion is."""
+    return template.replace(HEDGE, _HEDGES.get(confidence, ""))
+
+
+def with_hedge(template: str, text: str, confidence: int) -> str:
+    """``text``, made of ``template``, with the confidence behind it where the template has no place for a hedge."""
+    if confidence == CONFIRMED or HEDGE in template:
+        return text
+    return f"{text} ({CONFIDENCE.words[confidence]})"
+
+
+def templates(findings: RuleHits) -> list[tuple[str, Mask]]:
+    """The sentences with their hedges, and the findings that each of them is said of."""
+    said = []
+    for template, told in findings.rule.messages_for(findings.rows):
+        if HEDGE not in template:
+            said.append((template, told))
+            continue
+        for code in np.unique(findings.confidence[told]).tolist():
+            said.append((hedged(template, code), told & (findings.confidence == code)))
+    return said
+
+
 def message(findings: RuleHits, index: int, several_files: bool = False) -> str:
     """The sentence of one finding."""
     table, row = BY_NAME[findings.rule.table], row_of(findings.rows, index)
     row[COUNT] = int(findings.count[index])
     template, _ = findings.rule.messages_for(findings.rows[index : index + 1])[0]
     text = ""
-    for clause in parse(template):
+    for clause in parse(hedged(template, int(findings.confidence[index]))):
         if not clause.is_optional or all(_is_told(table, part, row) for part in clause.parts if part.column):
             text += "".join(part.literal + _text(table, part, row, several_files) for part in clause.parts)
     return text

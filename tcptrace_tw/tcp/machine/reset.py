@@ -127,9 +127,7 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
     if not acceptable and np.int64(rcv.state) >= ESTABLISHED:
         expect_challenge(st, c, 1 - side, frame)
     if answers_syn:
-        conn.bits |= REFUSED
-        note_refused(st, c, seg)
-        refuse_earlier(st, c, side, now, frame)
+        syn_refused(st, c, side, seg)
     if refuses:
         rcv.bits &= ~ECHO_VALID & 0xFFFFFFFF  # what nobody sent was not stored
         receive(st, k ^ 1, RCV_RST_PASSIVE, now, frame, -1)
@@ -138,6 +136,14 @@ def rst_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
         sender_resets(st, c, side, seg, echo)
         if acceptable:
             receiver_resets(st, c, side, frame, answers_syn)
+
+
+@kernel
+def syn_refused(st, c, side, seg):  # type: ignore[no-untyped-def]
+    """The RST answers a SYN: the port is closed."""
+    conn_at(st, c).bits |= REFUSED
+    note_refused(st, c, seg)
+    refuse_earlier(st, c, side, st.counters[NOW], np.int64(seg.frame))
 
 
 @kernel

@@ -84,7 +84,7 @@ from tcptrace_tw.tcp.machine.retirement import is_over
 from tcptrace_tw.tcp.machine.self_connect import socket_sends_to_itself
 from tcptrace_tw.tcp.machine.syn_in_time_wait import earlier_answers, earlier_moved
 from tcptrace_tw.tcp.machine.syn_sent import is_of_other_numbers
-from tcptrace_tw.tcp.machine.time_wait import expire
+from tcptrace_tw.tcp.machine.time_wait import expire_due
 from tcptrace_tw.tcp.machine.transitions import move, receive
 from tcptrace_tw.tcp.store.access import (
     anomaly_at,
@@ -121,8 +121,7 @@ from tcptrace_tw.tcp.store.records import (
 def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     """One segment of incarnation ``c``, sent by endpoint ``side``."""
     conn = conn_at(st, c)
-    k = 2 * c + side
-    p = 2 * c + 1 - side
+    k, p = 2 * c + side, 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
     flags = np.int64(seg.flags)
@@ -131,10 +130,8 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
     is_earlier = head != c and np.int64(conn_at(st, head).reuse) >= 0
     if is_earlier:
         earlier_answers(st, head, c, seg, side)
-    if np.int64(rcv.state) == TIME_WAIT:
-        expire(st, p)
-    if np.int64(snd.state) == TIME_WAIT:
-        expire(st, k)
+    expire_due(st, p)
+    expire_due(st, k)
     if np.int64(conn.anomaly) >= 0:
         follow_anomaly(st, c, side, seg)
     if np.int64(conn.reuse) >= 0:
@@ -313,11 +310,19 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     if np.int64(rcv.bits) & PROBING and ahead != -1:
         rcv.probes = 0  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
     if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
-        snd.fin_seq = (end - 1) & MASK
-        snd.fin_frame = frame
-        snd.bits |= FIN_SENT
-        note_half_close(st, c, k, seg)
-        close_sent(st, c, side, seg, ahead)
+        fin_sent(st, c, side, seg, end, ahead)
+
+
+@kernel
+def fin_sent(st, c, side, seg, end, ahead):  # type: ignore[no-untyped-def]
+    """The first FIN of an endpoint: it has closed."""
+    k = 2 * c + side
+    snd = tcb_at(st, k)
+    snd.fin_seq = (end - 1) & MASK
+    snd.fin_frame = seg.frame
+    snd.bits |= FIN_SENT
+    note_half_close(st, c, k, seg)
+    close_sent(st, c, side, seg, ahead)
 
 
 @kernel

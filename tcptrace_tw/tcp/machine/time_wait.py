@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT, TIMEOUT
 from tcptrace_tw.schema.words import BASIS_TIMER, END_CAPTURE, END_EXPIRED, START_FIN
 from tcptrace_tw.tcp.machine.transitions import RETRACT_TIMEOUT, move, retract
@@ -103,6 +103,13 @@ def end_span(st, k, time, frame, reason):  # type: ignore[no-untyped-def]
         span.end = time
         span.end_frame = frame
         span.end_reason = reason
+
+
+@inlined
+def expire_due(st, k):  # type: ignore[no-untyped-def]
+    """An endpoint whose TIME-WAIT is over by now leaves it."""
+    if np.int64(tcb_at(st, k).state) == TIME_WAIT:
+        expire(st, k)
 
 
 @kernel

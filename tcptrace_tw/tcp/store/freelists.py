@@ -1,11 +1,12 @@
 """Records of what is rare (reuses, stale segments, resets): taken from a pool, chained to their incarnation.
 
-``copy_reuse`` and its siblings are made from the table declarations, so a new column needs no line here.
+``copy_reuse`` and its siblings, and what makes records as new, are made from the declarations of the records, so a new
+column or field needs no line here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,18 +38,29 @@ from tcptrace_tw.tcp.store.records import (
     SPANS_USED,
     STALES_FREE,
     STALES_USED,
+    TCB,
 )
 
 
-def _copier(table: Table) -> Callable[[Any, Any], None]:
-    """A kernel that copies the fields of ``table`` from one record to another; numba needs them spelt out."""
-    name = f"copy_{table.name}"
-    lines = [f"def {name}(to, source):", *(f"    to.{field} = source.{field}" for field in table.dtype.names or ())]
+def _written(name: str, arguments: str, lines: Iterable[str]) -> Callable[..., None]:
+    """A kernel of these lines; numba needs the fields of a record spelt out."""
     scope: dict[str, Any] = {}
-    exec(compile("\n".join(lines), __file__, "exec"), scope)
-    function = scope[name]
+    exec(compile("\n".join([f"def {name}({arguments}):", *(f"    {line}" for line in lines)]), __file__, "exec"), scope)
+    function: Callable[..., None] = scope[name]
     function.__module__ = __name__
     return kernel(function)
+
+
+def _copier(table: Table) -> Callable[[Any, Any], None]:
+    """A kernel that copies the fields of ``table`` from one record to another."""
+    return _written(
+        f"copy_{table.name}", "to, source", (f"to.{name} = source.{name}" for name in table.dtype.names or ())
+    )
+
+
+def _writer(name: str, values: Mapping[str, int]) -> Callable[[Any], None]:
+    """A kernel that writes these values into the fields of a record."""
+    return _written(name, "record", (f"record.{field} = {value}" for field, value in values.items()))
 
 
 copy_reuse = _copier(REUSES)
@@ -95,87 +107,34 @@ def release_slot(st, slot):  # type: ignore[no-untyped-def]
     st.counters[RELEASED] = n + 1
 
 
+_NEW_CONNECTION = {
+    **dict.fromkeys(("rst_frame", "established_time", "old_syn_frame", "silence_time"), -1),
+    **dict.fromkeys(("reuse", "stale", "reset", "anomaly"), -1),
+    **dict.fromkeys(
+        ("history_lo", "history_hi", "history_len", "fin_ms", "duplicates", "transitions", "silence_ns"), 0
+    ),
+    **dict.fromkeys(("stale_rows", "reset_rows", "bits", "completeness"), 0),
+}
+"""The fields of an incarnation that begin alike; whoever opens it sets the others."""
+
+_NEW_TCB = {
+    **dict.fromkeys((name for name in TCB.names or () if name not in ("pending_event", "pending_from")), 0),
+    **dict.fromkeys((name for name in TCB.names or () if name.endswith(("_time", "_frame"))), -1),
+    **dict.fromkeys(("again_since", "span"), -1),
+    **dict.fromkeys(("state", "reset_state"), CLOSED),
+}
+"""The same of an endpoint: times, frames and places are not known, the state is CLOSED, and all else is 0."""
+
+_clear_connection = _writer("clear_connection", _NEW_CONNECTION)
+_clear_tcb = _writer("clear_tcb", _NEW_TCB)
+
+
 @kernel
 def clear(st, c):  # type: ignore[no-untyped-def]
     """Make the records of incarnation ``c`` as new."""
-    conn = conn_at(st, c)
-    conn.rst_frame = -1
-    conn.established_time = -1
-    conn.old_syn_frame = -1
-    conn.history_lo = 0
-    conn.history_hi = 0
-    conn.reuse = -1
-    conn.stale = -1
-    conn.reset = -1
-    conn.anomaly = -1
-    conn.fin_ms = 0
-    conn.duplicates = 0
-    conn.transitions = 0
-    conn.silence_ns = 0
-    conn.silence_time = -1
-    conn.stale_rows = 0
-    conn.reset_rows = 0
-    conn.bits = 0
-    conn.history_len = 0
-    conn.completeness = 0
-    for k in range(2 * c, 2 * c + 2):
-        t = tcb_at(st, k)
-        t.last_time = -1
-        t.last_frame = -1
-        t.payload_bytes = 0
-        t.payload_time = -1
-        t.syn_frame = -1
-        t.fin_frame = -1
-        t.fin_acked_time = -1
-        t.fin_acked_frame = -1
-        t.fin_repeat_frame = -1
-        t.earlier_time = -1
-        t.earlier_frame = -1
-        t.earlier_ack = 0
-        t.again = 0
-        t.again_since = -1
-        t.ttl_low = 0
-        t.ttl_high = 0
-        t.ts_recent_frame = -1
-        t.echo_frame = -1
-        t.iss = 0
-        t.snd_una = 0
-        t.snd_nxt = 0
-        t.rcv_nxt = 0
-        t.fin_seq = 0
-        t.last_ack = 0
-        t.last_seq = 0
-        t.first_tsval = 0
-        t.last_tsval = 0
-        t.ts_recent = 0
-        t.ts_echoed = 0
-        t.ts_echoed_s = 0
-        t.rtt_us = 0
-        t.segments = 0
-        t.retransmits = 0
-        t.zero_windows = 0
-        t.stale_segments = 0
-        t.silence_ms = 0
-        t.survived_ms = 0
-        t.window_max = 0
-        t.last_len = 0
-        t.span = -1
-        t.bits = 0
-        t.last_flags = 0
-        t.last_ip_id = 0
-        t.history_seen = 0
-        t.unanswered = 0
-        t.probes = 0
-        t.syn_repeats = 0
-        t.fin_repeats = 0
-        t.unacceptable_run = 0
-        t.state = CLOSED
-        t.reset_state = CLOSED
-        t.wscale = 0
-        t.ttl = 0
-        t.pending = 0
-        t.ts_run = 0
-        t.mss_256 = 0
+    _clear_connection(conn_at(st, c))
+    _clear_tcb(tcb_at(st, 2 * c))
+    _clear_tcb(tcb_at(st, 2 * c + 1))
 
 
 @kernel

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.arrays import Pool
 from tcptrace_tw.keyed_hash import Seed
+from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.store.reservations import BLOCK
 
 
 class State(NamedTuple):
@@ -42,3 +45,19 @@ class State(NamedTuple):
     out_stale: Any
     out_resets: Any
     out_anomalies: Any
+
+
+def pools(transitions: bool) -> dict[str, Pool]:
+    """Memory for the records of each kind, small at first."""
+    return {
+        "conns": Pool(s.CONNECTION, 1 << 12),
+        "tcbs": Pool(s.TCB, 1 << 13),
+        "causes": Pool(s.PENDING_CAUSE, 1 << 13 if transitions else 1),
+        "spans": Pool(s.SPAN, 1 << 12),
+        "reuses": Pool(s.REUSE, 1 << 12),
+        "stales": Pool(s.STALE, 1 << 10),
+        "resets": Pool(s.RESET, 1 << 10),
+        "anomalies": Pool(s.ANOMALY, 1 << 10),
+        "archive": Pool(np.dtype(np.uint16), 2 * BLOCK),
+        "released": Pool(np.dtype(np.int32), 1 << 12),
+    }

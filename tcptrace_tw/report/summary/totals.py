@@ -1,0 +1,67 @@
+"""Sums over the rows of ``connections``, in one pass: what the head of a report says of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.kernels import library
+from tcptrace_tw.kernels.arrays import as_records, zeros
+from tcptrace_tw.kernels.kinds import Array
+from tcptrace_tw.kernels.marks import entry, load
+from tcptrace_tw.report.summary.digest import ConnectionsDigest, Counts
+from tcptrace_tw.schema import words as w
+from tcptrace_tw.schema.columns import CONNECTIONS
+from tcptrace_tw.schema.words import Vocabulary
+
+OPENED, CLOSE, CLOSER, WORDS = range(4)
+SEGMENTS, PAYLOAD, RETRANSMITS, SUMS = range(4)
+
+MOST_WORDS = 256
+"""A code is one byte."""
+
+
+@entry(Array(CONNECTIONS.dtype), Array(np.int64, ndim=2), Array(np.int64))
+def add_connections(rows, words, sums):  # type: ignore[no-untyped-def]
+    """Count the codes of three columns in ``words``, and add up the numbers of both endpoints in ``sums``."""
+    for i in range(rows.size):
+        r = rows[i]
+        words[OPENED, np.int64(r.opened)] += 1
+        words[CLOSE, np.int64(r.close)] += 1
+        words[CLOSER, np.int64(r.active_closer)] += 1
+        sums[SEGMENTS] += np.int64(r.orig_segments) + np.int64(r.resp_segments)
+        sums[PAYLOAD] += r.orig_payload_bytes + r.resp_payload_bytes
+        sums[RETRANSMITS] += np.int64(r.orig_retransmits) + np.int64(r.resp_retransmits)
+
+
+class Totals:
+    """Takes rows of ``connections``; ``digest`` says how many there were of each kind."""
+
+    def __init__(self) -> None:
+        self._add = load(add_connections, compiled=library.choose())
+        self._total = 0
+        self._words, self._sums = zeros((WORDS, MOST_WORDS), np.int64), zeros(SUMS, np.int64)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Take rows of ``connections``."""
+        self._total += rows.size
+        self._add(as_records(rows), self._words, self._sums)
+
+    def digest(self) -> ConnectionsDigest:
+        """What was counted so far."""
+        return ConnectionsDigest(
+            total=self._total,
+            opened=named_counts(self._words[OPENED], w.OPENED),
+            close=named_counts(self._words[CLOSE], w.CLOSE),
+            active_closer=named_counts(self._words[CLOSER], w.ACTIVE_CLOSER),
+            segments=int(self._sums[SEGMENTS]),
+            payload_bytes=int(self._sums[PAYLOAD]),
+            retransmits=int(self._sums[RETRANSMITS]),
+        )
+
+
+def named_counts(counts: NDArray[np.int64], vocabulary: Vocabulary) -> Counts:
+    """The counts that are not 0, by the word of each code."""
+    return {word: int(count) for word, count in zip(vocabulary.words, counts, strict=False) if count}

@@ -1,0 +1,89 @@
+"""SI: data that nothing answered (docs/semantics.md: silence).
+
+That something was not answered is told only where an answer would have been captured: the service was heard, or nobody
+talked to it at all.
+"""
+
+from tcptrace_tw.rules.predicates import SEVERAL
+from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.schema.observed import ACKS
+from tcptrace_tw.schema.words import CONFIRMED, LIKELY, NOTICE, WARNING
+
+LONG_RUN_NS = 5_000_000_000
+"""Data that nothing answered for so long: the capture may end in a moment of loss, and in five seconds it does not."""
+
+SHORT_RUN_NS = 1_000_000_000
+
+LEAST_DROP_NS = 20_000_000_000
+"""As in measure/idles: no device forgets a connection sooner."""
+
+
+def data_unanswered(anomalies: Rows) -> Mask:
+    """SI004."""
+    is_idle = anomalies.unanswered_silence_ns >= LEAST_DROP_NS
+    return (anomalies.unanswered > 0) & (anomalies.unanswered_ns >= SHORT_RUN_NS) & ~is_idle
+
+
+DATA_UNANSWERED = Rule(
+    id="SI004",
+    name="data-unanswered",
+    severity=WARNING,
+    summary="Data were sent again and again, and nothing came back until the capture ended.",
+    table="anomalies",
+    predicate=data_unanswered,
+    grades=(
+        Grade(lambda r: (r.is_peer_gone != 0) & (r.unanswered_ns >= LONG_RUN_NS), WARNING, CONFIRMED, "the peer's RST shows that it is gone"),
+        Grade(lambda r: r.unanswered_ns >= LONG_RUN_NS, WARNING, LIKELY),
+        Grade(always, NOTICE, LIKELY, "the run is short: the capture may have ended in a moment of loss"),
+    ),
+    message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}"
+    "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: {?}the peer or the path is gone",
+    frames=("unanswered_frame", "last_frame"),
+    values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
+    set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more"),
+    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered", "a silence of 20 s or longer came before: SI006"),
+    rfc=("RFC 9293 3.8.3", "RFC 1122 4.2.3.5"),
+    remedy="Look if the peer is alive, and what on the path drops its segments; TCP_USER_TIMEOUT or keep-alives end such a "
+    "connection sooner (Linux retransmits for about 15 minutes).",
+    example="data-unanswered",
+    counter="TcpExtTCPTimeouts",
+    rival="a path on which only the answers are lost",
+    end_time="end_time",
+    needs=(ACKS,),
+)  # fmt: skip
+
+
+def silent_after_handshake(services: Rows) -> Mask:
+    """SI017."""
+    return services.silent_after_handshake >= SEVERAL
+
+
+SILENT_AFTER_HANDSHAKE = Rule(
+    id="SI017",
+    name="silent-after-handshake",
+    severity=NOTICE,
+    summary="A server sent nothing more after its SYN+ACKs, not even ACKs of the clients' data.",
+    table="services",
+    predicate=silent_after_handshake,
+    grades=(Grade(always, NOTICE, LIKELY),),
+    message="{ip}:{port} sent nothing more after its SYN+ACK on {silent_after_handshake:connection}, not even an ACK of the clients' "
+    "data: {?}the answers took another way and were not captured, or the server hangs",
+    frames=("silent_frame",),
+    values=("silent_after_handshake", "connections"),
+    set_when=(
+        "the handshakes of three connections or more were captured, and the clients sent data",
+        "nothing but the SYN+ACK came from the server, for 1 s or longer, until the end",
+    ),
+    not_set_when=("a RST ended the connection", "the data or the SYN+ACK are sent again and again: SI004, HS005", "the capture shows no ACKs"),
+    rfc=("RFC 9293 3.8.6.3",),
+    remedy="Capture on the server: if answers leave it there, they take another way than past this capture point. If not, look at the server's program (does it still run, does it read), and at nstat TcpExtTCPBacklogDrop.",
+    example="silent-after-handshake",
+    rival="a server that is gone, or an accept queue that is full",
+    key="silent_connection_id",
+    end_time="end_time",
+)  # fmt: skip
+
+RULES = (
+    DATA_UNANSWERED,
+    SILENT_AFTER_HANDSHAKE,
+)

@@ -1,0 +1,1 @@
+"""The tables, a file per table or per group; ``schema/columns.py`` has them all."""

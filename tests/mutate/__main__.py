@@ -1,0 +1,123 @@
+"""``python -m tests.mutate --count 500``: change the code in one place, and see if the quick tests notice.
+
+Each mutant is one change (a comparison, a constant by 1, ``and`` or ``or``, a ``not``, the branches of an ``if``) in
+rules/ or tcp/. A child process puts it in and plays fixtures by interpreted kernels, until one of them says something
+else than it expects; those that nothing notices are listed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+
+from tests.mutate.ground import PACKAGE, ROOT, Ground
+from tests.mutate.judge import functions, verdict
+from tests.mutate.operators import Mutant, mutants
+
+ROOMS = ("rules", "tcp")
+MOST_SECONDS = 120
+"""A mutant that takes longer loops for ever."""
+
+
+def main() -> int:
+    """Judge a sample, always the same one for a seed, and say how many were noticed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description=__doc__)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--first", type=int, default=0, help="leave out so many of the sample")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="a part of the path, as in rules/catalogue")
+    parser.add_argument("--ground", type=Path, help="where the fixtures' rows are kept for the next run")
+    parser.add_argument("--least", type=float, default=0.0, help="exit with 1 if fewer percent are noticed")
+    options = parser.parse_args()
+    chosen = sample(options.count, options.seed, options.only)[options.first :]
+    ground = kept_ground(options.ground)
+    known = imported()
+    begun, noticed, survivors = time.monotonic(), Counter[str](), list[Mutant]()
+    for number, mutant in enumerate(chosen, options.first):
+        by = judged(mutant, ground, known)
+        room = "/".join(mutant.path.split("/")[1:3])
+        noticed[room, bool(by)] += 1  # type: ignore[index]
+        if not by:
+            survivors.append(mutant)
+        said = by.splitlines()[0][:60] if by else "SURVIVES"
+        print(f"{number:4} {mutant.path}:{mutant.line} {mutant.function}: {mutant.text}  [{said}]", flush=True)
+    return tell(len(chosen), survivors, time.monotonic() - begun, options.least)
+
+
+def sample(count: int, seed: int, only: str = "") -> list[Mutant]:
+    """So many of all mutants, in the order of the sample."""
+    paths = sorted(path for room in ROOMS for path in (PACKAGE / room).rglob("*.py") if only in path.as_posix())
+    everything = [mutant for path in paths for mutant in mutants(path, ROOT)]
+    return random.Random(seed).sample(everything, min(count, len(everything)))
+
+
+def kept_ground(path: Path | None) -> Ground:
+    """What mutants are judged by; prepared by a process of its own, because it changes the runner of the rules."""
+    if path is None or not path.exists():
+        target = path or Path(tempfile.mkdtemp()) / "ground"
+        environment = {**os.environ, "TCPTRACE_TW_KERNELS": "interpreted"}
+        subprocess.run(
+            [sys.executable, "-m", "tests.mutate.ground", str(target)], check=True, cwd=ROOT, env=environment
+        )
+        path = target
+    return Ground(**pickle.loads(path.read_bytes()))
+
+
+def imported() -> dict[str, list[FunctionType]]:
+    """Import all that a child needs, once, and find the functions that may be changed."""
+    os.environ["TCPTRACE_TW_KERNELS"] = "interpreted"
+    import_module("hypothesis")
+    fixtures = import_module("tests.test_fixtures")
+    for name in fixtures.NAMES:
+        fixtures.expectation(name)
+    fixtures.play_pcap(fixtures.rendered(fixtures.RULES[0].example), compiled=False)
+    for path in (PACKAGE / room for room in ROOMS):
+        for module in path.rglob("*.py"):
+            import_module(".".join(module.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    return functions()
+
+
+def judged(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]) -> str:
+    """What a child of this process noticed; empty where nothing did."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        os.write(writing, verdict(mutant, ground, known).encode()[:1000] or b"-")
+        os._exit(0)
+    os.close(writing)
+    until = time.monotonic() + MOST_SECONDS
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if time.monotonic() > until:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            return "too long"
+        time.sleep(0.005)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    return "" if said == "-" else said or "crash"
+
+
+def tell(count: int, survivors: list[Mutant], seconds: float, least: float) -> int:
+    """The figures, by room, and the exit code."""
+    share = 100 * (1 - len(survivors) / max(count, 1))
+    print(f"\n{count - len(survivors)} of {count} mutants are noticed: {share:.1f} %, in {seconds:.0f} s; survivors:")
+    for mutant in sorted(survivors):
+        print(f"  {mutant.path}:{mutant.line} {mutant.function}: {mutant.text}")
+    return 1 if share < least else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

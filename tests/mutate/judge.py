@@ -1,0 +1,216 @@
+"""A child in which one module is changed, and what it plays to notice the change.
+
+The functions of the module get their changed code where they are, so that all who have imported them have the change.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tests.mutate.ground import ROOT, Ground, archiving
+from tests.mutate.operators import Mutant
+
+SECONDS = 8
+"""A mutant that nothing has noticed in so much processor time survives."""
+
+ON_ROWS = "tcptrace_tw/rules/"
+"""What is changed here is judged on the rows that were kept: the tracker need not run again."""
+
+NOT_ON_ROWS = ("caveats.py", "early.py", "mechanisms.py")
+ARCHIVES = ("retirement.py", "tracker.py", "early_forgetting.py")
+
+TESTS = {
+    "tcptrace_tw/rules/early.py": ("test_live_parts.py",),
+    "tcptrace_tw/rules/mechanisms.py": ("test_incident_tables.py", "test_incidents.py"),
+    "tcptrace_tw/rules/": ("test_rule_numbers.py",),
+    "tcptrace_tw/tcp/store/": ("test_models.py",),
+}
+"""Test files that are quick, and look at what fixtures cannot show; the first path that fits."""
+
+
+class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module with its change."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._path = ROOT / mutant.path
+        self._name = name_of(mutant)
+        self._mutant = mutant
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """Only that module."""
+        if name != self._name:
+            return None
+        is_package = self._path.name == "__init__.py"
+        return importlib.util.spec_from_file_location(
+            name, self._path, loader=self, submodule_search_locations=[str(self._path.parent)] if is_package else None
+        )
+
+    def exec_module(self, module: ModuleType) -> None:
+        """The changed code."""
+        tree = self._mutant.tree(self._path.read_text())
+        exec(compile(tree, str(self._path), "exec"), vars(module))
+
+
+def name_of(mutant: Mutant) -> str:
+    """The module's name."""
+    return mutant.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def functions() -> dict[str, list[FunctionType]]:
+    """All functions of the package that exist, by module: lambdas and wrapped ones, too."""
+    found: dict[str, list[FunctionType]] = {}
+    for each in gc.get_objects():
+        if isinstance(each, FunctionType) and str(each.__module__).startswith("tcptrace_tw."):
+            found.setdefault(each.__module__, []).append(each)
+    return found
+
+
+def is_swapped(mutant: Mutant, known: dict[str, list[FunctionType]]) -> bool:
+    """Give the functions of a module their changed code; False where the change is in none of them."""
+    path = str(ROOT / mutant.path)
+    code = {_place(each): each for each in _codes(compile(mutant.tree(Path(path).read_text()), path, "exec"))}
+    has_changed = False
+    for function in known.get(name_of(mutant), ()):
+        new = code.get(_place(function.__code__))
+        if new is not None and new != function.__code__:
+            function.__code__ = new
+            has_changed = True
+    return has_changed
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _place(code: CodeType) -> tuple[Any, ...]:
+    """Where it stands: there may be several lambdas in a line."""
+    return code.co_name, code.co_firstlineno, next((p for p in code.co_positions() if p[2] is not None and p[3]), None)
+
+
+def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]) -> str:
+    """What noticed the change; empty where nothing did. Errors of any kind notice it."""
+    try:
+        if is_swapped(mutant, known):
+            for each in gc.get_objects():
+                if isinstance(each, functools._lru_cache_wrapper):
+                    each.cache_clear()
+        else:  # a number of the module itself: whoever has imported it must import it again
+            for name in [name for name in sys.modules if name.partition(".")[0] in ("tcptrace_tw", "tests")]:
+                if not name.startswith("tests.mutate"):
+                    del sys.modules[name]
+            sys.meta_path.insert(0, Changed(mutant))
+        until = time.process_time() + SECONDS
+        for name, problem in itertools.chain(_fixtures(mutant, ground, until), _tests(mutant)):
+            if problem:
+                return name
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _fixtures(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[str, bool]]:
+    """The fixtures that call the changed function, until the time is over; the code of a module is called by all."""
+    from tests import test_fixtures
+
+    is_on_rows = mutant.path.startswith(ON_ROWS) and not mutant.path.endswith(
+        ("caveats.py", "early.py", "mechanisms.py")
+    )
+    names = ground.called.get((mutant.path, mutant.function), []) if mutant.function else list(ground.captures)
+    for name in _near(names, mutant, test_fixtures):
+        if time.process_time() > until:
+            return
+        expected = test_fixtures.expectation(name)
+        if is_on_rows:
+            yield name, any(test_fixtures.of_rules(expected, _judged(expected, ground.chunks[name])))
+        else:
+            yield name, any(test_fixtures.problems(expected, _played(expected, ground.captures[name])))
+    if mutant.path.endswith(ARCHIVES) or "/store/" in mutant.path:
+        yield from _archived(mutant, ground, until)
+
+
+def _archived(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[str, bool]]:
+    """The same where everything is archived at once: fixtures expect what they expect otherwise."""
+    from tests import test_fixtures
+
+    for name in _near(ground.archived.get((mutant.path, mutant.function), []), mutant, test_fixtures):
+        if time.process_time() > until:
+            return
+        expected = test_fixtures.expectation(name)
+        with archiving():
+            yield f"{name}, archived", any(test_fixtures.problems(expected, _played(expected, ground.captures[name])))
+
+
+def _near(names: Sequence[str], mutant: Mutant, test_fixtures: Any) -> list[str]:
+    """First those that are about a rule of the changed module, and of the others some of every kind."""
+    names = sorted(names, key=lambda name: hash((name, mutant.path)) % 1009)
+    if "/catalogue/" not in mutant.path:
+        return names
+    text = (ROOT / mutant.path).read_text()
+
+    def is_far(name: str) -> bool:
+        expected = test_fixtures.expectation(name)
+        rules = [entry["rule"] for entry in expected.get("finding", ())] + [expected.get("near_miss_of", "none")]
+        return not any(f'"{rule}"' in text for rule in rules)
+
+    return sorted(names, key=is_far)
+
+
+def _played(expected: dict[str, Any], capture: bytes) -> Any:
+    from tests.scenario import play_pcap
+
+    return play_pcap(capture, compiled=False, **expected.get("settings", {}))
+
+
+def _judged(expected: dict[str, Any], chunks: list[tuple[str, Any, tuple[Any, ...]]]) -> Any:
+    """What the rules say about the rows of a fixture: as ``pipeline.analyze``, behind the tracker."""
+    from tcptrace_tw.keyed_hash import new_seed
+    from tcptrace_tw.protocol.profiles import profile
+    from tcptrace_tw.rules.caveats import Caveats
+    from tcptrace_tw.rules.runner import RuleRunner
+    from tcptrace_tw.schema.columns import BY_NAME
+    from tcptrace_tw.settings import Settings
+    from tests.scenario.play import _Collector
+
+    settings = Settings(**expected.get("settings", {}))
+    runner = RuleRunner(
+        settings.select, settings.ignore, profile(settings.profile, settings.two_msl_s), settings.thresholds,
+        compiled=False, seed=new_seed(),
+    )  # fmt: skip
+    sink = _Collector()
+    for name, kept, caveats in chunks:
+        rows = runner.classify(BY_NAME[name], np.array(kept))
+        if name in sink.tables:
+            sink.rows(name, rows)
+        runner.caveats = Caveats(*caveats)
+        for found in runner.evaluate(BY_NAME[name], rows):
+            sink.findings(found)
+    for found in runner.close():
+        sink.findings(found)
+    return sink.result(None)
+
+
+def _tests(mutant: Mutant) -> Iterator[tuple[str, bool]]:
+    """Whole test files, in this process."""
+    import pytest
+
+    files = next((names for path, names in TESTS.items() if mutant.path.startswith(path)), ())
+    for name in files:
+        if (ROOT / "tests" / name).exists():
+            arguments = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "--no-header", f"tests/{name}"]
+            yield name, pytest.main(arguments) not in (0, 5)

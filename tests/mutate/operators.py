@@ -1,0 +1,126 @@
+"""The changes: one in each mutant, small enough to be a slip of the pen."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+COMPARISONS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+FROM_ONE = ("frame", "_id", "_time")
+"""Names that end so begin at 1: whether they are compared with 0 by ``>=`` or by ``>`` is the same."""
+
+
+class Mutant(NamedTuple):
+    """One change of one module: the node with this number (as ``ast.walk`` finds them), and what is done to it."""
+
+    path: str
+    node: int
+    change: str
+    line: int
+    function: str
+    text: str
+
+    def tree(self, source: str) -> ast.Module:
+        """The module with the change."""
+        tree = ast.parse(source)
+        node = list(ast.walk(tree))[self.node]
+        _apply(node, self.change)
+        return ast.fix_missing_locations(tree)
+
+
+def mutants(path: Path, root: Path) -> Iterator[Mutant]:
+    """All changes of a module, in the order of its text."""
+    source = path.read_text()
+    tree = ast.parse(source)
+    functions = _functions(tree)
+    skipped = set(_skipped(tree))
+    for number, node in enumerate(ast.walk(tree)):
+        if node in skipped:
+            continue
+        for change in _changes(node):
+            around = functions.get(node, "")
+            text = _said(node, change)
+            yield Mutant(path.relative_to(root).as_posix(), number, change, node.lineno, around, text)  # type: ignore[attr-defined]
+
+
+def _changes(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Compare):
+        for place, operator in enumerate(node.ops):
+            if type(operator) in COMPARISONS and not (type(operator) in (ast.Lt, ast.GtE) and _is_from_one(node)):
+                yield f"compare {place}"
+    elif isinstance(node, ast.Constant) and type(node.value) is int:
+        yield "plus 1"
+        yield "minus 1"
+    elif isinstance(node, ast.BoolOp):
+        yield "and or"
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
+        yield "bit and or"
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert)):
+        yield "no not"
+    elif isinstance(node, (ast.If, ast.IfExp)):
+        yield "branches"
+
+
+def _apply(node: ast.AST, change: str) -> None:
+    if isinstance(node, ast.Compare):
+        place = int(change.split()[1])
+        node.ops[place] = COMPARISONS[type(node.ops[place])]()
+    elif isinstance(node, ast.Constant):
+        node.value += 1 if change == "plus 1" else -1  # type: ignore[operator]
+    elif isinstance(node, ast.BoolOp):
+        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    elif isinstance(node, ast.BinOp):
+        node.op = ast.BitOr() if isinstance(node.op, ast.BitAnd) else ast.BitAnd()
+    elif isinstance(node, ast.UnaryOp):
+        node.operand = ast.UnaryOp(node.op, node.operand)
+    elif isinstance(node, (ast.If, ast.IfExp)):
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+
+
+def _said(node: ast.AST, change: str) -> str:
+    """What the change looks like: ``a < b  ->  a <= b``."""
+    changed = copy.deepcopy(node)
+    _apply(changed, change)
+    if isinstance(node, ast.If):
+        return f"if {ast.unparse(node.test)}  ->  if not"
+    return f"{ast.unparse(node)[:70]}  ->  {ast.unparse(ast.fix_missing_locations(changed))[:70]}"
+
+
+def _is_from_one(node: ast.Compare) -> bool:
+    """Whether it asks for a number that begins at 1, or is -1 where it is not known."""
+    left, right = node.left, node.comparators[0]
+    name = left.attr if isinstance(left, ast.Attribute) else left.id if isinstance(left, ast.Name) else ""
+    if isinstance(left, ast.Call) and left.args and isinstance(left.args[0], ast.Attribute):  # np.int64(record.field)
+        name = left.args[0].attr
+    return name.endswith(FROM_ONE) and isinstance(right, ast.Constant) and right.value == 0
+
+
+def _skipped(tree: ast.Module) -> Iterator[ast.AST]:
+    """What is no decision: annotations, default values of types, and what only tests look at."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and _is_from_one(node):
+            yield node.comparators[0]
+        elif isinstance(node, (ast.AnnAssign, ast.arg)) and node.annotation is not None:
+            yield from ast.walk(node.annotation)
+        elif isinstance(node, ast.FunctionDef) and node.returns is not None:
+            yield from ast.walk(node.returns)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield node
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+            yield from node.args  # the codes of an enumeration
+
+
+def _functions(tree: ast.Module) -> dict[ast.AST, str]:
+    """The function around each node; the innermost one that has a name."""
+    found: dict[ast.AST, str] = {}
+    for node in ast.walk(tree):  # outer ones first
+        if isinstance(node, ast.FunctionDef):
+            for inside in ast.walk(node):
+                found[inside] = node.name
+    return found

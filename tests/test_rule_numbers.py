@@ -1,0 +1,246 @@
+"""Every named number of the rules: the value that the pages tell, and rows on both sides of it.
+
+The value stands here once more, so that nobody changes one by accident; the rows are made from the number itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import tcptrace_tw.rules
+from tcptrace_tw.keyed_hash import new_seed
+from tcptrace_tw.protocol.states import FIN_WAIT_2
+from tcptrace_tw.rules import caveats
+from tcptrace_tw.rules.catalogue import (
+    aborts,
+    capture,
+    capture_times,
+    connects,
+    half_close,
+    handshake,
+    icmp,
+    idle,
+    no_socket,
+    paws,
+    ports,
+    reset_effects,
+    reuse,
+    silence,
+    time_wait,
+    time_wait_cut_short,
+    timestamp_clocks,
+    timestamps,
+)
+from tcptrace_tw.rules.decisions import reset_causes, syn_answers
+from tcptrace_tw.rules.deferred import DeferredFindings
+from tcptrace_tw.rules.rule import Mask, Rule
+from tcptrace_tw.rules.runner import grade
+from tcptrace_tw.schema.columns import (
+    ANOMALIES,
+    CAPTURE,
+    CLOCKS,
+    CONNECTS,
+    FIN,
+    ICMP_ERRORS,
+    IDLES,
+    PORTS,
+    RESETS,
+    REUSES,
+    SERVICES,
+    STALE_SEGMENTS,
+    TIME_WAIT,
+    Table,
+)
+from tcptrace_tw.schema.words import CONFIRMED, DATA_LOST, ERROR, ORIG, SUSPECT_FILTERED, WARNING
+from tests.report_rows import blank
+
+FROM, TO, BELOW = (0, -1), (0, 1), (-1, 0)
+"""Where it holds and where it does not any more, beside the number: from it on, up to it, only below it."""
+
+
+class Pair(NamedTuple):
+    """A named number, and what decides by it: ``holds`` of a row whose ``column`` is near it."""
+
+    name: str
+    value: int
+    holds: Callable[[Any], Mask]
+    table: Table
+    column: str
+    others: dict[str, int]
+    side: tuple[int, int] = FROM
+    offset: int = 0
+    """By how much the column differs from the number, where it is compared with more than the number."""
+
+    @property
+    def number(self) -> int:
+        """As the module has it now."""
+        module, _, name = self.name.rpartition(".")
+        return int(getattr(importlib.import_module(f"tcptrace_tw.rules.{module}"), name))
+
+    def says(self, beside: int) -> bool:
+        """What is decided of a row in which the column differs from the number by so much."""
+        rows = blank(self.table)
+        for column, value in {**self.others, self.column: self.number + self.offset + beside}.items():
+            rows[column] = value
+        return bool(self.holds(rows)[0])
+
+
+def severity(rule: Rule, wanted: int) -> Callable[[Any], Mask]:
+    """Whether the grades give this severity."""
+    return lambda rows: grade(rule, rows)[0] == wanted
+
+
+def confidence(rule: Rule, wanted: int) -> Callable[[Any], Mask]:
+    """Whether the grades give this confidence."""
+    return lambda rows: grade(rule, rows)[1] == wanted
+
+
+def figures(rows: Any) -> dict[str, int]:
+    """What ``caveats`` wants to know of the capture."""
+    return {name: int(rows[name][0]) for name in rows.dtype.names}
+
+
+SECOND = 1_000_000_000
+ECHO = {"is_bare": 1, "is_echo": 1, "has_plain": 1}
+UNTOLD = {"is_repeat": 0, "verdict": 255}
+WAITED = {"sender_state": FIN_WAIT_2, **ECHO}
+RECYCLED = {"has_shared_clock": 1, "has_server_time_wait": 1}
+SURE_CLOCKS = {"clocks": 2, "ignored": 3, "ignored_stale": 3}
+
+PAIRS = (
+    Pair("reset_signs.FIN_WAIT_2_NS", 60 * SECOND, half_close.fin_wait_2_timeout_reset, RESETS, "fin_wait_2_ns", {**WAITED, "trigger_len": 1}),
+    Pair("reset_signs.SHORTEST_FIN_WAIT_2_NS", SECOND, half_close.fin_wait_2_timeout_reset, RESETS, "fin_wait_2_ns", {**WAITED, "trigger_flags": FIN}),
+    Pair("reset_signs.FAR_NS", 2_000_000, reset_causes.is_too_soon, RESETS, "rtt_ns", {**ECHO, "sender_segments": 2, "trigger_frame": 1, "trigger_gap_ns": 0}),
+    Pair("reset_signs.HOPS", 2, reset_causes.has_other_ttl, RESETS, "ttl_delta", {"is_ttl_steady": 1}),
+    Pair("reset_signs.HOPS", 2, no_socket.looks_like_a_hosts, RESETS, "ttl_delta", {**ECHO, "trigger_frame": 1}, BELOW),
+    Pair("reset_signs.KNOWN_SEGMENTS", 3, reset_causes.has_other_ttl, RESETS, "sender_segments", {"ttl_delta": 2}),
+    Pair("reset_signs.GIVES_UP", 3, reset_causes.gave_up, RESETS, "retransmits", {}),
+    Pair("reset_signs.GIVES_UP", 3, reset_causes.gave_up, RESETS, "retransmits", {"bytes_in_flight": 1}, offset=-1),
+    Pair("reset_signs.SECOND_NS", SECOND, reset_effects.peer_gone_after_rst, RESETS, "vain_ns", {**UNTOLD, "vain_segments": 3}),
+    Pair("reset_signs.ANSWER_NS", SECOND // 2, aborts.is_drawn_by_data, RESETS, "received_gap_ns", {**ECHO, "unacked_bytes": 1}, TO),
+    Pair("reset_signs.FORGETS_NS", 10 * SECOND, no_socket.is_silent_for_long, RESETS, "silence_ns", {}),
+    Pair("caveats.CONTROL_ONLY_CONNECTIONS", 20, capture.control_only_capture, CAPTURE, "connections", {}),
+    Pair("caveats.SWAPS", 3, capture_times.tap_reordering, CAPTURE, "swaps", {}),
+    Pair("caveats.SWAPS", 3, lambda rows: np.array([caveats.caveats(figures(rows), keeps_duplicates=False).is_reordered]), CAPTURE, "swaps", {}),
+    Pair("decisions.syn_answers.IN_VAIN", 2, syn_answers.never_worked, REUSES, "syn_retries", {}),
+    Pair("decisions.reset_causes.IP_ID_LEAP", 1024, reset_causes.has_other_ip_id, RESETS, "ip_id_delta", {"is_ip_id_counter": 1}),
+    Pair("decisions.reset_causes.AT_ONCE_NS", SECOND, reset_causes.is_soon_after_handshake, RESETS, "own_gap_ns", {}, BELOW),
+    Pair("decisions.reset_causes.PROBES", 2, reset_causes.gave_up, RESETS, "probes", {"own_gap_ns": SECOND}),
+    Pair("decisions.reset_causes.PROBE_INTERVAL_NS", SECOND, reset_causes.gave_up, RESETS, "own_gap_ns", {"probes": 2}),
+    Pair("decisions.reset_causes.LEAST_RTO_NS", SECOND // 5, reset_causes.gave_up, RESETS, "trigger_gap_ns", {"retransmits": 3}),
+    Pair("catalogue.icmp.RETRIES", 2, severity(icmp.CONNECT_UNDELIVERABLE, WARNING), ICMP_ERRORS, "most_retries", {"connections": 1}),
+    Pair("catalogue.timestamp_clocks.MANY_ANSWERED", 50, timestamp_clocks.tw_recycle_drop, CLOCKS, "answered", {**SURE_CLOCKS, **RECYCLED, "answered_stale": 1}),
+    Pair("catalogue.idle.RACE_NS", SECOND, idle.keep_alive_race, ANOMALIES, "race_gap_ns", {"is_race_lost": 1, "endpoint": ORIG}, TO),
+    Pair("catalogue.idle.CLOSES", 2, idle.idle_connections_closed, IDLES, "closes", {"longest_close_ns": SECOND, "shortest_close_ns": SECOND}),
+    Pair("catalogue.idle.SECOND_NS", SECOND, idle.idle_connections_closed, IDLES, "longest_close_ns", {"closes": 2, "shortest_close_ns": 0}, TO, -SECOND // 2),
+    Pair("catalogue.half_close.DAY_NS", 86_400 * SECOND, confidence(half_close.HALF_CLOSE_LONG, CONFIRMED), ANOMALIES, "half_closed_ns", {}, BELOW),
+    Pair("catalogue.half_close.LEFT_OPEN", 10, half_close.close_wait_leak, SERVICES, "left_in_close_wait", {}),
+    Pair("catalogue.handshake.FIRST_RTO_NS", SECOND, handshake.syn_retry_cost, ANOMALIES, "handshake_ns", {"syn_retry_frame": 2}, offset=-20_000_000),
+    Pair("catalogue.handshake.ROUNDING_NS", 20_000_000, handshake.syn_retry_cost, ANOMALIES, "handshake_ns", {"syn_retry_frame": 2}, offset=960_000_000),
+    Pair("catalogue.handshake.LONG_NS", 3 * SECOND, handshake.is_long_for_loss, ANOMALIES, "handshake_ns", {}, offset=-20_000_000),
+    Pair("catalogue.handshake.DEFERRED_NS", 5 * SECOND, handshake.is_deferred, ANOMALIES, "synack_repeat_ns", {"synack_repeats": 1}),
+    Pair("catalogue.handshake.LOST", 3, severity(handshake.ACCEPT_QUEUE_FULL, ERROR), ANOMALIES, "peer_retransmits", {"first_data": DATA_LOST}),
+    Pair("catalogue.ports.PINNED_REUSES", 20, ports.works_by_reuse, PORTS, "reuses_inside", {}),
+    Pair("catalogue.ports.PINNED_REUSES", 20, ports.is_squeezed, PORTS, "reuses_at_expiry", {"most_used": 19, "lowest_port": 1, "highest_port": 20, "range_size": 28232}),
+    Pair("catalogue.ports.LASTING_NS", 60 * SECOND, ports.is_slowed, PORTS, "full_ns", {"reuses_at_expiry": 20, "opened_full": 1, "filling_ns": 0}),
+    Pair("catalogue.ports.FLOOR_REUSES", 5, ports.living_on_tw_reuse, PORTS, "reuses_at_floor", {}),
+    Pair("catalogue.ports.EVEN_FIRST", 100, ports.even_half_used, PORTS, "even_before_odd", {}),
+    Pair("catalogue.reset_effects.SENDS_ON", 3, reset_effects.peer_gone_after_rst, RESETS, "vain_segments", {**UNTOLD, "vain_ns": SECOND}),
+    Pair("catalogue.time_wait.SERVER_CLOSES", 20, time_wait.tw_on_server, SERVICES, "closed_by_server", {"closed": 20}),
+    Pair("catalogue.aborts.AT_ONE_GO_NS", SECOND // 100, aborts.is_at_once, RESETS, "fin_gap_ns", {}, BELOW),
+    Pair("catalogue.timestamps.STAYS", 3, timestamps.sender_ts_broken, ANOMALIES, "ts_back_segments", {}),
+    Pair("catalogue.time_wait_cut_short.ANSWER_NS", SECOND // 2, time_wait_cut_short.is_drawn_by_stray, TIME_WAIT, "end", {"restarts": 1, "restart": 0}, TO),
+    Pair("catalogue.reuse.SURE_GAP_NS", 30 * SECOND, confidence(reuse.REUSE_INSIDE_2MSL, CONFIRMED), REUSES, "gap_ns", {"opened_frame": 9, "observed": 255}, BELOW),
+    Pair("catalogue.reuse.SURE_GAP_NS", 30 * SECOND, confidence(reuse.REUSE_INSIDE_2MSL, CONFIRMED), REUSES, "gap_ns", {"opened_frame": 9, "has_ts": 1}, BELOW),
+    Pair("catalogue.paws.STALL_NS", SECOND, paws.hurts, STALE_SEGMENTS, "acked_time", {"time": 0}),
+    Pair("catalogue.connects.PROBE_NS", 10 * SECOND, connects.is_probe, CONNECTS, "longest_wait_ns", {"suspect": SUSPECT_FILTERED, "failed": 1}, BELOW),
+    Pair("catalogue.connects.UNHEARD", 2, connects.syn_ack_not_received, ANOMALIES, "unheard_syns", {"is_deaf": 1}),
+    Pair("catalogue.connects.REFUSALS", 10, connects.connects_refused, CONNECTS, "refused", {}),
+    Pair("catalogue.silence.LONG_RUN_NS", 5 * SECOND, severity(silence.DATA_UNANSWERED, WARNING), ANOMALIES, "unanswered_ns", {}),
+    Pair("catalogue.silence.LONG_RUN_NS", 5 * SECOND, confidence(silence.DATA_UNANSWERED, CONFIRMED), ANOMALIES, "unanswered_ns", {"is_peer_gone": 1}),
+    Pair("catalogue.silence.SHORT_RUN_NS", SECOND, silence.data_unanswered, ANOMALIES, "unanswered_ns", {"unanswered": 1}),
+    Pair("catalogue.silence.LEAST_DROP_NS", 20 * SECOND, silence.data_unanswered, ANOMALIES, "unanswered_silence_ns", {"unanswered": 1, "unanswered_ns": SECOND}, BELOW),
+    Pair("predicates.STALL_NS", SECOND, syn_answers.stalls, REUSES, "cost_ns", {}),
+    Pair("predicates.SEVERAL", 3, silence.silent_after_handshake, SERVICES, "silent_after_handshake", {}),
+    Pair("predicates.SEVERAL", 3, connects.connect_unanswered, CONNECTS, "unanswered", {}),
+    Pair("predicates.SURE", 3, confidence(timestamp_clocks.TW_RECYCLE_DROP, CONFIRMED), CLOCKS, "ignored", {"clocks": 2, "answered": 3}),
+    Pair("predicates.SURE", 3, confidence(timestamp_clocks.TW_RECYCLE_DROP, CONFIRMED), CLOCKS, "answered", {"clocks": 2, "ignored": 3}),
+    Pair("predicates.ENOUGH", 2, severity(timestamp_clocks.TW_RECYCLE_DROP, ERROR), CLOCKS, "ignored", {"clocks": 1}),
+    Pair("predicates.ENOUGH", 2, timestamp_clocks.tw_recycle_drop, CLOCKS, "answered", {**SURE_CLOCKS, **RECYCLED}),
+)  # fmt: skip
+
+ELSEWHERE = {
+    "deferred.HABIT": 5,  # below
+    "deferred.MOST_HELD": 1 << 16,  # below
+    "catalogue.paws.MANY_DROPS": 3,  # below
+    "early.SETTLES_NS": 400_000_000,  # tests/test_live_parts.py
+    "early.WAITS_NS": 3_000_000_000,  # tests/test_live_parts.py
+}
+
+
+def named_numbers() -> dict[str, int]:
+    """Every number of rules/ that has a name: not the codes of decision tables, and nothing imported."""
+    found = {}
+    for info in pkgutil.walk_packages(tcptrace_tw.rules.__path__, "tcptrace_tw.rules."):
+        module = importlib.import_module(info.name)
+        source = inspect.getsource(module)
+        for name, value in vars(module).items():
+            is_its_own = f"\n{name} = " in source or f", {name} = " in source or f"\n{name}, " in source
+            if name.isupper() and type(value) is int and is_its_own:
+                found[f"{info.name.removeprefix('tcptrace_tw.rules.')}.{name}"] = value
+    return found
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.name}-{pair.column}")
+def test_a_rule_decides_by_its_number(pair: Pair) -> None:
+    inside, outside = pair.side
+
+    assert pair.says(inside)
+    assert not pair.says(outside)
+
+
+def test_every_number_has_its_value_and_its_pair() -> None:
+    assert named_numbers() == {**{pair.name: pair.value for pair in PAIRS}, **ELSEWHERE}
+
+
+@pytest.mark.parametrize("drops", [2, 3])
+def test_several_drops_in_one_connection_hurt(drops: int) -> None:
+    rows = blank(STALE_SEGMENTS, drops + 1)
+    rows.connection_id = [1] * drops + [2]
+
+    assert paws.hurts(rows).tolist() == [drops >= paws.MANY_DROPS] * drops + [False]
+
+
+class Closes:
+    """Stands for ``Endings``: how often an endpoint closed, aborted, and left data unacknowledged."""
+
+    def __init__(self, aborts: int, closes: int = 0, unacked: int = 0) -> None:
+        self.aborts, self.closes, self.unacked = aborts, closes, unacked
+
+    def of(self, rows: Any) -> tuple[Any, Any, Any]:
+        return tuple(np.full(rows.size, number) for number in (self.closes, self.aborts, self.unacked))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("closes", "is_habit"), [
+    (Closes(4), False), (Closes(5), True), (Closes(5, closes=1), False), (Closes(5, unacked=1), False),
+])  # fmt: skip
+def test_five_aborts_and_no_close_are_a_habit(closes: Closes, is_habit: bool) -> None:
+    deferred = DeferredFindings(compiled=False, seed=new_seed())
+    deferred._endings = closes  # type: ignore[assignment]
+
+    assert deferred._are_habits(blank(RESETS)).tolist() == [is_habit]
+
+
+@pytest.mark.parametrize(("waiting", "is_full"), [((1 << 16) - 1, False), (1 << 16, True)])
+def test_so_many_findings_wait(waiting: int, is_full: bool) -> None:
+    deferred = DeferredFindings(compiled=False, seed=new_seed())
+    deferred._size = waiting
+
+    assert deferred.is_full == is_full
