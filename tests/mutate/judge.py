@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -158,7 +159,7 @@ def _archived(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[st
 
 def _near(names: Sequence[str], mutant: Mutant, test_fixtures: Any) -> list[str]:
     """First those that are about a rule of the changed module, and of the others some of every kind."""
-    names = sorted(names, key=lambda name: hash((name, mutant.path)) % 1009)
+    names = sorted(names, key=lambda name: crc32(f"{name} {mutant.path}".encode()))
     if "/catalogue/" not in mutant.path:
         return names
     text = (ROOT / mutant.path).read_text()
