@@ -62,7 +62,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """The changed code."""
         tree = self._mutant.tree(self._path.read_text())
-        exec(compile(tree, str(self._path), "exec"), vars(module))
+        exec(compile(tree, str(self._path), "exec", dont_inherit=True), vars(module))
 
 
 def name_of(mutant: Mutant) -> str:
@@ -82,7 +82,10 @@ def functions() -> dict[str, list[FunctionType]]:
 def is_swapped(mutant: Mutant, known: dict[str, list[FunctionType]]) -> bool:
     """Give the functions of a module their changed code; False where the change is in none of them."""
     path = str(ROOT / mutant.path)
-    code = {_place(each): each for each in _codes(compile(mutant.tree(Path(path).read_text()), path, "exec"))}
+    code = {
+        _place(each): each
+        for each in _codes(compile(mutant.tree(Path(path).read_text()), path, "exec", dont_inherit=True))
+    }
     has_changed = False
     for function in known.get(name_of(mutant), ()):
         new = code.get(_place(function.__code__))
