@@ -17,7 +17,7 @@ import pytest
 import tcptrace_tw.rules
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.protocol.states import FIN_WAIT_2
-from tcptrace_tw.rules import caveats
+from tcptrace_tw.rules import caveats, predicates
 from tcptrace_tw.rules.catalogue import (
     aborts,
     capture,
@@ -27,6 +27,7 @@ from tcptrace_tw.rules.catalogue import (
     handshake,
     icmp,
     idle,
+    middlebox_resets,
     no_socket,
     paws,
     ports,
@@ -48,17 +49,28 @@ from tcptrace_tw.schema.columns import (
     CLOCKS,
     CONNECTS,
     FIN,
+    HOLDERS,
     ICMP_ERRORS,
     IDLES,
     PORTS,
     RESETS,
     REUSES,
+    SCANS,
     SERVICES,
     STALE_SEGMENTS,
     TIME_WAIT,
     Table,
 )
-from tcptrace_tw.schema.words import CONFIRMED, DATA_LOST, ERROR, ORIG, SUSPECT_FILTERED, WARNING
+from tcptrace_tw.schema.words import (
+    CONFIRMED,
+    DATA_LOST,
+    ERROR,
+    NOTICE,
+    ORIG,
+    SUSPECT_FILTERED,
+    SUSPECT_TIMESTAMPS,
+    WARNING,
+)
 from tests.report_rows import blank
 
 FROM, TO, BELOW = (0, -1), (0, 1), (-1, 0)
@@ -80,7 +92,9 @@ class Pair(NamedTuple):
 
     @property
     def number(self) -> int:
-        """As the module has it now."""
+        """As the module has it now; where it has no name, as it is written here."""
+        if not self.name:
+            return self.value
         module, _, name = self.name.rpartition(".")
         return int(getattr(importlib.import_module(f"tcptrace_tw.rules.{module}"), name))
 
@@ -176,6 +190,60 @@ PAIRS = (
     Pair("predicates.ENOUGH", 2, timestamp_clocks.tw_recycle_drop, CLOCKS, "answered", {**SURE_CLOCKS, **RECYCLED}),
 )  # fmt: skip
 
+
+def advice(rule: Rule, place: int) -> Callable[[Any], Mask]:
+    """Whether this advice is given."""
+    return rule.advice[place].when
+
+
+def wording(rule: Rule, place: int) -> Callable[[Any], Mask]:
+    """Whether this is the sentence."""
+    return rule.wordings[place].when
+
+
+UNNAMED = (
+    Pair("", 2, connects.is_clock_told, CONNECTS, "clocks", {"stale": 1, "clock_answered": 2, "is_waiting": 1, "suspect": SUSPECT_TIMESTAMPS}),
+    Pair("", 1, connects.is_probe, CONNECTS, "failed", {"suspect": SUSPECT_FILTERED}, TO),
+    Pair("", 50, severity(connects.MANY_SERVICES_TRIED, NOTICE), SCANS, "retried", {"vain": 99}),
+    Pair("", 50, severity(connects.MANY_SERVICES_TRIED, NOTICE), SCANS, "vain", {"retried": 26}, TO, offset=1),
+    Pair("", 2, severity(handshake.ACCEPT_QUEUE_FULL, WARNING), ANOMALIES, "synack_repeats", {}),
+    Pair("", 1, handshake.is_deferred, ANOMALIES, "synack_repeats", {"synack_repeat_ns": 5 * SECOND}, TO),
+    Pair("", 1, handshake.is_deferred, ANOMALIES, "synack_repeats", {"synack_repeat_ns": 5 * SECOND}),
+    Pair("", 2, severity(icmp.CONNECT_UNDELIVERABLE, WARNING), ICMP_ERRORS, "connections", {}),
+    Pair("", 1, idle.one_reset, IDLES, "drops", {"is_answered_by_reset": 1, "shortest_drop_ns": 1}),
+    Pair("", 1, idle.one_reset, IDLES, "drops", {"is_answered_by_reset": 1}, TO),
+    Pair("", 1, idle.one_lost, IDLES, "drops", {}),
+    Pair("", 1, idle.one_lost, IDLES, "drops", {}, TO),
+    Pair("", 2, severity(idle.IDLE_CONNECTION_DROPPED, WARNING), IDLES, "drops", {"is_answered_by_reset": 1, "shortest_drop_ns": 1}),
+    Pair("", 1, wording(idle.IDLE_CONNECTION_RESET, 0), IDLES, "resets", {}, TO),
+    Pair("", 21 * SECOND // 20 + SECOND // 2, idle.idle_connections_closed, IDLES, "longest_close_ns", {"closes": 2, "shortest_close_ns": SECOND}, TO),
+    Pair("", 20 * SECOND, advice(middlebox_resets.RST_AFTER_SILENCE, 0), RESETS, "silence_ns", {}),
+    Pair("", 2 * SECOND, ports.is_slowed, PORTS, "full_ns", {"opened_full": 30, "filling_ns": SECOND, "opened_filling": 30, "reuses_at_expiry": 15}, offset=58 * SECOND),
+    Pair("", 120 * SECOND, ports.is_slowed, PORTS, "full_ns", {"opened_full": 30, "filling_ns": 60 * SECOND, "opened_filling": 30, "reuses_at_expiry": 15}),
+    Pair("", 30, ports.is_slowed, PORTS, "opened_full", {"reuses_at_expiry": 15, "full_ns": 60 * SECOND}, TO),
+    Pair("", 200, ports.works_by_reuse, PORTS, "connections", {"reuses_inside": 20, "opened_full": 99, "filling_ns": SECOND}, TO),
+    Pair("", 19, ports.is_squeezed, PORTS, "most_used", {"reuses_at_expiry": 20, "lowest_port": 1, "highest_port": 20, "opened_full": 99, "filling_ns": 1}),
+    Pair("", 999, ports.is_full, PORTS, "most_used", {"range_size": 1000}),
+    Pair("", 50, ports.port_pressure, PORTS, "most_used", {"range_size": 100}),
+    Pair("", 80, ports.port_pressure, PORTS, "most_used", {"range_size": 100}, BELOW),
+    Pair("", 80, ports.port_near_exhaustion, PORTS, "most_used", {"range_size": 100}),
+    Pair("", 40, time_wait.tw_on_server, SERVICES, "closed", {"closed_by_server": 20}, TO),
+    Pair("", 2, time_wait.tw_extended_by_stale_syn, TIME_WAIT, "stale_syns", {}),
+    Pair("", 2, time_wait.tw_census_peak, HOLDERS, "most_time_wait", {}),
+    Pair("", 2, timestamp_clocks.tw_recycle_drop, CLOCKS, "clocks", {**RECYCLED, "ignored": 1, "ignored_stale": 1, "answered": 2}),
+    Pair("", 2, confidence(timestamp_clocks.TW_RECYCLE_DROP, CONFIRMED), CLOCKS, "clocks", {"ignored": 3, "answered": 3}),
+    Pair("", 2, timestamp_clocks.nat_many_clocks, CLOCKS, "clocks", {}),
+    Pair("", 2, reset_causes.is_soon_after_handshake, RESETS, "sender_segments", {}, TO),
+    Pair("", 2, reset_causes.is_too_soon, RESETS, "sender_segments", {**ECHO, "rtt_ns": SECOND, "trigger_frame": 1, "trigger_gap_ns": 0}),
+    Pair("", SECOND // 2, reset_causes.is_too_soon, RESETS, "trigger_gap_ns", {**ECHO, "sender_segments": 2, "rtt_ns": SECOND, "trigger_frame": 1}, BELOW),
+    Pair("", 100, predicates.are_many_damaged, CAPTURE, "segments", {"damaged_segments": 2, "impossible_flags": 1}, TO, 100),
+    Pair("", 2, predicates.are_many_damaged, CAPTURE, "damaged_segments", {"segments": 100, "impossible_flags": 1}),
+    Pair("", 100, severity(capture_times.DUPLICATE_FRAMES, NOTICE), CAPTURE, "segments", {"duplicates": 1}, TO),
+    Pair("", 5, capture.one_way_capture, CAPTURE, "one_way_connections", {"long_connections": 5}),
+    Pair("", 4, capture.one_way_capture, CAPTURE, "long_connections", {"one_way_connections": 4}, TO),
+)  # fmt: skip
+"""Numbers that stand in a rule without a name: shares, and what is one or several."""
+
 ELSEWHERE = {
     "deferred.HABIT": 5,  # below
     "deferred.MOST_HELD": 1 << 16,  # below
@@ -198,7 +266,7 @@ def named_numbers() -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.name}-{pair.column}")
+@pytest.mark.parametrize("pair", PAIRS + UNNAMED, ids=lambda pair: f"{pair.name}-{pair.column}-{pair.value}")
 def test_a_rule_decides_by_its_number(pair: Pair) -> None:
     inside, outside = pair.side
 
@@ -208,6 +276,19 @@ def test_a_rule_decides_by_its_number(pair: Pair) -> None:
 
 def test_every_number_has_its_value_and_its_pair() -> None:
     assert named_numbers() == {**{pair.name: pair.value for pair in PAIRS}, **ELSEWHERE}
+
+
+@pytest.mark.parametrize(("milliseconds", "rtt_ns", "is_timed"), [
+    (9_989, -1, False), (9_990, -1, True), (10_000, -1, True), (10_070, -1, True), (10_071, -1, False),
+    (10_071, 1_000_000, True), (11_000, -1, False), (15_000, -1, True), (16_000, -1, False), (5_060, -1, True),
+    (5_061, -1, False),
+])  # fmt: skip
+def test_people_set_timers_to_whole_seconds(milliseconds: int, rtt_ns: int, is_timed: bool) -> None:
+    """Up to ten, or to a multiple of five; they are never early, and a little late, the more the longer they run."""
+    rows = blank(RESETS)
+    rows.silence_ns, rows.rtt_ns = milliseconds * 1_000_000, rtt_ns
+
+    assert aborts.is_timed(rows).tolist() == [is_timed]
 
 
 @pytest.mark.parametrize("drops", [2, 3])

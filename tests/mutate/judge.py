@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """The changed code."""
         tree = self._mutant.tree(self._path.read_text())
-        exec(compile(tree, str(self._path), "exec"), vars(module))
+        exec(compile(tree, str(self._path), "exec", dont_inherit=True), vars(module))
 
 
 def name_of(mutant: Mutant) -> str:
@@ -81,7 +82,10 @@ def functions() -> dict[str, list[FunctionType]]:
 def is_swapped(mutant: Mutant, known: dict[str, list[FunctionType]]) -> bool:
     """Give the functions of a module their changed code; False where the change is in none of them."""
     path = str(ROOT / mutant.path)
-    code = {_place(each): each for each in _codes(compile(mutant.tree(Path(path).read_text()), path, "exec"))}
+    code = {
+        _place(each): each
+        for each in _codes(compile(mutant.tree(Path(path).read_text()), path, "exec", dont_inherit=True))
+    }
     has_changed = False
     for function in known.get(name_of(mutant), ()):
         new = code.get(_place(function.__code__))
@@ -158,7 +162,7 @@ def _archived(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[st
 
 def _near(names: Sequence[str], mutant: Mutant, test_fixtures: Any) -> list[str]:
     """First those that are about a rule of the changed module, and of the others some of every kind."""
-    names = sorted(names, key=lambda name: hash((name, mutant.path)) % 1009)
+    names = sorted(names, key=lambda name: crc32(f"{name} {mutant.path}".encode()))
     if "/catalogue/" not in mutant.path:
         return names
     text = (ROOT / mutant.path).read_text()
