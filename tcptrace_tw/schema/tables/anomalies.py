@@ -58,7 +58,7 @@ ANOMALIES = Table(
         frame("race_frame", "Its first data after the peer's FIN or RST, which had come after a silence of 1 s or longer."),
         duration("race_idle_ns", "That silence."),
         duration("race_gap_ns", "Between the FIN or RST and that data."),
-        boolean(
+        flag(
             "is_race_crossed",
             "Whether that data passed the capture point before the FIN, which acknowledges none of it.",
         ),

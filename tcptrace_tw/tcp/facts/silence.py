@@ -188,8 +188,10 @@ def is_crossing_fin(snd, rcv, seg, now):  # type: ignore[no-untyped-def]
     """Whether a FIN left before the data arrived that had just broken a silence: on the wire they crossed."""
     if np.int64(rcv.bits) & BROKE_SILENCE == 0 or np.int64(snd.bits) & FIN_SENT:
         return False
-    if np.int64(seg.flags) & (FIN | RST | ACK) != FIN | ACK or now - np.int64(rcv.last_time) >= SILENCE_NS:
+    if np.int64(seg.flags) & (FIN | RST | ACK) != FIN | ACK:
         return False
+    if now - np.int64(rcv.last_time) >= 1000 * np.int64(snd.rtt_us):
+        return False  # within a round trip it can be no answer to the data
     waiting = seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.snd_una))
     if waiting <= 0 or np.int64(seg.ack) != np.int64(rcv.snd_una):
         return False

@@ -58,8 +58,9 @@ from tcptrace_tw.tcp.facts.history import (
 )
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
+from tcptrace_tw.tcp.facts.races import after_silence
 from tcptrace_tw.tcp.facts.rows import note_established
-from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_crossing_fin, is_race, note_crossing, note_race, note_silence
+from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
@@ -138,9 +139,7 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
         follow_old_duplicate(st, c, side, seg)
     last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
     if now - last >= SILENCE_NS or (np.int64(snd.bits) | np.int64(rcv.bits)) & BROKE_SILENCE:
-        if is_crossing_fin(snd, rcv, seg, now):
-            note_crossing(anomaly_at(st, anomaly_of(st, c, 1 - side)), snd, rcv, now)
-        note_silence(st, c, side, seg, last)
+        after_silence(st, c, side, seg, last)
     note_earlier(snd, seg)
     note_history(conn, snd, rcv, side, seg)
     note_observed(st, conn, seg)
