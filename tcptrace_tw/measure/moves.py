@@ -190,7 +190,7 @@ def _is_rebinding(old: Any, row: Any, *, same: bool) -> bool:
 
 
 def _is_met(old: Any, new: Any, row: Any) -> bool:
-    """Whether the numbers with which the SYN of ``new`` was challenged are those of an earlier one to another address."""
+    """Whether the SYN of ``new`` was challenged with the numbers of an earlier connection to another address."""
     is_other = (int(old.resp_ip_hi), int(old.resp_ip_lo)) != (int(new.resp_ip_hi), int(new.resp_ip_lo))
     if not is_other or old.first_time >= row.time:
         return False
