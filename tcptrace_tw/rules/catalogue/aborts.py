@@ -61,7 +61,7 @@ ABORT_LINGER0 = Rule(
     wordings=(
         Wording(got_no_answer, "a client got no answer", "{ip}:{port} had sent {sent_bytes:byte} to {peer_ip}:{peer_port}, got nothing but ACKs for {silence_ns}, and sent RST: {?}it gave up waiting for an answer"),
     ),
-    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN ({?}SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread][; the other side was reset within 1 ms, too: {?}a device between them sent both RSTs{twin_gap_ns:?}]",
+    message="{ip}:{port} aborted its connection with {peer_ip}:{peer_port}[ after {silence_ns} of silence]: RST instead of FIN ({?}SO_LINGER 0 or unread data)[; it acknowledges {acked_bytes:byte} that no ACK had covered before, perhaps unread][; the other side was reset within 1 ms, too: perhaps a device between them sent both RSTs{twin_gap_ns:?}]",
     frames=_FRAMES,
     values=_ABORT_VALUES,
     set_when=("RST with ACK, and no FIN from the sender", "nothing in flight, and no whole segment unread as far as the window shows"),
@@ -176,7 +176,7 @@ ABORT_AFTER_FIN = Rule(
         Wording(fin_never_arrived, "the FIN never arrived", "the FIN of {ip}:{port} never reached {peer_ip}:{peer_port}, although it was retransmitted {retransmits:time}: the peer was still ESTABLISHED, sent {trigger_len:byte}[ {fin_gap_ns} after the FIN], and got a RST"),
         Wording(lambda r: answers_late_data(r) & (r.trigger_len > 0), "data drew the RST", "{ip}:{port} had {?}closed its socket when {trigger_len:byte} from {peer_ip}:{peer_port} arrived[ {fin_gap_ns} after its FIN], and answered with RST"),
         Wording(is_drawn_by_data, "data had come just before", "{ip}:{port} had {?}closed its socket when more data from {peer_ip}:{peer_port} arrived, and answered with RST[ {fin_gap_ns} after its FIN]"),
-        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: {?}an abort in one go[; the other side was reset within 1 ms, too: {?}a device between them sent both RSTs{twin_gap_ns:?}]"),
+        Wording(is_at_once, "the RST came right behind the FIN", "{ip}:{port} sent FIN and, {fin_gap_ns} later, RST to {peer_ip}:{peer_port}: {?}an abort in one go[; the other side was reset within 1 ms, too: perhaps a device between them sent both RSTs{twin_gap_ns:?}]"),
         Wording(lambda r: r.fin_gap_ns >= 0, "the time since the FIN is known", "{ip}:{port} had sent FIN and, {?}in {sender_state}, sent RST to {peer_ip}:{peer_port} {fin_gap_ns} later"),
     ),
     frames=_FRAMES,
