@@ -104,7 +104,7 @@ def test_an_error_of_the_python_interface_holds_no_array(tmp_path: Path) -> None
         tw.analyze(unreadable(tmp_path)[0])
 
     frames = [entry.name for entry in caught.traceback]
-    assert frames[1:] == ["analyze", "wrapper"]
+    assert frames[1:] == ["analyze", "_analyzed", "wrapper"]
     assert caught.value.__context__ is None
 
 

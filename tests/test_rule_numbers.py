@@ -158,7 +158,6 @@ PAIRS = (
     Pair("catalogue.half_close.LEFT_OPEN", 10, half_close.close_wait_leak, SERVICES, "left_in_close_wait", {}),
     Pair("catalogue.handshake.FIRST_RTO_NS", SECOND, handshake.syn_retry_cost, ANOMALIES, "handshake_ns", {"syn_retry_frame": 2}, offset=-20_000_000),
     Pair("catalogue.handshake.ROUNDING_NS", 20_000_000, handshake.syn_retry_cost, ANOMALIES, "handshake_ns", {"syn_retry_frame": 2}, offset=960_000_000),
-    Pair("catalogue.handshake.LONG_NS", 3 * SECOND, handshake.is_long_for_loss, ANOMALIES, "handshake_ns", {}, offset=-20_000_000),
     Pair("catalogue.handshake.DEFERRED_NS", 5 * SECOND, handshake.is_deferred, ANOMALIES, "synack_repeat_ns", {"synack_repeats": 1}),
     Pair("catalogue.handshake.LOST", 3, severity(handshake.ACCEPT_QUEUE_FULL, ERROR), ANOMALIES, "peer_retransmits", {"first_data": DATA_LOST}),
     Pair("catalogue.ports.PINNED_REUSES", 20, ports.works_by_reuse, PORTS, "reuses_inside", {}),

@@ -50,8 +50,8 @@ def count_damaged(batch, tally):  # type: ignore[no-untyped-def]
 class Damage:
     """Counts them as batches pass."""
 
-    compiled: bool = False
-    _tally: NDArray[np.int64] = field(default_factory=lambda: zeros(TALLIES, np.int64))
+    compiled: bool = field(default=False, compare=False)
+    _tally: NDArray[np.int64] = field(default_factory=lambda: zeros(TALLIES, np.int64), compare=False)
 
     @property
     def tally(self) -> list[int]:

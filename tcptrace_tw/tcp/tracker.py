@@ -24,7 +24,7 @@ from tcptrace_tw.schema.columns import (
     TRANSITIONS,
     Table,
 )
-from tcptrace_tw.schema.segments import TUPLE, Segments
+from tcptrace_tw.schema.segments import MOST, TUPLE, Segments
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
@@ -61,6 +61,11 @@ MOST_UNITS_EVER = 1 << 33
 
 BYTES_A_SLOT = TUPLE.itemsize + 4 + 16
 """A slot of the flow table: its key, its newest incarnation, and its places in the index."""
+
+BYTES_AN_ATTEMPT = 64
+"""A single SYN over IPv4 that is remembered; no more segments are taken at once than could fill the memory."""
+
+LEAST_AT_ONCE = 1024
 
 BYTES_A_LIVING = s.CONNECTION.itemsize + 2 * s.TCB.itemsize + BYTES_A_SLOT
 """An incarnation that is not archived."""
@@ -110,6 +115,7 @@ class Tracker:
         ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
         """
         self._most_bytes = most_bytes
+        self._most_at_once = MOST if most_bytes is None else max(LEAST_AT_ONCE, most_bytes // BYTES_AN_ATTEMPT)
         self._load_kernels(compiled)
         self._wants_transitions = transitions
         self.pools = pools(transitions)
@@ -159,11 +165,12 @@ class Tracker:
         size = batch.size
         done = 0
         while done < size:
-            self._reserve(size - done, tuples.size)
-            self._make_places(size - done, tuples)
-            yield from self._keep_within(size - done, tuples)
+            end = min(size, done + self._most_at_once)
+            self._reserve(end - done, tuples.size)
+            self._make_places(end - done, tuples)
+            yield from self._keep_within(end - done, tuples)
             state = self._state(tuples)
-            done = self._arrive(batch, done, size, state, wants_states)
+            done = self._arrive(batch, done, end, state, wants_states)
             del state
             if done < size:
                 yield from self.drain()

@@ -196,7 +196,7 @@ class Trace(Shown):
 
     @property
     def moves(self) -> "pd.DataFrame":
-        """One row per connection or connect that went on under another 4-tuple."""
+        """One row per connection or connect that went on under another 4-tuple, or SYN that met one."""
         return self.frame("moves")
 
     @property

@@ -52,15 +52,6 @@ def syn_retry_cost(anomalies: Rows) -> Mask:
     return (anomalies.syn_retry_frame >= 0) & (anomalies.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
 
 
-LONG_NS = 3_000_000_000
-"""Two lost SYNs cost as much, 1 s and 2 s (RFC 6298 2.1, 5.5), and in old stacks the first one (RFC 1122 4.2.3.1)."""
-
-
-def is_long_for_loss(anomalies: Rows) -> Mask:
-    """A user notices, and one lost SYN alone does not explain it in today's stacks."""
-    return anomalies.handshake_ns >= LONG_NS - ROUNDING_NS
-
-
 SYN_RETRY_COST = Rule(
     id="HS002",
     name="syn-retry-cost",
@@ -68,10 +59,7 @@ SYN_RETRY_COST = Rule(
     summary="The handshake took 1 s or longer because the SYN was retransmitted.",
     table="anomalies",
     predicate=syn_retry_cost,
-    grades=(
-        Grade(is_long_for_loss, WARNING, CONFIRMED, "the handshake took 3 s or longer"),
-        Grade(always, NOTICE, CONFIRMED, "one lost SYN, as on any path"),
-    ),
+    grades=(Grade(always, NOTICE, CONFIRMED),),
     message="the connect from {ip}:{port} to {peer_ip}:{peer_port} took {handshake_ns}: its SYN was retransmitted[ {syn_retries:time}]",
     frames=("syn_frame", "syn_retry_frame", "synack_frame"),
     values=("syn_retries", "handshake_ns"),
