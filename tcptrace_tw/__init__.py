@@ -16,6 +16,7 @@ import os
 TYPE_CHECKING = False  # to import ``typing`` takes longer than all of this, and the command hears no signal before
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
     from typing import Any
 
     from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError
@@ -42,6 +43,8 @@ def analyze(
     max_memory: int | str | None = None,
     config: str | os.PathLike[str] | bool | None = None,
     findings: str = "notice",
+    jobs: int | Executor = 1,
+    spool: str | os.PathLike[str] = "",
 ) -> Trace:
     """Read a capture, or the files of one rotated capture, and keep all tables in memory.
 
@@ -50,8 +53,9 @@ def analyze(
     is the lowest severity that makes a row of ``trace.findings``: with ``"info"``, ordinary mechanisms do, too.
     The policy is that of the command line: the nearest ``tcptrace-tw.toml`` or pyproject.toml from the current folder
     upwards, or the file that ``config`` names; ``config=False`` ignores it, arguments win over it, and
-    ``trace.summary.policy`` says what it did.
-    Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a ``ValueError``) for a setting that cannot be.
+    ``trace.summary.policy`` says what it did. ``jobs`` processes do the work, or the workers of an ``Executor``, which
+    need a folder ``spool`` that all of them see. Raises ``CaptureError`` where nothing can be read, ``UsageError`` (a
+    ``ValueError``) for a setting that cannot be.
 
         >>> import tcptrace_tw as tw
         >>> trace = tw.analyze("fixtures/kernel-active-close-server/capture.pcap", ignore=["CP"])
@@ -59,16 +63,22 @@ def analyze(
                     ip  port end_reason  restarts
         0  198.19.2.20  5000    expired         0
     """
-    from tcptrace_tw.errors import without_frames
-
     paths = [os.fspath(captures)] if isinstance(captures, (str, os.PathLike)) else [os.fspath(c) for c in captures]
     overrides = {"profile": profile, "two_msl_s": two_msl, "select": select, "ignore": ignore}
     others = {"filter": filter, "read_filter": read_filter, "since": since, "until": until,
               "ignore_vlan": ignore_vlan, "max_memory": max_memory, "findings": findings}  # fmt: skip
-    return without_frames(_analyze)(paths, config, overrides, others)
+    return _analyzed(paths, config, overrides, others, jobs, os.fspath(spool))
 
 
-def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: dict[str, Any]) -> Trace:
+def _analyzed(*arguments: Any) -> Trace:
+    from tcptrace_tw.errors import without_frames
+
+    return without_frames(_analyze)(*arguments)
+
+
+def _analyze(
+    paths: list[str], config: Any, overrides: dict[str, Any], others: dict[str, Any], jobs: Any, spool: str
+) -> Trace:
     from functools import partial
 
     from tcptrace_tw.capture import ring
@@ -84,7 +94,12 @@ def _analyze(paths: list[str], config: Any, overrides: dict[str, Any], others: d
     settings, policy = obey.obeyed(config, overrides, others)
     totals = SummarySink(several, settings.least)
     tables = ArrowSink(several, totals.incidents, settings.least)
-    digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn))
+    means = None
+    if jobs != 1 or spool:
+        from tcptrace_tw.cluster.run import Means
+
+        means = Means(jobs=jobs, spool=spool) if isinstance(jobs, int) else Means(executor=jobs, spool=spool)
+    digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn, means=means))
     if digest.policy is not None and (did := policy_text(digest.policy)):
         warn(f"{did}; config=False ignores it")
     segments = None if "-" in paths else partial(_segments, paths, settings)

@@ -17,7 +17,18 @@ from tcptrace_tw.kernels.arrays import Pool, zeros
 from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
 from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
-from tcptrace_tw.schema.segments import BATCH_KIND, MOST, PRINT_PLACES, TUPLE, Segments, prefetch, segment_at
+from tcptrace_tw.schema.segments import (
+    BATCH_KIND,
+    MOST,
+    PRINT_PLACES,
+    SHARD_BITS,
+    SHARDS,
+    TUPLE,
+    Segments,
+    prefetch,
+    segment_at,
+    shard_of,
+)
 
 USED, FREE, FREE_HEAD, BATCH = range(4)
 
@@ -26,9 +37,9 @@ MASK31 = 0x7FFFFFFF
 SEQ, ACK, TSVAL, KIND, CHECKSUM = range(OTHERS, OTHERS + 5)
 """Numbers of the factors in a seed (see ``keyed_hash``); 0 is the summand."""
 
-PRINT_SHIFT = 19
-PRINT_MASK = (1 << 45) - 1
-"""The 45 upper bits of a total, beside the 18 of a place, are a fingerprint."""
+PRINT_SHIFT = 23
+PRINT_MASK = (1 << 41) - 1
+"""The 41 upper bits of a total, beside the 22 of a place, are a fingerprint."""
 
 PLACE_FACTOR = 0x2545F4914F6CDD1D
 
@@ -74,27 +85,29 @@ def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def fingerprint(seed: Any, seg: Any, total: Any, direction: Any) -> Any:
+def fingerprint(seed: Any, seg: Any, total: Any, direction: Any, shard: Any) -> Any:
     """What two captures of one segment have in common: tuple (by its total), numbers, flags, length, timestamp,
     IP identification, and without one the TCP checksum, which hardware may fill in behind the first tap.
 
     The upper bits come from the seed, so that a sender cannot forge a segment of another tuple that passes for a copy.
     The lower ones are the place where ``tcp.machine.duplicate_frames`` looks for copies, and do not: segments that
-    share a place replace each other, and the same ones must do so in every run.
+    share a place replace each other, and the same ones must do so in every run; and in every part of it, so the
+    lowest are the shard of the tuple.
     """
     kind = np.int64(seg.ip_id) | (np.int64(seg.flags) & 0x1FF) << 16 | direction << 25
     check = np.int64(seg.checksum) * np.int64(np.int64(seg.ip_id) == 0) | (np.int64(seg.payload_len) & 0x3FFF) << 16
     total += int(seed[SEQ]) * int(seg.seq) + int(seed[ACK]) * int(seg.ack) + int(seed[TSVAL]) * int(seg.tsval)
     total += int(seed[KIND]) * int(kind) + int(seed[CHECKSUM]) * int(check)
-    return (total >> PRINT_SHIFT & PRINT_MASK) * PRINT_PLACES + place_of_print(seg, kind, check)
+    place = place_of_print(seg, kind, check) << SHARD_BITS | shard
+    return (total >> PRINT_SHIFT & PRINT_MASK) * PRINT_PLACES + place
 
 
 @inlined
 def place_of_print(seg: Any, kind: Any, check: Any) -> Any:
-    """A number below ``PRINT_PLACES`` for a segment: all copies have the same."""
+    """A number below ``PRINT_PLACES // SHARDS`` for a segment: all copies have the same."""
     word = int(seg.seq) ^ int(seg.ack) * 8 ^ int(seg.tsval) * 64 ^ int(kind) * 512 ^ int(check) * 4096
     word ^= int(seg.src_lo) ^ int(seg.dst_lo) ^ (int(seg.sport) ^ int(seg.dport)) * 65536
-    return word * PLACE_FACTOR >> 46 & (PRINT_PLACES - 1)
+    return word * PLACE_FACTOR >> 50 & (PRINT_PLACES // SHARDS - 1)
 
 
 @kernel
@@ -107,19 +120,14 @@ def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
         seg = segment_at(batch, i)
         swapped = is_swapped(seg)
         sport, dport = np.int64(seg.sport), np.int64(seg.dport)
-        total = total_of_tuple(
-            seed,
-            lesser(seg.src_lo, seg.dst_lo, swapped),
-            lesser(seg.dst_lo, seg.src_lo, swapped),
-            lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped),
-            lesser(seg.src_hi, seg.dst_hi, swapped),
-            lesser(seg.dst_hi, seg.src_hi, swapped),
-            seg.scope,
-        )
+        a_lo, b_lo = lesser(seg.src_lo, seg.dst_lo, swapped), lesser(seg.dst_lo, seg.src_lo, swapped)
+        ports = lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped)
+        a_hi, b_hi = lesser(seg.src_hi, seg.dst_hi, swapped), lesser(seg.dst_hi, seg.src_hi, swapped)
+        total = total_of_tuple(seed, a_lo, b_lo, ports, a_hi, b_hi, seg.scope)
         hashes[i] = hashed(seed, total)
         row = batch[i]
         row.direction = swapped
-        row.print = fingerprint(seed, seg, total, swapped)
+        row.print = fingerprint(seed, seg, total, swapped, shard_of(a_lo, b_lo, ports, a_hi, b_hi, seg.scope))
 
 
 @inlined

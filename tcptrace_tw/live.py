@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure.measurements import Measurements
 from tcptrace_tw.memory_limit import for_connections
-from tcptrace_tw.pipeline import Chunk, Notice, Summary, _Run
+from tcptrace_tw.one_pass import Chunk, Notice, Run, Summary
 from tcptrace_tw.rules.early import EarlyRules
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.segments import Segments
@@ -107,7 +107,7 @@ def watch(
     return _LiveRun(captures, settings, notice, obey).follow(watcher)
 
 
-class _LiveRun(_Run):
+class _LiveRun(Run):
     """One pass over a capture that goes on."""
 
     def __init__(
@@ -145,7 +145,8 @@ class _LiveRun(_Run):
         self._tracker.close()
         return self.summary()
 
-    def _arrive(self, batch: Segments, number: int, watcher: Watcher) -> None:
+    def _arrive(self, batch: Segments, number: int, known: dict[str, int], watcher: Watcher) -> None:
+        self._clock_figures = known
         with self._flow.still:
             chunks = [self._chunk(*each) for each in self._tracker.arrive(batch, self._flow.tuples)]
             chunks += [self._chunk(*each) for each in self._tracker.drain()]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tcptrace_tw import flow, keyed_hash, pipeline
+from tcptrace_tw import flow, keyed_hash, one_pass, pipeline
 from tcptrace_tw.flow import FlowTable
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.keyed_hash import FACTORS, LOW, TABLE, Seed, new_seed
@@ -368,7 +368,7 @@ def test_each_run_draws_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
         given.append(seed)
         return FlowTable(compiled=compiled, seed=seed)
 
-    monkeypatch.setattr(pipeline, "FlowTable", flow_table)
+    monkeypatch.setattr(one_pass, "FlowTable", flow_table)
     for _ in range(2):
         told(FIXTURES / "kernel-reuse-by-other-stack" / "capture.pcap", None)
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw import pipeline
+from tcptrace_tw import one_pass
 from tests import capture_bytes as build
 from tests.generate import conversations_on_one_tuple, healthy_traffic, merged
 from tests.scenario import Frame, Peer, Result, parse, play_frames, play_pcap, render
@@ -146,7 +146,7 @@ def test_batches_and_neighbours_do_not_matter(name: str, monkeypatch: pytest.Mon
         frames, lambda ip: ip.replace("2001:db8:", "2001:db9:") if ":" in ip else "77." + ip.split(".", 1)[1]
     )
     both = [frame for pair in zip(frames, others, strict=True) for frame in pair]
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", 3)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", 3)
     said = statements(play_frames(both), lambda frame: (frame + 1) // 2)
 
     assert said == plain(name) + plain(name)
@@ -159,7 +159,7 @@ def test_any_batch_size_gives_the_same_tables(seed: int, batch_size: int) -> Non
     frames = merged(conversations_on_one_tuple(seed, 2, is_lossy=True))
     whole = play_frames(frames)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "BATCH_SIZE", batch_size)
+        patch.setattr(one_pass, "BATCH_SIZE", batch_size)
         pieces = play_frames(frames)
 
     assert {name: sorted(map(str, rows)) for name, rows in pieces.tables.items()} == {

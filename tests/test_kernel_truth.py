@@ -2,8 +2,10 @@
 
 A truth file knows more than a capture can show. What is left out, by rule and not by name: a last change to CLOSED
 that comes too late for any captured segment (a timer, or the application); the opening of a connection that the
-tool took up in mid-stream, and the whole close where it had begun before; where the capture filter hid segments,
-states after the last one that the tool could conclude, and everything where it hid one direction; addresses that
+tool took up in mid-stream, and the whole close where it had begun before; a life that was over, or in a state that
+only a timer or another SYN ends, when the capture began; where the capture filter hid segments,
+states after the last one that the tool could conclude, and everything where it hid one direction; whether the
+accept queue of a listener took a connection on which it never spoke again; addresses that
 the capture never shows (behind NAT); and the lives of hand-made peers, which no kernel recorded.
 """
 
@@ -67,7 +69,7 @@ def _compare_histories(truth: Any, endpoint: Any, got: Result, end_s: float, com
         return
     said = [(row, got.history(row.connection_id, _sides(row)[local])) for row in rows]
     said = [(row, history) for row, history in said if history]
-    lives = [life for life in endpoint["incarnations"] if len(life["history"]) > 1]
+    lives = [life for life in endpoint["incarnations"] if len(life["history"]) > 1 and not _is_past(life, got)]
     is_whole = truth["capture"]["filter"] in WHOLE_FILTERS
     for row, history, life in _pairs(said, lives, truth, compared, local):
         kernel = list(life["history"])
@@ -79,6 +81,8 @@ def _compare_histories(truth: Any, endpoint: Any, got: Result, end_s: float, com
             kernel = kernel[kernel.index("ESTABLISHED") :]
         if not is_whole:
             kernel = kernel[: len(history)]
+        if kernel[:2] == HALF_OPEN[:2] and set(kernel) <= set(HALF_OPEN) and _is_unheard(row):
+            history, kernel = history[:2], kernel[:2]
         compared.endpoints += 1
         compared.transitions += len(kernel) - 1
         if history != kernel:
@@ -109,6 +113,11 @@ def _pairs(
             compared.differences.append(f"{local}: the kernel knows nothing of {' '.join(history)}")
 
 
+def _is_unheard(row: Row) -> bool:
+    """Whether a server sent nothing but SYN+ACKs and RSTs: its kernel may have dropped what came."""
+    return row.resp_payload_bytes == 0 and row.resp_fin_frame is None and row.orig_fin_frame is None
+
+
 def _begins(row: Row, begin: float, rtt: float) -> bool:
     return row.first_time / 1e9 - rtt <= begin <= row.last_time / 1e9 + rtt
 
@@ -124,6 +133,16 @@ def _was_established(life: Any, row: Row) -> bool:
     return states[-1:] == ["ESTABLISHED"]
 
 
+CLOSED_BOTH_WAYS = ("TIME-WAIT", "LAST-ACK", "CLOSED")
+
+
+def _is_past(life: Any, got: Result) -> bool:
+    """Whether both ends had sent their FINs before the capture began."""
+    begin = got.summary.capture.first_time / 1e9 - LEAST_RTT_S
+    states = [step["to"] for step in life["transitions"] if step["time"] < begin]
+    return bool(states) and states[-1] in CLOSED_BOTH_WAYS
+
+
 def _is_silent(truth: Any, last: Any, row: Row, end_s: float) -> bool:
     """Whether no captured segment can have caused this last change: a timer or the application did."""
     latest = end_s if last["source"] == "timewait_expired" and last["from"] == "TIME-WAIT" else row.last_time / 1e9
@@ -132,7 +151,9 @@ def _is_silent(truth: Any, last: Any, row: Row, end_s: float) -> bool:
 
 def _compare_spans(truth: Any, got: Result, end_s: float, compared: Comparison) -> None:
     holders = {endpoint["local"] for endpoint in truth["endpoints"]}
-    kernel = sorted(truth["time_wait"], key=lambda span: span["entered"])
+    begin_s = got.summary.capture.first_time / 1e9
+    shown = [span for span in truth["time_wait"] if span["entered"] >= begin_s]
+    kernel = sorted(shown, key=lambda span: span["entered"])
     said = [span for span in got.time_wait if _address(span.ip, span.port) in holders]
     seen = {ends for row in got.connections if _is_known(truth, row) for ends in _both_ways(row)}
     for local, peer in sorted(seen & ({(span["endpoint"], span["peer"]) for span in kernel} | set(map(_ends, said)))):

@@ -63,12 +63,12 @@ def test_an_incident_is_drawn_in_three_passes(monkeypatch: pytest.MonkeyPatch) -
     """One for the report, one for the rows of all its connections, one for their segments."""
     passes = []
 
-    class Counted(pipeline._Run):
+    class Counted(pipeline.Run):
         def __init__(self, *words: Any, **more: Any) -> None:
             passes.append(words)
             super().__init__(*words, **more)
 
-    monkeypatch.setattr(pipeline, "_Run", Counted)
+    monkeypatch.setattr(pipeline, "Run", Counted)
     done = CliRunner().invoke(app, ["show", FEW_PORTS, "--incident", "1", "-q"])
     assert done.exit_code == 0
     assert len(passes) == 3

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tcptrace_tw import live, pipeline
+from tcptrace_tw import live, one_pass, pipeline
 from tcptrace_tw.live import Clock
 from tcptrace_tw.report.live.announcer import GONE_NS, Announcer, Said, Withdrawn
 from tcptrace_tw.report.live.board import ATTEMPT_NS, Board, Holder, Now
@@ -354,7 +354,7 @@ SMALL = sorted(path for path in FIXTURES.glob("*/capture.pcap") if path.stat().s
 @pytest.mark.parametrize("path", SMALL[::6], ids=lambda path: path.parent.name)
 def test_a_watch_says_what_a_check_finds(path, monkeypatch):
     """Seven segments at a time, each with a look; nothing is withdrawn, nothing is missing, nothing is said twice."""
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", 7)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", 7)
     kept = Kept()
     pipeline.analyze([str(path)], Settings(), [kept])
     records, _ = watched(path)
@@ -368,7 +368,7 @@ def test_a_watch_says_what_a_check_finds(path, monkeypatch):
 
 def test_a_simulated_day_takes_no_more_memory_in_the_evening_than_in_the_morning(tmp_path, monkeypatch):
     """24 hours of timestamps in batches of some minutes: what is kept is what the last minutes brought."""
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", 120)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", 120)
     count = a_day.write(tmp_path / "day.pcap", 1000, ports=300)
     sizes = []
 
@@ -420,7 +420,7 @@ def test_lost_packets_are_said_when_they_become_more():
 
 def test_where_memory_is_short_everything_is_looked_at_only_in_the_end(tmp_path, monkeypatch):
     """A copy of what is remembered would not fit beside it: one remark, and the rest as usual."""
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", 240)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", 240)
     monkeypatch.setattr(live, "bytes_of", lambda tracker: 1 << 50)
     monkeypatch.setattr(live, "ended_now", None)
     a_day.write(tmp_path / "day.pcap", 60, ports=9)

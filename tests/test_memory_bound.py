@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tcptrace_tw import memory_limit, pipeline, settings
+from tcptrace_tw import memory_limit, one_pass, pipeline, settings
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.tcp import tracker
 from tcptrace_tw.tcp.store import records as s
@@ -26,8 +26,8 @@ GIB = 1 << 30
 @pytest.fixture
 def bounded(monkeypatch: pytest.MonkeyPatch) -> list[tracker.Tracker]:
     """From now on connections may take 1 MB, and are looked at in batches of 50 segments; the trackers used."""
-    monkeypatch.setattr(pipeline, "for_connections", lambda most: 1_000_000)
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", 50)
+    monkeypatch.setattr(one_pass, "for_connections", lambda most: 1_000_000)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", 50)
     monkeypatch.setattr(tracker, "LINGER_NS", MS)
     used: list[tracker.Tracker] = []
     make = tracker.Tracker.__init__
@@ -72,7 +72,7 @@ def test_what_is_kept_stays_right(bounded: list[tracker.Tracker], monkeypatch: p
     mixed = cb.pcap(sorted(talk + scan, key=lambda record: record.time_ns), nano=True)
     got = play_pcap(mixed, compiled=True)
     assert bounded[0].counters[s.FORGOTTEN_ATTEMPTS] > 1000
-    monkeypatch.setattr(pipeline, "for_connections", lambda most: None)
+    monkeypatch.setattr(one_pass, "for_connections", lambda most: None)
     whole = play_pcap(mixed, compiled=True)
 
     for table in ("connections", "time_wait", "reuses"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcptrace_tw import pipeline
+from tcptrace_tw import one_pass, pipeline
 from tcptrace_tw.kernels.arrays import allocated_by
 from tcptrace_tw.schema.columns import ACK, FIN, SYN
 from tcptrace_tw.tcp import tracker
@@ -100,7 +100,7 @@ def test_a_crowd_that_is_due_at_once_stays_within_the_table(seed: int, monkeypat
 def test_rooms_of_exactly_the_promised_size_are_enough(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every array ends where its reservation ends, and interpreted kernels check each index."""
     monkeypatch.setattr(tracker, "ARCHIVE_FROM", 5)
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", batch)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", batch)
     capture = crowd(9, 200)
     plain = play_pcap(capture)
     with allocated_by(ALLOCATORS["exact"]()):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tcptrace_tw import pipeline
+from tcptrace_tw import one_pass
 from tcptrace_tw.capture import time_window
 from tests.generate import healthy_traffic
 from tests.scenario import play, play_pcap, render
@@ -41,7 +41,7 @@ def test_a_span_chooses_connections_and_changes_none(monkeypatch, batch_size, si
     until = begin + until_s * S if until_s is not None else 1 << 62
     wanted = {row.connection_id for row in every.connections if row.last_time >= since and row.first_time <= until}
 
-    monkeypatch.setattr(pipeline, "BATCH_SIZE", batch_size)
+    monkeypatch.setattr(one_pass, "BATCH_SIZE", batch_size)
     monkeypatch.setattr(time_window, "WAITING_ROWS", 10)
     relative = {"since": since_s, "until": until_s}
     some = play_pcap(capture, **{name: f"+{s}s" for name, s in relative.items() if s is not None})

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw import pipeline
+from tcptrace_tw import one_pass
 from tcptrace_tw.capture import reader
 from tcptrace_tw.schema.columns import TABLES
 from tests import capture_bytes as cb
@@ -182,7 +182,7 @@ def test_pieces_of_every_size_give_the_same_tables(
             super().__init__(*args, window_size=window_size, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "open_stream", open_stream)
-        patch.setattr(pipeline, "Reader", Small)
-        patch.setattr(pipeline, "BATCH_SIZE", batch_size)
+        patch.setattr(one_pass, "open_stream", open_stream)
+        patch.setattr(one_pass, "Reader", Small)
+        patch.setattr(one_pass, "BATCH_SIZE", batch_size)
         assert tables(play_pcap(FIXTURES / "kernel-syn-into-last-ack" / "capture.pcap")) == expected

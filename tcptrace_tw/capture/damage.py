@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def count_damaged(batch, tally):  # type: ignore[no-untyped-def]
     for i in range(batch.size):
         seg = segment_at(batch, i)
         if is_damaged(np.int64(seg.flags), np.int64(seg.options)):
-            if tally[COUNT] == 0:
+            if tally[COUNT] == 0 or seg.frame < tally[FRAME]:
                 tally[FRAME] = seg.frame
             tally[COUNT] += 1
             tally[IMPOSSIBLE] += 1 if is_impossible(np.int64(seg.flags)) else 0
@@ -51,6 +52,20 @@ class Damage:
 
     compiled: bool = False
     _tally: NDArray[np.int64] = field(default_factory=lambda: zeros(TALLIES, np.int64))
+
+    @property
+    def tally(self) -> list[int]:
+        """What ``added`` takes."""
+        return self._tally.tolist()
+
+    @classmethod
+    def added(cls, several: Iterable[Sequence[int]]) -> Self:
+        """What several files have together, from the tally of each."""
+        found, one = [tally for tally in several if tally[COUNT]], cls()
+        for tally in found:
+            one._tally[:FRAME] += np.array(tally[:FRAME])
+        one._tally[FRAME] = min((tally[FRAME] for tally in found), default=0)
+        return one
 
     def figures(self) -> dict[str, int]:
         """Columns of the ``capture`` table."""

@@ -41,7 +41,8 @@ class _Cursor:
         self.at = 0
         self.is_read = False
         """Whether the file has been read to its end: what is at hand is all there is."""
-        self._latest = np.int64(source.first_time or 0)
+        self._first_time = np.int64(source.first_time or 0)
+        self._latest = self._first_time
         self._batches = source.open()
         self._next: Any = None
 
@@ -56,10 +57,18 @@ class _Cursor:
             self.batch = self._take_batch()
             if self.batch is None:
                 return False
+            if self._latest == self._first_time:
+                self._count_from_first(self.batch.time)
             self.keys = np.maximum(np.maximum.accumulate(self.batch.time), self._latest)
             self._latest = self.keys[-1] if self.keys.size else self._latest
             self.at = 0
         return True
+
+    def _count_from_first(self, times: NDArray[np.int64]) -> None:
+        """What is older than the first frame of the file counts as captured with it: so time never lags behind keys."""
+        early = np.flatnonzero(times < self._first_time)
+        if early.size:
+            times[early] = self._first_time
 
     def _take_batch(self) -> Any:
         batch, self._next = self._next, None

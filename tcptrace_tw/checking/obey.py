@@ -13,6 +13,7 @@ from tcptrace_tw.position import Progress
 
 if TYPE_CHECKING:  # most folders have no policy
     from tcptrace_tw.checking.plan import Plan
+    from tcptrace_tw.cluster.run import Means
 
 Config = str | os.PathLike[str] | bool | None
 """The file of the policy; None is the nearest one, and False is none."""
@@ -55,10 +56,14 @@ def analyze(
     sinks: Sequence[Sink],
     progress: Progress | None = None,
     notice: Notice | None = None,
+    means: "Means | None" = None,
 ) -> Summary:
-    """One pass whose sinks get what the policy leaves of the findings; ``summary.policy`` says what it did."""
+    """One pass whose sinks get what the policy leaves of the findings; ``summary.policy`` says what it did.
+
+    ``means``: with what it is done; None for this process.
+    """
     if policy is None:
-        return pipeline.analyze(captures, settings, sinks, progress, notice)
+        return _analyze(captures, settings, sinks, progress, notice, means)
     from tcptrace_tw.checking.applied import Applied
 
     today = date.today()
@@ -66,6 +71,21 @@ def analyze(
         for remark in policy.remarks(today):
             notice(remark)
     applied = Applied(policy, sinks, today)
-    summary = pipeline.analyze(captures, settings, [applied], progress, notice)
+    summary = _analyze(captures, settings, [applied], progress, notice, means)
     summary.policy = applied.digest()
     return summary
+
+
+def _analyze(
+    captures: Sequence[str],
+    settings: Settings,
+    sinks: Sequence[Sink],
+    progress: Progress | None,
+    notice: Notice | None,
+    means: "Means | None",
+) -> Summary:
+    if means is None:
+        return pipeline.analyze(captures, settings, sinks, progress, notice)
+    from tcptrace_tw.cluster import run
+
+    return run.analyze(captures, settings, sinks, progress, notice, means=means)

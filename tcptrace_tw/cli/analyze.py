@@ -7,11 +7,13 @@ import typer
 
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli import run
+from tcptrace_tw.cli.means import means_of, own_tables
 from tcptrace_tw.cli.reading import Reading, prepared
 from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import printable
 
 if TYPE_CHECKING:
+    from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.report.summary.digest import Digest
 
 
@@ -23,6 +25,10 @@ class AnalyzeOptions(NamedTuple):
     ]
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that contains other files.")] = False
     save: o.Save = ""
+    jobs: o.Jobs = 1
+    cluster: o.Cluster = ""
+    spool: o.Spool = ""
+    keep_spool: o.KeepSpool = False
 
 
 @run.command
@@ -35,7 +41,8 @@ def analyze(*, captures: o.Captures = None, own: AnalyzeOptions, shared: Annotat
     captures = run.sources(captures, shared.files_from)
     written = [*targets.folder(output), *targets.saved(own.save, captures)]
     reading = prepared(captures, shared, written, own.save)
-    digest, counts = _write(reading, output, own.force)
+    with means_of(own.jobs, own.cluster, own.spool, keep_spool=own.keep_spool) as means:
+        digest, counts = _write(reading, output, own.force, means)
     run.say_policy(digest.policy, shared.quiet)
     if not shared.quiet:
         print(headline(digest))
@@ -43,7 +50,7 @@ def analyze(*, captures: o.Captures = None, own: AnalyzeOptions, shared: Annotat
             print(f"{count:>12,} {printable(str(Path(output) / name))}.parquet")
 
 
-def _write(reading: Reading, output: str, force: bool) -> "tuple[Digest, dict[str, int]]":
+def _write(reading: Reading, output: str, force: bool, means: "Means | None") -> "tuple[Digest, dict[str, int]]":
     """The folder, all of it or nothing; and how many rows each table has."""
     from tcptrace_tw.report.summary.sink import SummarySink
     from tcptrace_tw.report.tables.folder import Folder
@@ -52,8 +59,10 @@ def _write(reading: Reading, output: str, force: bool) -> "tuple[Digest, dict[st
 
     several, least = reading.has_several_files, reading.settings.least
     with Folder(Path(output), force) as folder:
+        if means is not None:
+            reading.means = means.writing(folder.path)
         totals = SummarySink(several, least)
-        tables = ParquetSink(folder.path, several, totals.incidents, least)
+        tables = ParquetSink(folder.path, several, totals.incidents, least, own_tables(reading.means))
         try:
             digest = totals.digest(reading.analyze([tables, totals]))
             with reading.busy("writing tables"):
@@ -61,6 +70,7 @@ def _write(reading: Reading, output: str, force: bool) -> "tuple[Digest, dict[st
         except BaseException:
             tables.abandon()
             raise
-        write_manifest(folder.path, digest, reading.captures, tables.counts)
+        counts = {**tables.counts, **(reading.means.counts if reading.means else {})}
+        write_manifest(folder.path, digest, reading.captures, counts)
         folder.commit()
-    return digest, tables.counts
+    return digest, counts

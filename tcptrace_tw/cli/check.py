@@ -12,12 +12,14 @@ import typer
 
 from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.means import of_this_machine
 from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from tcptrace_tw.atomic import AtomicFile
     from tcptrace_tw.checking.plan import CliOverrides, Plan
+    from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.checks import outputs
     from tcptrace_tw.report.checks.checked import Checked
@@ -92,6 +94,7 @@ class CheckOptions(NamedTuple):
         ),
     ] = None
     save: o.Save = ""
+    jobs: o.Jobs = 1
 
 
 @run.command
@@ -130,7 +133,8 @@ def check(
     _keep_apart(wanted, own.save, plan, captures, shared.files_from)
     learnt = _opened(plan.baseline) if own.update_baseline and plan.baseline is not None else None
     with learnt or nullcontext(), run.saving(own.save), outputs.Outputs(wanted, paint_for(shared.color)) as opened:
-        checked = _check(captures, plan, learnt, _how(own.each, own.together), shared.quiet, shared.no_progress)
+        how, means = _how(own.each, own.together), of_this_machine(own.jobs)
+        checked = _check(captures, plan, learnt, how, shared.quiet, shared.no_progress, means)
         opened.commit(checked)
     _end(checked, shared.quiet)
 
@@ -199,8 +203,9 @@ def _given(values: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _check(
-    captures: list[str], plan: "Plan", learnt: "AtomicFile | None", how: str, quiet: bool, no_progress: bool
-) -> "Checked":
+    captures: list[str], plan: "Plan", learnt: "AtomicFile | None", how: str, quiet: bool, no_progress: bool,
+    means: "Means | None",
+) -> "Checked":  # fmt: skip
     """Judge what is found; ``learnt`` is the baseline, where it is to be written."""
     from datetime import date
 
@@ -212,7 +217,7 @@ def _check(
 
     def analyze(captures: Sequence[str], settings: "Settings", sinks: "Sequence[Sink]") -> "Summary":
         label = "reading" if len(parts) == 1 else f"reading {next(done)} of {len(parts)}"
-        return run.analyze(captures, settings, sinks, quiet, no_progress, label=label)
+        return run.analyze(captures, settings, sinks, quiet, no_progress, label=label, means=means)
 
     say = (lambda text: None) if quiet else run.warn
     for remark in plan.remarks(date.today()):

@@ -8,6 +8,7 @@ import typer
 
 from tcptrace_tw.cli import complete, filters, run
 from tcptrace_tw.cli import options as o
+from tcptrace_tw.cli.means import of_this_machine
 from tcptrace_tw.cli.reading import Reading, prepared
 from tcptrace_tw.cli.records import Without
 from tcptrace_tw.errors import UsageError
@@ -63,6 +64,7 @@ class ListOptions(NamedTuple):
         ),
     ] = "utc"
     save: o.Save = ""
+    jobs: o.Jobs = 1
 
     @property
     def most(self) -> int:
@@ -103,6 +105,7 @@ def list_(
     listing = Listing(filters.selection(said), own.sort, own.most, is_reversed=own.is_reversed)
     captures = run.sources(captures, shared.files_from)
     reading = prepared(captures, shared, targets.saved(own.save, captures), own.save, filter="")
+    reading.means = of_this_machine(own.jobs)
     listed = listed_of(reading, listing)
     if own.as_json or own.as_csv:
         from tcptrace_tw.report.pages.connection_records import write_csv, write_json

@@ -8,7 +8,7 @@ import typer
 
 from tcptrace_tw.cli import complete
 
-SETTINGS, OUTPUT, POLICY = "Settings", "Output", "Policy"
+SETTINGS, OUTPUT, POLICY, WORK = "Settings", "Output", "Policy", "Work"
 
 
 class Color(StrEnum):
@@ -146,6 +146,41 @@ MaxMemory = Annotated[
         show_default="half of the memory",
         rich_help_panel=SETTINGS,
     ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=1,
+        help="Let N processes of this machine do the work. What is said and written is the same.",
+        rich_help_panel=WORK,
+    ),
+]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Let the workers of a dask.distributed cluster do the work: the address of its scheduler, as in"
+        " tcp://scheduler:8786. Needs --spool.",
+        rich_help_panel=WORK,
+    ),
+]
+Spool = Annotated[
+    str,
+    typer.Option(
+        "--spool",
+        metavar="DIR",
+        help="Folder for what the processes hand to each other. The same command finds there what was done before.",
+        show_default="a temporary one",
+        rich_help_panel=WORK,
+    ),
+]
+KeepSpool = Annotated[
+    bool,
+    typer.Option("--keep-spool", help="Leave the spool where it is when all is done.", rich_help_panel=WORK),
 ]
 Findings = Annotated[
     str,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.checking.plan import Plan
     from tcptrace_tw.cli.options import Shared
     from tcptrace_tw.cli.targets import Target
+    from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.pages.ladder import Step
 
@@ -30,6 +31,8 @@ class Reading:
     no_progress: bool
     save: str = ""
     """Where stdin is kept, if anywhere."""
+    means: "Means | None" = None
+    """With what the work is done; None for this process."""
     is_again: bool = False
     """Whether an earlier pass has said all there is to say."""
 
@@ -60,7 +63,7 @@ class Reading:
         with run.saving(self.save):
             return run.analyze(
                 self.captures, self.settings, sinks, self.quiet, self.no_progress, wanted_later, self.policy,
-                "reading again" if self.is_again else "reading", says=not self.is_again,
+                "reading again" if self.is_again else "reading", says=not self.is_again, means=self.means,
             )  # fmt: skip
 
     def ladders(

@@ -12,6 +12,7 @@ import typer
 from tcptrace_tw.cli import complete, policy, run
 from tcptrace_tw.cli import options as o
 from tcptrace_tw.cli.interrupts import is_pipe
+from tcptrace_tw.cli.means import of_this_machine
 from tcptrace_tw.cli.reading import Reading, prepared
 from tcptrace_tw.errors import UsageError, hint
 
@@ -50,6 +51,7 @@ class ReportOptions(NamedTuple):
         ),
     ] = None
     save: o.Save = ""
+    jobs: o.Jobs = 1
     time_format: Annotated[
         str,
         typer.Option(
@@ -82,6 +84,7 @@ def report(*, captures: o.CapturesOrFolder = None, own: ReportOptions, shared: o
     captures = run.sources(captures, shared.files_from)
     files = [*targets.saved(own.save, captures), *([targets.Target(html, f"--html {html}")] if html else [])]
     reading = prepared(captures, shared, files, own.save)
+    reading.means = of_this_machine(own.jobs)
     with _opened(html) if html else nullcontext() as page, local_times(own.time_format == "local"):
         if page is not None:
             _write_page(page, reading)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tcptrace_tw.checking.plan import Plan
     from tcptrace_tw.cli.progress import Progress
+    from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.summary.digest import PolicyDigest
 
@@ -125,11 +126,13 @@ def analyze(
     policy: "Plan | None" = None,
     label: str = "reading",
     says: bool = True,
+    means: "Means | None" = None,
 ) -> "Summary":
     """Read the captures once, with progress; say on stderr what is damaged.
 
     ``wanted_later`` is a module for what follows: it is imported while the captures are read.
     The sinks get what ``policy`` leaves of the findings; ``summary.policy`` says what it did.
+    ``means``: with what the work is done; None for this process.
     ``says`` is false for another pass, in which what was said is not said again.
     """
     from tcptrace_tw.checking import obey
@@ -137,7 +140,8 @@ def analyze(
     if wanted_later:
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress, label) as progress:
-        summary = obey.analyze(captures, settings, policy, sinks, progress, warn if says and not quiet else None)
+        notice = warn if says and not quiet else None
+        summary = obey.analyze(captures, settings, policy, sinks, progress, notice, means)
     if says and not quiet:
         for remark in remarks(summary):
             warn(remark)

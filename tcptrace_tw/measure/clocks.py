@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array, bundle
-from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
+from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
 from tcptrace_tw.measure.keys import (
@@ -161,21 +161,52 @@ def want_pairs(rows, pairs):  # type: ignore[no-untyped-def]
     return count
 
 
-@inlined
-def kept(pair):  # type: ignore[no-untyped-def]
-    """How many samples there are of a pair."""
-    return min(pair.answered, MOST_SAMPLES) + min(pair.ignored, MOST_SAMPLES)
-
-
-@inlined
+@kernel
 def keep_sample(samples, pair, r, ignored):  # type: ignore[no-untyped-def]
-    """Keep the SYN of a row that its pair does not know yet, if there are not enough of its kind."""
-    if (pair.ignored if ignored else pair.answered) < MOST_SAMPLES:
-        sample = samples[kept(pair)]
-        sample.time = r.first_time
-        sample.tsval = r.orig_syn_tsval
-        sample.port = r.orig_port
-        sample.frame = r.orig_syn_frame
+    """Keep the SYN of a row that its pair does not know yet: of each kind the first ones, in whatever order they come.
+
+    Answered ones lie from the first place on, ignored ones from ``MOST_SAMPLES`` on.
+    """
+    count = pair.ignored if ignored else pair.answered
+    begin = MOST_SAMPLES if ignored else 0
+    if count >= MOST_SAMPLES:
+        last = samples[begin]
+        if last.time < r.first_time or (last.time == r.first_time and last.frame < r.orig_syn_frame):
+            return
+    sample = samples[begin if count >= MOST_SAMPLES else begin + count]
+    sample.time = r.first_time
+    sample.tsval = r.orig_syn_tsval
+    sample.port = r.orig_port
+    sample.frame = r.orig_syn_frame
+    if count >= MOST_SAMPLES - 1:
+        bring_last(samples, begin)
+
+
+@kernel
+def bring_last(samples, begin):  # type: ignore[no-untyped-def]
+    """Let the last of the samples of a kind be in the first place: it is the one that makes room."""
+    place = begin
+    for i in range(begin + 1, begin + MOST_SAMPLES):
+        if is_before(samples[place], samples[i]):
+            place = i
+    swap(samples[begin], samples[place])
+
+
+@kernel
+def swap(one, other):  # type: ignore[no-untyped-def]
+    """Let two samples change places."""
+    time, tsval, port, frame = other.time, other.tsval, other.port, other.frame
+    other.time, other.tsval, other.port, other.frame = one.time, one.tsval, one.port, one.frame
+    one.time, one.tsval, one.port, one.frame = time, tsval, port, frame
+
+
+@kernel
+def close_gap(samples, pair):  # type: ignore[no-untyped-def]
+    """Let the samples of both kinds lie side by side; returns how many there are."""
+    answered, ignored = min(pair.answered, MOST_SAMPLES), min(pair.ignored, MOST_SAMPLES)
+    for i in range(ignored if answered < MOST_SAMPLES else 0):
+        swap(samples[answered + i], samples[MOST_SAMPLES + i])
+    return answered + ignored
 
 
 @entry(Array(CLOCKS.dtype), Array(PAIR), Array(SAMPLE, ndim=2), Array(np.int64), Array(np.int64, ndim=2))
@@ -183,7 +214,7 @@ def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-d
     """Fill the row of each pair: how many clocks, and whether ignored SYNs are told from others by their timestamps."""
     for number in range(rows.size):
         row, pair, mine = rows[number], pairs[number], samples[number]
-        count = kept(pair)
+        count = close_gap(mine, pair)
         sort_by_time(mine, count, scratch[0])
         row.time = pair.time
         row.end_time = pair.end_time

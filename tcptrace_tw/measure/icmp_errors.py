@@ -76,7 +76,9 @@ class IcmpErrors:
         if row.connection_id != found.last_id:
             found.connections += 1
             found.last_id = row.connection_id
-        found.connection_id = min(int(found.connection_id), int(row.connection_id))
+        if row.connection_id <= found.connection_id:
+            found.connection_id, found.endpoint = row.connection_id, endpoint
+            found.port, found.peer_port = row[f"{own}_port"], row[f"{peer}_port"]
         found.end_time = max(int(found.end_time), quote.time)
         found.errors += 1
         found.most_retries = max(int(found.most_retries), int(row.syn_retries))

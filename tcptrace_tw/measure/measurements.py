@@ -68,9 +68,11 @@ class Measurements:
             self._clocks.see(table, records)
         if table == "reuses":
             self._connects.see_reuses(records)
+            self._moves.see_reuses(records)
         if table == "time_wait":
             censored = records.start_frame[records.end_reason == END_CAPTURE]
-            self._count("censored_spans", "censored_frame", censored.size, *censored[:1])
+            if censored.size:
+                self._count("censored_spans", "censored_frame", censored.size, int(censored.min()))
 
     def _take_connections(self, rows: Any) -> None:
         tables = self._census.tables, self._services.tables, self._clocks.tables
@@ -90,9 +92,9 @@ class Measurements:
         if tally[ONE_WAY] and self._vlan_splits.wants(is_scoped=bool(tally[ONE_WAY_SCOPED])):
             self._vlan_splits.see(connections[(connections.orig_segments == 0) | (connections.resp_segments == 0)])
 
-    def _count(self, name: str, frame_name: str, count: int, first_frame: int = -1) -> None:
+    def _count(self, name: str, frame_name: str, count: int, first_frame: int) -> None:
         row = self._capture[0]
-        if count and row[frame_name] < 0:
+        if row[frame_name] < 0 or first_frame < row[frame_name]:
             row[frame_name] = first_frame
         row[name] += count
 
@@ -140,7 +142,7 @@ def count_odd_ones(rows, tally):  # type: ignore[no-untyped-def]
     for i in range(rows.size):
         r = rows[i]
         if np.int64(r.opened) == OPENED_MIDSTREAM:
-            if tally[MIDSTREAM] == 0:
+            if tally[MIDSTREAM] == 0 or r.first_frame < tally[MIDSTREAM_FRAME]:
                 tally[MIDSTREAM_FRAME] = r.first_frame
             tally[MIDSTREAM] += 1
         if np.int64(r.orig_segments) == 0 or np.int64(r.resp_segments) == 0:

@@ -99,7 +99,8 @@ def count_left_open(rows, services):  # type: ignore[no-untyped-def]
             widen(service, r.time, r.end_time)  # it may have been left open by a connection from mid-stream
             service.left_in_close_wait += 1
             service.connection_id = min(service.connection_id, r.connection_id)
-            service.fin_frame = r.fin_frame
+            if service.fin_frame < 0 or r.fin_frame < service.fin_frame:
+                service.fin_frame = r.fin_frame
 
 
 @kernel

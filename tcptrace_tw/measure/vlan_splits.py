@@ -32,7 +32,7 @@ class VlanSplits:
         self.count = 0
         self.frame = -1
         self._seen = 0
-        self._waiting: dict[Half, int] = {}
+        self._waiting: dict[Half, tuple[int, int]] = {}
 
     def wants(self, *, is_scoped: bool) -> bool:
         """Whether rows could say something; ``is_scoped``: whether any of them is in a VLAN or tunnel."""
@@ -43,17 +43,18 @@ class VlanSplits:
         self._seen += lone.size
         for half, opposite, scope, frame in _vlan_splits(lone):
             other = self._waiting.get(opposite)
-            if other is not None and other != scope:
+            if other is not None and other[0] != scope:
                 del self._waiting[opposite]
                 self.count += 1
-                self.frame = frame if self.frame < 0 else self.frame
+                later = max(frame, other[1])
+                self.frame = later if self.frame < 0 else min(self.frame, later)
             else:
-                self._remember(half, scope)
+                self._remember(half, scope, frame)
 
-    def _remember(self, half: Half, scope: int) -> None:
+    def _remember(self, half: Half, scope: int, frame: int) -> None:
         if len(self._waiting) == MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
-        self._waiting[half] = scope
+        self._waiting[half] = scope, frame
 
 
 def _vlan_splits(rows: Any) -> Iterator[tuple[Half, Half, int, int]]:

@@ -37,7 +37,7 @@ MECHANISMS = (
     Mechanism("SYN in TIME-WAIT", About.PAIR, ("RU009", "RU004", "RU005", "RU006", "PA004", "TW006", "RU012", "RU002",
                                                    "PA003", "SI013")),
     Mechanism("LAST-ACK", About.PAIR, ("LA002", "LA003", "LA001", "LA007", "LA006", "LA004")),
-    Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013")),
+    Mechanism("SYN into a connection", About.PAIR, ("RU011", "RU013", "RU014")),
     Mechanism("half-closed", About.SERVICE, ("TW012", "TW008", "LA005", "TW011")),
     Mechanism("TIME-WAIT ended early", About.SERVICE, ("TW005", "TW009", "TW007")),
     Mechanism("source ports", About.PAIR, ("PE003", "PE002", "PE004", "PE001")),
@@ -62,9 +62,9 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "PA001": ("PA007",),
     "LA004": ("TW009",),
     "PA003": ("TW005",),
-    "RS001": ("SI008", "SI007", "RS016"),
-    "RS003": ("SI008", "TW012", "TW008", "RS015", "RS016"),
-    "RS005": ("HS005", "SI010", "SI008", "RS012", "RU011", "RU013", "LA001", "LA003", "TW005", "TW008"),
+    "RS001": ("SI008", "SI018", "SI007", "RS016"),
+    "RS003": ("SI008", "SI018", "TW012", "TW008", "RS015", "RS016"),
+    "RS005": ("HS005", "SI010", "SI018", "SI008", "RS012", "RU011", "RU013", "LA001", "LA003", "TW005", "TW008"),
     "RS007": ("HS005", "SI002"),
     "RS015": ("SI004",),
     "SI002": ("HS005",),
@@ -81,6 +81,7 @@ class Beside(NamedTuple):
 
     when: Callable[[Rows], Mask]
     clause: str
+    """Nothing where the sentence of the finding itself says it."""
     is_told_alone: bool
     """Whether it is an incident without another finding, too."""
 
@@ -91,6 +92,7 @@ BESIDE: dict[str, Beside] = {
         "an old segment of the previous connection arrived in the new one and was dropped: its timestamp was too old",
         is_told_alone=True,
     ),
+    "RU014": Beside(lambda r: r.connection_id > 0, "", is_told_alone=False),
     "SI013": Beside(lambda r: r.cost_ns >= 0, "some of the clients tried again from another port", is_told_alone=False),
 }
 """By rule. Their delays count with those of the cause."""
@@ -144,6 +146,7 @@ SEVERAL: dict[str, str] = {
     "SI004": "in {count} connections with {service} data were sent again and again, and nothing came back",
     "SI008": "{count} requests to {service} are lost: the server closed the idle connections at the moment when they came",
     "SI010": "{count} connections to {service} went on from another port or address: a NAT had {?}forgotten its mappings",
+    "SI018": "segments of {count} connections reached {client} from {service}, {?}untranslated: the NAT in between did not know them",
     "TW005": "RSTs reached TIME-WAIT after {count} connections with {service}, and {?}ended it early",
     "TW007": "{actor} answered with RST inside 2MSL after {count} connections with {peer}: its TIME-WAIT had ended early",
     "TW008": "in {count} connections with {service} a FIN or data came {?}after FIN-WAIT-2 had timed out, and got a RST",
@@ -157,6 +160,7 @@ SEVERAL: dict[str, str] = {
 """
 
 SEVERAL_IF: dict[tuple[str, str], str] = {
+    ("SI004", "nothing came after the SYN+ACK"): "the first data of {count} connections were sent to {service} again and again, and nothing came after its SYN+ACKs, not even an ACK",
     ("RS001", "a client got no answer"): "{actor} sent requests to {peer} on {count} connections, got nothing but ACKs, and reset them: {?}it gave up waiting",
     ("RS003", "data drew the RST"): "{actor} had {?}closed {count} sockets when data of {peer} arrived, and answered with RST",
     ("RS003", "data had come just before"): "{actor} had {?}closed {count} sockets when data of {peer} arrived, and answered with RST",

@@ -46,10 +46,7 @@ class RuleRunner:
 
     def classify(self, table: Table, rows: NDArray[Any]) -> NDArray[Any]:
         """Fill the columns that a decision table derives from the others."""
-        for derived in DERIVED:
-            if derived.table == table.name:
-                rows[derived.column] = derived.decide(as_records(rows))
-        return rows
+        return classified(table, rows)
 
     def evaluate(self, table: Table, rows: NDArray[Any]) -> Iterator[RuleHits]:
         """What the rules of this table say about these rows."""
@@ -71,6 +68,14 @@ class RuleRunner:
         """What only the whole capture shows."""
         for found in self._deferred.release():
             yield capped(found, self.caveats)
+
+
+def classified(table: Table, rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows, with the columns filled in that a decision table derives from the others."""
+    for derived in DERIVED:
+        if derived.table == table.name:
+            rows[derived.column] = derived.decide(as_records(rows))
+    return rows
 
 
 def chosen(select: Sequence[str], ignore: Sequence[str]) -> Iterable[Rule]:

@@ -15,7 +15,7 @@ from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.bounds import within
 from tcptrace_tw.kernels.intrinsics import item_at, prefetch_item
 from tcptrace_tw.kernels.kinds import Array
-from tcptrace_tw.kernels.marks import intrinsic
+from tcptrace_tw.kernels.marks import inlined, intrinsic
 from tcptrace_tw.schema.columns import SEGMENTS
 
 LINE = 64
@@ -24,8 +24,14 @@ LINE = 64
 MOST = 1 << 15
 """The most segments of a batch."""
 
-PRINT_PLACES = 1 << 18
-"""The lower bits of ``print`` are a place below this, where the copies of a segment are looked for."""
+SHARD_BITS = 8
+SHARDS = 1 << SHARD_BITS
+"""4-tuples are dealt to so many shards by a fixed hash: what is looked for within one does not depend on the others."""
+
+PRINT_PLACES = 1 << 22
+"""The lower bits of ``print`` are a place below this, where the copies of a segment are looked for.
+
+The lowest of them are the shard of its 4-tuple."""
 
 _FIELDS = [field for column in SEGMENTS.columns for field in column.fields]
 _WIDTH = sum(np.dtype(kind).itemsize for _, kind in _FIELDS)
@@ -73,3 +79,17 @@ TUPLE = np.dtype(
     ]
 )
 """Endpoint a is the lesser of the two by (address, port): both directions of a tuple have one key."""
+
+SHARD_FACTORS = (0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5, 0x3C6EF372FE94F82B,
+                 0x510E527FADE682D1)  # fmt: skip
+SHARD_FACTOR = 0x2545F4914F6CDD1D
+
+
+@inlined
+def shard_of(a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
+    """The shard of a 4-tuple and its scope, the same in every run: by it copies are looked for, and archives dealt."""
+    word = int(a_lo) * SHARD_FACTORS[0] ^ int(b_lo) * SHARD_FACTORS[1] ^ int(ports) * SHARD_FACTORS[2]
+    if (a_hi | b_hi | scope) != 0:
+        word += int(a_hi) * SHARD_FACTORS[3] ^ int(b_hi) * SHARD_FACTORS[4] ^ int(scope) * SHARD_FACTORS[5]
+    word = (word >> 29 & 0x7FFFFFFFF) * SHARD_FACTOR
+    return word >> 52 & (SHARDS - 1)

@@ -76,7 +76,7 @@ ICMP_ERROR = Vocabulary(
         "the packet is too big", "a filter prohibits it", "the packet went in a circle, or too far", "it is not deliverable",
     ),
 )  # fmt: skip
-MOVE = Vocabulary("move", "retry", "rebinding")
+MOVE = Vocabulary("move", "retry", "rebinding", "other-address", "untranslated")
 ACCEPTANCE = Vocabulary("acceptance", "accept", "challenge", "paws-reject", "drop", "not-in-time-wait")
 SEVERITY = Vocabulary("severity", "info", "notice", "warning", "error")
 CONFIDENCE = Vocabulary("confidence", "refuted", "predicted", "likely", "confirmed")
@@ -139,7 +139,7 @@ SUSPECT_ACCEPT_QUEUE, SUSPECT_TIMESTAMPS, SUSPECT_SOME_ANSWERED, SUSPECT_FILTERE
     ICMP_TIME_EXCEEDED,
     ICMP_OTHER,
 ) = range(7)
-MOVE_RETRY, MOVE_REBINDING = range(2)
+MOVE_RETRY, MOVE_REBINDING, MOVE_OTHER_ADDRESS, MOVE_UNTRANSLATED = range(4)
 ACCEPT_NOT_TIME_WAIT = 4  # behind the four of protocol.profiles
 INFO, NOTICE, WARNING, ERROR = range(4)
 REFUTED, PREDICTED, LIKELY, CONFIRMED = range(4)

@@ -25,7 +25,6 @@ from tcptrace_tw.schema.columns import (
     Table,
 )
 from tcptrace_tw.schema.segments import TUPLE, Segments
-from tcptrace_tw.tcp.machine.capture_clock import FEW
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
@@ -126,6 +125,7 @@ class Tracker:
         kernel_state["next_state"][:] = next_state_table()
         kernel_state["syn_table"][:] = syn_acceptance_table(profile)
         kernel_state["seed"][:] = seed
+        kernel_state["shards"].reshape(-1, s.SHARD_WORDS)[:, s.SEEN_MASK] = s.LEAST_SEEN_MASK
         self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
@@ -173,6 +173,8 @@ class Tracker:
     def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""
         self.counters[s.NOW] = max(int(self.counters[s.NOW]), time)
+        if self.counters[s.FIRST_ACK] >= 0:
+            self.counters[s.FIRST_ACK] = min(int(self.counters[s.FIRST_ACK]), int(self.counters[s.NOW]) - 1)
         done = 0
         while done < self.counters[s.CONNS_USED]:
             self._reserve(1, tuples.size)
@@ -204,9 +206,7 @@ class Tracker:
     def figures(self) -> dict[str, int]:
         """What the kernels have counted about the capture itself: columns of the ``capture`` table."""
         counters = self.counters
-        run = int(counters[s.BACK_RUN])
         steps = {
-            "backward_ns": (s.MAX_BACKWARD, s.BACKWARD_FRAME),
             "forward_ns": (s.FORWARD_STEP, s.FORWARD_FRAME),
             "swap_lag_ns": (s.SWAP_LAG, s.SWAP_FRAME),
         }
@@ -222,11 +222,7 @@ class Tracker:
             "merged_frame": int(counters[s.MERGED_FRAME]),
             "unseen_bytes": int(counters[s.UNSEEN_BYTES]),
             "unseen_frame": int(counters[s.UNSEEN_FRAME]),
-            "late_frames": int(counters[s.LATE_FRAMES]) + (run if 0 < run <= FEW else 0),
-            "absurd_times": int(counters[s.ABSURD_TIMES]),
-            "steps_back": int(counters[s.STEPS_BACK]),
             "steps_passed": int(counters[s.STEPS_PASSED]),
-            "repeated_frames": int(counters[s.REPEATED_FRAMES]),
             "forgotten_attempts": int(counters[s.FORGOTTEN_ATTEMPTS]),
             "forgotten_connections": int(counters[s.FORGOTTEN_CONNECTIONS]),
             **{name: int(counters[value]) if counters[frame] >= 0 else -1 for name, (value, frame) in steps.items()},
@@ -346,7 +342,9 @@ class Tracker:
                 access.note_rooms(self._kernel_state[0], self._arrays(tuples))
             return self._kernel_state[0]
         kernel_state = self._kernel_state[0]
-        small = {name: kernel_state[name] for name in ("counters", "params", "next_state", "syn_table", "seed")}
+        small = {
+            name: kernel_state[name] for name in ("counters", "params", "shards", "next_state", "syn_table", "seed")
+        }
         return State(**self._arrays(tuples), **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
@@ -360,12 +358,11 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
         counters[_ROOM_OF[register]] = room
     for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
                      s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
-                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.BACKWARD_FRAME, s.FORWARD_FRAME,
-                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME,
-                     s.LEAP_FROM, s.REPEATED_UNTIL):  # fmt: skip
+                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.FORWARD_FRAME, s.FIRST_ACK,
+                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
         counters[register] = -1
     counters[s.NEXT_DUE] = s.NEVER
-    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE, s.NEXT_TRANSITION):
+    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE):
         counters[register] = 1
     counters[s.WANT_TRANSITIONS] = transitions
     return counters

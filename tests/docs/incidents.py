@@ -79,7 +79,9 @@ def _sentences_if() -> str:
 
 
 def _beside() -> str:
-    return "".join(f"| {_linked(rule)} {_NAMES[rule]} | {each.clause} |\n" for rule, each in BESIDE.items())
+    return "".join(
+        f"| {_linked(rule)} {_NAMES[rule]} | {each.clause or 'its own sentence'} |\n" for rule, each in BESIDE.items()
+    )
 
 
 def _reasons() -> str:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from tcptrace_tw import pipeline
+from tcptrace_tw import one_pass, pipeline
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.kernels.arrays import Allocator, allocated_by
 from tcptrace_tw.kernels.bounds import IS_CHECKED
@@ -66,7 +66,7 @@ def _settings(case: Case, compiled: bool) -> Iterator[None]:
     """Small batches and early burial, so that a short capture meets what else only a long one does."""
     with (
         patch.dict(os.environ, TCPTRACE_TW_KERNELS=COMPILED if compiled else "interpreted"),
-        patch.object(pipeline, "BATCH_SIZE", case.batch_size),
+        patch.object(one_pass, "BATCH_SIZE", case.batch_size),
         patch.object(tracker, "ARCHIVE_FROM", case.archive_from),
         patch.object(tracker, "LINGER_NS", case.linger_ns),
         patch.object(tracker, "IDLE_AFTER_NS", case.idle_after_ns),

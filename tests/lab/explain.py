@@ -126,10 +126,25 @@ class Recording:
 
     def resets_sent(self, name: str) -> list[float]:
         """When a kernel sent a RST from an endpoint; the trace does not know those of a listener, the drops do."""
-        rows = self.truth["resets_and_retransmissions"]
-        traced = [row["time"] for row in rows if row["what"] == "tcp_send_reset" and row["local"] == name]
-        refused = [row for row in self.truth["drops"] if row["reason"] in ("NO_SOCKET", "TCP_FLAGS")]
+        name = self.truth.get("translations", {}).get(name, name)
+        traced = [row["time"] for row in self._traced_resets if row["local"] == name]
+        refused = [row for row in self.truth["drops"] if row["reason"] in ANSWERED_BY_RESET]
         return traced + [row["time"] for row in refused if _ends(row["segment"])[1] == name]
+
+    @cached_property
+    def _traced_resets(self) -> list[Any]:
+        return [row for row in self.truth["resets_and_retransmissions"] if row["what"] == "tcp_send_reset"]
+
+    def is_killed(self, row: Row) -> bool:
+        """Whether an operator killed the socket (``ss -K``): it was in its state still, and no counter moves."""
+        name, time = endpoint(row.ip, row.port), row.time / 1e9
+        return any(
+            reset["local"] == name
+            and reset["reason"] == "TCP_STATE"
+            and reset["state"] in SYNCHRONISED
+            and abs(reset["time"] - time) < NEAR_S
+            for reset in self._traced_resets
+        )
 
     def is_shown(self, side: str) -> bool:
         """Whether the capture shows the addresses of a host; behind NAT it does not."""
@@ -156,10 +171,15 @@ class Recording:
 
     def table(self, name: str) -> list[Row]:
         """The rows of a table; those of anomalies know whether a copy of a SYN was challenged, stale segments whether
-        they came into TIME-WAIT.
+        they came into TIME-WAIT, resets whether an operator killed the socket, and reuses whether the SYN met a
+        TIME-WAIT that the capture does not show.
         """
         if name == "stale_segments":
             return [Row(row, is_in_time_wait=self._meets_time_wait(row)) for row in self.got.tables[name]]
+        if name == "resets":
+            return [Row(row, is_killed=self.is_killed(row)) for row in self.got.tables[name]]
+        if name == "reuses":
+            return [Row(row, is_unseen_time_wait=self._holds_time_wait(row)) for row in self.got.tables[name]]
         if name != "anomalies":
             return self.got.tables[name]
         answers = {row.answer_frame for row in self.got.reuses}
@@ -168,6 +188,11 @@ class Recording:
     def _meets_time_wait(self, row: Row) -> bool:
         spans = [span for span in self.got.time_wait if span.connection_id == row.connection_id]
         return any(span.ip == row.peer_ip and span.port == row.peer_port and span.start < row.time for span in spans)
+
+    def _holds_time_wait(self, row: Row) -> bool:
+        ends = (endpoint(row.peer_ip, row.peer_port), endpoint(row.ip, row.port))
+        entries = (each for each in self.truth["time_wait"] if (each["endpoint"], each["peer"]) == ends)
+        return any(each["entered"] < row.time / 1e9 < (each["end"] or float("inf")) + NEAR_S for each in entries)
 
     def _is_copy(self, row: Row, answers: set[int]) -> bool:
         trigger = row.challenge_trigger_frame or 0
@@ -197,6 +222,11 @@ _KEYS = ("connection_id", "attempt_id", "previous_connection_id")
 
 NEAR_S = 0.05
 """From the kernel's event to the frame at the tap."""
+
+ANSWERED_BY_RESET = ("NO_SOCKET", "TCP_FLAGS", "TCP_LISTEN_OVERFLOW")
+"""Why a segment is dropped that a listener, or a host without a socket, answers by RST."""
+
+SYNCHRONISED = ("ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING", "LAST-ACK")
 
 RELAYED = ("delay", "duplicate")
 """What the relay does to a segment that arrives all the same."""
@@ -237,7 +267,8 @@ LEAST_REPLAY_TICKS = 240
 
 
 def _is_challenged_syn(row: Row) -> bool:
-    return row.answer == "challenge-ack" and row.receiver_state != "TIME-WAIT"
+    is_unseen = row.receiver_state is None and row.is_unseen_time_wait
+    return row.answer == "challenge-ack" and row.receiver_state != "TIME-WAIT" and not is_unseen
 
 
 def _is_challenged_copy(row: Row) -> bool:
@@ -251,7 +282,8 @@ def _is_challenged_rst(row: Row) -> bool:
 
 def _is_abort(row: Row) -> bool:
     """The RST of a socket's owner, not of a host without a socket, and not of one that gave up."""
-    return not row.is_bare and not row.is_syn_answer and row.verdict not in ("timeout", "port-closed")
+    is_own = not row.is_bare and not row.is_syn_answer and not row.is_killed
+    return is_own and row.verdict not in ("timeout", "port-closed")
 
 
 def _is_late_refusal(row: Row) -> bool:
@@ -293,7 +325,7 @@ def _always(row: Row) -> bool:
 
 
 _CHALLENGED_SYNS = (
-    Part("reuses", "peer", _is_challenged_syn, ("RU011", "LA001", "HS004")),
+    Part("reuses", "peer", _is_challenged_syn, ("RU011", "RU013", "LA001", "HS004")),
     Part("anomalies", "own", _is_challenged_copy, ("RU008", "HS004"), lambda row: row.challenges),
     Part("anomalies", "peer", lambda row: row.synack_repeats > 0, ("HS003", "HS005"), lambda row: row.synack_repeats),
 )
@@ -306,6 +338,7 @@ COUNTED: tuple[Counted, ...] = (
     Counted(
         ("TWRecycled",), "connect() over the own timewait entry",
         (Part("reuses", "own", lambda row: row.is_linux_tw_reuse, ("RU001",)),),
+        ("close not captured",),
     ),
     Counted(
         ("TCPTimeWaitOverflow",), "no timewait entry for want of room",
@@ -378,13 +411,15 @@ def _fin_wait_2_entries(recording: Recording, side: str, line: Counted, seen: se
 
 
 def _closes_not_captured(recording: Recording, side: str, line: Counted, seen: set[str]) -> int:
-    """The capture has one direction, or began within the close."""
+    """The capture has one direction, or began within the close or after it."""
     hidden = [
         row for row in recording.got.connections
         if not row.orig_segments or not row.resp_segments or row.opened == "midstream"
     ]  # fmt: skip
     names = {endpoint(row[f"{end}_ip"], row[f"{end}_port"]) for row in hidden for end in ("orig", "resp")}
-    return sum(entry["endpoint"] in names for entry in _entries(recording, side))
+    begin = recording.frames[0][0] if recording.frames else 0
+    entries = _entries(recording, side)
+    return sum(entry["endpoint"] in names or entry["entered"] < begin for entry in entries)
 
 
 def _entries(recording: Recording, side: str) -> list[Any]:
@@ -428,7 +463,7 @@ def _lost_before_the_tap(recording: Recording, side: str, line: Counted, seen: s
 
 def _untold_by_window(recording: Recording, side: str, line: Counted, seen: set[str]) -> int:
     """Fewer bytes were unread than the window, scaled, can show: that looks like SO_LINGER 0."""
-    rows = recording.got.tables["resets"]
+    rows = recording.table("resets")
     return sum(_is_abort(row) and row.received_bytes > 0 and recording.side(row.ip) == side for row in rows)
 
 

@@ -26,6 +26,7 @@ def truth(lab, historian):
         "description": lab.situation.description,
         "kernel": "Linux " + release(),
         "settings_changed": lab.settings,
+        **({"translations": lab.translations} if lab.translations else {}),
         "capture": lab.capture.about() | {"namespace": lab.situation.capture, "frames": lab.captured},
         "endpoints": [] if lab.situation.is_bulk else history.endpoints(lives),
         "time_wait": [] if lab.situation.is_bulk else history.time_wait(lives),

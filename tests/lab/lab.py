@@ -8,6 +8,7 @@ from tests.lab.capture import Capture
 from tests.lab.ftrace import Ftrace
 from tests.lab.kernel_record import KernelRecord
 from tests.lab.relay import NoRelay, Relay
+from tests.lab.software import Software
 from tests.lab.topology import Topology
 
 
@@ -17,6 +18,7 @@ class Lab:
     def __init__(self, situation, index, folder):
         self.situation, self.folder = situation, folder
         self.notes, self.settings = [], {}
+        self.translations = {}  # what a NAT makes of an endpoint of a host: as the other side sees it, as it is
         self.topology = Topology(situation.name, index)
         self.client, self.server = self.topology.hosts
         if situation.has_relay:
@@ -25,6 +27,7 @@ class Lab:
         else:
             self.relay = NoRelay()
             self.topology.forward_in_kernel()
+        self.software = Software(self) if situation.needs else None
 
     # helpers for situations
 
@@ -106,5 +109,7 @@ class Lab:
 
     def remove(self):
         """Take everything down."""
+        if self.software:
+            self.software.stop()
         self.relay.stop()
         self.topology.remove()

@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 
-from tests.lab import check, fixture
+from tests.lab import check, fixture, software
 from tests.lab.history import Historian
 from tests.lab.lab import Lab
 from tests.lab.situations import SITUATIONS
@@ -74,11 +74,20 @@ def main():
     if options.here:
         return _here(options.names[0], options.fixtures)
     names = options.names or list(SITUATIONS)
+    names = [name for name in names if not _is_left_out(name)]
     bulk = [name for name in names if SITUATIONS[name].is_bulk]  # these need the machine for themselves
     failed = record_many([name for name in names if name not in bulk], options.fixtures, options.jobs)
     failed += record_many(bulk, options.fixtures, jobs=1)
     print("not written:", ", ".join(failed) or "none")
     return 1 if failed else 0
+
+
+def _is_left_out(name):
+    """Whether a program is missing that the situation needs; says so."""
+    absent = software.missing(SITUATIONS[name].needs)
+    if absent:
+        print(f"left out: {name} ({', '.join(absent)} not installed)")
+    return bool(absent)
 
 
 def _here(name, fixtures):

@@ -88,7 +88,7 @@ class Result:
     @property
     def transitions(self) -> list[Row]:
         """Every transition row, retracted ones and retractions too."""
-        return sorted(self.tables["transitions"], key=lambda row: row.transition_id)
+        return sorted(self.tables["transitions"], key=lambda row: (row.connection_id, row.transition_id))
 
     @property
     def time_wait(self) -> list[Row]:

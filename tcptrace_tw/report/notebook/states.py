@@ -17,8 +17,12 @@ def states_of(transitions: "pd.DataFrame") -> "pd.DataFrame":
     Columns: connection_id, endpoint, ip, port, state, since, until, frame. What was retracted never was: neither the
     row nor the one that retracts it begins a stay.
     """
-    gone = set(transitions.retracts.dropna().astype("int64"))
-    kept = transitions[transitions.retracts.isna() & ~transitions.transition_id.isin(gone)]
+    import pandas as pd
+
+    is_lasting = transitions.retracts.isna()
+    gone = pd.MultiIndex.from_frame(transitions.loc[~is_lasting, ["connection_id", "retracts"]].astype("int64"))
+    is_gone = pd.MultiIndex.from_frame(transitions[["connection_id", "transition_id"]].astype("int64")).isin(gone)
+    kept = transitions[is_lasting & ~is_gone]
     kept = kept.sort_values(["connection_id", "endpoint", "transition_id"], kind="stable")
     stays = kept[["connection_id", "endpoint", "ip", "port", "to_state", "time", "frame"]]
     stays = stays.rename(columns={"to_state": "state", "time": "since"}).reset_index(drop=True)

@@ -27,7 +27,7 @@ from tcptrace_tw.report.summary.strands import (
 )
 from tcptrace_tw.report.summary.strands import alone as alone
 from tcptrace_tw.report.words.codec import Time
-from tcptrace_tw.report.words.findings import connection_ids, finding, kept
+from tcptrace_tw.report.words.findings import connection_ids, finding, kept, previous_connection_ids
 from tcptrace_tw.report.words.messages import hedged, message, with_hedge
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
@@ -86,6 +86,8 @@ class Incidents:
         if (rule not in CONSEQUENCES and rule not in _CAUSES) or self._linked >= MOST_LINKED:
             return False
         self._links.setdefault(rule, []).append((connection_ids(findings), strands))
+        if findings.rule.table == "moves":  # what is one connection explains what happens under either 4-tuple
+            self._links[rule].append((previous_connection_ids(findings), strands))
         self._linked += strands.size
         return True
 
@@ -321,7 +323,9 @@ class _Incident:
         others = [other.rule for other in self.strands if other.rule != lead.rule]
         told = PROOFS if count == 1 else {**REASONS, **PROOFS}
         reasons = [told[pair] for other in others if (pair := (lead.rule, other)) in told]
-        beside = dict.fromkeys(BESIDE[rule].clause for rule in others if rule in BESIDE)
+        beside = dict.fromkeys(
+            _clause(other, several_files) for other in self.strands if other.rule in BESIDE and other.rule != lead.rule
+        )
         delay, most, known = self._delay()
         delayed = f"; {_delay(delay, most, known)}" if count > 1 and most else ""
         template = lead.template if count == 1 else self._template(lead)
@@ -373,6 +377,11 @@ class _Incident:
                 counts[strand.rule] = (before[0] + strand.left, max(before[1], strand.grade[0]))
         for rule, (count, severity) in (counts | self.explained).items():
             yield IncidentRule(rule, RULES[NUMBERS[rule]].name, w.SEVERITY.words[severity], count)
+
+
+def _clause(strand: Strand, several_files: bool) -> str:
+    """What a finding of severity info adds: its clause, or its own sentence."""
+    return BESIDE[strand.rule].clause or message(strand.examples[0].hit, 0, several_files)
 
 
 def _delay(cost: int, most: int, known: int) -> str:

@@ -116,12 +116,18 @@ class Occupancy:
         firsts = np.flatnonzero(np.concatenate(([True], of_pool[1:] != of_pool[:-1])))
         before = np.concatenate(([0], level))[firsts]
         peaks = np.maximum(np.maximum.reduceat(level, firsts) - before, 1)  # a span of no length was there, too
-        best = np.lexsort((-self._pools.sums.spans, -peaks))[:most]
-        found = [self._pool(n, int(peaks[n])) for n in best.tolist()]
+        best = self._best(peaks, most)
+        found = [self._pool(n, int(peaks[n])) for n in best]
         if curve is not None and curve.start is not None and curve.open:
-            for pool, number in zip(found[:CURVES], best.tolist(), strict=False):
+            for pool, number in zip(found[:CURVES], best, strict=False):
                 pool.open = tuple(levels_of(steps, number, curve.start, curve.step_ns, len(curve.open)))
         return found
+
+    def _best(self, peaks: Ints, most: int) -> list[int]:
+        """The pools with the highest peaks, in an order that does not depend on which of them came first."""
+        spans, firsts = self._pools.sums.spans, self._pools.sums.first_start
+        order = np.lexsort((firsts, -spans, -peaks))[: 4 * most].tolist()
+        return sorted(order, key=lambda n: (-peaks[n], -spans[n], firsts[n], self._pools.key(n)))[:most]
 
     def _pool(self, number: int, peak: int) -> Pool:
         sums = self._pools.sums[number]

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from tcptrace_tw.unfinished import begin, complete, uninterrupted
 
 MANIFEST = "manifest.json"
 TOOL = "tcptrace-tw"
+PART = re.compile(r"part-\d+\.parquet")
+"""The files of a table that is a folder, because several processes have written it."""
+
 ENCODED = "_percent_encoded"
 """The end of a key of the manifest: the names of files once more, in the bytes that open them."""
 
@@ -135,9 +139,14 @@ def _check(name: str, target: Path, force: bool) -> bool:
     if is_foreign and not force:
         raise UsageError(f"{name}: contains files that tcptrace-tw did not write; choose another, or add --force")
     for each in OURS:
-        if (target / each).is_dir():
+        if (target / each).is_dir() and not _are_parts(target / each):
             raise UsageError(f"{name}: contains a folder {each} in place of a table; choose another folder")
     return True
+
+
+def _are_parts(folder: Path) -> bool:
+    """Whether this is a table that several processes have written."""
+    return folder.suffix == ".parquet" and all(PART.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _has_foreign_files(target: Path) -> bool:

@@ -13,15 +13,21 @@ from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
 Ints = NDArray[np.int64]
 
 
-def opened(folder: Path, name: str) -> Any:
-    """The file of a written table (``pyarrow.OSFile``), to be closed.
+def parts_of(folder: Path, name: str) -> list[Path]:
+    """The files of a written table: one, or those of a folder of that name, where several processes have written it."""
+    path = folder / f"{name}.parquet"
+    return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
+
+
+def opened(path: Path) -> Any:
+    """A file of a written table (``pyarrow.OSFile``), to be closed.
 
     Arrow gets an open file, because it would take a name such as ``s3:x`` for an address. The file is Arrow's own, not
     Python's: a thread of Arrow that still lets go of a Python object while the process ends is aborted.
     """
     import pyarrow as pa
 
-    return pa.OSFile(os.fsencode(folder / f"{name}.parquet"))
+    return pa.OSFile(os.fsencode(path))
 
 
 def numbers(column: Any) -> Ints:

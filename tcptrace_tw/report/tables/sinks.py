@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -193,12 +193,19 @@ class ParquetSink(TableSink):
     """Streams every table into ``folder/<name>.parquet``; tables without rows are written too."""
 
     def __init__(
-        self, folder: Path, several_files: bool = False, incidents: Incidents | None = None, least: int = INFO
+        self,
+        folder: Path,
+        several_files: bool = False,
+        incidents: Incidents | None = None,
+        least: int = INFO,
+        tables: Collection[Table] = TABLES,
     ) -> None:
+        """``tables``: those to write; the others are somebody else's."""
         super().__init__(several_files, incidents, least, partial(_spill, folder))
+        self.tables = frozenset(table.name for table in tables)
         # Arrow gets open files, not their names, as in ``stored.read_table``.
-        self._files = {table.name: (folder / f"{table.name}.parquet").open("wb") for table in TABLES}
-        self._writers = {table.name: _writer(self._files[table.name], schema(table, several_files)) for table in TABLES}
+        self._files = {table.name: (folder / f"{table.name}.parquet").open("wb") for table in tables}
+        self._writers = {table.name: _writer(self._files[table.name], schema(table, several_files)) for table in tables}
         self._behind = Behind(WAITING_GROUPS)
 
     def write(self, table: Table, make: Make) -> None:

@@ -11,7 +11,7 @@ from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.sink import SummarySink
 from tcptrace_tw.report.tables.folder import ENCODED, read_manifest
-from tcptrace_tw.report.tables.read_columns import opened
+from tcptrace_tw.report.tables.read_columns import opened, parts_of
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.words import SEVERITY
 
@@ -77,10 +77,14 @@ def _with_findings(digest: Digest, folder: Path, settings: dict[str, Any], findi
 
 def read_table(folder: Path, name: str) -> Any:
     """A table that was written (``pyarrow.Table``)."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with opened(folder, name) as file:
-        return pq.read_table(file)
+    tables = []
+    for path in parts_of(folder, name):
+        with opened(path) as file:
+            tables.append(pq.read_table(file))
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries()
 
 
 def is_wanted(rule: str, select: Names, ignore: Names) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.summary.listing import ROW, Listed, Listing
-from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened, parts_of
 from tcptrace_tw.report.tables.replay import replay_folder
 from tcptrace_tw.report.tables.stored import manifest_of
 from tcptrace_tw.schema.columns import CONNECTIONS
@@ -33,8 +33,9 @@ def _batches(folder: Path, name: str, columns: list[str]) -> Any:
     """Pieces of a written table."""
     import pyarrow.parquet as pq
 
-    with opened(folder, name) as file:
-        yield from pq.ParquetFile(file).iter_batches(_AT_ONCE, columns=columns)
+    for path in parts_of(folder, name):
+        with opened(path) as file:
+            yield from pq.ParquetFile(file).iter_batches(_AT_ONCE, columns=columns)
 
 
 def _rows(batch: Any) -> NDArray[Any]:

@@ -10,22 +10,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.tables.arrow_schema import file_column
-from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened
+from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened, parts_of
 from tcptrace_tw.schema.columns import FINDINGS, FRAME_BITS, Column, Table
 
 
 def stored_records(folder: Path, table: Table) -> Iterator[NDArray[Any]]:
     """The rows of one written table, a row group at a time; those of one connection are in one piece."""
-    with opened(folder, table.name) as file, pq.ParquetFile(file) as written:
-        there = set(written.schema_arrow.names)
-        names = [name for column in table.columns for name in (column.name, file_column(column.name)) if name in there]
-        groups = (written.read_row_group(group, names) for group in range(written.num_row_groups))
-        yield from _whole(records_of(table, group) for group in groups)
+    for path in parts_of(folder, table.name):
+        with opened(path) as file, pq.ParquetFile(file) as written:
+            there = set(written.schema_arrow.names)
+            named = (name for column in table.columns for name in (column.name, file_column(column.name)))
+            names = [name for name in named if name in there]
+            groups = (written.read_row_group(group, names) for group in range(written.num_row_groups))
+            yield from _whole(records_of(table, group) for group in groups)
 
 
 def has_several_files(folder: Path) -> bool:
     """Whether frames have a column for their file beside them."""
-    with opened(folder, FINDINGS.name) as file:
+    with opened(parts_of(folder, FINDINGS.name)[0]) as file:
         return file_column("frame") in pq.read_schema(file).names
 
 

@@ -78,7 +78,7 @@ ABORT_LINGER0 = Rule(
     ),
     example="abort-linger0",
     counter="TcpExtTCPAbortOnData",
-    rival="a process that was killed",
+    rival="a socket that an operator or the system killed (ss -K), which no counter shows",
     is_held=True,
 )  # fmt: skip
 
@@ -169,7 +169,7 @@ ABORT_AFTER_FIN = Rule(
     grades=(
         Grade(fin_never_arrived, WARNING, CONFIRMED, "the path drops FINs, and what the other side sent after it is lost"),
         Grade(is_drawn_by_data, NOTICE, CONFIRMED, "data reached an endpoint that had closed both directions"),
-        Grade(always, NOTICE, LIKELY, "the linger time expired, the kernel dropped an orphan, or the process ended"),
+        Grade(always, NOTICE, LIKELY, "it closed with data unread, the linger time expired, the kernel dropped an orphan, or the process ended"),
     ),
     message="{ip}:{port} had sent FIN and, {?}in {sender_state}, sent RST to {peer_ip}:{peer_port}[ after {silence_ns} of silence]",
     wordings=(
@@ -188,10 +188,11 @@ ABORT_AFTER_FIN = Rule(
         "the RST lies elsewhere; if the endpoint goes on afterwards, that is RS006",
     ),
     rfc=("RFC 9293 3.10.7.4",),
-    remedy="If data may be lost by this: on the endpoint that sent the RST, look if its process ended or was killed, and at TCP_LINGER2 and net.ipv4.tcp_fin_timeout, which end the wait for the peer's FIN.",
+    remedy="If data may be lost by this: on the endpoint that sent the RST, look if it closes with data unread, as HTTP servers do that answer before they have read the body (nstat TcpExtTCPAbortOnClose), if its process ended or was killed, and at TCP_LINGER2 and net.ipv4.tcp_fin_timeout, which end the wait for the peer's FIN.",
     advice=(
         Advice(fin_never_arrived, "the FIN never arrived", "Find out where the FIN is lost on its way: capture at the peer too, and look for a filter or NAT that drops it (conntrack -S: invalid). The applications are not to blame."),
         Advice(lambda r: answers_late_data(r) & sent_nothing(r), "a client closed without a request", "Nothing to do if this is a health check or a scan: it closes without reading what the server says first. Otherwise let the client read before close()."),
+        Advice(lambda r: is_drawn_by_data(r) & (r.trigger_len > 0) & (r.fin_acked_gap_ns >= SECOND_NS) & (r.silence_ns >= SECOND_NS), "the peer had got the FIN, was silent, and went on", "In the program that sent the data: do not use a connection that the other side has closed; look for its end (read() returns 0) before it is taken out of a pool, and give it up sooner than the server's idle timeout. The data are lost, and may be sent again on a new connection."),
         Advice(answers_late_data, "data arrived after close()", "In the application that sent the RST: call shutdown(SHUT_WR), read until read() returns 0, then close(). The peer's last data are lost as it is."),
         Advice(is_at_once, "the RST came right behind the FIN", "In the application that sent the RST: read until read() returns 0 before close(), and do not set SO_LINGER to 0. Nothing to do where it means to abort."),
     ),

@@ -123,14 +123,30 @@ KEEP_ALIVE_RACE = Rule(
     summary="The server closed an idle connection at the moment when the client used it again: the request is lost.",
     table="anomalies",
     predicate=keep_alive_race,
-    grades=(Grade(always, WARNING, CONFIRMED),),
+    grades=(
+        Grade(
+            lambda r: r.is_race_crossed != 0,
+            WARNING,
+            LIKELY,
+            "the data came first, and the FIN within a round trip: a server that closes because of them without an ACK looks the same",
+        ),
+        Grade(always, WARNING, CONFIRMED),
+    ),
     message="a request of {ip}:{port} was lost: {peer_ip}:{peer_port} had closed the idle connection (after {race_idle_ns} of silence) "
     "while the request was on its way, {race_gap_ns} before it, and answered with RST",
+    wordings=(
+        Wording(
+            lambda r: r.is_race_crossed != 0,
+            "the FIN crossed the data",
+            "a request of {ip}:{port} was lost: {?}it crossed the FIN by which {peer_ip}:{peer_port} closed the idle connection (after {race_idle_ns} of silence), and was answered with RST",
+        ),
+    ),
     frames=("peer_fin_frame", "race_frame"),
     values=("race_idle_ns", "race_gap_ns"),
     set_when=(
         "the server sends FIN or RST after a silence of 1 s or longer",
         "the client sends new data within 1 s, and gets a RST",
+        "or the data are on the way when the FIN comes, which does not acknowledge them",
     ),
     not_set_when=(
         "the data come later than that: their sender could have known",

@@ -1,12 +1,28 @@
-"""SI: a connection or a SYN that went on from another port: a NAT (RFC 5382, RFC 4787)."""
+"""SI, RU: a connection or a SYN that went on from another port, or met one to another address: a NAT, a load balancer."""
 
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
-from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, MOVE_REBINDING, MOVE_RETRY, NOTICE, WARNING
+from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, Wording, always
+from tcptrace_tw.schema.words import (
+    CONFIRMED,
+    INFO,
+    LIKELY,
+    MOVE_OTHER_ADDRESS,
+    MOVE_REBINDING,
+    MOVE_RETRY,
+    MOVE_UNTRANSLATED,
+    NOTICE,
+    WARNING,
+)
 
 
 def nat_rebinding(moves: Rows) -> Mask:
     """SI010."""
     return moves.move == MOVE_REBINDING
+
+
+def is_other_peer(r: Rows) -> Mask:
+    """The client's end is the same, its peer is not."""
+    is_same = (r.previous_peer_ip_hi == r.peer_ip_hi) & (r.previous_peer_ip_lo == r.peer_ip_lo)
+    return ~(is_same & (r.previous_peer_port == r.peer_port))
 
 
 NAT_REBINDING = Rule(
@@ -22,17 +38,56 @@ NAT_REBINDING = Rule(
     ),
     message="the connection of {ip} with {peer_ip}:{peer_port} went on from port {port} instead of {previous_port}, after {gap_ns} of "
     "silence: a NAT had {?}forgotten its mapping[, and the peer reset the connection{is_reset:?}]",
+    wordings=(
+        Wording(is_other_peer, "the service has another address", "the connection of {ip}:{port} with {previous_peer_ip}:{previous_peer_port} went on with {peer_ip}:{peer_port}, after {gap_ns} of silence: a NAT or load balancer had {?}forgotten its mapping[, and the connection was reset{is_reset:?}]"),
+    ),
     frames=("previous_frame", "frame"),
     values=("previous_port", "gap_ns"),
     set_when=(
         "the first segment of a connection without SYN has exactly the next numbers of another one",
-        "the other one is open, and was silent for 1 s or longer, until the end of the capture",
+        "the other one is open, and was silent until the end of the capture: for 1 s or longer, or a RST answered",
     ),
     not_set_when=("both are captured at the same time: the same segments before and behind a NAT",),
     rfc=("RFC 5382 REQ-5", "RFC 4787 4.3"),
     remedy="Send keep-alives (TCP_KEEPIDLE) more often than the NAT forgets; on the NAT look if its table was flushed or is full (conntrack -S, net.netfilter.nf_conntrack_tcp_timeout_established).",
     example="nat-rebinding",
     rival="a segment that left without translation, or through another gateway",
+)  # fmt: skip
+
+
+def segment_untranslated(moves: Rows) -> Mask:
+    """SI018."""
+    return moves.move == MOVE_UNTRANSLATED
+
+
+SEGMENT_UNTRANSLATED = Rule(
+    id="SI018",
+    name="segment-untranslated",
+    severity=WARNING,
+    summary="A segment reached a client from another address than it had connected to: a NAT did not translate it.",
+    table="moves",
+    predicate=segment_untranslated,
+    grades=(
+        Grade(lambda r: r.is_reset != 0, WARNING, LIKELY, "the client's host does not know that address, and reset the segment"),
+        Grade(always, NOTICE, LIKELY),
+    ),
+    message="{ip}:{port} is connected to {previous_peer_ip}:{previous_peer_port}, but a segment of that connection came from "
+    "{peer_ip}:{peer_port}: {?}a NAT did not translate it[; the host of {ip} has no such connection and answered with RST{is_reset:?}]",
+    frames=("previous_frame", "frame"),
+    values=("previous_peer_ip", "previous_peer_port"),
+    set_when=(
+        "a segment comes to the address and port of an open connection, but not from its peer",
+        "it acknowledges bytes that this connection had sent, and its sequence number is near what came; or both are the next ones",
+        "the client sends nothing but RSTs or ACKs there",
+    ),
+    not_set_when=(
+        "it acknowledges other numbers: another connection from the same port",
+        "the client sends data to that address, too: it is another connection",
+    ),
+    rfc=("RFC 5382 REQ-3", "RFC 9293 3.10.7.1"),
+    remedy="On the gateway, node or load balancer that translates the address of the service: set net.netfilter.nf_conntrack_tcp_be_liberal=1, or drop packets in conntrack state INVALID; look if its table was flushed or is full (conntrack -S).",
+    example="segment-untranslated",
+    rival="an answer that took another way, past the NAT (asymmetric routing)",
 )  # fmt: skip
 
 
@@ -65,7 +120,36 @@ SYN_FROM_OTHER_PORT = Rule(
     example="syn-from-other-port",
 )
 
+
+def syn_met_other_address(moves: Rows) -> Mask:
+    """RU014."""
+    return moves.move == MOVE_OTHER_ADDRESS
+
+
+SYN_MET_OTHER_ADDRESS = Rule(
+    id="RU014",
+    name="syn-met-other-address",
+    severity=INFO,
+    summary="A SYN was challenged with the numbers of a connection from the same port to another address: a load balancer led both to one server.",
+    table="moves",
+    predicate=syn_met_other_address,
+    grades=(Grade(always, INFO, CONFIRMED, "both numbers of the challenge ACK are those of that connection"),),
+    message="what its SYN met is connection {previous_connection_id}, from {ip}:{port} to {previous_peer_ip}:{peer_port}: a load balancer keeps the client's address, and led both to one server",
+    frames=("previous_frame", "frame"),
+    values=("previous_connection_id", "previous_peer_ip", "gap_ns"),
+    set_when=(
+        "a SYN is answered with other numbers, and none of its own 4-tuple's earlier connections is in the capture",
+        "the ACK field and the sequence number of the answer lie within a connection from the same address and port to another address, on the same port",
+    ),
+    not_set_when=("one of the numbers lies outside", "that connection began after the SYN"),
+    rfc=("RFC 9293 3.10.7.3",),
+    remedy="Use one of the load balancer's addresses, or switch off that it keeps client addresses (AWS NLB: client IP preservation, cross-zone load balancing): two of its addresses lead to one server.",
+    example="syn-met-other-address",
+)  # fmt: skip
+
 RULES = (
     NAT_REBINDING,
+    SEGMENT_UNTRANSLATED,
     SYN_FROM_OTHER_PORT,
+    SYN_MET_OTHER_ADDRESS,
 )

@@ -4,10 +4,12 @@ That something was not answered is told only where an answer would have been cap
 talked to it at all.
 """
 
+import numpy as np
+
 from tcptrace_tw.rules.predicates import SEVERAL
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.observed import ACKS
-from tcptrace_tw.schema.words import CONFIRMED, LIKELY, NOTICE, WARNING
+from tcptrace_tw.schema.words import CONFIRMED, LIKELY, NOTICE, ORIG, WARNING
 
 LONG_RUN_NS = 5_000_000_000
 """Data that nothing answered for so long: the capture may end in a moment of loss, and in five seconds it does not."""
@@ -24,6 +26,12 @@ def data_unanswered(anomalies: Rows) -> Mask:
     return (anomalies.unanswered > 0) & (anomalies.unanswered_ns >= SHORT_RUN_NS) & ~is_idle
 
 
+def is_after_syn_ack(r: Rows) -> Mask:
+    """A client's first data are unanswered: the last segment of its peer is not later than the handshake."""
+    spoken_ns = r.lasted_ns - r.unanswered_ns - np.maximum(r.unanswered_silence_ns, 0)
+    return (r.endpoint == ORIG) & (r.handshake_ns >= 0) & (spoken_ns <= r.handshake_ns) & (r.is_peer_gone == 0)
+
+
 DATA_UNANSWERED = Rule(
     id="SI004",
     name="data-unanswered",
@@ -38,6 +46,9 @@ DATA_UNANSWERED = Rule(
     ),
     message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}"
     "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: {?}the peer or the path is gone",
+    wordings=(
+        Wording(is_after_syn_ack, "nothing came after the SYN+ACK", "{ip}:{port} sent its first data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}, and nothing came after the SYN+ACK, not even an ACK: {?}a full accept queue that keeps no trace of the client (SYN cookies), a device that answered for the server, or the path"),
+    ),
     frames=("unanswered_frame", "last_frame"),
     values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
     set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more"),
@@ -45,6 +56,9 @@ DATA_UNANSWERED = Rule(
     rfc=("RFC 9293 3.8.3", "RFC 1122 4.2.3.5"),
     remedy="Look if the peer is alive, and what on the path drops its segments; TCP_USER_TIMEOUT or keep-alives end such a "
     "connection sooner (Linux retransmits for about 15 minutes).",
+    advice=(
+        Advice(is_after_syn_ack, "nothing came after the SYN+ACK", "On the server, ss -ltn and nstat TcpExtListenOverflows show a full accept queue: raise the backlog (somaxconn, listen()), call accept() faster. If the data never arrive there: look for a SYN proxy or firewall that answers SYNs itself, and for large segments that are lost (path MTU)."),
+    ),
     example="data-unanswered",
     counter="TcpExtTCPTimeouts",
     rival="a path on which only the answers are lost",

@@ -57,7 +57,11 @@ ANOMALIES = Table(
         flag("is_peer_gone", "Whether the peer had sent RST: it had let the connection go."),
         frame("race_frame", "Its first data after the peer's FIN or RST, which had come after a silence of 1 s or longer."),
         duration("race_idle_ns", "That silence."),
-        duration("race_gap_ns", "From the FIN or RST to that data."),
+        duration("race_gap_ns", "Between the FIN or RST and that data."),
+        flag(
+            "is_race_crossed",
+            "Whether that data passed the capture point before the FIN, which acknowledges none of it.",
+        ),
         flag("is_race_lost", "Whether the peer answered that data by RST."),
         word("first_data", w.FIRST_DATA, "Only where its SYN+ACK was repeated after the peer's ACK: what became of the peer's data.", null=True),
         Column("peer_retransmits", "u4", "Retransmissions of the peer's data."),

@@ -95,7 +95,7 @@ TRANSITIONS = Table(
     "transitions",
     "state change of one endpoint",
     (
-        identifier("transition_id", "Number of the transition, from 1."),
+        identifier("transition_id", "Number of the transition within its connection, from 1."),
         identifier("connection_id", "The connection."),
         word("endpoint", w.ENDPOINT, "The endpoint whose state changes."),
         *PEERS[:2],
@@ -105,6 +105,6 @@ TRANSITIONS = Table(
         word("to_state", w.STATE, "State after."),
         word("event", w.EVENT, "The cause."),
         word("basis", w.BASIS, "The evidence for it."),
-        identifier("retracts", "The transition that this row retracts.", null=True),
+        identifier("retracts", "The transition of the same connection that this row retracts.", null=True),
     ),
 )

@@ -18,7 +18,11 @@ SEGMENTS = Table(
         Column("flags", "u2", "The TCP flags, FIN = 1 ... CWR = 128, AE = 256."),
         Column("window", "u2", "The window field, not scaled."),
         Column("ip_id", "u2", "IPv4 identification; 0 for IPv6."),
-        Column("options", "u2", "Bits HAS_TS, HAS_MSS, HAS_WSCALE, SACK_PERMITTED, HAS_SACK, TRUNCATED, MALFORMED."),
+        Column(
+            "options",
+            "u2",
+            "Bits HAS_TS, HAS_MSS, HAS_WSCALE, SACK_PERMITTED, HAS_SACK, TRUNCATED, MALFORMED, BEHIND, REPEATED.",
+        ),
         Column("mss", "u2", "The MSS option, if options has HAS_MSS."),
         Column("wscale", "u1", "The window scale option, if options has HAS_WSCALE."),
         Column("ttl", "u1", "TTL or hop limit."),
@@ -40,6 +44,9 @@ SEGMENTS = Table(
 
 # Bits of SEGMENTS.options.
 HAS_TS, HAS_MSS, HAS_WSCALE, SACK_PERMITTED, HAS_SACK, TRUNCATED, MALFORMED = (1 << i for i in range(7))
+
+BEHIND, REPEATED = 1 << 7, 1 << 8
+"""Two more, which the clock of the file sets: the time has gone back before it; the file holds itself again."""
 
 # TCP flags (RFC 9293 3.1).
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = (1 << i for i in range(9))

@@ -138,18 +138,24 @@ IDLES = Table(
 
 MOVES = Table(
     "moves",
-    "connection or connect that went on under another 4-tuple",
+    "connection or connect that went on under another 4-tuple, or SYN that met one",
     (
-        identifier("connection_id", "The connection that goes on."),
-        identifier("previous_connection_id", "The one that it continues."),
+        identifier("connection_id", "The connection that goes on, or whose SYN was challenged."),
+        identifier("previous_connection_id", "The one that it continues, or that its SYN met."),
         *PEERS,
         moment("time", "Its first segment."),
         frame("frame", "Its first segment.", null=False),
-        frame("previous_frame", "The last segment of the one before.", null=False),
+        frame("previous_frame", "The last segment of the one before; the first one, where a SYN met it.", null=False),
         Column("previous_port", "u2", "The client's port in the one before."),
+        Column("previous_peer_ip", "ip", "The server's address in the one before."),
+        Column("previous_peer_port", "u2", "Its port."),
         duration("gap_ns", "The time between the two."),
         duration("cost_ns", "Of a SYN: from the first one to the end of the handshake; null if there was none."),
-        word("move", w.MOVE, "What went on: a SYN that was sent again, or an open connection."),
+        word(
+            "move",
+            w.MOVE,
+            "What went on: a SYN that was sent again, or an open connection; or what a SYN met under another address.",
+        ),
         flag("is_reset", "Whether it was answered by RST."),
     ),
 )

@@ -256,8 +256,7 @@ def fill_unseen(st, row, start, end, frame):  # type: ignore[no-untyped-def]
     else:
         row.unseen_start = end
     row.swaps += 1
-    if counters[SWAPS] == 0:
-        counters[SWAP_FRAME] = frame
+    note_first(counters, SWAP_FRAME, frame)
     counters[SWAPS] += 1
     counters[SWAP_LAG] = max(counters[SWAP_LAG], lag)
 
@@ -268,17 +267,22 @@ def lose_unseen(st, row):  # type: ignore[no-untyped-def]
     row.is_unseen_open = 0
     lost = seq_diff(np.int64(row.unseen_end), np.int64(row.unseen_start))
     row.unseen_bytes += lost
-    if st.counters[UNSEEN_BYTES] == 0:
-        st.counters[UNSEEN_FRAME] = row.unseen_frame
+    note_first(st.counters, UNSEEN_FRAME, np.int64(row.unseen_frame))
     st.counters[UNSEEN_BYTES] += lost
 
 
 @kernel
 def note_merged(counters, frame):  # type: ignore[no-untyped-def]
     """A segment larger than the peer's MSS: the capturing host had merged it, or had not cut it yet."""
-    if counters[MERGED] == 0:
-        counters[MERGED_FRAME] = frame
+    note_first(counters, MERGED_FRAME, frame)
     counters[MERGED] += 1
+
+
+@kernel
+def note_first(counters, register, frame):  # type: ignore[no-untyped-def]
+    """Keep the first frame of a kind, in whatever order the connections that have them are looked at."""
+    if counters[register] < 0 or frame < counters[register]:
+        counters[register] = frame
 
 
 @kernel

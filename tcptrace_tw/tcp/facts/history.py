@@ -6,7 +6,7 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_le
-from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.zeek import (
     HISTORY_ACK,
     HISTORY_DATA,
@@ -33,6 +33,7 @@ from tcptrace_tw.tcp.store.records import (
     IP_ID_STEPS,
     NXT_ACKED,
     NXT_KNOWN,
+    SENT_BEHIND,
     WINDOW_CLOSED,
     WINDOW_LOW,
     WSCALE_ON_SYN,
@@ -64,6 +65,10 @@ def count_segment(conn, snd, rcv, side, seg, now):  # type: ignore[no-untyped-de
         if np.int64(seg.ttl) != np.int64(snd.ttl):
             note_ttl(snd, np.int64(seg.ttl))
             snd.ttl = seg.ttl
+    if np.int64(seg.options) & BEHIND:
+        snd.bits |= SENT_BEHIND
+    elif np.int64(snd.bits) & SENT_BEHIND:
+        snd.bits &= ~SENT_BEHIND & 0xFFFFFFFF
     snd.last_time = now
     snd.last_frame = seg.frame
     snd.last_seq = seg.seq

@@ -12,14 +12,16 @@ from tcptrace_tw.tcp.store.access import conn_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     CUT_OPTIONS,
     FIN_SENT,
+    FIRST_ACK,
     HIDDEN_TEXT,
     ISS_KNOWN,
+    NOW,
     NXT_ACKED,
     NXT_KNOWN,
     ONE_SOCKET,
+    REMEMBER_AT_LEAST,
     SAW_ACK,
     SAW_PLAIN,
-    WITH_ACKS,
 )
 
 
@@ -31,7 +33,8 @@ def note_observed(st, conn, seg):  # type: ignore[no-untyped-def]
         conn.bits |= SAW_PLAIN
         if flags & ACK and np.int64(seg.payload_len) == 0 and np.int64(conn.bits) & SAW_ACK == 0:
             conn.bits |= SAW_ACK
-            st.counters[WITH_ACKS] += 1
+            if st.counters[FIRST_ACK] < 0:
+                st.counters[FIRST_ACK] = st.counters[NOW]
     if np.int64(seg.options) & TRUNCATED:
         conn.bits |= CUT_OPTIONS
 
@@ -56,11 +59,17 @@ def observed(st, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def are_acks_seen(st, conn, o, r):  # type: ignore[no-untyped-def]
-    """Whether ACKs are captured: the connection shows one; where none was due yet, the capture has shown one so far."""
+    """Whether ACKs are captured: the connection shows one; where none was due yet, the capture has shown one so far.
+
+    What comes when the connection may have been forgotten does not count, however long it was remembered.
+    """
     if np.int64(conn.bits) & SAW_ACK:
         return True
     is_due = np.int64(conn.bits) & SAW_PLAIN or (np.int64(o.bits) | np.int64(r.bits)) & FIN_SENT
-    return is_due == 0 and st.counters[WITH_ACKS] > 0
+    if is_due or st.counters[FIRST_ACK] < 0:
+        return False
+    last = max(np.int64(o.last_time), np.int64(r.last_time))
+    return st.counters[FIRST_ACK] < min(st.counters[NOW], last + st.params[REMEMBER_AT_LEAST])
 
 
 @kernel

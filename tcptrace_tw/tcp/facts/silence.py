@@ -184,6 +184,35 @@ def note_race(row, st, c, side, rcv, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def is_crossing_fin(snd, rcv, seg, now):  # type: ignore[no-untyped-def]
+    """Whether a FIN left before the data arrived that had just broken a silence: on the wire they crossed."""
+    if np.int64(rcv.bits) & BROKE_SILENCE == 0 or np.int64(snd.bits) & FIN_SENT:
+        return False
+    if np.int64(seg.flags) & (FIN | RST | ACK) != FIN | ACK:
+        return False
+    if now - np.int64(rcv.last_time) >= 1000 * np.int64(snd.rtt_us):
+        return False  # within a round trip it can be no answer to the data
+    waiting = seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.snd_una))
+    if waiting <= 0 or np.int64(seg.ack) != np.int64(rcv.snd_una):
+        return False
+    return np.int64(snd.payload_bytes) + np.int64(rcv.payload_bytes) > waiting
+
+
+@kernel
+def note_crossing(row, snd, rcv, now):  # type: ignore[no-untyped-def]
+    """The endpoint that sends the FIN has ended the silence, not the data of its peer; the row is of the peer."""
+    gap = now - np.int64(rcv.last_time)
+    idle = np.int64(rcv.silence_ms) * MS + gap
+    row.race_frame = rcv.last_frame
+    row.race_idle_ns = idle
+    row.race_gap_ns = gap
+    row.is_race_crossed = 1
+    snd.silence_ms = min(idle // MS, MASK)
+    rcv.silence_ms = 0
+    rcv.bits &= ~BROKE_SILENCE & MASK
+
+
+@kernel
 def end_time(st, c, side, t):  # type: ignore[no-untyped-def]
     """When endpoint ``t``, on ``side``, sent its first FIN or RST; a FIN that it did not send last is known to 1 ms."""
     conn = conn_at(st, c)
@@ -233,6 +262,7 @@ def make_blank_silence(row):  # type: ignore[no-untyped-def]
     row.race_frame = -1
     row.race_idle_ns = -1
     row.race_gap_ns = -1
+    row.is_race_crossed = 0
     row.is_race_lost = 0
     row.first_data = NULL_WORD
     row.peer_retransmits = 0

@@ -51,9 +51,10 @@ def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
             if np.int64(row.ts_step_frame) < 0:
                 row.ts_step_frame = seg.frame
                 row.ts_step_ms = ahead_ms
-        elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent > st.counters[FORWARD_STEP]:
+        elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent >= st.counters[FORWARD_STEP]:
+            is_first = silent > st.counters[FORWARD_STEP] or seg.frame < st.counters[FORWARD_FRAME]
+            st.counters[FORWARD_FRAME] = seg.frame if is_first else st.counters[FORWARD_FRAME]
             st.counters[FORWARD_STEP] = silent
-            st.counters[FORWARD_FRAME] = seg.frame
 
 
 @kernel

@@ -8,8 +8,7 @@ from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER
 from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.protocol.states import UNKNOWN_STATE
 from tcptrace_tw.schema.segments import BATCH_KIND, prefetch, segment_at
-from tcptrace_tw.tcp.machine.capture_clock import advance_clock
-from tcptrace_tw.tcp.machine.duplicate_frames import is_duplicate_frame
+from tcptrace_tw.tcp.machine.duplicate_frames import first_place, is_duplicate_frame
 from tcptrace_tw.tcp.machine.incarnation import incarnation_of
 from tcptrace_tw.tcp.machine.retirement import forget_finished
 from tcptrace_tw.tcp.machine.segment_arrives import segment_arrives
@@ -31,7 +30,7 @@ from tcptrace_tw.tcp.store.records import (
     LINGER,
     LINGERING,
     NOW,
-    PLACE_MASK,
+    START,
 )
 from tcptrace_tw.tcp.store.reservations import segments_with_room
 
@@ -52,7 +51,7 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
         for i in range(done, sure):
             look_ahead(st, batch, i, size)
             seg = segment_at(batch, i)
-            advance_clock(counters, np.int64(seg.time), seg.frame)
+            advance_clock(counters, np.int64(seg.time))
             forget_finished(st)
             slot = np.int64(seg.slot)
             head = newest_incarnation(st, slot)
@@ -70,6 +69,16 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
                 note_states(st, batch[i], c, side)
         done = sure
     return done
+
+
+@kernel
+def advance_clock(counters, time):  # type: ignore[no-untyped-def]
+    """The clock of the tracker never goes back: a segment captured late counts as captured now."""
+    if time > counters[NOW]:
+        counters[NOW] = time
+    if counters[START] < 0:
+        counters[START] = time
+        counters[NOW] = time
 
 
 @kernel
@@ -106,7 +115,7 @@ def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
         prefetch(batch, min(i + FARTHEST, size - 1))
         prefetch_newest(st, np.int64(segment_at(batch, i + FAR).slot))
         near = segment_at(batch, i + NEAR)
-        prefetch_seen(st, np.int64(near.print) & PLACE_MASK)
+        prefetch_seen(st, first_place(st, np.int64(near.print)))
         c = newest_incarnation(st, np.int64(near.slot))
         if c >= 0:
             prefetch_incarnation(st, c)

@@ -3,8 +3,12 @@
 A copy has the same tuple, numbers, flags, length and timestamps, and the same IP identification, and comes within
 20 ms; its TTL may be lower, if a router lies between. Where the identification is 0 (IPv6, SYN+ACK and RST of Linux)
 the TCP checksum must be the same, too, and only handshake segments and data are taken for copies at once: two pure
-ACKs, or bare RSTs, may rightly be identical, and are dropped only in a capture in which more than a fifth of the data
-came twice. With an identification the checksum does not count: the sender's hardware fills it in behind the first tap.
+ACKs, or bare RSTs, may rightly be identical, and are dropped only where more than a fifth of the data came twice. With
+an identification the checksum does not count: the sender's hardware fills it in behind the first tap.
+
+What is remembered and counted for that belongs to the shard of the 4-tuple (``schema.segments``): whether a segment is
+a copy does not depend on 4-tuples of other shards, and an archive can be dealt by shards. Where a shard would forget a
+segment that may still be copied, it takes twice as many places.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
-from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
-from tcptrace_tw.tcp.machine.capture_clock import is_repeated
+from tcptrace_tw.schema.columns import ACK, FIN, REPEATED, RST, SYN
+from tcptrace_tw.schema.segments import PRINT_PLACES, SHARD_BITS, SHARDS
+from tcptrace_tw.tcp.facts.anomalies import note_first
 from tcptrace_tw.tcp.store.access import seen_at
 from tcptrace_tw.tcp.store.records import (
     DATA_DUPLICATES,
@@ -21,8 +26,11 @@ from tcptrace_tw.tcp.store.records import (
     DUPLICATE_FRAME,
     DUPLICATES,
     KEEP_DUPLICATES,
+    MOST_SEEN_MASK,
     NOW,
-    PLACE_MASK,
+    SEEN_MASK,
+    SHARD_WORDS,
+    WAYS,
 )
 
 WITHIN_NS = 20_000_000
@@ -36,42 +44,78 @@ def is_often_identical(flags):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def shard_of_print(h):  # type: ignore[no-untyped-def]
+    """Where the words of the shard begin that a fingerprint belongs to."""
+    return (h & (SHARDS - 1)) * SHARD_WORDS
+
+
+@kernel
+def first_place(st, h):  # type: ignore[no-untyped-def]
+    """The first of the places where a fingerprint lies or may lie."""
+    return (h & (PRINT_PLACES - 1) & st.shards[shard_of_print(h) + SEEN_MASK]) * WAYS
+
+
+@kernel
 def place_of(st, h):  # type: ignore[no-untyped-def]
-    """Where the fingerprint lies or may lie: one of two neighbours; what is older of the two makes room."""
-    first = h & PLACE_MASK
-    second = first ^ 1
-    if np.int64(seen_at(st, first).fingerprint) == h:
-        return first
-    if np.int64(seen_at(st, second).fingerprint) == h:
-        return second
-    return second if np.int64(seen_at(st, second).time) < np.int64(seen_at(st, first).time) else first
+    """Where a fingerprint lies, or may lie: the oldest of its places makes room, unless it may still be asked for."""
+    while True:
+        first = first_place(st, h)
+        place, oldest = first, np.int64(seen_at(st, first).time)
+        for at in range(first, first + WAYS):
+            before = seen_at(st, at)
+            if np.int64(before.fingerprint) == h:
+                return at
+            if np.int64(before.time) < oldest:
+                place, oldest = at, np.int64(before.time)
+        is_free = np.int64(seen_at(st, place).fingerprint) == 0 or st.counters[NOW] - oldest > WITHIN_NS
+        if is_free or not spread(st, h & (SHARDS - 1)):
+            return place
+
+
+@kernel
+def spread(st, shard):  # type: ignore[no-untyped-def]
+    """Let a shard use twice as many places; returns whether it did."""
+    mask = st.shards[shard * SHARD_WORDS + SEEN_MASK]
+    if mask >= MOST_SEEN_MASK:
+        return False
+    more = mask + 1
+    st.shards[shard * SHARD_WORDS + SEEN_MASK] = mask | more
+    for place in range(shard, more, 1 << SHARD_BITS):
+        for way in range(WAYS):
+            old = seen_at(st, place * WAYS + way)
+            if np.int64(old.fingerprint) & more:
+                new = seen_at(st, (place | more) * WAYS + way)
+                new.fingerprint = old.fingerprint
+                new.time = old.time
+                old.fingerprint = 0
+                old.time = 0
+    return True
 
 
 @kernel
 def is_duplicate_frame(st, seg):  # type: ignore[no-untyped-def]
     """Whether a segment was captured before; remembers its fingerprint otherwise."""
-    h = seg.print
+    h = np.int64(seg.print)
     before = seen_at(st, place_of(st, h))
-    counters = st.counters
-    again_whole = is_repeated(counters, seg)
+    shards, shard = st.shards, shard_of_print(h)
+    again_whole = np.int64(seg.options) & REPEATED != 0
     is_data = np.int64(seg.payload_len) > 0
     if is_data:
-        counters[DATA_FRAMES] += 1
-    again = np.int64(before.fingerprint) == h and counters[NOW] - np.int64(before.time) <= WITHIN_NS
+        shards[shard + DATA_FRAMES] += 1
+    again = np.int64(before.fingerprint) == h and st.counters[NOW] - np.int64(before.time) <= WITHIN_NS
     before.fingerprint = h
-    before.time = counters[NOW]
+    before.time = st.counters[NOW]
     if not again and not again_whole:
         return False
     if again_whole:
         pass
     elif is_data:
-        counters[DATA_DUPLICATES] += 1
+        shards[shard + DATA_DUPLICATES] += 1
     elif np.int64(seg.ip_id) == 0 and is_often_identical(np.int64(seg.flags)):
-        if counters[DATA_DUPLICATES] * 5 <= counters[DATA_FRAMES]:
+        if shards[shard + DATA_DUPLICATES] * 5 <= shards[shard + DATA_FRAMES]:
             return False
     if st.params[KEEP_DUPLICATES]:
         return False
-    if counters[DUPLICATES] == 0:
-        counters[DUPLICATE_FRAME] = seg.frame
-    counters[DUPLICATES] += 1
+    note_first(st.counters, DUPLICATE_FRAME, np.int64(seg.frame))
+    st.counters[DUPLICATES] += 1
     return True

@@ -19,7 +19,7 @@ from tcptrace_tw.schema.words import (
 )
 from tcptrace_tw.schema.zeek import HISTORY_FLIPPED
 from tcptrace_tw.tcp.facts.reuse import note_opened, note_replayed
-from tcptrace_tw.tcp.machine.retirement import forget_slot, is_forgotten, retire
+from tcptrace_tw.tcp.machine.retirement import count_opened, forget_slot, is_forgotten, retire
 from tcptrace_tw.tcp.machine.same_isn import begins_anew, forget_old_syn, is_third_ack_of_same_isn, replay_handshake
 from tcptrace_tw.tcp.machine.self_connect import is_self_connected
 from tcptrace_tw.tcp.machine.syn_in_time_wait import syn_meets_earlier
@@ -167,6 +167,7 @@ def open_incarnation(st, seg, slot, direction, previous):  # type: ignore[no-unt
         orig_is_b = direction ^ 1
     opened = OPENED_HANDSHAKE if flags & SYN else OPENED_MIDSTREAM
     c = begin_incarnation(st, slot, orig_is_b, previous, opened, st.counters[NOW], np.int64(seg.frame))
+    count_opened(st, seg)
     if orig_is_b != direction:
         append_letter(conn_at(st, c), ORIG, HISTORY_FLIPPED)
     if flags & (SYN | RST) == 0:
@@ -250,6 +251,7 @@ def open_again(st, c, seg, slot):  # type: ignore[no-untyped-def]
     time, frame = np.int64(o.last_time), np.int64(o.last_frame)
     forget_old_syn(st, c)
     new = begin_incarnation(st, slot, np.int64(conn_at(st, c).orig_is_b), c, OPENED_HANDSHAKE, time, frame)
+    count_opened(st, seg)
     replay_handshake(st, c, new, seg)
     syn_meets_earlier(st, c, new, seg, time)
     note_replayed(st, new, o, r)

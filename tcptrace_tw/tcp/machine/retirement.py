@@ -7,6 +7,7 @@ import numpy as np
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from tcptrace_tw.schema.segments import SHARDS, shard_of
 from tcptrace_tw.schema.words import BASIS_ASSUMED
 from tcptrace_tw.tcp.facts.anomaly_rows import write_anomalies
 from tcptrace_tw.tcp.facts.rows import write_connection, write_facts, write_span
@@ -45,12 +46,17 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     ONE_SOCKET,
     ONE_WAY_CONNECTIONS,
+    OPENED,
+    OPENED_AT,
+    OPENED_EACH,
+    OPENED_MARKS,
     PENDING,
     PLAIN_CONNECTIONS,
     QUEUE_HEAD,
     REMEMBER,
     REMEMBER_AT_LEAST,
     SAW_PLAIN,
+    SHARD_WORDS,
     VAIN_CONNECTIONS,
 )
 
@@ -74,14 +80,37 @@ def last_time(st, c):  # type: ignore[no-untyped-def]
     return max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
 
 
-MANY = 1 << 16
-"""So many archived incarnations, and each is remembered for a shorter time: they pass by at hundreds a second."""
+MANY = SHARDS * OPENED_EACH * (OPENED_MARKS - 1)
+"""So many incarnations are opened, and those before them are remembered for a shorter time: hundreds come a second."""
+
+AGAIN_NS = 10_000_000_000
+"""So much later it is asked again whether an archived incarnation may be forgotten."""
 
 
 @kernel
-def remembered_ns(st):  # type: ignore[no-untyped-def]
-    """How long an incarnation that is over is remembered: longer than 2MSL of any stack, where that costs little."""
-    return st.params[REMEMBER_AT_LEAST] if st.counters[ARCHIVED] > MANY else st.params[REMEMBER]
+def passes_by(st, c):  # type: ignore[no-untyped-def]
+    """Whether many incarnations were opened since the last segment of ``c``, by those in the shard of its 4-tuple.
+
+    Then it is remembered for the least time; otherwise for longer than 2MSL of any stack.
+    """
+    key = tuple_at(st, np.int64(conn_at(st, c).slot))
+    ports = np.int64(key.a_port) << 16 | np.int64(key.b_port)
+    shard = shard_of(key.a_lo, key.b_lo, ports, key.a_hi, key.b_hi, key.scope) * SHARD_WORDS
+    opened = st.shards[shard + OPENED]
+    if opened <= OPENED_EACH * (OPENED_MARKS - 1):
+        return False
+    oldest = ((opened - 1) // OPENED_EACH + 1) % OPENED_MARKS
+    return st.shards[shard + OPENED_AT + oldest] > last_time(st, c)
+
+
+@kernel
+def count_opened(st, seg):  # type: ignore[no-untyped-def]
+    """Count an incarnation that ``seg`` opens in its shard, and remember when every ``OPENED_EACH``-th was opened."""
+    shard = (np.int64(seg.print) & (SHARDS - 1)) * SHARD_WORDS
+    opened = st.shards[shard + OPENED]
+    if opened % OPENED_EACH == 0:
+        st.shards[shard + OPENED_AT + opened // OPENED_EACH % OPENED_MARKS] = st.counters[NOW]
+    st.shards[shard + OPENED] = opened + 1
 
 
 @kernel
@@ -94,8 +123,10 @@ def is_lone_syn(st, c):  # type: ignore[no-untyped-def]
 @kernel
 def is_forgotten(st, c):  # type: ignore[no-untyped-def]
     """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
-    limit = st.params[REMEMBER_AT_LEAST] if is_lone_syn(st, c) else remembered_ns(st)
-    return st.counters[NOW] - last_time(st, c) >= limit and is_over(st, c)
+    silent = st.counters[NOW] - last_time(st, c)
+    if silent < st.params[REMEMBER_AT_LEAST] or not is_over(st, c):
+        return False
+    return silent >= st.params[REMEMBER] or is_lone_syn(st, c) or passes_by(st, c)
 
 
 @kernel
@@ -116,7 +147,8 @@ def forget_finished(st):  # type: ignore[no-untyped-def]
 @kernel
 def due_of_archived(st, at):  # type: ignore[no-untyped-def]
     """When the archived incarnation at unit ``at`` may be forgotten, by how many there are now."""
-    return due_of(st, at) - st.params[REMEMBER] + remembered_ns(st)
+    sooner = st.params[REMEMBER] - st.params[REMEMBER_AT_LEAST] if st.counters[ARCHIVED] > MANY else np.int64(0)
+    return due_of(st, at) - sooner
 
 
 @kernel
@@ -158,7 +190,9 @@ def forget_archived(st):  # type: ignore[no-untyped-def]
     elif not should_be_archived(st, c):
         enqueue(st, c, st.counters[NOW] + st.params[IDLE_AFTER], False)
     else:
-        archive(st, c, (last_time(st, c) if is_over(st, c) else st.counters[NOW]) + st.params[REMEMBER])
+        due = (last_time(st, c) if is_over(st, c) else st.counters[NOW]) + st.params[REMEMBER]
+        sooner = st.params[REMEMBER] - st.params[REMEMBER_AT_LEAST]
+        archive(st, c, max(due, st.counters[NOW] + sooner + AGAIN_NS))
 
 
 @kernel

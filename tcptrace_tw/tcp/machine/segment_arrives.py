@@ -46,7 +46,7 @@ import numpy as np
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import (
@@ -58,8 +58,9 @@ from tcptrace_tw.tcp.facts.history import (
 )
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
+from tcptrace_tw.tcp.facts.races import after_silence
 from tcptrace_tw.tcp.facts.rows import note_established
-from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race, note_silence
+from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
@@ -95,8 +96,6 @@ from tcptrace_tw.tcp.store.access import (
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 from tcptrace_tw.tcp.store.records import (
     ACKED,
-    BACK_RUN,
-    BACK_SINCE,
     BROKE_SILENCE,
     FARTHEST_JUMP,
     FIN_RECEIVED,
@@ -112,6 +111,7 @@ from tcptrace_tw.tcp.store.records import (
     RESTART_OTHER_ACK,
     RESTART_STALE,
     RST_SENT,
+    SENT_BEHIND,
     STEPS_PASSED,
     SYN_PAYLOAD,
     TS_OK,
@@ -139,7 +139,7 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
         follow_old_duplicate(st, c, side, seg)
     last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
     if now - last >= SILENCE_NS or (np.int64(snd.bits) | np.int64(rcv.bits)) & BROKE_SILENCE:
-        note_silence(st, c, side, seg, last)
+        after_silence(st, c, side, seg, last)
     note_earlier(snd, seg)
     note_history(conn, snd, rcv, side, seg)
     note_observed(st, conn, seg)
@@ -298,7 +298,7 @@ def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
     note_ack_from_beyond(snd, rcv, seg, ahead)
     if np.int64(rcv.bits) & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
         note_race(anomaly_at(st, anomaly_of(st, c, side)), st, c, side, rcv, seg)
-    if ahead > 0 and st.counters[BACK_RUN] and seq == np.int64(snd.snd_nxt) and was_before_step(st, snd):
+    if ahead > 0 and seq == np.int64(snd.snd_nxt) and np.int64(seg.options) & BEHIND and was_before_step(snd):
         st.counters[STEPS_PASSED] += 1
     if ahead >= 0:
         snd.snd_nxt = end
@@ -353,9 +353,9 @@ def note_probe(snd, rcv):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def was_before_step(st, snd):  # type: ignore[no-untyped-def]
+def was_before_step(snd):  # type: ignore[no-untyped-def]
     """Whether an endpoint had sent its last segment before the clock went back."""
-    return np.int64(snd.segments) > 0 and np.int64(snd.last_frame) < st.counters[BACK_SINCE]
+    return np.int64(snd.segments) > 0 and np.int64(snd.bits) & SENT_BEHIND == 0
 
 
 @kernel

@@ -39,7 +39,6 @@ from tcptrace_tw.tcp.store.access import cause_at, conn_at, out_transition_at, t
 from tcptrace_tw.tcp.store.records import (
     ENTERED_FIN_WAIT_1,
     FIN_RECEIVED,
-    NEXT_TRANSITION,
     OUT_TRANSITIONS,
     PENDING,
     WANT_TRANSITIONS,
@@ -205,7 +204,9 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
     row = out_transition_at(st, n)
     c = k >> 1
     conn = conn_at(st, c)
-    row.transition_id = counters[NEXT_TRANSITION]
+    number = np.int64(conn.transitions) + 1
+    conn.transitions = number
+    row.transition_id = number
     row.connection_id = conn.id
     row.time = time
     row.frame = frame
@@ -225,13 +226,12 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
         row.ip_lo = key.b_lo
         row.port = key.b_port
     if retracts < 0:
-        remember_cause(cause_at(st, k), event, new, counters[NEXT_TRANSITION])
-    counters[NEXT_TRANSITION] += 1
+        remember_cause(cause_at(st, k), event, new, number)
 
 
 @kernel
 def remember_cause(cause, event, new, transition_id):  # type: ignore[no-untyped-def]
-    """Keep the ids of the rows that may be taken back: a RST, TIME-WAIT and its end, and the step to a close."""
+    """Keep the numbers of the rows that may be taken back: a RST, TIME-WAIT and its end, and the step to a close."""
     if event == SND_RST or event == RCV_RST:
         cause.reset_id = transition_id
     if new == TIME_WAIT:

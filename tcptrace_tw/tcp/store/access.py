@@ -20,7 +20,7 @@ from tcptrace_tw.keyed_hash import SEED_WORDS
 from tcptrace_tw.protocol.profiles import SYN_TABLE_SHAPE
 from tcptrace_tw.protocol.states import next_state_table
 from tcptrace_tw.schema.columns import ANOMALIES, CONNECTIONS, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT, TRANSITIONS
-from tcptrace_tw.schema.segments import TUPLE
+from tcptrace_tw.schema.segments import SHARDS, TUPLE
 from tcptrace_tw.tcp.store.records import (
     ANOMALY,
     CONNECTION,
@@ -30,6 +30,7 @@ from tcptrace_tw.tcp.store.records import (
     RESET,
     REUSE,
     SEEN,
+    SHARD_WORDS,
     SPAN,
     STALE,
     TCB,
@@ -67,6 +68,7 @@ STATE = np.dtype(
         *((f"{name}_at", "i8") for name in ADDRESSES),
         ("counters", "i8", REGISTERS),
         ("params", "i8", PARAMETERS),
+        ("shards", "i8", SHARDS * SHARD_WORDS),
         ("next_state", "u1", next_state_table().shape),
         ("syn_table", "u1", SYN_TABLE_SHAPE),
         ("seed", "i8", SEED_WORDS),
@@ -182,7 +184,7 @@ def anomaly_at(st: Any, s: Any) -> Any:
 
 @intrinsic(record_at("seen", POOLS["seen"]))
 def seen_at(st: Any, place: Any) -> Any:
-    """The segment that was seen last of those whose fingerprint belongs here."""
+    """One of the segments that were seen last of those whose fingerprint belongs here."""
     return _item(st, "seen", place)
 
 

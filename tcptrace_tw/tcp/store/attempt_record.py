@@ -25,6 +25,7 @@ from tcptrace_tw.tcp.store.records import (
     RCV_KNOWN,
     TS_ON_SYN,
     TS_VALID,
+    WANT_TRANSITIONS,
     WINDOW_CLOSED,
     WSCALE_ON_SYN,
 )
@@ -175,6 +176,7 @@ def read_attempt(st, at, c, slot):  # type: ignore[no-untyped-def]
     conn.first_time = time_of(st, at)
     conn.first_frame = number(ports, FILE_AT, 16) << FRAME_BITS | number(order, 0, 32)
     conn.completeness = DONE_SYN
+    conn.transitions = st.counters[WANT_TRANSITIONS]  # to SYN-SENT
     append_letter(conn, ORIG, HISTORY_SYN)
     read_opener(st, at, conn, tcb_at(st, 2 * c), mark)
     read_listener(st, at, conn, tcb_at(st, 2 * c + 1), mark)

@@ -110,7 +110,9 @@ def release_slot(st, slot):  # type: ignore[no-untyped-def]
 _NEW_CONNECTION = {
     **dict.fromkeys(("rst_frame", "established_time", "old_syn_frame", "silence_time"), -1),
     **dict.fromkeys(("reuse", "stale", "reset", "anomaly"), -1),
-    **dict.fromkeys(("history_lo", "history_hi", "history_len", "fin_ms", "duplicates", "silence_ns"), 0),
+    **dict.fromkeys(
+        ("history_lo", "history_hi", "history_len", "fin_ms", "duplicates", "transitions", "silence_ns"), 0
+    ),
     **dict.fromkeys(("stale_rows", "reset_rows", "bits", "completeness"), 0),
 }
 """The fields of an incarnation that begin alike; whoever opens it sets the others."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
-from tcptrace_tw.schema.segments import PRINT_PLACES
+from tcptrace_tw.schema.segments import PRINT_PLACES, SHARD_BITS
 from tcptrace_tw.tcp.store.cache_lines import in_lines
 from tcptrace_tw.tcp.store.receipts import PENDING as PENDING
 from tcptrace_tw.tcp.store.receipts import PENDING_CAUSE as PENDING_CAUSE
@@ -46,6 +46,7 @@ CONNECTION = in_lines(
         ("history_hi", "i8"),
         ("fin_ms", "u4"),  # when the first FIN was sent, in ms since the start of the capture, plus 1
         ("duplicates", "u4"),
+        ("transitions", "u4"),  # how many rows it has in the table of that name
         ("silence_ns", "i8"),  # the last time that both sides were silent for a second and more, and when that ended
         ("silence_time", "i8"),
     ]
@@ -143,7 +144,8 @@ TCB = in_lines(
     PROBING,  # what got no answer from the peer are keep-alive probes
     FIN_DENIED,  # it acknowledges less than the peer's FIN after the peer had to repeat that
     ANSWERED_FIN,  # it has acknowledged the peer's FIN again, out of TIME-WAIT
-) = (1 << i for i in range(26))
+    SENT_BEHIND,  # its last segment came while the clock of the capture was behind
+) = (1 << i for i in range(27))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
@@ -245,7 +247,6 @@ ANOMALY = np.dtype(
     START,
     NEXT_CONNECTION,
     NEXT_TUPLE,
-    NEXT_TRANSITION,
     CONNS_USED,
     CONNS_FREE,
     CONNS_LIVE,
@@ -261,8 +262,6 @@ ANOMALY = np.dtype(
     QUEUE_TAIL,
     RELEASED,
     WANT_TRANSITIONS,
-    DATA_FRAMES,
-    DATA_DUPLICATES,
     DUPLICATES,
     OUT_CONNECTIONS,
     OUT_TRANSITIONS,
@@ -273,8 +272,6 @@ ANOMALY = np.dtype(
     LIVE_PEAK,
     PLAIN_CONNECTIONS,
     ONE_WAY_CONNECTIONS,
-    MAX_BACKWARD,
-    BACKWARD_FRAME,
     FORWARD_STEP,
     FORWARD_FRAME,
     ANOMALIES_USED,
@@ -321,20 +318,10 @@ ANOMALY = np.dtype(
     OUT_STALE_ROOM,
     OUT_RESETS_ROOM,
     OUT_ANOMALIES_ROOM,
-    WITH_ACKS,  # connections that have shown an ACK without payload
-    BACK_RUN,  # frames in a row that are older than one before them (see capture_clock)
-    BACK_SINCE,
-    LEAP_FROM,
-    LEAP_RUN,
-    LATE_FRAMES,
-    ABSURD_TIMES,
-    STEPS_BACK,
+    FIRST_ACK,  # when the capture has shown an ACK that carries nothing else for the first time
     STEPS_PASSED,  # new text of connections that go on while the clock is behind
-    FIRST_PRINT,
-    REPEATED_UNTIL,
-    REPEATED_FRAMES,
     REGISTERS,
-) = range(93)
+) = range(78)
 
 # Parameters of the profile: int64 values that do not change in a run.
 (
@@ -363,8 +350,21 @@ ANOMALY = np.dtype(
 SEEN = np.dtype([("fingerprint", "i8"), ("time", "i8")])
 """A segment that passed lately (see ``duplicate``)."""
 
-SEEN_PLACES = PRINT_PLACES
-PLACE_MASK = SEEN_PLACES - 1
+WAYS = 4
+"""Segments with one place: a cache line."""
+
+SEEN_PLACES = PRINT_PLACES * WAYS
+LEAST_SEEN_MASK = (1 << SHARD_BITS + 6) - 1
+MOST_SEEN_MASK = PRINT_PLACES - 1
+"""What a shard uses of a place, at the least and at the most."""
+
+# What is kept for each shard of the 4-tuples.
+SEEN_MASK, DATA_FRAMES, DATA_DUPLICATES, OPENED, OPENED_AT = range(5)
+OPENED_MARKS = 3
+SHARD_WORDS = OPENED_AT + OPENED_MARKS
+"""A cache line: ``OPENED_AT`` and what follows is when every ``OPENED_EACH``-th of the last incarnations was opened."""
+
+OPENED_EACH = 128
 
 NEVER = 1 << 62
 """A time that does not come."""

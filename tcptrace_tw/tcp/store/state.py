@@ -27,6 +27,7 @@ class State(NamedTuple):
     anomalies: Any
     counters: NDArray[np.int64]
     params: NDArray[np.int64]
+    shards: NDArray[np.int64]
     next_state: NDArray[np.uint8]
     syn_table: NDArray[np.uint8]
     released: NDArray[np.int32]

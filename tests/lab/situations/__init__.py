@@ -22,6 +22,8 @@ class Situation:
     has_relay: bool = True
     is_bulk: bool = False
     is_wire_checked: bool = True
+    needs: tuple[str, ...] = ()
+    """Programs that must be installed."""
 
 
 def situation(name, prepare=lambda lab: None, **options):
@@ -35,18 +37,24 @@ def situation(name, prepare=lambda lab: None, **options):
     return register
 
 
-from tests.lab.situations import (  # noqa: E402, F401
+from tests.lab.situations import (  # noqa: E402, F401  # noqa: E402, F401, I001  (after the others: its place gives a situation its addresses)
     closing,
     copies,
     habits,
     last_ack,
+    nat,
     ports,
+    queues,
     refusals,
     resets,
     reuse,
+    runtimes,
+    scanners,
+    servers,
     stale,
     strangers,
     time_wait,
     traffic,
+    unread,
     vantage,
 )

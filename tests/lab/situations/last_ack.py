@@ -22,7 +22,7 @@ def syn_into_last_ack(lab):
     come_back_into_last_ack(lab)
 
 
-def come_back_into_last_ack(lab):
+def come_back_into_last_ack(lab, before_reuse=lambda: None):
     """Lose every last ACK, reconnect over the client's TIME-WAIT, close properly."""
     client, server = lab.connect()
     lab.exchange(client, server)
@@ -32,6 +32,7 @@ def come_back_into_last_ack(lab):
     server.close()
     lab.sleep(1.3)
     lab.relay.forget(lost)
+    before_reuse()
     client, server = lab.connect()
     lab.exchange(client, server)
     close_in_turn(client, server)

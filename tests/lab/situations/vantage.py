@@ -5,7 +5,7 @@ import socket
 from tests.lab.situations import situation
 from tests.lab.situations.closing import lose_last_ack
 from tests.lab.situations.last_ack import come_back_into_last_ack, quick_reuse
-from tests.lab.situations.steps import CLIENT_PORT, close_in_turn
+from tests.lab.situations.steps import CLIENT_PORT, SERVER_PORT, abort, choose_isn, close_in_turn
 from tests.lab.situations.traffic import retransmit_reorder
 
 
@@ -129,3 +129,52 @@ def late_data_from_server(lab):
 def retransmit_reorder_seen_by_server(lab):
     """Loss, reordering and doubled segments as the receiver gets them: PAWS and the sequence check do their work."""
     retransmit_reorder(lab)
+
+
+@situation("mid-stream-abort", is_late=True, is_wire_checked=False)
+def mid_stream_abort(lab):
+    """The capture starts when four connections are long established: the server closes one with data unread and one
+    with SO_LINGER {1, 0}, a keep-alive of the third is answered, and the fourth is closed in turn.
+    """
+    pairs = [lab.connect(source=CLIENT_PORT + i) for i in range(4)]
+    for pair in pairs:
+        lab.exchange(*pair)
+    pairs[2][0].setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    pairs[2][0].setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    lab.start_capture()
+    pairs[0][0].sendall(b"unread")
+    lab.sleep(0.2)
+    pairs[0][1].close()
+    lab.sleep(0.2)
+    lab.exchange(*pairs[1])
+    abort(pairs[1][1])
+    lab.sleep(1.2)
+    close_in_turn(*pairs[3])
+
+
+@situation("late-start-time-wait", is_late=True, is_wire_checked=False)
+def late_start_time_wait(lab):
+    """The capture starts after the server has closed a connection: the client's next connect from the same port, with
+    timestamps switched off and an ISN below, meets a TIME-WAIT that the capture does not show.
+    """
+    client, server = lab.connect(source=CLIENT_PORT)
+    lab.exchange(client, server)
+    close_in_turn(server, client)
+    lab.set(lab.client, tcp_timestamps=0)
+    isn = lab.relay.last(lambda s: s.sport == CLIENT_PORT).seq - 0x40000000
+    lab.start_capture()
+    client = lab.client.tcp()
+    choose_isn(client, isn)
+    client.bind((lab.client.address, CLIENT_PORT))
+    client.connect((lab.server.address, SERVER_PORT))
+    server, _ = lab.listener(lab.server, SERVER_PORT).accept()
+    lab.server.sockets.append(server)
+    server.settimeout(5)
+    lab.exchange(client, server)
+    close_in_turn(client, server)
+
+
+@situation("late-start-last-ack", is_late=True, is_wire_checked=False, prepare=quick_reuse)
+def late_start_last_ack(lab):
+    """The capture starts while the server waits in LAST-ACK for an ACK that was lost; the client connects again."""
+    come_back_into_last_ack(lab, before_reuse=lab.start_capture)

@@ -1,0 +1,95 @@
+"""The third task: the tables that need no other part are written by the parts themselves, a file each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.capture.time_window import WholeConnections
+from tcptrace_tw.cluster.numbering import Numbers
+from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.cluster.spool import read_note, write_note
+from tcptrace_tw.cluster.tasks import read_rows
+from tcptrace_tw.report.tables.sinks import ParquetSink
+from tcptrace_tw.rules.runner import classified
+from tcptrace_tw.schema.columns import BY_NAME, Table
+
+FINISHED = "finish"
+
+LEFT_TO_PARTS = ("connections", "transitions", "time_wait", "stale_segments", "resets", "anomalies")
+"""Tables whose rows do not depend on other parts; ``reuses`` does: what happens elsewhere is filled in."""
+
+PIECE_ROWS = 1 << 15
+
+
+def finish_part(plan: Plan, part: int) -> int:
+    """Write the tables of a part, with the numbers of the whole; returns how many rows they have."""
+    note_path, target = plan.path(FINISHED, f"{part:03d}.json"), plan.path(FINISHED, f"{part:03d}")
+    note = read_note(note_path)
+    if note is None or not all((target / f"{name}.parquet").exists() for name in LEFT_TO_PARTS):
+        note = _finish(plan, part, target)
+        write_note(note_path, note)
+    return sum(note["rows"].values())
+
+
+def _finish(plan: Plan, part: int, target: Path) -> dict[str, Any]:
+    task = read_note(plan.path(FINISHED, "task.json"))
+    partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=target.parent))
+    try:
+        sink = ParquetSink(partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS])
+        try:
+            for table, rows in _rows(plan, part, int(task["begin"])):
+                sink.rows(table.name, rows)
+            sink.finish(task["metadata"])
+        except BaseException:
+            sink.abandon()
+            raise
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {"rows": {name: sink.counts[name] for name in LEFT_TO_PARTS}}
+
+
+def _rows(plan: Plan, part: int, begin: int) -> Iterator[tuple[Table, NDArray[Any]]]:
+    """The rows that are wanted, table by table, in the order of their connections."""
+    numbers, keeps = Numbers.load(plan, part), plan.checked().keeps()
+    whole = None if keeps is None else WholeConnections(keeps)
+    for name in LEFT_TO_PARTS:
+        table = BY_NAME[name]
+        for piece in _in_order(np.asarray(read_rows(plan, part, name))):
+            numbers.renumber(part, piece)
+            classified(table, piece)
+            yield from [(table, piece)] if whole is None else whole.choose([(table, piece)], begin)
+    if whole is not None:
+        yield from whole.settle()
+
+
+def _in_order(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Copies of the rows, sorted by connection, some at a time."""
+    order = np.argsort(rows["connection_id"], kind="stable")
+    for start in range(0, order.size, PIECE_ROWS):
+        yield rows[order[start : start + PIECE_ROWS]]
+
+
+def place_tables(plan: Plan, folder: Path, *, is_kept: bool) -> dict[str, int]:
+    """Bring the tables of all parts into an output folder; returns how many rows each table has."""
+    counts = dict.fromkeys(LEFT_TO_PARTS, 0)
+    bring = shutil.copyfile if is_kept else shutil.move
+    for name in LEFT_TO_PARTS:
+        (folder / f"{name}.parquet").mkdir()
+    for part in range(plan.parts):
+        rows = read_note(plan.path(FINISHED, f"{part:03d}.json"))["rows"]
+        for name in LEFT_TO_PARTS:
+            counts[name] += rows[name]
+            if rows[name] or part == 0:  # one file at the least has the columns
+                source = plan.path(FINISHED, f"{part:03d}") / f"{name}.parquet"
+                bring(source, folder / f"{name}.parquet" / f"part-{part:03d}.parquet")
+    return counts

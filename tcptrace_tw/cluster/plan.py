@@ -1,0 +1,91 @@
+"""What is to be done: files, parts, settings, and where the spool is. Each task gets the plan and a number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tcptrace_tw.capture import ring
+from tcptrace_tw.errors import UsageError
+from tcptrace_tw.schema.columns import SCHEMA_VERSION
+from tcptrace_tw.schema.segments import SHARDS
+from tcptrace_tw.settings import Settings
+from tcptrace_tw.version import __version__
+
+PARTS_A_WORKER = 4
+"""So many parts come to a worker: the largest goes first, and whoever is done takes the next one."""
+
+_LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
+"""Settings that rows of the spool do not depend on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plain values only: it is handed to every task."""
+
+    folder: str
+    """Where this plan has its spool."""
+    files: tuple[str, ...]
+    first_times: tuple[int | None, ...]
+    remarks: tuple[str, ...]
+    parts: int
+    settings: dict[str, Any]
+    compiled: bool
+    transitions: bool
+    codec: int
+    workers: int
+
+    @property
+    def several_files(self) -> bool:
+        """Whether frames need their file beside them."""
+        return len(self.files) > 1
+
+    def checked(self) -> Settings:
+        """The settings once more."""
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in self.settings.items()}
+        return Settings(**values)
+
+    def path(self, stage: str, name: str) -> Path:
+        """Where a stage keeps a file."""
+        return Path(self.folder, stage, name)
+
+
+def make_plan(
+    captures: Sequence[str],
+    settings: Settings,
+    spool: str,
+    *,
+    workers: int,
+    parts: int | None,
+    compiled: bool,
+    transitions: bool,
+    codec: int,
+) -> Plan:
+    """Look at all captures and decide who does what. The same captures and settings have the same folder."""
+    found = ring.find(captures)
+    for name in found.files:
+        if "://" not in name and not os.path.isfile(name):
+            raise UsageError(f"{name}: can be read only once, which is not enough for several processes; save it first")
+    count = min(SHARDS, parts or PARTS_A_WORKER * workers)
+    kept = {name: value for name, value in asdict(settings).items() if name not in _LATER}
+    names = [_identity(name) for name in found.files]
+    what = [__version__, SCHEMA_VERSION, names, found.first_times, count, kept, compiled, transitions, codec]
+    digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=12).hexdigest()
+    return Plan(
+        os.path.join(os.path.abspath(spool), f"tcptrace-tw-{digest}"),
+        tuple(found.files), tuple(found.first_times), tuple(found.remarks), count, asdict(settings), compiled,
+        transitions, codec, workers,
+    )  # fmt: skip
+
+
+def _identity(name: str) -> list[Any]:
+    """What tells whether a file is still the same one."""
+    if "://" in name:
+        return [name]
+    found = os.stat(name)
+    return [os.path.abspath(name), found.st_size, found.st_mtime_ns]

@@ -1,0 +1,372 @@
+"""From captures to findings by many processes: deal, track, number, then the same road as one pass."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.capture.clock import clock_figures
+from tcptrace_tw.capture.damage import Damage
+from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
+from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote
+from tcptrace_tw.capture.time_window import WholeConnections
+from tcptrace_tw.cluster.figures import merged_figures, no_figures
+from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
+from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
+from tcptrace_tw.cluster.plan import Plan, make_plan
+from tcptrace_tw.cluster.spool import CODECS, read_note, write_note
+from tcptrace_tw.cluster.tasks import MAPPED, REDUCED, TRACKED, map_file, read_rows, reduce_part, whole_connections
+from tcptrace_tw.cluster.workers import Workers
+from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
+from tcptrace_tw.kernels import library
+from tcptrace_tw.keyed_hash import Seed, new_seed
+from tcptrace_tw.one_pass import Chunk, Notice, Summary, figures_of, summary_of
+from tcptrace_tw.pipeline import Sink, measure_and_judge, wanted_tables
+from tcptrace_tw.position import Position, Progress
+from tcptrace_tw.protocol.profiles import profile
+from tcptrace_tw.report.summary.sink import SummarySink
+from tcptrace_tw.report.tables.manifest import metadata
+from tcptrace_tw.rules.caveats import Caveats, caveats
+from tcptrace_tw.schema.columns import BY_NAME, Table
+from tcptrace_tw.settings import Settings
+from tcptrace_tw.unfinished import begin, complete
+
+RETRIES = 3
+"""So often a task is given to another worker when one is lost."""
+
+PIECE_ROWS = 1 << 15
+
+UNKNOWN_WORKERS = 8
+"""So many workers are thought of where an executor does not say how many it has."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what the work is done. ``executor``: of the caller; without one, ``jobs`` processes of this machine."""
+
+    jobs: int = 1
+    executor: Executor | None = None
+    spool: str = ""
+    """A folder that all workers see; empty: a temporary one of this machine."""
+    keep_spool: bool = False
+    parts: int | None = None
+    parts_into: Path | None = None
+    """An output folder: the parts write those tables into it that ``finish.LEFT_TO_PARTS`` names."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many rows these have, when all is done."""
+    workers: int = 0
+    """How many tasks an executor does at once; 0 where that is not known."""
+
+    def writing(self, folder: Path) -> Means:
+        """The same, with tables that the parts write themselves."""
+        return replace(self, parts_into=folder)
+
+    def __post_init__(self) -> None:
+        """Check what a caller says."""
+        if self.jobs < 1:
+            raise UsageError(f"jobs: {self.jobs}: give 1 or more")
+        if self.executor is not None and not self.spool:
+            raise UsageError("spool: workers need a folder that all of them see; name one")
+
+
+def analyze(
+    captures: Sequence[str],
+    settings: Settings,
+    sinks: Sequence[Sink],
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+    *,
+    means: Means,
+    seed: Seed | None = None,
+) -> Summary:
+    """The same as ``pipeline.analyze``, by many processes: rows and findings do not depend on how many."""
+    seed = new_seed() if seed is None else seed
+    with ExitStack() as stack:
+        plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_temporary()), notice)
+        work = _Work(plan)
+        if progress is not None:
+            progress(work.position)
+        _make_folders(plan)
+        executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
+        work.run(executor)
+        numbers = Numbers.of(plan)
+        reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
+        finishing = None
+        if means.parts_into is not None:
+            numbers.save(plan)
+            finishing = work.finish(executor, _metadata(reduced.summary()), reduced.begin)
+        summary = measure_and_judge(reduced, sinks, seed)
+        if finishing is not None and means.parts_into is not None:
+            finishing.join()
+            means.counts.update(place_tables(plan, means.parts_into, is_kept=means.keep_spool))
+        if not means.keep_spool:
+            shutil.rmtree(plan.folder, ignore_errors=True)
+    return summary
+
+
+def _planned(
+    captures: Sequence[str], settings: Settings, sinks: Sequence[Sink], means: Means, spool: str, notice: Notice | None
+) -> Plan:
+    """The plan; a spool that others see is packed, since it may lie behind a network."""
+    has_transitions = "transitions" in wanted_tables(sinks) or means.parts_into is not None
+    workers = means.workers or (means.jobs if means.executor is None else UNKNOWN_WORKERS)
+    return make_plan(
+        captures, settings, spool, workers=workers, parts=means.parts, compiled=library.choose(notice),
+        transitions=has_transitions, codec=CODECS.index("lz4" if means.spool else "none"),
+    )  # fmt: skip
+
+
+def _metadata(summary: Summary) -> dict[str, Any]:
+    """What each written table says about itself."""
+    return metadata(SummarySink().digest(summary))
+
+
+class _temporary:
+    """A spool that goes with the run, however it ends."""
+
+    def __enter__(self) -> str:
+        self._path = tempfile.mkdtemp(prefix="tcptrace-tw-")
+        begin(self._remove)
+        return self._path
+
+    def __exit__(self, *error: object) -> None:
+        self._remove()
+        complete(self._remove)
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+class _at_home:
+    """Workers of this machine, which end with this block."""
+
+    def __init__(self, size: int) -> None:
+        self._workers = Workers(size)
+
+    def __enter__(self) -> Workers:
+        return self._workers
+
+    def __exit__(self, *error: object) -> None:
+        self._workers.shutdown(cancel_futures=True)
+
+
+def _make_folders(plan: Plan) -> None:
+    for stage in (MAPPED, REDUCED, NUMBERED, FINISHED):
+        try:
+            Path(plan.folder, stage).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"--spool {plan.folder}: cannot be written: {error.strerror}; name another folder"
+            ) from None
+
+
+def do(task: Callable[[Plan, int], int], plan: Plan, number: int) -> tuple[bool, Any]:
+    """Do a task; what it raises is a result, too: what the executor itself raises is about workers."""
+    try:
+        return True, task(plan, number)
+    except (TcptraceError, OSError) as error:
+        return False, error
+    except Exception as error:
+        return False, RuntimeError("".join(traceback.format_exception(error)))
+
+
+class _Work:
+    """The tasks of a plan: what is done, and what is still to do."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.notes: list[dict[str, Any]] = []
+        self._sizes = [_size(name) for name in plan.files]
+        self._read = self._segments = self._tracked = 0
+
+    def position(self) -> Position:
+        """How far the work is: what is read, and behind that as much again for what is tracked."""
+        total = sum(self._sizes)
+        tracked = total * self._tracked // max(1, self._segments)
+        return Position(min(self._read, total) + tracked, 2 * total, self._segments, 0, None)
+
+    def run(self, executor: Executor) -> None:
+        """Deal all files, then track all parts, the largest first."""
+        plan = self.plan
+        order = sorted(range(len(plan.files)), key=lambda n: -self._sizes[n])
+        self._each(executor, map_file, order, self._count_read)
+        self.notes = [read_note(plan.path(MAPPED, f"{n:06d}.json")) for n in range(len(plan.files))]
+        if all(note["error"] for note in self.notes):
+            raise CaptureError(self.notes[-1]["error"])
+        sizes = write_tasks(plan, self.notes)
+        self._segments = sum(sizes)
+        self._each(executor, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked)
+
+    def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> _Behind:
+        """Have all parts write their tables, in another thread."""
+        write_note(self.plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin})
+        return _Behind(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
+
+    def _count_read(self, size: int) -> None:
+        self._read += size
+
+    def _count_tracked(self, segments: int) -> None:
+        self._tracked += segments
+
+    def _each(
+        self, executor: Executor, task: Callable[[Plan, int], int], numbers: Sequence[int],
+        count: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        """Have every task done; one whose worker is lost is given to another one."""
+        waiting, tries = list(reversed(numbers)), dict.fromkeys(numbers, 0)
+        running: dict[Future[Any], int] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * self.plan.workers:
+                    number = waiting.pop()
+                    running[executor.submit(do, task, self.plan, number)] = number
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    try:
+                        is_done, result = future.result()
+                    except Exception as error:
+                        tries[number] += 1
+                        if tries[number] > RETRIES:
+                            raise UsageError(
+                                f"{task.__name__} {number}: its worker was lost {tries[number]} times"
+                                f" ({printable(str(error))}); give workers more memory, or take fewer of them"
+                            ) from None
+                        waiting.append(number)
+                        continue
+                    if not is_done:
+                        raise result
+                    count(result)
+        finally:
+            for future in running:
+                future.cancel()
+
+
+class _Behind:
+    """Work that goes on in another thread; ``join`` waits for it, and raises what it raised."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._do, args=[work], daemon=True)
+        self._thread.start()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._error = error
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def _size(name: str) -> int:
+    with suppress(OSError):
+        return Path(name).stat().st_size
+    return 0
+
+
+def write_tasks(plan: Plan, notes: Sequence[dict[str, Any]]) -> list[int]:
+    """Put down for each part where its segments lie, and what it must know of the others; returns their numbers."""
+    sources: list[list[Any]] = [[] for _ in range(plan.parts)]
+    sizes = [0] * plan.parts
+    for index, note in enumerate(notes):
+        places: dict[int, list[list[int]]] = {}
+        for part, offset, size, segments in note.get("blocks", ()):
+            places.setdefault(part, []).append([offset, size])
+            sizes[part] += segments
+        for part, blocks in places.items():
+            sources[part].append([f"{index:06d}.segments", plan.first_times[index], blocks])
+    known = [note for note in notes if note.get("first", -1) >= 0]
+    start = min((note["first"] for note in known), default=-1)
+    ends = [note["facts"]["last_time"] for note in notes if note["facts"].get("last_time") is not None]
+    acks = [note["first_ack"] for note in known if note["first_ack"] >= 0]
+    for part in range(plan.parts):
+        task = {
+            "sources": sources[part], "start": start, "end": max(ends, default=0), "first_ack": min(acks, default=-1),
+        }  # fmt: skip
+        write_note(plan.path(REDUCED, f"{part:03d}.task.json"), task)
+    return sizes
+
+
+class _Reduced:
+    """What all parts have left, as one pass would have given it."""
+
+    def __init__(self, plan: Plan, mapped: Sequence[dict[str, Any]], numbers: Numbers, wanted: frozenset[str]) -> None:
+        self._plan, self._numbers, self._wanted = plan, numbers, wanted
+        self.settings = plan.checked()
+        self.profile = profile(self.settings.profile, self.settings.two_msl_s)
+        self.compiled = plan.compiled
+        self.facts = CaptureFacts(
+            [FileFacts(**_facts(note["facts"])) for note in mapped], [printable(remark) for remark in plan.remarks],
+            Damage.added(note["damage"] for note in mapped if "damage" in note),
+        )  # fmt: skip
+        self.quotes = [_quote(each) for note in mapped for each in note.get("quotes", ())][:MOST_QUOTES]
+        notes = [read_note(plan.path(REDUCED, f"{part:03d}.json")) for part in range(plan.parts)]
+        self._rows = {table: sum(note["rows"][table] for note in notes) for table in TRACKED}
+        clocks = [np.array(note["clock"]) for note in mapped if "clock" in note]
+        figures = [note["figures"] for note in notes if note["figures"]]
+        self._tracked = {**merged_figures(figures or [no_figures(self.profile)]), **clock_figures(clocks)}
+        keeps = self.settings.keeps()
+        self._whole = None if keeps is None else WholeConnections(keeps)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All finished rows, table by table: connections first, so that none of the others has to wait for them."""
+        known = self.caveats()
+        for table in TRACKED:
+            if table == "transitions" and table not in self._wanted:
+                continue
+            for part in range(self._plan.parts):
+                for rows in whole_connections(read_rows(self._plan, part, table), PIECE_ROWS):
+                    self._numbers.renumber(part, rows)
+                    yield from (Chunk(*each, known) for each in self._chosen(table, rows))
+        if self._whole is not None:
+            yield from (Chunk(*rows, known) for rows in self._whole.settle())
+
+    def _chosen(self, table: str, rows: NDArray[Any]) -> Iterator[tuple[Table, NDArray[Any]]]:
+        chunk = BY_NAME[table], rows
+        return iter((chunk,)) if self._whole is None else self._whole.choose([chunk], self.begin)
+
+    @property
+    def begin(self) -> int:
+        """When the capture begins."""
+        return self.facts.files[0].first_time or 0
+
+    def figures(self) -> dict[str, int]:
+        """What is known about the capture itself."""
+        return figures_of(self.facts, self._tracked, self._rows["connections"])
+
+    def caveats(self) -> Caveats:
+        """What lowers a grade, of the whole capture."""
+        figures = {**self._tracked, "connections": self._rows["connections"]}
+        return caveats(figures, keeps_duplicates=self.settings.keep_duplicates)
+
+    def summary(self) -> Summary:
+        """What is left when rows are gone."""
+        facts = CaptureFacts(self.facts.files, list(self.facts.remarks), self.facts.damage)
+        return summary_of(
+            facts, self.settings, self._rows["connections"], self._rows["transitions"],
+            None if self._whole is None else self._whole.kept, is_compiled=self.compiled,
+        )  # fmt: skip
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, Any]:
+    return {**facts, "links": tuple(facts.get("links", ()))}
+
+
+def _quote(words: Sequence[Any]) -> Quote:
+    values: list[Any] = [tuple(word) if isinstance(word, list) else word for word in words]
+    return Quote(*values)

@@ -1,0 +1,241 @@
+"""The two tasks: a file is dealt to parts, a part is tracked. Each depends on the plan and on files only.
+
+What a task leaves is the same whoever does it and however often: so it may be done again where a process has died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.clock import Clock
+from tcptrace_tw.capture.damage import Damage
+from tcptrace_tw.capture.facts import FileFacts
+from tcptrace_tw.capture.icmp import Quote
+from tcptrace_tw.capture.merge import Source, merge
+from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
+from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.cluster import dealing
+from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.cluster.spool import (
+    BlockReader,
+    Hashed,
+    appearing,
+    append_rows,
+    encode,
+    is_whole,
+    read_note,
+    write_note,
+)
+from tcptrace_tw.errors import CaptureError
+from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.kernels.marks import load
+from tcptrace_tw.keyed_hash import new_seed
+from tcptrace_tw.memory_limit import for_connections
+from tcptrace_tw.one_pass import kept_segments
+from tcptrace_tw.protocol.profiles import profile
+from tcptrace_tw.schema.columns import BY_NAME
+from tcptrace_tw.schema.segments import MOST, Segments
+from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.tracker import Tracker
+
+MAPPED, REDUCED = "map", "reduce"
+
+BLOCK_ROWS = 1 << 14
+"""So many segments of a part are at most one block: a batch."""
+
+BIRTHS = "births"
+"""When each connection of a part was opened: clock and frame."""
+
+TRACKED = ("connections", "transitions", "time_wait", "reuses", "stale_segments", "resets", "anomalies")
+
+
+def map_file(plan: Plan, index: int) -> int:
+    """Deal the segments of one file to parts; returns how many bytes of the file were read."""
+    note_path = plan.path(MAPPED, f"{index:06d}.json")
+    note = read_note(note_path)
+    segments_path = plan.path(MAPPED, f"{index:06d}.segments")
+    if note is None or (note["digest"] and not is_whole(segments_path, note["digest"])):
+        note = _map_file(plan, index, segments_path)
+        write_note(note_path, note)
+    return int(note["facts"]["size"] or 0)
+
+
+def _map_file(plan: Plan, index: int, path: Path) -> dict[str, Any]:
+    name, settings = plan.files[index], plan.checked()
+    facts, quotes = FileFacts(shown(name)), list[Quote]()
+    try:
+        with open_stream(name) as stream, appearing(path) as file:
+            reader = Reader(stream, compiled=plan.compiled, file_index=index, quotes=quotes)
+            facts, mapper = reader.facts, _Mapper(plan, index, reader.facts)
+            for batch in reader.batches():
+                wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)
+                if wanted is not None:
+                    mapper.take(wanted, file)
+            mapper.flush(file)
+            digest = file.digest
+    except CaptureError as error:
+        facts.damage = str(error).removeprefix(f"{facts.name}: ")
+        return {"facts": asdict(facts), "error": str(error), "digest": ""}
+    return {"facts": asdict(facts), "error": None, "digest": digest, "quotes": quotes, **mapper.note()}
+
+
+class _Mapper:
+    """Takes the batches of one file."""
+
+    def __init__(self, plan: Plan, index: int, facts: FileFacts) -> None:
+        self._plan, self._facts = plan, facts
+        self._clock, self._damage = Clock(compiled=plan.compiled), Damage(compiled=plan.compiled)
+        self._words = np.full(dealing.DEALT + 1, -1, np.int64)
+        first = plan.first_times[index] if plan.several_files else None
+        self._words[[dealing.LATEST, dealing.DEALT]] = first or 0, 0
+        self._deal = load(dealing.deal, compiled=plan.compiled)
+        self._dealt = dealing.room_for(dealing.parts_of_shards(plan.parts), plan.parts, BLOCK_ROWS)
+        self._blocks: list[list[int]] = []
+
+    def take(self, batch: Segments, file: Hashed) -> None:
+        """Deal one batch."""
+        self._clock.see(batch)
+        if self._facts.damaged_segments:
+            self._damage.see(batch)
+        self._words[dealing.NEXT] = 0
+        while True:
+            self._deal(batch, batch.size, self._words, self._dealt)
+            part = int(self._words[dealing.FULL])
+            if part == dealing.NOTHING:
+                break
+            self._flush(part, file)
+
+    def flush(self, file: Hashed) -> None:
+        """Write what is left."""
+        for part in np.flatnonzero(self._dealt.fill).tolist():
+            self._flush(part, file)
+
+    def _flush(self, part: int, file: Hashed) -> None:
+        block = encode(self._dealt, part, self._plan.codec)
+        self._blocks.append([part, file.size, len(block), int(self._dealt.fill[part])])
+        file.write(block)
+        self._dealt.fill[part] = 0
+
+    def note(self) -> dict[str, Any]:
+        """What is known of the file beside its segments."""
+        words = self._words.tolist()
+        return {
+            "blocks": self._blocks, "first": words[dealing.FIRST_TIME], "first_ack": words[dealing.FIRST_ACK],
+            "clock": self._clock.words.tolist(), "damage": self._damage.tally, "segments": words[dealing.DEALT],
+        }  # fmt: skip
+
+
+def reduce_part(plan: Plan, part: int) -> int:
+    """Track the 4-tuples of one part; returns how many segments they have."""
+    note_path = plan.path(REDUCED, f"{part:03d}.json")
+    note = read_note(note_path)
+    if note is None or not all(is_whole(plan.path(REDUCED, n), d) for n, d in note["digests"].items()):
+        task = read_note(plan.path(REDUCED, f"{part:03d}.task.json"))
+        note = (_Reducer(plan, part, task).run if task["sources"] else partial(_nothing, plan, part))()
+        write_note(note_path, note)
+    return int(note["segments"])
+
+
+def _nothing(plan: Plan, part: int) -> dict[str, Any]:
+    """A part without segments; a tracker would take more memory than its plan."""
+    digests = {}
+    for name in [*TRACKED, BIRTHS]:
+        with appearing(plan.path(REDUCED, f"{part:03d}.{name}")) as file:
+            digests[f"{part:03d}.{name}"] = file.digest
+    return {"digests": digests, "figures": None, "rows": dict.fromkeys(TRACKED, 0), "segments": 0}
+
+
+class _Reducer:
+    """Tracks one part."""
+
+    def __init__(self, plan: Plan, part: int, task: dict[str, Any]) -> None:
+        self._plan, self._part, self._task = plan, part, task
+        settings, seed = plan.checked(), new_seed()
+        most = for_connections(settings.max_memory)  # type: ignore[arg-type] # Settings makes it a number
+        self._flow = FlowTable(compiled=plan.compiled, seed=seed)
+        self._tracker = Tracker(
+            profile(settings.profile, settings.two_msl_s), compiled=plan.compiled, transitions=plan.transitions,
+            seed=seed, keep_duplicates=settings.keep_duplicates,
+            most_bytes=None if most is None else most // plan.workers,
+        )  # fmt: skip
+        self._tracker.counters[[s.START, s.NOW]] = self._task["start"]
+        self._tracker.counters[s.FIRST_ACK] = self._task["first_ack"]
+        self._births = np.zeros((MOST, 2), np.int64)
+        self._note_births = load(dealing.note_births, compiled=plan.compiled)
+        self._rows = dict.fromkeys(TRACKED, 0)
+        self._segments = self._opened = 0
+
+    def run(self) -> dict[str, Any]:
+        """Write the rows of every table, and when each connection was opened."""
+        names = [table for table in TRACKED if table != "transitions" or self._plan.transitions]
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(appearing(self._path(name))) for name in [*names, BIRTHS]}
+            for batch in self._batches():
+                self._take(batch, files)
+            for table, rows in self._tracker.finish(self._task["end"], self._flow.tuples):
+                self._write(files, table.name, rows)
+            digests = {self._path(name).name: file.digest for name, file in files.items()}
+        figures = self._tracker.figures()
+        self._tracker.close()
+        return {"digests": digests, "figures": figures, "rows": self._rows, "segments": self._segments}
+
+    def _path(self, name: str) -> Path:
+        return self._plan.path(REDUCED, f"{self._part:03d}.{name}")
+
+    def _take(self, batch: Segments, files: dict[str, Hashed]) -> None:
+        self._segments += batch.size
+        number = self._flow.assign(batch)
+        for table, rows in self._tracker.arrive(batch, self._flow.tuples, wants_states=True):
+            self._write(files, table.name, rows)
+        free = self._tracker.take_released()
+        if free.size:
+            self._flow.give_back(free, number)
+        before = self._opened
+        self._opened = int(self._note_births(batch, batch.size, before, self._births))
+        append_rows(files[BIRTHS], self._births[: self._opened - before])
+
+    def _write(self, files: dict[str, Hashed], table: str, rows: NDArray[Any]) -> None:
+        self._rows[table] += rows.size
+        append_rows(files[table], rows)
+
+    def _batches(self) -> Iterator[Segments]:
+        """The segments of the part in the order of the clock, then of the files: as in one pass."""
+        sources = [
+            Source(first_time, partial(self._read, path, places)) for path, first_time, places in self._task["sources"]
+        ]
+        yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
+
+    def _read(self, path: str, places: list[list[int]]) -> Iterator[Segments]:
+        yield from BlockReader(compiled=self._plan.compiled).batches(Path(self._plan.folder, MAPPED, path), places)
+
+
+def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
+    """The rows of one table that a part has, mapped: they may be changed, the file is not."""
+    path = plan.path(REDUCED, f"{part:03d}.{table}")
+    dtype = np.dtype(("i8", 2)) if table == BIRTHS else BY_NAME[table].dtype
+    if not path.stat().st_size:
+        return np.zeros(0, dtype)
+    return np.memmap(path, dtype, "c")
+
+
+def whole_connections(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+    """Pieces of about ``size`` rows, which end where a connection does."""
+    ids = rows["connection_id"]
+    cuts = [0]
+    while cuts[-1] < rows.size:
+        cut = min(cuts[-1] + size, rows.size)
+        while cut < rows.size and ids[cut] == ids[cut - 1]:
+            cut += 1
+        cuts.append(cut)
+    for begin, end in pairwise(cuts):
+        yield np.array(rows[begin:end])

@@ -1,0 +1,169 @@
+"""Workers may be lost, and an analysis may be begun again: what comes out is the same, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tcptrace_tw.cluster import run, workers
+from tcptrace_tw.errors import UsageError
+from tests.cluster_runs import Here, assert_same, in_one_pass, in_parts
+from tests.generate import healthy_traffic
+from tests.test_cluster_parts import write
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    frames = healthy_traffic(5, 30)
+    for n in range(4):
+        write(tmp_path / f"ring-{n}.pcap", frames[n * len(frames) // 4 : (n + 1) * len(frames) // 4])
+    return sorted(map(str, tmp_path.glob("*.pcap")))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return (
+        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" if Path("/proc").exists() else True
+    )
+
+
+def wait_for(condition: object) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_worker_that_is_killed_costs_its_task_only(files: list[str], tmp_path: Path) -> None:
+    pool = workers.Workers(2)
+
+    def kill_one() -> None:
+        wait_for(lambda: pool.pids)
+        os.kill(pool.pids[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    means = run.Means(executor=pool, workers=2, spool=str(tmp_path / "spool"), parts=4)
+    found = in_parts(files, 4, means=means)
+    killer.join()
+    pool.shutdown()
+
+    assert_same(found, in_one_pass(files))
+
+
+def test_a_task_whose_workers_die_again_and_again_is_given_up(files: list[str], tmp_path: Path) -> None:
+    class Broken(Here):
+        def submit(self, *arguments: object, **options: object):  # type: ignore[no-untyped-def]
+            from concurrent.futures import BrokenExecutor, Future
+
+            future: Future[object] = Future()
+            future.set_exception(BrokenExecutor("killed"))
+            return future
+
+    with pytest.raises(UsageError, match="its worker was lost 4 times"):
+        in_parts(files, 4, means=run.Means(executor=Broken(), workers=1, spool=str(tmp_path / "spool")))
+
+
+def test_what_was_done_is_not_done_again(files: list[str], tmp_path: Path) -> None:
+    """As after the death of the client: the second run finds all but one note, and makes the same of it."""
+    spool = tmp_path / "spool"
+    means = run.Means(executor=Here(), workers=1, spool=str(spool), parts=4, keep_spool=True)
+    first = in_parts(files, 4, means=means)
+    (folder,) = spool.iterdir()
+    notes = sorted(folder.glob("*/*.json"))
+    before = {path: path.read_bytes() for path in notes}
+    made = {path: path.stat().st_mtime_ns for path in folder.glob("map/*.segments")}
+    (folder / "map" / "000001.json").unlink()
+    (folder / "reduce" / "002.connections").write_bytes(b"spoilt")
+
+    assert_same(in_parts(files, 4, means=means), first)
+    again = {path for path, when in made.items() if path.stat().st_mtime_ns != when}
+    assert {path.name for path in again} == {"000001.segments"}
+    assert {path: path.read_bytes() for path in notes} == before
+
+
+def test_the_spool_goes_when_all_is_done(files: list[str], tmp_path: Path) -> None:
+    in_parts(files, 2, means=run.Means(executor=Here(), workers=1, spool=str(tmp_path / "spool"), parts=2))
+
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    """However it ends, and in the middle of a task."""
+    script = (
+        "import os, sys, time\n"
+        "from tcptrace_tw.cluster.workers import Workers\n"
+        "pool = Workers(2)\n"
+        "futures = [pool.submit(time.sleep, 600) for _ in range(2)]\n"
+        "while len(pool.pids) < 2: time.sleep(0.02)\n"
+        "time.sleep(0.5)\n"
+        "print(*pool.pids, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    pids = [int(word) for word in done.stdout.split()]
+
+    assert len(pids) == 2
+    wait_for(lambda: not any(is_alive(pid) for pid in pids))
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--keep-spool"], ["--cluster", "tcp://127.0.0.1:1"], ["--cluster", "tcp://127.0.0.1:1", "--spool", "s", "-j", "2"],
+])  # fmt: skip
+def test_options_that_do_not_go_together(arguments: list[str], files: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tcptrace_tw", "analyze", *files, "-o", str(tmp_path / "out"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT})
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("tcptrace-tw: --")
+    assert "Traceback" not in done.stderr
+
+
+ROOT = str(Path(__file__).parent.parent)
+
+
+@pytest.mark.slow
+def test_tables_that_parts_write_are_those_of_one_pass(files: list[str], tmp_path: Path) -> None:
+    """By the command line, with two processes; a second run replaces the folder."""
+    from tcptrace_tw import load
+
+    def written(name: str, *more: str) -> dict[str, list[str]]:
+        command = [sys.executable, "-m", "tcptrace_tw", "analyze", *files, "-o", str(tmp_path / name), "-q", *more]
+        subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT})
+        trace = load(tmp_path / name)
+        tables = ("connections", "transitions", "time_wait", "reuses", "findings", "services", "capture")
+        return {table: sorted(map(repr, trace.table(table).to_pylist())) for table in tables}
+
+    whole = written("one")
+    assert written("two", "--jobs", "2") == whole
+    assert (tmp_path / "two" / "connections.parquet" / "part-000.parquet").is_file()
+    assert written("two", "--filter", "port 80", "--jobs", "2") == written("one", "--filter", "port 80")
+    assert written("two") == whole
+
+
+@pytest.mark.slow
+def test_a_cluster_of_dask_does_the_same(files: list[str], tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    from tcptrace_tw.cluster.dask_cluster import connected
+
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+        connected(cluster.scheduler_address) as (executor, size),
+    ):
+        assert size == 2
+        means = run.Means(executor=executor, workers=size, spool=str(tmp_path / "spool"), parts=4)
+        found = in_parts(files, 4, means=means)
+
+    assert_same(found, in_one_pass(files))
