@@ -7,8 +7,8 @@ ACKs, or bare RSTs, may rightly be identical, and are dropped only where more th
 an identification the checksum does not count: the sender's hardware fills it in behind the first tap.
 
 What is remembered and counted for that belongs to the shard of the 4-tuple (``schema.segments``): whether a segment is
-a copy does not depend on 4-tuples of other shards, and an archive can be dealt by shards. Where a shard would forget a
-segment that may still be copied, it takes twice as many places.
+a copy does not depend on 4-tuples of other shards, and an archive can be dealt by shards. Where a shard forgets more
+than one segment in a thousand that may still be copied, it takes twice as many places.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ from tcptrace_tw.tcp.store.records import (
     DATA_FRAMES,
     DUPLICATE_FRAME,
     DUPLICATES,
+    FORGOTTEN,
     KEEP_DUPLICATES,
     MOST_SEEN_MASK,
     NOW,
     SEEN_MASK,
+    SEEN_SINCE,
     SHARD_WORDS,
     WAYS,
 )
 
 WITHIN_NS = 20_000_000
 """A copy comes at most this much later."""
+
+FEW = 1024
+"""One segment of so many may be forgotten before that: room for all of them would be more than caches hold."""
 
 
 @kernel
@@ -68,8 +73,15 @@ def place_of(st, h):  # type: ignore[no-untyped-def]
             if np.int64(before.time) < oldest:
                 place, oldest = at, np.int64(before.time)
         is_free = np.int64(seen_at(st, place).fingerprint) == 0 or st.counters[NOW] - oldest > WITHIN_NS
-        if is_free or not spread(st, h & (SHARDS - 1)):
+        if is_free or not is_too_full(st, shard_of_print(h)) or not spread(st, h & (SHARDS - 1)):
             return place
+
+
+@kernel
+def is_too_full(st, shard):  # type: ignore[no-untyped-def]
+    """Whether a shard, which is about to forget a segment too early, has done so too often."""
+    st.shards[shard + FORGOTTEN] += 1
+    return st.shards[shard + FORGOTTEN] * FEW > st.shards[shard + SEEN_SINCE]
 
 
 @kernel
@@ -80,6 +92,8 @@ def spread(st, shard):  # type: ignore[no-untyped-def]
         return False
     more = mask + 1
     st.shards[shard * SHARD_WORDS + SEEN_MASK] = mask | more
+    st.shards[shard * SHARD_WORDS + SEEN_SINCE] = 0
+    st.shards[shard * SHARD_WORDS + FORGOTTEN] = 0
     for place in range(shard, more, 1 << SHARD_BITS):
         for way in range(WAYS):
             old = seen_at(st, place * WAYS + way)
@@ -98,6 +112,7 @@ def is_duplicate_frame(st, seg):  # type: ignore[no-untyped-def]
     h = np.int64(seg.print)
     before = seen_at(st, place_of(st, h))
     shards, shard = st.shards, shard_of_print(h)
+    shards[shard + SEEN_SINCE] += 1
     again_whole = np.int64(seg.options) & REPEATED != 0
     is_data = np.int64(seg.payload_len) > 0
     if is_data:

@@ -359,10 +359,14 @@ MOST_SEEN_MASK = PRINT_PLACES - 1
 """What a shard uses of a place, at the least and at the most."""
 
 # What is kept for each shard of the 4-tuples.
-SEEN_MASK, DATA_FRAMES, DATA_DUPLICATES, OPENED, OPENED_AT = range(5)
+SEEN_MASK, DATA_FRAMES, DATA_DUPLICATES, SEEN_SINCE, FORGOTTEN, OPENED, OPENED_AT = range(7)
 OPENED_MARKS = 3
-SHARD_WORDS = OPENED_AT + OPENED_MARKS
-"""A cache line: ``OPENED_AT`` and what follows is when every ``OPENED_EACH``-th of the last incarnations was opened."""
+SHARD_WORDS = 16
+"""Two cache lines. ``OPENED_AT`` and what follows is when every ``OPENED_EACH``-th of the last incarnations was opened.
+
+``SEEN_SINCE``: segments since a shard has as many places as it has; ``FORGOTTEN``: those of them that made room for
+others although a copy could still come.
+"""
 
 OPENED_EACH = 128
 
