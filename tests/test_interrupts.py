@@ -44,6 +44,7 @@ data = open(sys.argv[1], "rb").read()
 first, what = int(sys.argv[2]), sys.argv[3]
 interrupts = []
 signal.signal(signal.SIGINT, signal.SIG_IGN if what == "ignores" else lambda *_: interrupts.append(1))
+signal.signal(signal.SIGHUP, lambda *_: sys.exit())  # says that it is ready
 os.write(1, data[:first])
 while not interrupts:
     time.sleep(0.01)
@@ -97,7 +98,7 @@ def piped(
         until(lambda: waiting_bytes(read) == first)
     command = start(*arguments, stdin=read, process_group=writer.pid, **options)
     try:
-        until(lambda: handles_signals(command) and not waiting_bytes(read))
+        until(lambda: handles_signals(writer) and handles_signals(command) and not waiting_bytes(read))
         os.close(read)
         yield command, lambda: os.killpg(writer.pid, signal.SIGINT)
     finally:

@@ -72,6 +72,6 @@ def test_an_incident_is_drawn_in_three_passes(monkeypatch: pytest.MonkeyPatch) -
     done = CliRunner().invoke(app, ["show", FEW_PORTS, "--incident", "1", "-q"])
     assert done.exit_code == 0
     assert len(passes) == 3
-    each = [CliRunner().invoke(app, ["show", FEW_PORTS, "-c", number, "-q"]).stdout for number in ("12", "6", "15")]
+    each = [CliRunner().invoke(app, ["show", FEW_PORTS, "-c", number, "-q"]).stdout for number in ("12", "15", "6")]
 
     assert done.stdout == "\n".join(each)

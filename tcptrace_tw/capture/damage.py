@@ -50,7 +50,7 @@ def count_damaged(batch, tally):  # type: ignore[no-untyped-def]
 class Damage:
     """Counts them as batches pass."""
 
-    compiled: bool = field(default=False, compare=False)
+    compiled: bool = field(default=False, compare=False, repr=False)
     _tally: NDArray[np.int64] = field(default_factory=lambda: zeros(TALLIES, np.int64), compare=False)
 
     @property

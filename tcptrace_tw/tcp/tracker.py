@@ -115,7 +115,6 @@ class Tracker:
         ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
         """
         self._most_bytes = most_bytes
-        self._most_at_once = MOST if most_bytes is None else max(LEAST_AT_ONCE, most_bytes // BYTES_AN_ATTEMPT)
         self._load_kernels(compiled)
         self._wants_transitions = transitions
         self.pools = pools(transitions)
@@ -162,10 +161,10 @@ class Tracker:
 
         ``wants_states``: whether to fill in what the segments belong to and which states they have led to.
         """
-        size = batch.size
+        size, most = batch.size, self._most_at_once()
         done = 0
         while done < size:
-            end = min(size, done + self._most_at_once)
+            end = min(size, done + most)
             self._reserve(end - done, tuples.size)
             self._make_places(end - done, tuples)
             yield from self._keep_within(end - done, tuples)
@@ -176,6 +175,10 @@ class Tracker:
                 yield from self.drain()
         if self._is_half_full():
             yield from self.drain()
+
+    def _most_at_once(self) -> int:
+        """How many segments come between two looks at the memory."""
+        return MOST if self._most_bytes is None else max(LEAST_AT_ONCE, self._most_bytes // BYTES_AN_ATTEMPT)
 
     def finish(self, time: int, tuples: Any) -> Iterator[tuple[Table, NDArray[Any]]]:
         """The end of the capture, whose last frame came at ``time``: yields the rows of what is still remembered."""

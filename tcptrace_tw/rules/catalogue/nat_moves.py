@@ -135,7 +135,7 @@ SYN_MET_OTHER_ADDRESS = Rule(
     predicate=syn_met_other_address,
     grades=(Grade(always, INFO, CONFIRMED, "both numbers of the challenge ACK are those of that connection"),),
     message="what its SYN met is connection {previous_connection_id}, from {ip}:{port} to {previous_peer_ip}:{peer_port}: a load balancer keeps the client's address, and led both to one server",
-    frames=("previous_frame", "frame"),
+    frames=("frame",),
     values=("previous_connection_id", "previous_peer_ip", "gap_ns"),
     set_when=(
         "a SYN is answered with other numbers, and none of its own 4-tuple's earlier connections is in the capture",
