@@ -11,6 +11,7 @@ from tcptrace_tw.capture.facts import CaptureFacts
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.report.summary.digest import (
     CaptureDigest,
+    ConnectionsDigest,
     Digest,
     FileDigest,
     IncidentDigest,
@@ -21,7 +22,16 @@ from tcptrace_tw.report.summary.digest import (
 from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.summary.occupancy import Occupancy
 from tcptrace_tw.report.summary.port_usage import uses
-from tcptrace_tw.report.summary.totals import Totals, named_counts
+from tcptrace_tw.report.summary.totals import (
+    CLOSE,
+    CLOSER,
+    OPENED,
+    PAYLOAD,
+    RETRANSMITS,
+    SEGMENTS,
+    Totals,
+    named_counts,
+)
 from tcptrace_tw.report.words.codec import Time, to_json
 from tcptrace_tw.report.words.findings import Finding, connection_ids, delays, finding, finding_ids, times
 from tcptrace_tw.report.words.text import ip_text
@@ -93,7 +103,7 @@ class SummarySink:
             settings=to_json(run.settings),
             engine=run.engine,
             capture=capture_digest(run.capture),
-            connections=self._totals.digest(),
+            connections=_connections(self._totals),
             time_wait=self.time_wait,
             incidents=self.told_incidents(),
             findings=self.told_rules(),
@@ -197,6 +207,18 @@ class _Tally:
             self.cost_most if self.cost_known else None,
             self.cost_known,
         )
+
+
+def _connections(totals: Totals) -> ConnectionsDigest:
+    return ConnectionsDigest(
+        total=totals.total,
+        opened=totals.counts(OPENED, w.OPENED),
+        close=totals.counts(CLOSE, w.CLOSE),
+        active_closer=totals.counts(CLOSER, w.ACTIVE_CLOSER),
+        segments=totals.sum(SEGMENTS),
+        payload_bytes=totals.sum(PAYLOAD),
+        retransmits=totals.sum(RETRANSMITS),
+    )
 
 
 def capture_digest(facts: CaptureFacts) -> CaptureDigest:

@@ -11,8 +11,6 @@ from tcptrace_tw.kernels import library
 from tcptrace_tw.kernels.arrays import as_records, zeros
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, load
-from tcptrace_tw.report.summary.digest import ConnectionsDigest, Counts
-from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.columns import CONNECTIONS
 from tcptrace_tw.schema.words import Vocabulary
 
@@ -37,7 +35,10 @@ def add_connections(rows, words, sums):  # type: ignore[no-untyped-def]
 
 
 class Totals:
-    """Takes rows of ``connections``; ``digest`` says how many there were of each kind."""
+    """Takes rows of ``connections``.
+
+    What makes a digest of them is not imported here: kernels are compiled anew when what their modules import changes.
+    """
 
     def __init__(self) -> None:
         self._add = load(add_connections, compiled=library.choose())
@@ -49,19 +50,20 @@ class Totals:
         self._total += rows.size
         self._add(as_records(rows), self._words, self._sums)
 
-    def digest(self) -> ConnectionsDigest:
-        """What was counted so far."""
-        return ConnectionsDigest(
-            total=self._total,
-            opened=named_counts(self._words[OPENED], w.OPENED),
-            close=named_counts(self._words[CLOSE], w.CLOSE),
-            active_closer=named_counts(self._words[CLOSER], w.ACTIVE_CLOSER),
-            segments=int(self._sums[SEGMENTS]),
-            payload_bytes=int(self._sums[PAYLOAD]),
-            retransmits=int(self._sums[RETRANSMITS]),
-        )
+    @property
+    def total(self) -> int:
+        """How many connections there were."""
+        return self._total
+
+    def counts(self, column: int, vocabulary: Vocabulary) -> dict[str, int]:
+        """How many connections have which word in ``OPENED``, ``CLOSE`` or ``CLOSER``."""
+        return named_counts(self._words[column], vocabulary)
+
+    def sum(self, number: int) -> int:
+        """``SEGMENTS``, ``PAYLOAD`` or ``RETRANSMITS`` of all connections."""
+        return int(self._sums[number])
 
 
-def named_counts(counts: NDArray[np.int64], vocabulary: Vocabulary) -> Counts:
+def named_counts(counts: NDArray[np.int64], vocabulary: Vocabulary) -> dict[str, int]:
     """The counts that are not 0, by the word of each code."""
     return {word: int(count) for word, count in zip(vocabulary.words, counts, strict=False) if count}
