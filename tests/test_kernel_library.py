@@ -325,3 +325,13 @@ def test_kernels_are_built_by_one_command(package: Path) -> None:
     assert loaded.stdout == "True\n"
     left = {path.name for path in (package / "tcptrace_tw" / "kernels").iterdir() if path.suffix != ".py"}
     assert left - {"__pycache__"} == {library.LIBRARY, library_index.INDEX}
+
+
+def test_no_rule_decides_what_the_machine_code_does() -> None:
+    """Whoever writes a rule need not build the kernels again."""
+    words = (
+        "import json, sys; from tcptrace_tw.kernels import build; build.entries(); print(json.dumps(build._sources()))"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+
+    assert [name for name in json.loads(done.stdout) if name.startswith(("rules/", "report/words/", "cli/"))] == []
