@@ -167,3 +167,25 @@ def test_a_cluster_of_dask_does_the_same(files: list[str], tmp_path: Path) -> No
         found = in_parts(files, 4, means=means)
 
     assert_same(found, in_one_pass(files))
+
+
+def test_a_worker_imports_nothing_from_the_folder_that_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of captures may come from anybody."""
+    for name in ("json", "pickle", "tcptrace_tw"):
+        (tmp_path / f"{name}.py").write_text("open('taken', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    with workers.Workers(1) as pool:
+        assert pool.submit(os.getcwd).result() == str(tmp_path)
+
+    assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_file_that_does_not_exist_is_told_as_in_one_pass(tmp_path: Path, jobs: str) -> None:
+    words = [sys.executable, "-m", "tcptrace_tw", "analyze", "nofile.pcap", "-o", str(tmp_path / "out"), "--jobs", jobs]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (3, "tcptrace-tw: nofile.pcap: there is no such file; check the path\n")

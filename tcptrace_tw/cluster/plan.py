@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tcptrace_tw.capture import ring
+from tcptrace_tw.capture.address import shown
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.segments import SHARDS
@@ -69,8 +70,10 @@ def make_plan(
     """Look at all captures and decide who does what. The same captures and settings have the same folder."""
     found = ring.find(captures)
     for name in found.files:
-        if "://" not in name and not os.path.isfile(name):
-            raise UsageError(f"{name}: can be read only once, which is not enough for several processes; save it first")
+        if name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+            raise UsageError(
+                f"{shown(name)}: can be read only once, which is not enough for several processes; save it first"
+            )
     count = min(SHARDS, parts or PARTS_A_WORKER * workers)
     kept = {name: value for name, value in asdict(settings).items() if name not in _LATER}
     names = [_identity(name) for name in found.files]
@@ -84,8 +87,9 @@ def make_plan(
 
 
 def _identity(name: str) -> list[Any]:
-    """What tells whether a file is still the same one."""
-    if "://" in name:
+    """What tells whether a file is still the same one; whoever reads it says why it cannot be read."""
+    try:
+        found = os.stat(name)
+    except OSError:
         return [name]
-    found = os.stat(name)
     return [os.path.abspath(name), found.st_size, found.st_mtime_ns]

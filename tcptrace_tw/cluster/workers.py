@@ -121,8 +121,11 @@ class Workers(Executor):
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """A process of its own group: an interrupt of the terminal is the business of the one that started it."""
-    command = [sys.executable, "-c", "from tcptrace_tw.cluster.workers import work; work()"]
+    """A process of its own group: an interrupt of the terminal is the business of the one that started it.
+
+    ``-P``: a folder of captures may hold a ``json.py``, which nobody wants to be imported.
+    """
+    command = [sys.executable, "-P", "-c", "from tcptrace_tw.cluster.workers import work; work()"]
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
