@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import Pool, zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, kernel, load
 from tcptrace_tw.keyed_hash import OTHERS, Seed, hashed, total_of_tuple
@@ -65,9 +66,9 @@ FLOW_KIND = bundle(
 def is_swapped(seg: Any) -> Any:
     """1 where the source is endpoint b, 0 otherwise; without a branch, since nobody can foretell it."""
     src_lo, dst_lo, src_hi, dst_hi = seg.src_lo, seg.dst_lo, seg.src_hi, seg.dst_hi
-    port = np.int64(seg.sport > seg.dport)
-    high = np.int64(src_hi > dst_hi) | (np.int64(src_hi == dst_hi) & port)
-    return np.int64(src_lo > dst_lo) | (np.int64(src_lo == dst_lo) & high)
+    port = int(seg.sport > seg.dport)
+    high = int(src_hi > dst_hi) | (int(src_hi == dst_hi) & port)
+    return int(src_lo > dst_lo) | (int(src_lo == dst_lo) & high)
 
 
 @inlined
@@ -77,10 +78,10 @@ def lesser(x: Any, y: Any, swapped: Any) -> Any:
 
 
 @inlined
-def hash_of_slot(tuples, slot, seed):  # type: ignore[no-untyped-def]
+def hash_of_slot(tuples: Any, slot: Any, seed: Any) -> int:
     """The hash of a tuple that is remembered."""
-    t = tuples[slot]
-    ports = np.int64(t.a_port) << 16 | np.int64(t.b_port)
+    t = record_of(tuples, slot)
+    ports = t.a_port << 16 | t.b_port
     return hashed(seed, total_of_tuple(seed, t.a_lo, t.b_lo, ports, t.a_hi, t.b_hi, t.scope))
 
 
@@ -94,10 +95,10 @@ def fingerprint(seed: Any, seg: Any, total: Any, direction: Any, shard: Any) -> 
     share a place replace each other, and the same ones must do so in every run; and in every part of it, so the
     lowest are the shard of the tuple.
     """
-    kind = np.int64(seg.ip_id) | (np.int64(seg.flags) & 0x1FF) << 16 | direction << 25
-    check = np.int64(seg.checksum) * np.int64(np.int64(seg.ip_id) == 0) | (np.int64(seg.payload_len) & 0x3FFF) << 16
-    total += int(seed[SEQ]) * int(seg.seq) + int(seed[ACK]) * int(seg.ack) + int(seed[TSVAL]) * int(seg.tsval)
-    total += int(seed[KIND]) * int(kind) + int(seed[CHECKSUM]) * int(check)
+    kind = seg.ip_id | (seg.flags & 0x1FF) << 16 | direction << 25
+    check = seg.checksum * int(seg.ip_id == 0) | (seg.payload_len & 0x3FFF) << 16
+    total += int(seed[SEQ]) * seg.seq + int(seed[ACK]) * seg.ack + int(seed[TSVAL]) * seg.tsval
+    total += int(seed[KIND]) * kind + int(seed[CHECKSUM]) * check
     place = place_of_print(seg, kind, check) << SHARD_BITS | shard
     return (total >> PRINT_SHIFT & PRINT_MASK) * PRINT_PLACES + place
 
@@ -105,13 +106,13 @@ def fingerprint(seed: Any, seg: Any, total: Any, direction: Any, shard: Any) -> 
 @inlined
 def place_of_print(seg: Any, kind: Any, check: Any) -> Any:
     """A number below ``PRINT_PLACES // SHARDS`` for a segment: all copies have the same."""
-    word = int(seg.seq) ^ int(seg.ack) * 8 ^ int(seg.tsval) * 64 ^ int(kind) * 512 ^ int(check) * 4096
-    word ^= int(seg.src_lo) ^ int(seg.dst_lo) ^ (int(seg.sport) ^ int(seg.dport)) * 65536
+    word = seg.seq ^ seg.ack * 8 ^ seg.tsval * 64 ^ kind * 512 ^ check * 4096
+    word ^= seg.src_lo ^ seg.dst_lo ^ (seg.sport ^ seg.dport) * 65536
     return word * PLACE_FACTOR >> 50 & (PRINT_PLACES // SHARDS - 1)
 
 
 @kernel
-def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
+def hash_keys(batch: Segments, size: int, seed: Any, hashes: Any) -> None:
     """The hash of each segment's tuple, the same in both directions, its direction, and its fingerprint.
 
     In a loop of its own nothing waits for anything.
@@ -119,7 +120,7 @@ def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
     for i in range(size):
         seg = segment_at(batch, i)
         swapped = is_swapped(seg)
-        sport, dport = np.int64(seg.sport), np.int64(seg.dport)
+        sport, dport = seg.sport, seg.dport
         a_lo, b_lo = lesser(seg.src_lo, seg.dst_lo, swapped), lesser(seg.dst_lo, seg.src_lo, swapped)
         ports = lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped)
         a_hi, b_hi = lesser(seg.src_hi, seg.dst_hi, swapped), lesser(seg.dst_hi, seg.src_hi, swapped)
@@ -131,26 +132,26 @@ def hash_keys(batch, size, seed, hashes):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def slot_of(entry):  # type: ignore[no-untyped-def]
+def slot_of(entry: Any) -> int:
     """The slot of an entry of the index, -1 for none."""
     return (entry & MASK31) - 1
 
 
 @inlined
-def look_ahead(tuples, index, hashes, i, size):  # type: ignore[no-untyped-def]
+def look_ahead(tuples: Any, index: Any, hashes: Any, i: int, size: int) -> None:
     """Ask for what later segments need, in two steps: memory is slow."""
     mask = index.size - 1
     if i + FAR < size:
         prefetch(index, hashes[i + FAR] & mask)
         h = hashes[i + NEAR]
-        entry = np.int64(index[h & mask])
+        entry = index[h & mask]
         if entry >> 32 != h:
-            entry = np.int64(index[(h + 1) & mask])
-        prefetch(tuples, max(slot_of(entry), np.int64(0)))
+            entry = index[(h + 1) & mask]
+        prefetch(tuples, max(slot_of(entry), 0))
 
 
 @entry(BATCH_KIND, INTEGER, FLOW_KIND, Array(np.int64))
-def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
+def assign_slots(batch: Segments, size: int, state: Any, hashes: Any) -> None:
     """Fill slot, direction and fingerprint of the ``size`` segments of a batch; ``hashes`` is room to work in.
 
     The caller has made room for as many new tuples as there are segments.
@@ -161,26 +162,26 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
     for i in range(size):
         look_ahead(tuples, index, hashes, i, size)
         seg = segment_at(batch, i)
-        swapped = np.int64(seg.direction)
+        swapped = seg.direction
         h = hashes[i]
         a_lo = lesser(seg.src_lo, seg.dst_lo, swapped)
         b_lo = lesser(seg.dst_lo, seg.src_lo, swapped)
         a_hi = lesser(seg.src_hi, seg.dst_hi, swapped)
         b_hi = lesser(seg.dst_hi, seg.src_hi, swapped)
-        sport, dport = np.int64(seg.sport), np.int64(seg.dport)
+        sport, dport = seg.sport, seg.dport
         ports = lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped)
         scope = seg.scope
         place = h & mask
         while True:
-            entry = np.int64(index[place])
+            entry = index[place]
             slot = slot_of(entry)
             if slot < 0:
                 slot = _add(tuples, counters, a_hi, a_lo, b_hi, b_lo, ports, scope)
                 index[place] = h << 32 | (slot + 1)
                 break
             if entry >> 32 == h:
-                t = tuples[slot]
-                if t.a_lo == a_lo and t.b_lo == b_lo and (np.int64(t.a_port) << 16 | np.int64(t.b_port)) == ports:
+                t = record_of(tuples, slot)
+                if t.a_lo == a_lo and t.b_lo == b_lo and (t.a_port << 16 | t.b_port) == ports:
                     if t.a_hi == a_hi and t.b_hi == b_hi and t.scope == scope:
                         break
             place = (place + 1) & mask
@@ -189,15 +190,15 @@ def assign_slots(batch, size, state, hashes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add(tuples, counters, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignore[no-untyped-def]
+def _add(tuples: Any, counters: Any, a_hi: int, a_lo: int, b_hi: int, b_lo: int, ports: int, scope: int) -> int:
     slot = counters[FREE_HEAD]
     if slot >= 0:
-        counters[FREE_HEAD] = np.int64(tuples[slot].a_hi)
+        counters[FREE_HEAD] = record_of(tuples, slot).a_hi
         counters[FREE] -= 1
     else:
         slot = counters[USED]
         counters[USED] += 1
-    t = tuples[slot]
+    t = record_of(tuples, slot)
     t.a_hi = a_hi
     t.a_lo = a_lo
     t.b_hi = b_hi
@@ -209,16 +210,16 @@ def _add(tuples, counters, a_hi, a_lo, b_hi, b_lo, ports, scope):  # type: ignor
 
 
 @entry(Array(np.int32), INTEGER, FLOW_KIND)
-def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
+def release_slots(released: Any, batch: Segments, state: Any) -> None:
     """Give back the slots of ``released``, each named once, that have not been met after batch number ``batch``."""
     tuples, index, counters = state.tuples, state.index, state.counters
     mask = index.size - 1
     for i in range(released.size):
-        slot = np.int64(released[i])
+        slot = released[i]
         if i + FAR < released.size:
-            prefetch(tuples, np.int64(released[i + FAR]))
-            prefetch(index, hash_of_slot(tuples, np.int64(released[i + NEAR]), state.seed) & mask)
-        if np.int64(tuples[slot].batch) <= batch:
+            prefetch(tuples, released[i + FAR])
+            prefetch(index, hash_of_slot(tuples, released[i + NEAR], state.seed) & mask)
+        if record_of(tuples, slot).batch <= batch:
             _remove(index, slot, hash_of_slot(tuples, slot, state.seed))
             tuples[slot].a_hi = counters[FREE_HEAD]
             counters[FREE_HEAD] = slot
@@ -226,15 +227,15 @@ def release_slots(released, batch, state):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _remove(index, slot, h):  # type: ignore[no-untyped-def]
+def _remove(index: Any, slot: Any, h: int) -> None:
     """Take a slot out of the index and close the gap: later entries of the run move back towards their hash."""
     mask = index.size - 1
     hole = h & mask
-    while slot_of(np.int64(index[hole])) != slot:
+    while slot_of(index[hole]) != slot:
         hole = (hole + 1) & mask
     place = (hole + 1) & mask
     while index[place] != 0:
-        home = (np.int64(index[place]) >> 32) & mask
+        home = (index[place] >> 32) & mask
         if ((place - home) & mask) >= ((place - hole) & mask):
             index[hole] = index[place]
             hole = place
@@ -243,11 +244,11 @@ def _remove(index, slot, h):  # type: ignore[no-untyped-def]
 
 
 @entry(Array(np.int64), Array(np.int64))
-def rehash(index, old_index):  # type: ignore[no-untyped-def]
+def rehash(index: Any, old_index: Any) -> None:
     """Enter every entry of ``old_index`` into the empty ``index``."""
     mask = index.size - 1
     for i in range(old_index.size):
-        entry = np.int64(old_index[i])
+        entry = old_index[i]
         if entry:
             place = (entry >> 32) & mask
             while index[place] != 0:

@@ -76,9 +76,9 @@ def weighed(seed: Any, factor: Any, word: Any) -> Any:
 
 
 @inlined
-def total_of_tuple(seed, a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
+def total_of_tuple(seed: Any, a_lo: int, b_lo: int, ports: int, a_hi: int, b_hi: int, scope: int) -> int:
     """What ``hashed`` makes the hash of a tuple from. ``ports``: that of endpoint a in the upper half."""
-    total = int(seed[0]) + weighed(seed, A_LO, a_lo) + weighed(seed, B_LO, b_lo) + int(seed[PORTS]) * int(ports)
+    total: int = int(seed[0]) + weighed(seed, A_LO, a_lo) + weighed(seed, B_LO, b_lo) + int(seed[PORTS]) * int(ports)
     if (a_hi | b_hi | scope) != 0:
         total += weighed(seed, A_HI, a_hi) + weighed(seed, B_HI, b_hi) + weighed(seed, SCOPE, scope)
     return total

@@ -12,6 +12,7 @@ import pytest
 from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.kernels.wide_records import Records
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.tcp import tracker
@@ -89,13 +90,14 @@ def test_packing_turns_back(seed: int) -> None:
     """Records of any content, small and extreme, come back as they were."""
     rng = np.random.default_rng(seed)
     state: Any = _State()
-    conn, twin = (np.zeros(1, s.CONNECTION).view(np.recarray) for _ in range(2))
-    ends, twins = (np.zeros(2, s.TCB).view(np.recarray) for _ in range(2))
-    for records in (conn, ends):
+    kept, back_kept = (np.zeros(1, s.CONNECTION) for _ in range(2))
+    both, back_both = (np.zeros(2, s.TCB) for _ in range(2))
+    for records in (kept, both):
         for name in records.dtype.names:
             records[name] = _values(rng, records.dtype[name], records.size)
-    conn.first_time, conn.first_frame = 10**18, 5000
-    ends.pending = 3
+    kept["first_time"], kept["first_frame"] = 10**18, 5000
+    both["pending"] = 3
+    conn, twin, ends, twins = (Records(each) for each in (kept, back_kept, both, back_both))
     at = delta_codec.pack_connection(state, conn[0], conn[0], conn[0], 0, 0, 0)
     for side in range(2):
         at = delta_codec.pack_tcb(state, ends[side], ends[1 - side], conn[0], side, 3, at)
@@ -104,7 +106,7 @@ def test_packing_turns_back(seed: int) -> None:
         back = delta_codec.unpack_tcb(state, twins[side], twins[1 - side], twin[0], side, 3, back)
 
     assert back == at <= delta_codec.MOST_UNITS
-    for name, records, others in (("CONNECTION", conn, twin), ("TCB", ends, twins)):
+    for name, records, others in (("CONNECTION", kept, back_kept), ("TCB", both, back_both)):
         for field in set(records.dtype.names) - set(delta_codec.NOT_KEPT[name]):
             assert records[field].tolist() == others[field].tolist(), field
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.schema.columns import BEHIND, REPEATED
-from tcptrace_tw.schema.segments import BATCH_KIND, Segments, segment_at
+from tcptrace_tw.schema.segments import BATCH_KIND, Seg, Segments, segment_at
 
 BACK_NS = 1_000_000_000
 """Frames that are out of order by less are not worth a word."""
@@ -58,21 +59,21 @@ WORDS = FIRST + len(FIRST_NAMES)
 
 
 @entry(BATCH_KIND, INTEGER, Array(np.int64))
-def mark_by_clock(batch, size, clock):  # type: ignore[no-untyped-def]
+def mark_by_clock(batch: Segments, size: int, clock: Any) -> None:
     """Take a batch, and mark the segments before which the time has gone back, and those of a file in itself."""
     for i in range(size):
         seg = segment_at(batch, i)
-        time = np.int64(seg.time)
+        time = seg.time
         advance(clock, seg, time)
         if time == clock[START] or time <= clock[REPEATED_UNTIL]:
             if is_repeated(clock, seg, time):
-                batch[i].options = np.int64(seg.options) | REPEATED
+                record_of(batch, i).options |= REPEATED
         if clock[BACK_RUN]:
-            batch[i].options = np.int64(batch[i].options) | BEHIND
+            record_of(batch, i).options |= BEHIND
 
 
 @kernel
-def advance(clock, seg, time):  # type: ignore[no-untyped-def]
+def advance(clock: Any, seg: Seg, time: int) -> None:
     """The clock never goes back; what would make it do so is noted."""
     if clock[START] < 0:
         clock[START] = time
@@ -87,11 +88,11 @@ def advance(clock, seg, time):  # type: ignore[no-untyped-def]
         clock[LEAP_RUN] += 1
         clock[NOW] = time
     else:
-        go_back(clock, time, np.int64(seg.frame))
+        go_back(clock, time, seg.frame)
 
 
 @kernel
-def go_back(clock, time, frame):  # type: ignore[no-untyped-def]
+def go_back(clock: Any, time: int, frame: int) -> None:
     """A frame is older than one before it."""
     back = clock[NOW] - time
     if back > clock[MAX_BACKWARD]:
@@ -109,7 +110,7 @@ def go_back(clock, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def end_run(clock):  # type: ignore[no-untyped-def]
+def end_run(clock: Any) -> None:
     """The time has caught up with the latest frame: those before were few and late, or many."""
     if clock[BACK_RUN] <= FEW:
         clock[LATE_FRAMES] += clock[BACK_RUN]
@@ -117,7 +118,7 @@ def end_run(clock):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def keep_first(clock, seg):  # type: ignore[no-untyped-def]
+def keep_first(clock: Any, seg: Seg) -> None:
     """Remember the first segment, in the order of ``FIRST_NAMES``."""
     clock[FIRST] = seg.src_hi
     clock[FIRST + 1] = seg.src_lo
@@ -136,25 +137,25 @@ def keep_first(clock, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_first(clock, seg):  # type: ignore[no-untyped-def]
+def is_first(clock: Any, seg: Seg) -> bool:
     """Whether a segment is the first one again; hardware may fill in the checksum of one that has an identification."""
     if clock[FIRST] != seg.src_hi or clock[FIRST + 1] != seg.src_lo or clock[FIRST + 2] != seg.dst_hi:
         return False
-    if clock[FIRST + 3] != seg.dst_lo or clock[FIRST + 4] != seg.scope or clock[FIRST + 5] != np.int64(seg.sport):
+    if clock[FIRST + 3] != seg.dst_lo or clock[FIRST + 4] != seg.scope or clock[FIRST + 5] != seg.sport:
         return False
-    if clock[FIRST + 6] != np.int64(seg.dport) or clock[FIRST + 7] != np.int64(seg.seq):
+    if clock[FIRST + 6] != seg.dport or clock[FIRST + 7] != seg.seq:
         return False
-    if clock[FIRST + 8] != np.int64(seg.ack) or clock[FIRST + 9] != np.int64(seg.tsval):
+    if clock[FIRST + 8] != seg.ack or clock[FIRST + 9] != seg.tsval:
         return False
-    if clock[FIRST + 10] != np.int64(seg.payload_len) or clock[FIRST + 11] != np.int64(seg.ip_id):
+    if clock[FIRST + 10] != seg.payload_len or clock[FIRST + 11] != seg.ip_id:
         return False
-    if clock[FIRST + 12] != np.int64(seg.flags):
+    if clock[FIRST + 12] != seg.flags:
         return False
-    return np.int64(seg.ip_id) != 0 or clock[FIRST + 13] == np.int64(seg.checksum)
+    return seg.ip_id != 0 or clock[FIRST + 13] == seg.checksum
 
 
 @kernel
-def is_repeated(clock, seg, time):  # type: ignore[no-untyped-def]
+def is_repeated(clock: Any, seg: Seg, time: int) -> bool:
     """Whether the capture holds itself again: from its first frame on, with the same time, all has been captured."""
     if time == clock[START] and clock[NOW] - time >= AGAIN_NS and is_first(clock, seg):
         clock[REPEATED_UNTIL] = clock[NOW]

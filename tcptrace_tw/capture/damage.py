@@ -13,7 +13,7 @@ from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, inlined, load
 from tcptrace_tw.schema.columns import ACK, FIN, MALFORMED, RST, SYN
-from tcptrace_tw.schema.segments import BATCH_KIND, segment_at
+from tcptrace_tw.schema.segments import BATCH_KIND, Segments, segment_at
 
 CONTROL = SYN | FIN | RST
 
@@ -35,15 +35,15 @@ def is_damaged(flags: Any, options: Any) -> Any:
 
 
 @entry(BATCH_KIND, Array(np.int64))
-def count_damaged(batch, tally):  # type: ignore[no-untyped-def]
+def count_damaged(batch: Segments, tally: Any) -> None:
     """Count the segments of a batch with impossible flags, and those with options that do not fit the header."""
     for i in range(batch.size):
         seg = segment_at(batch, i)
-        if is_damaged(np.int64(seg.flags), np.int64(seg.options)):
+        if is_damaged(seg.flags, seg.options):
             if tally[COUNT] == 0 or seg.frame < tally[FRAME]:
                 tally[FRAME] = seg.frame
             tally[COUNT] += 1
-            tally[IMPOSSIBLE] += 1 if is_impossible(np.int64(seg.flags)) else 0
+            tally[IMPOSSIBLE] += 1 if is_impossible(seg.flags) else 0
 
 
 @dataclass

@@ -19,6 +19,7 @@ from tcptrace_tw.capture.interfaces import (
     STATISTICS,
     time_of,
 )
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, inlined
 
@@ -106,10 +107,10 @@ def take_packet(
     which, caplen, wirelen = packet_lengths(data, at, kind, is_big, length - head - 4)
     if which >= known or caplen > length - head - 4:
         return False, last_time
-    interface = interfaces[which]
+    interface = record_of(interfaces, which)
     time = last_time
     if kind == SIMPLE_PACKET:
-        caplen = min(caplen, int(interface.snaplen)) if interface.snaplen else caplen
+        caplen = min(caplen, interface.snaplen) if interface.snaplen else caplen
     else:
         time = packet_time(data, at, is_big, interface)
     if kind == OLD_PACKET:
@@ -118,7 +119,7 @@ def take_packet(
     frames.at[count] = at + head
     frames.caplen[count] = caplen
     frames.wirelen[count] = min(wirelen, WIRELEN_MAX)
-    frames.link[count] = int(interface.link)
+    frames.link[count] = interface.link
     return True, time
 
 

@@ -15,7 +15,7 @@ from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
-from tcptrace_tw.schema.segments import BATCH_KIND, SHARDS, segment_at, shard_of
+from tcptrace_tw.schema.segments import BATCH_KIND, SHARDS, Seg, Segments, segment_at, shard_of
 
 FOUR = ("time", "frame", "src_lo", "dst_lo", "seq", "ack", "tsval", "tsecr", "payload_len", "sack_start", "sack_end")
 TWO = ("sport", "dport", "flags", "window", "ip_id", "options", "mss", "checksum")
@@ -70,18 +70,18 @@ def room_for(part_of: Any, parts: int, size: int) -> Dealt:
 
 
 @entry(BATCH_KIND, INTEGER, _INTS, DEALT_KIND)
-def deal(batch, size, words, dealt):  # type: ignore[no-untyped-def]
+def deal(batch: Segments, size: int, words: Any, dealt: Any) -> None:
     """Deal the segments of a batch from ``words[NEXT]`` on; ``words[FULL]`` is the part that must be flushed first."""
     words[FULL] = NOTHING
     for i in range(words[NEXT], size):
         seg = segment_at(batch, i)
         swapped = is_swapped(seg)
-        sport, dport = np.int64(seg.sport), np.int64(seg.dport)
+        sport, dport = seg.sport, seg.dport
         a_lo, b_lo = lesser(seg.src_lo, seg.dst_lo, swapped), lesser(seg.dst_lo, seg.src_lo, swapped)
         a_hi, b_hi = lesser(seg.src_hi, seg.dst_hi, swapped), lesser(seg.dst_hi, seg.src_hi, swapped)
         ports = lesser(sport, dport, swapped) << 16 | lesser(dport, sport, swapped)
         part = dealt.part_of[shard_of(a_lo, b_lo, ports, a_hi, b_hi, seg.scope)]
-        clock = max(words[LATEST], np.int64(seg.time))
+        clock = max(words[LATEST], seg.time)
         if not has_room(dealt, part, seg, clock):
             words[NEXT] = i
             words[FULL] = part
@@ -93,24 +93,24 @@ def deal(batch, size, words, dealt):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_clock(words, seg, clock):  # type: ignore[no-untyped-def]
+def note_clock(words: Any, seg: Seg, clock: int) -> None:
     """When the file begins, and when it shows the first ACK that carries nothing else."""
     words[DEALT] += 1
     if words[FIRST_TIME] < 0:
         words[FIRST_TIME] = clock
-    if words[FIRST_ACK] < 0 and np.int64(seg.payload_len) == 0 and np.int64(seg.flags) & (SYN | FIN | RST | ACK) == ACK:
+    if words[FIRST_ACK] < 0 and seg.payload_len == 0 and seg.flags & (SYN | FIN | RST | ACK) == ACK:
         words[FIRST_ACK] = clock
 
 
 @kernel
-def is_plain(seg):  # type: ignore[no-untyped-def]
+def is_plain(seg: Seg) -> bool:
     """Whether both addresses are of IPv4, outside of VLANs and tunnels."""
-    high = np.int64(seg.src_hi) | np.int64(seg.dst_hi) | np.int64(seg.scope)
-    return high == 0 and np.int64(seg.src_lo) >> 32 == IPV4_MAPPED and np.int64(seg.dst_lo) >> 32 == IPV4_MAPPED
+    high = seg.src_hi | seg.dst_hi | seg.scope
+    return high == 0 and seg.src_lo >> 32 == IPV4_MAPPED and seg.dst_lo >> 32 == IPV4_MAPPED
 
 
 @kernel
-def has_room(dealt, part, seg, clock):  # type: ignore[no-untyped-def]
+def has_room(dealt: Any, part: int, seg: Seg, clock: int) -> bool:
     """Whether a segment can be added to the block of its part; a block that is empty takes any."""
     n = dealt.fill[part]
     if n == 0:
@@ -123,26 +123,26 @@ def has_room(dealt, part, seg, clock):  # type: ignore[no-untyped-def]
         return True
     if n == dealt.four.shape[2] or (dealt.is_wide[part] == 0 and not is_plain(seg)):
         return False
-    return clock - dealt.last[part, 0] <= LOW and np.int64(seg.frame) - dealt.last[part, 1] <= LOW
+    return clock - dealt.last[part, 0] <= LOW and seg.frame - dealt.last[part, 1] <= LOW
 
 
 @kernel
-def put(dealt, part, seg, clock):  # type: ignore[no-untyped-def]
+def put(dealt: Any, part: int, seg: Seg, clock: int) -> None:
     """Add a segment to the block of its part."""
     n = dealt.fill[part]
     dealt.fill[part] = n + 1
     four, two, one = dealt.four[part], dealt.two[part], dealt.one[part]
     four[0, n] = clock - dealt.last[part, 0]
-    four[1, n] = np.int64(seg.frame) - dealt.last[part, 1]
+    four[1, n] = seg.frame - dealt.last[part, 1]
     dealt.last[part, 0] = clock
     dealt.last[part, 1] = seg.frame
-    four[2, n] = np.int64(seg.src_lo) & LOW
-    four[3, n] = np.int64(seg.dst_lo) & LOW
+    four[2, n] = seg.src_lo & LOW
+    four[3, n] = seg.dst_lo & LOW
     four[4, n] = seg.seq
     four[5, n] = seg.ack
     four[6, n] = seg.tsval
     four[7, n] = seg.tsecr
-    four[8, n] = np.int64(seg.payload_len) & LOW
+    four[8, n] = seg.payload_len & LOW
     four[9, n] = seg.sack_start
     four[10, n] = seg.sack_end
     two[0, n] = seg.sport
@@ -168,7 +168,7 @@ def put(dealt, part, seg, clock):  # type: ignore[no-untyped-def]
     BATCH_KIND, INTEGER, _INTS, BOOLEAN, Array(np.int64, ndim=2), Array(np.uint32, ndim=2), Array(np.uint16, ndim=2),
     Array(np.uint8, ndim=2),
 )  # fmt: skip
-def take_up(batch, size, first, is_wide, eight, four, two, one):  # type: ignore[no-untyped-def]
+def take_up(batch: Segments, size: int, first: Any, is_wide: bool, eight: Any, four: Any, two: Any, one: Any) -> None:
     """Make segments of the ``size`` columns of a block, whose distances begin from ``first``."""
     time, frame = first[0], first[1]
     for i in range(size):
@@ -210,16 +210,17 @@ def take_up(batch, size, first, is_wide, eight, four, two, one):  # type: ignore
 
 
 @entry(BATCH_KIND, INTEGER, INTEGER, Array(np.int64, ndim=2))
-def note_births(batch, size, known, births):  # type: ignore[no-untyped-def]
+def note_births(batch: Segments, size: int, known: int, births: Any) -> int:
     """Put down clock and frame of the segments that opened the connections above ``known``; returns the last of them.
 
     Connections are numbered in the order in which they are opened, each by its own segment.
     """
-    found = np.int64(0)
+    found = 0
     for i in range(size):
-        if np.int64(batch[i].connection_id) > known + found:
-            births[found, 0] = batch[i].time
-            births[found, 1] = batch[i].frame
+        seg = segment_at(batch, i)
+        if seg.connection_id > known + found:
+            births[found, 0] = seg.time
+            births[found, 1] = seg.frame
             found += 1
     return known + found
 

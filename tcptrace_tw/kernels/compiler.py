@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from tcptrace_tw.kernels import bounds, marks
+from tcptrace_tw.kernels import bounds, marks, wide_records
 from tcptrace_tw.kernels.kinds import Array, Bundle, Kind, Record, Scalar
 
 PROCESSORS = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "generic", "arm64": "generic"}
@@ -87,6 +87,7 @@ def prepare() -> None:
 
     if bounds.IS_CHECKED:
         bounds.check_arrays()
+    wide_records.declare()
     for function, is_inlined in marks.KERNELS.items():
         register_jitable(**_options(is_inlined))(function)
     for stand_in, make in marks.LAZY_KERNELS.items():

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tcptrace_tw.kernels.bounds import compare
-from tcptrace_tw.kernels.marks import Lowering
+from tcptrace_tw.kernels.bounds import compare, within
+from tcptrace_tw.kernels.marks import Lowering, intrinsic
+from tcptrace_tw.kernels.wide_records import Records, numba_type
 
 
 def _address(context: Any, builder: Any, kernel_state: Any, state_type: Any, field: str, index: Any, size: int) -> Any:
@@ -45,9 +46,8 @@ def record_at(field: str, dtype: np.dtype[Any]) -> Callable[[], Lowering]:
 
     def make() -> Any:
         from numba import types as numba_types
-        from numba.np.numpy_support import from_dtype
 
-        record = from_dtype(dtype)
+        record = numba_type(dtype)
 
         def signature(st: Any, index: Any) -> Any:
             return record(st, numba_types.int64)
@@ -160,15 +160,22 @@ def item_at() -> Lowering:
     """How numba takes a record of an array: its address is all that a record is."""
     from llvmlite import ir
     from numba import types as numba_types
+    from numba.np.numpy_support import as_dtype
 
     def signature(array: Any, index: Any) -> Any:
-        return array.dtype(array, numba_types.int64)
+        return numba_type(as_dtype(array.dtype))(array, numba_types.int64)
 
     def code(context: Any, builder: Any, types: Any, args: Any) -> Any:
         view = context.make_array(types.args[0])(context, builder, args[0])
         size = ir.IntType(64)(types.args[0].dtype.size)
         compare(context, builder, "an array", args[1], lambda: builder.extract_value(view.shape, 0))
         place = builder.add(builder.ptrtoint(view.data, ir.IntType(64)), builder.mul(args[1], size))
-        return builder.inttoptr(place, context.get_value_type(types.args[0].dtype))
+        return builder.inttoptr(place, context.get_value_type(types.return_type))
 
     return Lowering(signature, code)
+
+
+@intrinsic(item_at)
+def record_of(array: Any, i: Any) -> Any:
+    """Record ``i`` of a contiguous array: its integers are read as int64 (see ``wide_records``)."""
+    return Records(array)[within("an array", i, array.size)]

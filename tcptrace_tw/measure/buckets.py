@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array, Bundle, bundle
 from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
@@ -70,13 +71,13 @@ def bucket_table(entry: np.dtype[Any], most: int, seed: Seed) -> BucketTable:
 
 
 @inlined
-def word_of(table, key, tick):  # type: ignore[no-untyped-def]
+def word_of(table: Any, key: int, tick: int) -> int:
     """What an entry is found by."""
     return tick >> table.counters[SHIFT] << KEY_BITS | key
 
 
 @inlined
-def seat_of(table, word):  # type: ignore[no-untyped-def]
+def seat_of(table: Any, word: int) -> int:
     """The place of the index where a word belongs, and above it the mark by which it is told from its neighbours."""
     h = hashed(table.seed, int(table.seed[0]) + weighed(table.seed, 1, word >> NEIGHBOUR_BITS))
     place = (h << NEIGHBOUR_BITS | ((word ^ (h >> TURN_SHIFT)) & (NEIGHBOURS - 1))) & (table.index.size - 1)
@@ -84,13 +85,13 @@ def seat_of(table, word):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def next_place(table, place):  # type: ignore[no-untyped-def]
+def next_place(table: Any, place: int) -> int:
     """Where to look next: an odd step comes to every place."""
     return (place + NEIGHBOURS + 1) & (table.index.size - 1)
 
 
 @inlined
-def place_of(table, word):  # type: ignore[no-untyped-def]
+def place_of(table: Any, word: int) -> int:
     """The place of a word in the index: where it is, or the free one where it belongs."""
     seat = seat_of(table, word)
     place, mark = seat & SEAT_MASK, seat >> SEAT_BITS
@@ -104,19 +105,19 @@ def place_of(table, word):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def number_in(table, place):  # type: ignore[no-untyped-def]
+def number_in(table: Any, place: int) -> Any:
     """The number of the entry that a place of the index leads to, or -1."""
     return (np.int64(table.index[place]) & NUMBER_MASK) - 1
 
 
 @inlined
-def set_place(table, place, word, number):  # type: ignore[no-untyped-def]
+def set_place(table: Any, place: int, word: int, number: Any) -> None:
     """Let a place of the index lead to an entry."""
     table.index[place] = seat_of(table, word) >> SEAT_BITS << NUMBER_BITS | (number + 1)
 
 
 @inlined
-def ask_place(table, key, tick):  # type: ignore[no-untyped-def]
+def ask_place(table: Any, key: int, tick: int) -> int:
     """Soon the entry of a key will be asked for; returns the seat for ``ask_entry``."""
     seat = seat_of(table, word_of(table, key, tick))
     prefetch(table.index, seat & SEAT_MASK)
@@ -124,7 +125,7 @@ def ask_place(table, key, tick):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def ask_entry(table, seat):  # type: ignore[no-untyped-def]
+def ask_entry(table: Any, seat: int) -> None:
     """Very soon the entry will be asked for that has this seat, or the one after it."""
     place = seat & SEAT_MASK
     if np.int64(table.index[place]) >> NUMBER_BITS != seat >> SEAT_BITS:
@@ -133,16 +134,16 @@ def ask_entry(table, seat):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def entry_of(table, key, tick, fold):  # type: ignore[no-untyped-def]
+def entry_of(table: Any, key: int, tick: int, fold: Any) -> Any:
     """The entry of a key at ``tick``, for the caller to change; a new one is all zeros."""
     number = number_in(table, place_of(table, word_of(table, key, tick)))
     if number < 0:
         number = add_entry(table, key, tick, fold)
-    return table.entries[number]
+    return record_of(table.entries, number)
 
 
 @kernel
-def add_entry(table, key, tick, fold):  # type: ignore[no-untyped-def]
+def add_entry(table: Any, key: int, tick: int, fold: Any) -> int:
     """The number of an entry for a key at ``tick`` that has none, made where there is none in wider buckets either."""
     size = table.entries.size
     if table.counters[USED] == size:
@@ -160,7 +161,7 @@ def add_entry(table, key, tick, fold):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def widen(table, fold):  # type: ignore[no-untyped-def]
+def widen(table: Any, fold: Any) -> None:
     """Make the buckets twice as wide: entries that fall together become one, at the place of the first of them."""
     count, kept = table.counters[USED], np.int64(0)
     table.counters[SHIFT] += 1
@@ -172,7 +173,7 @@ def widen(table, fold):  # type: ignore[no-untyped-def]
         place = place_of(table, word)
         number = number_in(table, place)
         if number >= 0:
-            fold(table.entries[number], table.entries[i])
+            fold(record_of(table.entries, number), record_of(table.entries, i))
             continue
         table.entries[kept] = table.entries[i]
         table.entries[kept].word = word

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import BucketTable
 from tcptrace_tw.measure.keys import (
@@ -186,7 +188,7 @@ class Census:
 
 
 @kernel
-def count_connections(rows, traits, census):  # type: ignore[no-untyped-def]
+def count_connections(rows: Rows, traits: Any, census: Any) -> None:
     """Take rows of ``connections``: each opens a port of its orig, and may load a resp that closes first.
 
     Those with the trait ``ORDINARY`` are counted; where there is no room for another source they lose it.
@@ -202,22 +204,22 @@ def count_connections(rows, traits, census):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def want_sources(rows, keys):  # type: ignore[no-untyped-def]
+def want_sources(rows: Rows, keys: Any) -> int:
     """Put the sources of rows of ``connections`` down; returns how many. In ``keys.row`` is the row and the side."""
     count = 0
     for i in range(rows.size):
         prefetch(rows, min(i + NEAR, rows.size - 1))
-        r = rows[i]
-        want(keys, count, i << 1, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, np.int64(r.resp_port))
+        r = record_of(rows, i)
+        want(keys, count, i << 1, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, r.resp_port)
         count += 1
-        if np.int64(r.active_closer) in (RESP, BOTH) and r.resp_syn_frame >= 0:
-            want(keys, count, i << 1 | 1, r.resp_ip_hi, r.resp_ip_lo, r.orig_ip_hi, r.orig_ip_lo, np.int64(0))
+        if r.active_closer in (RESP, BOTH) and r.resp_syn_frame >= 0:
+            want(keys, count, i << 1 | 1, r.resp_ip_hi, r.resp_ip_lo, r.orig_ip_hi, r.orig_ip_lo, 0)
             count += 1
     return count
 
 
 @kernel
-def count_ordinary(rows, traits, keys, count, sources):  # type: ignore[no-untyped-def]
+def count_ordinary(rows: Rows, traits: Any, keys: Any, count: int, sources: Any) -> None:
     """Count the ordinary connections of each source that is wanted."""
     for i in range(count):
         row, key = keys.row[i] >> 1, keys.numbers[i]
@@ -226,35 +228,36 @@ def count_ordinary(rows, traits, keys, count, sources):  # type: ignore[no-untyp
         if key < 0:
             traits[row] = np.int64(traits[row]) & ~ORDINARY
             continue
-        sources[key].ordinary += 1
-        sources[key].plain += 1 if np.int64(rows[row].completeness) & PLAIN else 0
+        source = record_of(sources, key)
+        source.ordinary += 1
+        source.plain += 1 if record_of(rows, row).completeness & PLAIN else 0
 
 
 @kernel
-def count_lives(rows, keys, count, sources, steps):  # type: ignore[no-untyped-def]
+def count_lives(rows: Rows, keys: Any, count: int, sources: Any, steps: Any) -> int:
     """Count the connections of each source that is wanted, and put their steps down; returns how many."""
-    done = np.int64(0)
+    done = 0
     for i in range(count):
         if i + NEAR < count:
-            prefetch(sources, max(keys.numbers[i + NEAR], np.int64(0)))
+            prefetch(sources, max(keys.numbers[i + NEAR], 0))
         key = keys.numbers[i]
         if key < 0:
             continue
-        r, source = rows[keys.row[i] >> 1], sources[key]
+        r, source = record_of(rows, keys.row[i] >> 1), record_of(sources, key)
         source.connections += 1
         meet(source, r.connection_id)
         if keys.row[i] & 1:
-            done = put_life(steps, done, key, r, np.int64(r.resp_state), 0)
+            done = put_life(steps, done, key, r, r.resp_state, 0)
             continue
-        port = np.int64(r.orig_port)
+        port = r.orig_port
         use_port(source, port)
         if r.orig_syn_frame >= 0:
-            done = put_life(steps, done, key, r, np.int64(r.orig_state), port & 1)
+            done = put_life(steps, done, key, r, r.orig_state, port & 1)
     return done
 
 
 @kernel
-def put_life(steps, done, key, r, state, odd):  # type: ignore[no-untyped-def]
+def put_life(steps: Any, done: int, key: int, r: Any, state: int, odd: int) -> int:
     """One connection of a source: from its first segment to its last, if its side is done then."""
     begin = put_step(steps, done, key, r.first_time, 1, 0)
     begin.new = 1
@@ -269,25 +272,25 @@ def put_life(steps, done, key, r, state, odd):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def meet(source, connection_id):  # type: ignore[no-untyped-def]
+def meet(source: Any, connection_id: int) -> None:
     """The first incarnation of a source; rows leave in another order."""
     if source.first_connection == 0 or connection_id < source.first_connection:
         source.first_connection = connection_id
 
 
 @kernel
-def use_port(source, port):  # type: ignore[no-untyped-def]
+def use_port(source: Any, port: int) -> None:
     """One more connection from this port."""
-    if np.int64(source.opened) == 0:
+    if source.opened == 0:
         source.lowest_port = port
         source.highest_port = port
     source.opened += 1
-    source.lowest_port = min(np.int64(source.lowest_port), port)
-    source.highest_port = max(np.int64(source.highest_port), port)
+    source.lowest_port = min(source.lowest_port, port)
+    source.highest_port = max(source.highest_port, port)
 
 
 @entry(Array(TIME_WAIT_SPANS.dtype), CENSUS_KIND)
-def count_spans(rows, census):  # type: ignore[no-untyped-def]
+def count_spans(rows: Rows, census: Any) -> None:
     """Take rows of ``time_wait``: what is open at the end of a second was open at once, what ended before was not."""
     keys, series = census.wanted, census.series
     for begin in range(0, rows.size, BLOCK):
@@ -299,26 +302,26 @@ def count_spans(rows, census):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def want_holders(rows, keys):  # type: ignore[no-untyped-def]
+def want_holders(rows: Rows, keys: Any) -> None:
     """Put the source of each row of ``time_wait`` down."""
     for i in range(rows.size):
         prefetch(rows, min(i + NEAR, rows.size - 1))
-        r = rows[i]
-        port = np.int64(r.peer_port) if np.int64(r.holder) == ORIG else np.int64(0)
+        r = record_of(rows, i)
+        port = r.peer_port if r.holder == ORIG else 0
         want(keys, i, i, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, port)
 
 
 @kernel
-def put_spans(rows, keys, sources, steps):  # type: ignore[no-untyped-def]
+def put_spans(rows: Rows, keys: Any, sources: Any, steps: Any) -> int:
     """Count the spans of each source, and put their steps down; returns how many."""
-    done = np.int64(0)
+    done = 0
     for i in range(rows.size):
         if i + NEAR < rows.size:
-            prefetch(sources, max(keys.numbers[i + NEAR], np.int64(0)))
+            prefetch(sources, max(keys.numbers[i + NEAR], 0))
         key = keys.numbers[i]
         if key < 0:
             continue
-        r, source = rows[i], sources[key]
+        r, source = record_of(rows, i), record_of(sources, key)
         source.spans += 1
         meet(source, r.connection_id)
         put_step(steps, done, key, r.start, 0, 1)
@@ -330,20 +333,20 @@ def put_spans(rows, keys, sources, steps):  # type: ignore[no-untyped-def]
 
 
 @entry(Array(REUSES.dtype), CENSUS_KIND)
-def count_reuses(rows, census):  # type: ignore[no-untyped-def]
+def count_reuses(rows: Rows, census: Any) -> None:
     """Take rows of ``reuses``: how soon a holder takes a port again."""
     for i in range(rows.size):
-        r = rows[i]
-        if np.int64(r.is_by_holder) == 0:
+        r = record_of(rows, i)
+        if r.is_by_holder == 0:
             continue
-        key = number_of(census.keys, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, np.int64(r.peer_port))
+        key = number_of(census.keys, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, r.peer_port)
         if key < 0:
             continue
-        source = census.sources[key]
-        if np.int64(source.reuses) == 0 or r.gap_ns < source.fastest_ns:
+        source = record_of(census.sources, key)
+        if source.reuses == 0 or r.gap_ns < source.fastest_ns:
             source.fastest_ns = r.gap_ns
         source.reuses += 1
-        if np.int64(r.is_linux_tw_reuse) and NS <= r.gap_ns <= NS * 12 // 10:
+        if r.is_linux_tw_reuse and NS <= r.gap_ns <= NS * 12 // 10:
             source.at_floor += 1
         if r.gap_ns < r.two_msl_ns:
             source.inside += 1

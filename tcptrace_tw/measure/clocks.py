@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import ask_entry, ask_place, entry_of
 from tcptrace_tw.measure.keys import (
@@ -111,7 +113,7 @@ class Clocks:
 
 
 @kernel
-def take_syns(rows, tables):  # type: ignore[no-untyped-def]
+def take_syns(rows: Rows, tables: Any) -> None:
     """Take rows of ``connections``: SYNs with timestamps, of which the first of each pair are kept as samples."""
     pairs, syns = tables.wanted, tables.syns
     for begin in range(0, rows.size, BLOCK):
@@ -119,50 +121,51 @@ def take_syns(rows, tables):  # type: ignore[no-untyped-def]
         count = want_pairs(block, pairs)
         number_keys(tables.keys, pairs, count)
         for i in range(count):
-            time = block[pairs.row[i] >> 1].first_time
+            time = record_of(block, pairs.row[i] >> 1).first_time
             tables.seats[i] = ask_place(syns.table, pairs.numbers[i], time >> NARROWEST)
         for i in range(count):
             if i + NEAR < count:
                 ask_entry(syns.table, tables.seats[i + NEAR])
-                prefetch(syns.pairs, max(pairs.numbers[i + NEAR], np.int64(0)))
+                prefetch(syns.pairs, max(pairs.numbers[i + NEAR], 0))
             number = pairs.numbers[i]
             if number >= 0:
-                r, pair, ignored = block[pairs.row[i] >> 1], syns.pairs[number], pairs.row[i] & 1
+                r, ignored = record_of(block, pairs.row[i] >> 1), pairs.row[i] & 1
+                pair = record_of(syns.pairs, number)
                 keep_sample(tables.samples[number], pair, r, ignored)
                 take_syn(pair, entry_of(syns.table, number, r.first_time >> NARROWEST, add_syns), r, ignored)
 
 
 @entry(Array(TIME_WAIT.dtype), CLOCKS_KIND)
-def take_waits(rows, tables):  # type: ignore[no-untyped-def]
+def take_waits(rows: Rows, tables: Any) -> None:
     """Take rows of ``time_wait``: a server that closed first remembers the timestamp of the client's address."""
     for i in range(rows.size):
-        r = rows[i]
-        if np.int64(r.holder) != RESP:
+        r = record_of(rows, i)
+        if r.holder != RESP:
             continue
-        number = number_of(tables.keys, r.peer_ip_hi, r.peer_ip_lo, r.ip_hi, r.ip_lo, np.int64(0))
+        number = number_of(tables.keys, r.peer_ip_hi, r.peer_ip_lo, r.ip_hi, r.ip_lo, 0)
         if number >= 0:
-            pair = tables.syns.pairs[number]
+            pair = record_of(tables.syns.pairs, number)
             pair.waits_begin = r.start if pair.waits_begin == 0 else min(pair.waits_begin, r.start)
             pair.waits_end = max(pair.waits_end, r.start)
 
 
 @kernel
-def want_pairs(rows, pairs):  # type: ignore[no-untyped-def]
+def want_pairs(rows: Rows, pairs: Any) -> int:
     """Put the pairs of the SYNs down; returns how many. In ``pairs.row`` is the row, and 1 for an ignored SYN."""
     count = 0
     for i in range(rows.size):
-        r = rows[i]
+        r = record_of(rows, i)
         # Ignored is a SYN that was sent again in vain, on a tuple that nothing was remembered of.
-        ignored = np.int64(r.close) == CLOSE_UNANSWERED and np.int64(r.syn_retries) > 0 and np.int64(r.incarnation) == 1
-        if np.int64(r.orig_syn_has_ts) and (r.resp_syn_frame >= 0 or ignored):
-            row = i << 1 | np.int64(ignored)
-            want(pairs, count, row, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, np.int64(0))
+        ignored = r.close == CLOSE_UNANSWERED and r.syn_retries > 0 and r.incarnation == 1
+        if r.orig_syn_has_ts and (r.resp_syn_frame >= 0 or ignored):
+            row = i << 1 | ignored
+            want(pairs, count, row, r.orig_ip_hi, r.orig_ip_lo, r.resp_ip_hi, r.resp_ip_lo, 0)
             count += 1
     return count
 
 
 @kernel
-def keep_sample(samples, pair, r, ignored):  # type: ignore[no-untyped-def]
+def keep_sample(samples: Any, pair: Any, r: Any, ignored: int) -> None:
     """Keep the SYN of a row that its pair does not know yet: of each kind the first ones, in whatever order they come.
 
     Answered ones lie from the first place on, ignored ones from ``MOST_SAMPLES`` on.
@@ -170,7 +173,7 @@ def keep_sample(samples, pair, r, ignored):  # type: ignore[no-untyped-def]
     count = pair.ignored if ignored else pair.answered
     begin = MOST_SAMPLES if ignored else 0
     if count >= MOST_SAMPLES:
-        last = samples[begin]
+        last = record_of(samples, begin)
         if last.time < r.first_time or (last.time == r.first_time and last.frame < r.orig_syn_frame):
             return
     sample = samples[begin if count >= MOST_SAMPLES else begin + count]
@@ -183,7 +186,7 @@ def keep_sample(samples, pair, r, ignored):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def bring_last(samples, begin):  # type: ignore[no-untyped-def]
+def bring_last(samples: Any, begin: int) -> None:
     """Let the last of the samples of a kind be in the first place: it is the one that makes room."""
     place = begin
     for i in range(begin + 1, begin + MOST_SAMPLES):
@@ -193,7 +196,7 @@ def bring_last(samples, begin):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def swap(one, other):  # type: ignore[no-untyped-def]
+def swap(one: Any, other: Any) -> None:
     """Let two samples change places."""
     time, tsval, port, frame = other.time, other.tsval, other.port, other.frame
     other.time, other.tsval, other.port, other.frame = one.time, one.tsval, one.port, one.frame
@@ -201,7 +204,7 @@ def swap(one, other):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def close_gap(samples, pair):  # type: ignore[no-untyped-def]
+def close_gap(samples: Any, pair: Any) -> int:
     """Let the samples of both kinds lie side by side; returns how many there are."""
     answered, ignored = min(pair.answered, MOST_SAMPLES), min(pair.ignored, MOST_SAMPLES)
     for i in range(ignored if answered < MOST_SAMPLES else 0):
@@ -210,10 +213,10 @@ def close_gap(samples, pair):  # type: ignore[no-untyped-def]
 
 
 @entry(Array(CLOCKS.dtype), Array(PAIR), Array(SAMPLE, ndim=2), Array(np.int64), Array(np.int64, ndim=2))
-def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-def]
+def describe(rows: Rows, pairs: Any, samples: Any, rates: Any, scratch: Any) -> None:
     """Fill the row of each pair: how many clocks, and whether ignored SYNs are told from others by their timestamps."""
     for number in range(rows.size):
-        row, pair, mine = rows[number], pairs[number], samples[number]
+        row, pair, mine = record_of(rows, number), record_of(pairs, number), samples[number]
         count = close_gap(mine, pair)
         sort_by_time(mine, count, scratch[0])
         row.time = pair.time
@@ -233,28 +236,29 @@ def describe(rows, pairs, samples, rates, scratch):  # type: ignore[no-untyped-d
 
 
 @kernel
-def has_waited(pair):  # type: ignore[no-untyped-def]
+def has_waited(pair: Any) -> bool:
     """Whether the server entered TIME-WAIT towards the client in the minute before one of the ignored SYNs."""
     return 0 < pair.waits_begin < pair.last_time and pair.waits_end > pair.first_time - MEMORY_NS
 
 
 @kernel
-def is_clock_shared(mine, count, rates):  # type: ignore[no-untyped-def]
+def is_clock_shared(mine: Any, count: int, rates: Any) -> bool:
     """Whether two SYNs from separate ports lie on one clock, at one of the rates; random offsets lie days apart."""
     for n in range(rates.size):
         for i in range(count):
             for j in range(i):
-                elapsed_ms = (mine[i].time - mine[j].time) // 1_000_000
-                apart = behind(mine[i].tsval, mine[j].tsval) * 1000 // rates[n] - elapsed_ms
-                if mine[i].port != mine[j].port and -SLACK_MS <= apart <= SLACK_MS:
+                one, other = record_of(mine, i), record_of(mine, j)
+                elapsed_ms = (one.time - other.time) // 1_000_000
+                apart = behind(one.tsval, other.tsval) * 1000 // rates[n] - elapsed_ms
+                if one.port != other.port and -SLACK_MS <= apart <= SLACK_MS:
                     return True
     return False
 
 
 @kernel
-def clocks(mine, count, rates, scratch):  # type: ignore[no-untyped-def]
+def clocks(mine: Any, count: int, rates: Any, scratch: Any) -> tuple[int, int, int]:
     """How many clocks the SYNs come from, at which rate, and how far apart (ms): the fewest of all rates."""
-    fewest, rate, apart = np.int64(UNSURE), np.int64(0), np.int64(0)
+    fewest, rate, apart = UNSURE, 0, 0
     for i in range(rates.size):
         found, span = clusters(mine, count, rates[i], scratch)
         if found != UNSURE and (fewest == UNSURE or found < fewest):
@@ -263,34 +267,34 @@ def clocks(mine, count, rates, scratch):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def clusters(mine, count, rate, scratch):  # type: ignore[no-untyped-def]
+def clusters(mine: Any, count: int, rate: int, scratch: Any) -> tuple[int, int]:
     """How many clocks there are at this rate, and how far apart; none unless each is seen on several ports."""
     offset, order = scratch[1], scratch[2]
-    first = mine[scratch[0, 0]]
+    first = record_of(mine, scratch[0, 0])
     for i in range(count):
-        elapsed_ms = (mine[i].time - first.time) // 1_000_000
-        offset[i] = behind(mine[i].tsval, first.tsval) * 1000 // rate - elapsed_ms
+        elapsed_ms = (record_of(mine, i).time - first.time) // 1_000_000
+        offset[i] = behind(record_of(mine, i).tsval, first.tsval) * 1000 // rate - elapsed_ms
     sort_by(offset, count, order)
-    found, begin, at = np.int64(0), np.int64(0), np.int64(0)
+    found, begin, at = 0, 0, 0
     while at < count:
         begin = at
         at += 1
         while at < count and offset[order[at]] - offset[order[at - 1]] <= SLACK_MS:
             at += 1
         if not has_members(mine, order, begin, at):
-            return np.int64(UNSURE), np.int64(0)
+            return UNSURE, 0
         found += 1
     return found, offset[order[begin]] - offset[order[0]]
 
 
 @kernel
-def has_members(mine, order, begin, end):  # type: ignore[no-untyped-def]
+def has_members(mine: Any, order: Any, begin: int, end: int) -> bool:
     """Whether the SYNs of a group come from several ports."""
     found = 0
     for i in range(begin, end):
         is_new = True
         for j in range(begin, i):
-            if mine[order[j]].port == mine[order[i]].port:
+            if record_of(mine, order[j]).port == record_of(mine, order[i]).port:
                 is_new = False
         found += is_new
         if found == MEMBERS:
@@ -299,24 +303,24 @@ def has_members(mine, order, begin, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sort_by_time(mine, count, order):  # type: ignore[no-untyped-def]
+def sort_by_time(mine: Any, count: int, order: Any) -> None:
     """Fill ``order`` with the places of the SYNs, earliest first; of one moment, the lower frame first."""
     for i in range(count):
-        place, one = i, mine[i]
-        while place > 0 and is_before(one, mine[order[place - 1]]):
+        place, one = i, record_of(mine, i)
+        while place > 0 and is_before(one, record_of(mine, order[place - 1])):
             order[place] = order[place - 1]
             place -= 1
         order[place] = i
 
 
 @kernel
-def is_before(one, other):  # type: ignore[no-untyped-def]
+def is_before(one: Any, other: Any) -> bool:
     """Whether a SYN comes before another."""
     return one.time < other.time or (one.time == other.time and one.frame < other.frame)
 
 
 @kernel
-def sort_by(values, count, order):  # type: ignore[no-untyped-def]
+def sort_by(values: Any, count: int, order: Any) -> None:
     """Fill ``order`` with the places of the values, smallest first; equal ones keep their order."""
     for i in range(count):
         place = i

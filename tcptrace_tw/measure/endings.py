@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import KEYS_KIND, NEAR, Keys, number_of
 from tcptrace_tw.schema.columns import CONNECTIONS
@@ -55,12 +57,12 @@ class Endings:
 
 
 @entry(Array(CONNECTIONS.dtype), KEYS_KIND, Array(np.int64, ndim=2))
-def count_closes(rows, keys, counts):  # type: ignore[no-untyped-def]
+def count_closes(rows: Rows, keys: Any, counts: Any) -> None:
     """Take rows of ``connections``: one more close for each end that sent FIN."""
     for i in range(rows.size):
         prefetch(rows, min(i + NEAR, rows.size - 1))
-        r = rows[i]
-        port = np.int64(r.resp_port)
+        r = record_of(rows, i)
+        port = r.resp_port
         if r.orig_fin_frame >= 0:
             number = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, ORIG, 0, port)
             if number >= 0:

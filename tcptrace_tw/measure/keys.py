@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, load
+from tcptrace_tw.kernels.wide_records import Row
 from tcptrace_tw.keyed_hash import Seed, hashed, weighed
 from tcptrace_tw.schema.segments import prefetch
 
@@ -70,7 +71,7 @@ def wanted(most: int = 2 * BLOCK) -> Wanted:
 
 
 @inlined
-def hash_of(seed, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+def hash_of(seed: Any, hi: int, lo: int, peer_hi: int, peer_lo: int, port: int) -> int:
     """The hash of a key."""
     total = int(seed[0]) + weighed(seed, 1, port) + weighed(seed, 3, lo) + weighed(seed, 5, peer_lo)
     if (hi | peer_hi) != 0:
@@ -79,7 +80,7 @@ def hash_of(seed, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-de
 
 
 @inlined
-def number_at(keys, h, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+def number_at(keys: Any, h: int, hi: int, lo: int, peer_hi: int, peer_lo: int, port: int) -> Any:
     """The number of a key with the hash ``h``: its own, the next one if it is new, or -1 if there is no room for it."""
     parts, mask, mark = keys.parts, keys.index.size - 1, h >> MARK_SHIFT
     place = h & mask
@@ -95,7 +96,7 @@ def number_at(keys, h, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyp
         place = (place + 1) & mask
     number = keys.used[0]
     if number == parts.shape[0]:
-        return np.int64(-1)
+        return -1
     keys.used[0] = number + 1
     keys.index[place] = mark << NUMBER_BITS | (number + 1)
     parts[number, 0] = hi
@@ -107,13 +108,13 @@ def number_at(keys, h, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyp
 
 
 @inlined
-def number_of(keys, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+def number_of(keys: Any, hi: int, lo: int, peer_hi: int, peer_lo: int, port: int) -> Any:
     """The number of a key; see ``number_at``."""
     return number_at(keys, hash_of(keys.seed, hi, lo, peer_hi, peer_lo, port), hi, lo, peer_hi, peer_lo, port)
 
 
 @inlined
-def want(keys, n, row, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyped-def]
+def want(keys: Any, n: int, row: Row, hi: int, lo: int, peer_hi: int, peer_lo: int, port: int) -> None:
     """Put a key down as the ``n``-th that is wanted."""
     keys.row[n] = row
     keys.parts[n, 0] = hi
@@ -124,7 +125,7 @@ def want(keys, n, row, hi, lo, peer_hi, peer_lo, port):  # type: ignore[no-untyp
 
 
 @entry(KEYS_KIND, WANTED_KIND, INTEGER)
-def number_keys(keys, wanted, count):  # type: ignore[no-untyped-def]
+def number_keys(keys: Any, wanted: Any, count: int) -> None:
     """Number the first ``count`` keys that are wanted; memory is slow, so it is asked for ahead."""
     mask, parts = keys.index.size - 1, wanted.parts
     for i in range(count):

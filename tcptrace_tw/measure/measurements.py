@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import as_records, in_parts, zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, kernel, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.census import CENSUS_KIND, Census, count_connections
 from tcptrace_tw.measure.clocks import CLOCKS_KIND, Clocks, take_syns
@@ -121,7 +123,7 @@ class Measurements:
 
 
 @entry(Array(CONNECTIONS.dtype), CENSUS_KIND, SERVICES_KIND, CLOCKS_KIND, Array(np.uint8), Array(np.int64))
-def see_connections(rows, census, services, clocks, traits, tally):  # type: ignore[no-untyped-def]
+def see_connections(rows: Rows, census: Any, services: Any, clocks: Any, traits: Any, tally: Any) -> None:
     """Take rows of ``connections``: block by block, so that they come into the cache once for all who look at them.
 
     ``traits`` has room for as many rows.
@@ -137,17 +139,17 @@ def see_connections(rows, census, services, clocks, traits, tally):  # type: ign
 
 
 @kernel
-def count_odd_ones(rows, tally):  # type: ignore[no-untyped-def]
+def count_odd_ones(rows: Rows, tally: Any) -> None:
     """Count the connections from mid-stream, those of which one direction was captured, and those with hidden text."""
     for i in range(rows.size):
-        r = rows[i]
-        if np.int64(r.opened) == OPENED_MIDSTREAM:
+        r = record_of(rows, i)
+        if r.opened == OPENED_MIDSTREAM:
             if tally[MIDSTREAM] == 0 or r.first_frame < tally[MIDSTREAM_FRAME]:
                 tally[MIDSTREAM_FRAME] = r.first_frame
             tally[MIDSTREAM] += 1
-        if np.int64(r.orig_segments) == 0 or np.int64(r.resp_segments) == 0:
+        if r.orig_segments == 0 or r.resp_segments == 0:
             tally[ONE_WAY] += 1
             tally[ONE_WAY_SCOPED] += 1 if r.scope != 0 else 0
-        if (np.int64(r.observed) & (ACKS | PAYLOAD)) == 0 and r.orig_payload_bytes == 0 and r.resp_payload_bytes == 0:
+        if (r.observed & (ACKS | PAYLOAD)) == 0 and r.orig_payload_bytes == 0 and r.resp_payload_bytes == 0:
             tally[HIDDEN] += 1
             tally[HIDDEN_WITH_FIN] += 1 if r.orig_fin_frame >= 0 or r.resp_fin_frame >= 0 else 0

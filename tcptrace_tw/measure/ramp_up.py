@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, kernel, load
+from tcptrace_tw.kernels.wide_records import Row, Rows
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT
 from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.series import NS, SERIES_KIND, Series
@@ -92,22 +94,24 @@ def _levels(count: int) -> Any:
     SERIES_KIND, Array(np.int64), INTEGER, Array(np.int64, ndim=2), Array(np.int32, layout="A"), Array(np.int64),
     Array(LEVEL), Array(LEVEL), Array(CENSUS.dtype),
 )  # fmt: skip
-def sweep(series, order, at, parts, spans, holder_of, of_source, of_holder, rows):  # type: ignore[no-untyped-def]
+def sweep(
+    series: Any, order: Any, at: int, parts: Any, spans: Any, holder_of: Any, of_source: Any, of_holder: Any, rows: Rows
+) -> tuple[int, int]:
     """Go on at ``order[at]`` until the rows are nearly full; returns where it stopped, and how many rows there are.
 
     A bucket is taken as a whole: only at its end is the level of an address known, which may have many sources.
     """
     count = 0
     while at < order.size and (rows.size == 0 or count + of_source.size <= rows.size):
-        bucket = series.entries[order[at]].word >> KEY_BITS
+        bucket = record_of(series.entries, order[at]).word >> KEY_BITS
         end = at
-        while end < order.size and series.entries[order[end]].word >> KEY_BITS == bucket:
-            entry = series.entries[order[end]]
+        while end < order.size and record_of(series.entries, order[end]).word >> KEY_BITS == bucket:
+            entry = record_of(series.entries, order[end])
             key = entry.word & KEY_MASK
-            level = of_source[key]
+            level = record_of(of_source, key)
             take_steps(level, entry)
             if spans[key] > 0:
-                of_holder[holder_of[key]].waiting += entry.waiting
+                record_of(of_holder, holder_of[key]).waiting += entry.waiting
                 if rows.size:
                     write_second(rows[count], parts, key, level, entry.new)
                     rows[count].time = (bucket << series.counters[SHIFT]) * NS
@@ -115,39 +119,39 @@ def sweep(series, order, at, parts, spans, holder_of, of_source, of_holder, rows
             note_peak(level, ports_used(level), bucket)
             end += 1
         for i in range(at, end):
-            holder = of_holder[holder_of[series.entries[order[i]].word & KEY_MASK]]
-            note_peak(holder, np.int64(holder.waiting), bucket)
+            holder = record_of(of_holder, holder_of[record_of(series.entries, order[i]).word & KEY_MASK])
+            note_peak(holder, holder.waiting, bucket)
         at = end
     return at, count
 
 
 @kernel
-def take_steps(level, entry):  # type: ignore[no-untyped-def]
+def take_steps(level: Any, entry: Any) -> None:
     """What one source did in one bucket."""
     level.active += entry.active
     level.waiting += entry.waiting
     level.odd += entry.new_odd
-    if np.int64(level.odd) == 0:
+    if level.odd == 0:
         level.before_odd += entry.new
 
 
 @entry(SERIES_KIND, Array(np.int64), Array(LEVEL), Array(FILLING))
-def fill(series, order, of_source, fillings):  # type: ignore[no-untyped-def]
+def fill(series: Any, order: Any, of_source: Any, fillings: Any) -> None:
     """Count what each source opened before 19 of 20 ports of its peak were in use, and from then on while they were.
 
     The time from the first such bucket to the last is taken as a whole: a port that is free for a moment between two
     connections does not interrupt it.
     """
     for place in order:
-        entry = series.entries[place]
+        entry = record_of(series.entries, place)
         key, bucket = entry.word & KEY_MASK, entry.word >> KEY_BITS
-        filling = fillings[key]
+        filling = record_of(fillings, key)
         if filling.begin < 0:
             filling.begin = bucket
         filling.active += entry.active
         filling.waiting += entry.waiting
         filling.opened += entry.new
-        if ports_used(filling) * 20 >= np.int64(of_source[key].most) * 19:
+        if ports_used(filling) * 20 >= record_of(of_source, key).most * 19:
             if filling.first_full < 0:
                 filling.first_full = bucket
                 filling.opened_filling = filling.opened
@@ -156,27 +160,27 @@ def fill(series, order, of_source, fillings):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def ports_used(level):  # type: ignore[no-untyped-def]
+def ports_used(level: Any) -> int:
     """Ports that a source has in use: below nothing no count can fall, though a capture may lack the beginning."""
-    return np.int64(max(level.active, 0)) + np.int64(max(level.waiting, 0))
+    return max(level.active, 0) + max(level.waiting, 0)
 
 
 @kernel
-def note_peak(level, height, bucket):  # type: ignore[no-untyped-def]
+def note_peak(level: Any, height: int, bucket: int) -> None:
     """The first bucket of the highest level."""
-    if height > np.int64(level.most):
+    if height > level.most:
         level.most = height
         level.bucket = bucket
 
 
 @kernel
-def write_second(row, parts, key, level, new):  # type: ignore[no-untyped-def]
+def write_second(row: Row, parts: Any, key: int, level: Any, new: int) -> None:
     """One row of ``census``, without its time."""
     row.ip_hi = parts[key, 0]
     row.ip_lo = parts[key, 1]
     row.peer_ip_hi = parts[key, 2]
     row.peer_ip_lo = parts[key, 3]
     row.peer_port = parts[key, 4]
-    row.time_wait = max(np.int64(level.waiting), 0)
-    row.active = max(np.int64(level.active), 0)
+    row.time_wait = max(level.waiting, 0)
+    row.active = max(level.active, 0)
     row.new = new

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import (
@@ -65,7 +68,7 @@ class Series:
 
 
 @inlined
-def put_step(steps, n, key, time, active, waiting):  # type: ignore[no-untyped-def]
+def put_step(steps: Any, n: int, key: int, time: int, active: int, waiting: int) -> Any:
     """Put a step at ``time`` (ns) down as the ``n``-th; returns it for the caller to add to."""
     step = steps[n]
     step.key = key
@@ -78,19 +81,19 @@ def put_step(steps, n, key, time, active, waiting):  # type: ignore[no-untyped-d
 
 
 @kernel
-def take_steps(series, steps, seats, count):  # type: ignore[no-untyped-def]
+def take_steps(series: Any, steps: Any, seats: Any, count: int) -> None:
     """Add the first ``count`` steps; memory is slow, so it is asked for ahead."""
     for i in range(count):
         seats[i] = ask_place(series, steps[i].key, steps[i].second)
     for i in range(count):
         if i + NEAR < count:
             ask_entry(series, seats[i + NEAR])
-        step = steps[i]
+        step = record_of(steps, i)
         add(entry_of(series, step.key, step.second, add), step)
 
 
 @kernel
-def add(entry, other):  # type: ignore[no-untyped-def]
+def add(entry: Any, other: Any) -> None:
     """Add a step, or the entry of another bucket of the key."""
     entry.active += other.active
     entry.waiting += other.waiting

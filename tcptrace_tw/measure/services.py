@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.keys import KEYS_KIND, Keys, KeyTable, number_of
 from tcptrace_tw.measure.silent_services import SilentServices
@@ -64,20 +66,20 @@ class Services:
 
 
 @kernel
-def count_closes(rows, services):  # type: ignore[no-untyped-def]
+def count_closes(rows: Rows, services: Any) -> None:
     """Take rows of ``connections``: those whose handshake was captured whole."""
     for i in range(rows.size):
-        r = rows[i]
-        if np.int64(r.opened) != OPENED_HANDSHAKE or r.established_time < 0:
+        r = record_of(rows, i)
+        if r.opened != OPENED_HANDSHAKE or r.established_time < 0:
             continue
-        number = number_of(services.keys, r.resp_ip_hi, r.resp_ip_lo, 0, 0, np.int64(r.resp_port))
+        number = number_of(services.keys, r.resp_ip_hi, r.resp_ip_lo, 0, 0, r.resp_port)
         if number < 0:
             continue
-        service = services.rows[number]
+        service = record_of(services.rows, number)
         begin(service)
         service.connections += 1
         widen(service, r.first_time, r.last_time)
-        closer = np.int64(r.active_closer)
+        closer = r.active_closer
         if closer != NONE:
             service.closed += 1
         if closer == RESP:
@@ -86,15 +88,15 @@ def count_closes(rows, services):  # type: ignore[no-untyped-def]
 
 
 @entry(Array(ANOMALIES.dtype), SERVICES_KIND)
-def count_left_open(rows, services):  # type: ignore[no-untyped-def]
+def count_left_open(rows: Rows, services: Any) -> None:
     """Take rows of ``anomalies``: clients whose FIN the server never answered with its own."""
     for i in range(rows.size):
-        r = rows[i]
-        if np.int64(r.is_left_open) == 0 or np.int64(r.endpoint) != ORIG:
+        r = record_of(rows, i)
+        if r.is_left_open == 0 or r.endpoint != ORIG:
             continue
-        number = number_of(services.keys, r.peer_ip_hi, r.peer_ip_lo, 0, 0, np.int64(r.peer_port))
+        number = number_of(services.keys, r.peer_ip_hi, r.peer_ip_lo, 0, 0, r.peer_port)
         if number >= 0:
-            service = services.rows[number]
+            service = record_of(services.rows, number)
             begin(service)
             widen(service, r.time, r.end_time)  # it may have been left open by a connection from mid-stream
             service.left_in_close_wait += 1
@@ -104,16 +106,16 @@ def count_left_open(rows, services):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def begin(service):  # type: ignore[no-untyped-def]
+def begin(service: Any) -> None:
     """Nothing is known of a service before its first row."""
-    if np.int64(service.connections) == 0 and np.int64(service.left_in_close_wait) == 0:
+    if service.connections == 0 and service.left_in_close_wait == 0:
         service.connection_id = NEVER
         service.time = NEVER
         service.fin_frame = -1
 
 
 @kernel
-def widen(service, first_time, last_time):  # type: ignore[no-untyped-def]
+def widen(service: Any, first_time: int, last_time: int) -> None:
     """From the first connection to the last segment."""
     service.time = min(service.time, first_time)
     service.end_time = max(service.end_time, last_time)

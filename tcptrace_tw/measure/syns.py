@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.keyed_hash import Seed
@@ -75,13 +76,13 @@ def by_pair_and_time(syns: SynTable) -> NDArray[np.int64]:
 
 
 @kernel
-def behind(tsval, earlier):  # type: ignore[no-untyped-def]
+def behind(tsval: int, earlier: int) -> int:
     """How many ticks ``tsval`` lies ahead of ``earlier``, modulo, signed."""
-    return ((np.int64(tsval) - np.int64(earlier) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+    return ((tsval - earlier + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
 @kernel
-def add_syns(entry, other):  # type: ignore[no-untyped-def]
+def add_syns(entry: Any, other: Any) -> None:
     """Add the SYNs of another bucket of the pair."""
     if other.answered > 0:
         known, stale = entry.answered, entry.stale + other.stale
@@ -99,13 +100,13 @@ def add_syns(entry, other):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_overtaken(entry, other):  # type: ignore[no-untyped-def]
+def is_overtaken(entry: Any, other: Any) -> bool:
     """Whether the lowest answered SYN of a bucket came after a higher one of another bucket."""
     return other.high_time < entry.low_time and behind(other.high, entry.low) > 1
 
 
 @kernel
-def add_answered(entry, tsval, time):  # type: ignore[no-untyped-def]
+def add_answered(entry: Any, tsval: int, time: int) -> None:
     """Take an answered SYN, which may come before or after those that are known."""
     if entry.answered == 0:
         entry.first = tsval
@@ -133,7 +134,7 @@ def add_answered(entry, tsval, time):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_ignored(entry, tsval, time):  # type: ignore[no-untyped-def]
+def add_ignored(entry: Any, tsval: int, time: int) -> None:
     """Take an ignored SYN."""
     if entry.ignored == 0:
         entry.ignored_high = tsval
@@ -147,7 +148,7 @@ def add_ignored(entry, tsval, time):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_syn(pair, entry, r, ignored):  # type: ignore[no-untyped-def]
+def take_syn(pair: Any, entry: Any, r: Any, ignored: int) -> None:
     """Take the SYN of a row of ``connections``: what the pair knows of it, and what the entry of that time does."""
     time, frame = r.first_time, r.orig_syn_frame
     is_first = pair.answered + pair.ignored == 0
@@ -158,7 +159,7 @@ def take_syn(pair, entry, r, ignored):  # type: ignore[no-untyped-def]
     pair.end_time = time if is_first else max(pair.end_time, time)
     if not ignored:
         pair.answered += 1
-        add_answered(entry, np.int64(r.orig_syn_tsval), time)
+        add_answered(entry, r.orig_syn_tsval, time)
         return
     if pair.ignored == 0 or time < pair.first_time or (time == pair.first_time and frame < pair.first_frame):
         pair.first_time = time
@@ -168,19 +169,19 @@ def take_syn(pair, entry, r, ignored):  # type: ignore[no-untyped-def]
         pair.last_time = time
         pair.last_frame = frame
     pair.ignored += 1
-    add_ignored(entry, np.int64(r.orig_syn_tsval), time)
+    add_ignored(entry, r.orig_syn_tsval, time)
 
 
 @entry(SYNS_KIND, Array(np.int64))
-def judge(syns, order):  # type: ignore[no-untyped-def]
+def judge(syns: Any, order: Any) -> None:
     """Hold the SYNs of each bucket against those that were answered in the minute before; ``order``: by pair and time.
 
     Ignored ones of a bucket count together, and only if a higher one was answered before the first of them.
     """
     for place in range(order.size):
-        entry = syns.table.entries[order[place]]
+        entry = record_of(syns.table.entries, order[place])
         number = entry.word & KEY_MASK
-        pair = syns.pairs[number]
+        pair = record_of(syns.pairs, number)
         if entry.answered > 0 and pair.ignored > 0:
             low_is_below = entry.stale == 0 and was_later(syns, order, place, entry.low, entry.low_time, entry.low_time)
             pair.answered_stale += entry.stale + (1 if low_is_below else 0)
@@ -190,12 +191,12 @@ def judge(syns, order):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def was_later(syns, order, place, tsval, begin, end):  # type: ignore[no-untyped-def]
+def was_later(syns: Any, order: Any, place: int, tsval: int, begin: int, end: int) -> bool:
     """Whether a SYN answered before ``begin``, in the minute before ``end``, was later by more than a tick."""
     table = syns.table
-    number = table.entries[order[place]].word & KEY_MASK
+    number = record_of(table.entries, order[place]).word & KEY_MASK
     while place >= 0:
-        other = table.entries[order[place]]
+        other = record_of(table.entries, order[place])
         bucket_end = ((other.word >> KEY_BITS) + 1) << (table.counters[SHIFT] + NARROWEST)
         if other.word & KEY_MASK != number or bucket_end + MEMORY_NS < end:
             return False
@@ -209,6 +210,6 @@ def was_later(syns, order, place, tsval, begin, end):  # type: ignore[no-untyped
 
 
 @kernel
-def is_fresh(time, begin, end):  # type: ignore[no-untyped-def]
+def is_fresh(time: int, begin: int, end: int) -> bool:
     """Whether something of ``time`` came before ``begin`` and was remembered at ``end``."""
     return time < begin and end <= time + MEMORY_NS

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.marks import kernel
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.schema.observed import OPTIONS
 from tcptrace_tw.schema.words import (
     CLOSE_HALF_CLOSED,
@@ -32,16 +34,16 @@ TOLD_APART = 16
 
 
 @kernel
-def note_traits(rows, traits):  # type: ignore[no-untyped-def]
+def note_traits(rows: Rows, traits: Any) -> None:
     """Fill ``traits`` for rows of ``connections``."""
     for i in range(rows.size):
-        traits[i] = traits_of(rows[i])
+        traits[i] = traits_of(record_of(rows, i))
 
 
 @kernel
-def traits_of(r):  # type: ignore[no-untyped-def]
+def traits_of(r: Any) -> int:
     """The byte of one row."""
-    opened, close = np.int64(r.opened), np.int64(r.close)
+    opened, close = r.opened, r.close
     both_sent = r.orig_segments > 0 and r.resp_segments > 0
     is_open = close in (CLOSE_OPEN, CLOSE_HALF_CLOSED)
     has_end = close != CLOSE_OPEN and close != CLOSE_REFUSED and close != CLOSE_UNANSWERED
@@ -52,7 +54,7 @@ def traits_of(r):  # type: ignore[no-untyped-def]
         has_syns = r.orig_syn_frame >= 0 and r.resp_syn_frame >= 0
         if both_sent and has_end and has_syns and r.established_time >= 0:
             found |= ORDINARY
-        if np.int64(r.orig_syn_has_ts) != 0 or (np.int64(r.observed) & OPTIONS) == 0:
+        if r.orig_syn_has_ts != 0 or (r.observed & OPTIONS) == 0:
             found |= TOLD_APART
     if r.survived_ns >= 0 or r.silence_ns >= 0:
         found |= SILENT

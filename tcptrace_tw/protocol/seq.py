@@ -6,8 +6,6 @@ int64 would give a float, and numpy's uint32 would wrap on its own.
 
 from typing import Any
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 
 MASK = 0xFFFFFFFF
@@ -17,7 +15,7 @@ HALF = 0x80000000
 @kernel
 def seq_diff(a: Any, b: Any) -> Any:
     """How far ``a`` is ahead of ``b``: a value in -2**31 .. 2**31 - 1."""
-    return ((np.int64(a) - np.int64(b) + HALF) & MASK) - HALF
+    return ((a - b + HALF) & MASK) - HALF
 
 
 @kernel

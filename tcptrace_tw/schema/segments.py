@@ -44,8 +44,11 @@ BATCH_KIND = Array(SEGMENT)
 Segments = Any
 """A recarray of ``SEGMENT``: ``batch.seq`` is a column (but the flags are ``batch["flags"]``), ``batch[i]`` a segment."""
 
+Seg = Any
+"""One segment, as kernels read it: ``seg.flags`` is a number."""
+
 Segment = namedtuple("Segment", SEGMENT.names or ())  # type: ignore[misc]
-"""One segment, as interpreted kernels read it: plain numbers."""
+"""The same for interpreted kernels: plain numbers."""
 
 
 def allocate(size: int) -> Segments:
@@ -86,7 +89,7 @@ SHARD_FACTOR = 0x2545F4914F6CDD1D
 
 
 @inlined
-def shard_of(a_lo, b_lo, ports, a_hi, b_hi, scope):  # type: ignore[no-untyped-def]
+def shard_of(a_lo: int, b_lo: int, ports: int, a_hi: int, b_hi: int, scope: int) -> int:
     """The shard of a 4-tuple and its scope, the same in every run: by it copies are looked for, and archives dealt."""
     word = int(a_lo) * SHARD_FACTORS[0] ^ int(b_lo) * SHARD_FACTORS[1] ^ int(ports) * SHARD_FACTORS[2]
     if (a_hi | b_hi | scope) != 0:

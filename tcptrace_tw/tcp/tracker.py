@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.kernels.arrays import Buffers, address_of, full, zeros
 from tcptrace_tw.kernels.bounds import IS_CHECKED
 from tcptrace_tw.kernels.marks import load_named
+from tcptrace_tw.kernels.wide_records import Records
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.protocol.profiles import Profile, syn_acceptance_table
 from tcptrace_tw.protocol.states import next_state_table
@@ -355,7 +356,11 @@ class Tracker:
         small = {
             name: kernel_state[name] for name in ("counters", "params", "shards", "next_state", "syn_table", "seed")
         }
-        return State(**self._arrays(tuples), **small)
+        arrays: dict[str, Any] = {
+            name: array if array.dtype.fields is None else Records(array)
+            for name, array in self._arrays(tuples).items()
+        }
+        return State(**arrays, **small)
 
     def _arrays(self, tuples: Any) -> dict[str, Any]:
         pools = {name: pool.records for name, pool in self.pools.items()}
@@ -378,17 +383,17 @@ def _registers(transitions: bool) -> NDArray[np.int64]:
     return counters
 
 
-def _parameters(p: Profile, keep_duplicates: bool) -> NDArray[np.int64]:
+def _parameters(profile: Profile, keep_duplicates: bool) -> NDArray[np.int64]:
     params = np.zeros(s.PARAMETERS, np.int64)
-    params[s.TWO_MSL] = p.two_msl_ns
-    params[s.REMEMBER] = max(REMEMBER_NS, 2 * p.two_msl_ns)
-    params[s.REMEMBER_AT_LEAST] = max(REMEMBER_AT_LEAST_NS, 2 * p.two_msl_ns)
-    params[s.PASSES_FIN_WAIT_2] = p.passes_fin_wait_2
-    params[s.RST_FATAL] = p.is_rst_fatal
-    params[s.PAWS_IN_TIME_WAIT] = p.is_paws_in_time_wait
-    params[s.PAWS_TOLERANCE] = p.paws_tolerance
-    params[s.PAWS_IDLE_S] = p.paws_idle_ns // _NS
-    params[s.RESTART_FIN : s.RESTART_STALE_SYN + 1] = p.restart
+    params[s.TWO_MSL] = profile.two_msl_ns
+    params[s.REMEMBER] = max(REMEMBER_NS, 2 * profile.two_msl_ns)
+    params[s.REMEMBER_AT_LEAST] = max(REMEMBER_AT_LEAST_NS, 2 * profile.two_msl_ns)
+    params[s.PASSES_FIN_WAIT_2] = profile.passes_fin_wait_2
+    params[s.RST_FATAL] = profile.is_rst_fatal
+    params[s.PAWS_IN_TIME_WAIT] = profile.is_paws_in_time_wait
+    params[s.PAWS_TOLERANCE] = profile.paws_tolerance
+    params[s.PAWS_IDLE_S] = profile.paws_idle_ns // _NS
+    params[s.RESTART_FIN : s.RESTART_STALE_SYN + 1] = profile.restart
     params[s.KEEP_DUPLICATES] = keep_duplicates
-    params[s.KEEPS_TS_RECENT] = p.keeps_ts_recent
+    params[s.KEEPS_TS_RECENT] = profile.keeps_ts_recent
     return params

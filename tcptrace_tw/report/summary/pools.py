@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.kernels import library
 from tcptrace_tw.kernels.arrays import as_records, zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure.keys import BLOCK, KEYS_KIND, WANTED_KIND, Keys, KeyTable, Wanted, number_keys, want, wanted
 from tcptrace_tw.schema.columns import TIME_WAIT
@@ -56,25 +58,25 @@ POOLS_KIND = bundle(
 
 
 @entry(Array(TIME_WAIT.dtype), POOLS_KIND)
-def take_spans(rows, tables):  # type: ignore[no-untyped-def]
+def take_spans(rows: Rows, tables: Any) -> None:
     """Take rows of ``time_wait``, no more than there is room for steps; ``tally`` says how many steps there are."""
     tally, keys = tables.tally, tables.wanted
     tally[SPANS] = tally[ENDS] = 0
     for begin in range(0, rows.size, BLOCK):
         block = rows[begin : begin + BLOCK]
         for i in range(block.size):
-            r = block[i]
-            if np.int64(r.holder) == ORIG:
-                port = ORIG << PORT_BITS | np.int64(r.peer_port)
+            r = record_of(block, i)
+            if r.holder == ORIG:
+                port = ORIG << PORT_BITS | r.peer_port
                 want(keys, i, i, r.ip_hi, r.ip_lo, r.peer_ip_hi, r.peer_ip_lo, port)
             else:
-                want(keys, i, i, r.ip_hi, r.ip_lo, np.int64(0), np.int64(0), RESP << PORT_BITS | np.int64(r.port))
+                want(keys, i, i, r.ip_hi, r.ip_lo, 0, 0, RESP << PORT_BITS | r.port)
         number_keys(tables.keys, keys, block.size)
         for i in range(block.size):
-            r, number = block[i], max(keys.numbers[i], np.int64(0))
-            tables.reasons[np.int64(r.end_reason)] += 1
-            tally[RESTARTS] += np.int64(r.restarts)
-            pool = tables.pools[number]
+            r, number = record_of(block, i), max(keys.numbers[i], 0)
+            tables.reasons[r.end_reason] += 1
+            tally[RESTARTS] += r.restarts
+            pool = record_of(tables.pools, number)
             if pool.spans == 0:
                 pool.first_start = r.start
                 pool.last_start = r.start

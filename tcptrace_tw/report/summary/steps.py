@@ -7,6 +7,7 @@ twice their width. Pairs are sorted as one number each, which is several times a
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,9 @@ _COLUMN = Array(np.int64)
 
 
 @entry(_COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN)
-def merge_steps(pools, bins, counts, more_pools, more_bins, out_pools, out_bins, out_counts):  # type: ignore[no-untyped-def]
+def merge_steps(
+    pools: Any, bins: Any, counts: Any, more_pools: Any, more_bins: Any, out_pools: Any, out_bins: Any, out_counts: Any
+) -> int:
     """Merge sorted pairs with sorted single steps, some of them equal; returns how many pairs there are then.
 
     There is room for as many as both have together.

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.kernels import library
 from tcptrace_tw.kernels.arrays import as_records, zeros
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, load
+from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.schema.columns import CONNECTIONS
 from tcptrace_tw.schema.words import Vocabulary
 
@@ -22,16 +24,16 @@ MOST_WORDS = 256
 
 
 @entry(Array(CONNECTIONS.dtype), Array(np.int64, ndim=2), Array(np.int64))
-def add_connections(rows, words, sums):  # type: ignore[no-untyped-def]
+def add_connections(rows: Rows, words: Any, sums: Any) -> None:
     """Count the codes of three columns in ``words``, and add up the numbers of both endpoints in ``sums``."""
     for i in range(rows.size):
-        r = rows[i]
-        words[OPENED, np.int64(r.opened)] += 1
-        words[CLOSE, np.int64(r.close)] += 1
-        words[CLOSER, np.int64(r.active_closer)] += 1
-        sums[SEGMENTS] += np.int64(r.orig_segments) + np.int64(r.resp_segments)
+        r = record_of(rows, i)
+        words[OPENED, r.opened] += 1
+        words[CLOSE, r.close] += 1
+        words[CLOSER, r.active_closer] += 1
+        sums[SEGMENTS] += r.orig_segments + r.resp_segments
         sums[PAYLOAD] += r.orig_payload_bytes + r.resp_payload_bytes
-        sums[RETRANSMITS] += np.int64(r.orig_retransmits) + np.int64(r.resp_retransmits)
+        sums[RETRANSMITS] += r.orig_retransmits + r.resp_retransmits
 
 
 class Totals:

@@ -6,12 +6,13 @@ is let go, as those of stale segments and resets do.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_ge
 from tcptrace_tw.protocol.states import ESTABLISHED
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import DATA_TAKEN_LATE
 from tcptrace_tw.tcp.facts.silence import is_data_waiting, make_blank_silence
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, tcb_at
@@ -29,6 +30,10 @@ from tcptrace_tw.tcp.store.records import (
     SWAPS,
     UNSEEN_BYTES,
     UNSEEN_FRAME,
+    Conn,
+    KernelState,
+    Row,
+    Tcb,
 )
 
 NS = 1_000_000_000
@@ -58,19 +63,19 @@ SWAP_NS = NS
 
 
 @kernel
-def anomaly_of(st, c, side):  # type: ignore[no-untyped-def]
+def anomaly_of(st: KernelState, c: int, side: int) -> int:
     """The record of an endpoint; a new one where there is none."""
     conn = conn_at(st, c)
-    s = np.int64(conn.anomaly)
-    while s >= 0:
-        row = anomaly_at(st, s)
-        if np.int64(row.endpoint) == side:
-            return s
-        s = np.int64(row.next)
-    s = new_anomaly(st)
-    row = anomaly_at(st, s)
+    at = conn.anomaly
+    while at >= 0:
+        row = anomaly_at(st, at)
+        if row.endpoint == side:
+            return at
+        at = row.next
+    at = new_anomaly(st)
+    row = anomaly_at(st, at)
     row.next = conn.anomaly
-    conn.anomaly = s
+    conn.anomaly = at
     make_blank(row)
     row.endpoint = side
     row.challenge_time = -1
@@ -81,11 +86,11 @@ def anomaly_of(st, c, side):  # type: ignore[no-untyped-def]
     row.ts_back_time = -1
     row.is_unseen_open = 0
     row.is_ts_back = 0
-    return s
+    return at
 
 
 @kernel
-def make_blank(row):  # type: ignore[no-untyped-def]
+def make_blank(row: Row) -> None:
     """Nothing is odd yet."""
     row.syn_frame = -1
     row.syn_retry_frame = -1
@@ -126,33 +131,33 @@ def make_blank(row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_unheard(st, c, side, frame):  # type: ignore[no-untyped-def]
+def note_unheard(st: KernelState, c: int, side: int, frame: int) -> None:
     """The SYN again, although its answer has crossed the tap."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    if np.int64(row.unheard_frame) < 0:
+    if row.unheard_frame < 0:
         row.unheard_frame = frame
     row.unheard_syns += 1
 
 
 @kernel
-def note_syn_retry(st, c, side, seg):  # type: ignore[no-untyped-def]
+def note_syn_retry(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """A SYN+ACK came, but not for the first SYN of endpoint ``side``."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    t = tcb_at(st, 2 * c + side)
-    if np.int64(row.syn_retry_frame) < 0:
-        row.syn_retry_frame = t.last_frame
+    tcb = tcb_at(st, 2 * c + side)
+    if row.syn_retry_frame < 0:
+        row.syn_retry_frame = tcb.last_frame
         row.synack_frame = seg.frame
         # Where the ACK of it is not captured, this is the end of the handshake.
-        row.handshake_ns = st.counters[NOW] - np.int64(conn_at(st, c).first_time)
+        row.handshake_ns = st.counters[NOW] - conn_at(st, c).first_time
 
 
 @kernel
-def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
+def note_synack_repeat(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """The SYN+ACK again, although the peer's ACK has crossed the tap long enough ago."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    if np.int64(row.synack_repeat_frame) < 0:
+    if row.synack_repeat_frame < 0:
         row.synack_repeat_frame = seg.frame
-        established = np.int64(conn_at(st, c).established_time)
+        established = conn_at(st, c).established_time
         row.synack_repeat_ns = st.counters[NOW] - established if established >= 0 else -1
     row.synack_repeats += 1
     if is_data_waiting(tcb_at(st, 2 * c + 1 - side)):
@@ -160,81 +165,81 @@ def note_synack_repeat(st, c, side, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_other_synack(st, c, side, frame):  # type: ignore[no-untyped-def]
+def note_other_synack(st: KernelState, c: int, side: int, frame: int) -> None:
     """Another SYN+ACK for the peer's SYN, with another ISN: somebody else answers, too."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    if np.int64(row.other_synack_frame) < 0:
+    if row.other_synack_frame < 0:
         row.other_synack_frame = frame
     row.other_synacks += 1
 
 
 @kernel
-def expect_challenge(st, c, side, frame):  # type: ignore[no-untyped-def]
+def expect_challenge(st: KernelState, c: int, side: int, frame: int) -> None:
     """Endpoint ``side`` is synchronised and got a SYN or a RST that it must not take: it owes a challenge ACK."""
-    if np.int64(tcb_at(st, 2 * c + side).state) < ESTABLISHED:
+    if tcb_at(st, 2 * c + side).state < ESTABLISHED:
         return
     row = anomaly_at(st, anomaly_of(st, c, side))
     row.challenge_time = st.counters[NOW]
-    if np.int64(row.challenges) == 0:
+    if row.challenges == 0:
         row.challenge_trigger_frame = frame
 
 
 @kernel
-def note_challenge(row, t, now, seg):  # type: ignore[no-untyped-def]
+def note_challenge(row: Row, tcb: Tcb, now: int, seg: Seg) -> None:
     """A bare ACK of the endpoint that owes a challenge ACK, soon enough to be it; not one that acknowledges more."""
-    since = np.int64(row.challenge_time)
+    since = row.challenge_time
     row.challenge_time = -1
-    if now - since > 4000 * np.int64(t.rtt_us) + 50_000_000:
+    if now - since > 4000 * tcb.rtt_us + 50_000_000:
         return
-    if np.int64(t.bits) & ACKED and seq_diff(np.int64(seg.ack), np.int64(t.last_ack)) > 0:
+    if tcb.bits & ACKED and seq_diff(seg.ack, tcb.last_ack) > 0:
         return
     row.challenges += 1
-    if np.int64(row.challenge_frame) < 0:
+    if row.challenge_frame < 0:
         row.challenge_frame = seg.frame
 
 
 @kernel
-def note_challenged_syn(st, c, side, trigger, frame):  # type: ignore[no-untyped-def]
+def note_challenged_syn(st: KernelState, c: int, side: int, trigger: int, frame: int) -> None:
     """Endpoint ``side`` of the earlier incarnation answers a new SYN with an ACK of its own numbers."""
     row = anomaly_at(st, anomaly_of(st, c, side))
     row.challenge_time = -1
     row.challenges += 1
-    if np.int64(row.challenge_frame) < 0:
+    if row.challenge_frame < 0:
         row.challenge_trigger_frame = trigger
         row.challenge_frame = frame
 
 
 @kernel
-def follow_anomaly(st, c, side, seg):  # type: ignore[no-untyped-def]
+def follow_anomaly(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """A later segment of an incarnation with anomalies, before it moves anybody."""
-    s = np.int64(conn_at(st, c).anomaly)
+    at = conn_at(st, c).anomaly
     now = st.counters[NOW]
-    while s >= 0:
-        row = anomaly_at(st, s)
-        s = np.int64(row.next)
-        if np.int64(row.endpoint) != side:
+    while at >= 0:
+        row = anomaly_at(st, at)
+        at = row.next
+        if row.endpoint != side:
             continue
-        flags = np.int64(seg.flags)
-        length = np.int64(seg.payload_len)
-        if np.int64(row.challenge_time) >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
+        flags = seg.flags
+        length = seg.payload_len
+        if row.challenge_time >= 0 and length == 0 and flags & (SYN | FIN | RST | ACK) == ACK:
             note_challenge(row, tcb_at(st, 2 * c + side), now, seg)
-        if np.int64(row.is_unseen_open) and (length > 0 or flags & FIN):
-            end = (np.int64(seg.seq) + length + (1 if flags & FIN else 0)) & MASK
-            fill_unseen(st, row, np.int64(seg.seq), end, seg.frame)
-        if np.int64(row.is_ts_back) and np.int64(seg.options) & HAS_TS:
-            if seq_ge(np.int64(seg.tsval), np.int64(row.ts_top)):
+        if row.is_unseen_open and (length > 0 or flags & FIN):
+            end = (seg.seq + length + (1 if flags & FIN else 0)) & MASK
+            fill_unseen(st, row, seg.seq, end, seg.frame)
+        if row.is_ts_back and seg.options & HAS_TS:
+            if seq_ge(seg.tsval, row.ts_top):
                 clock_is_above(st, c, side, row)
             else:
                 row.ts_back_segments += 1
 
 
 @kernel
-def note_unseen(st, c, side, start, end, frame):  # type: ignore[no-untyped-def]
+def note_unseen(st: KernelState, c: int, side: int, start: int, end: int, frame: int) -> None:
     """The peer acknowledges bytes of endpoint ``side`` that have not been captured, or not yet."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    if np.int64(row.is_unseen_open):
+    if row.is_unseen_open:
         lose_unseen(st, row)
-    if np.int64(row.unseen_frame) < 0:
+    if row.unseen_frame < 0:
         row.unseen_frame = frame
     row.is_unseen_open = 1
     row.unseen_start = start
@@ -243,15 +248,15 @@ def note_unseen(st, c, side, start, end, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fill_unseen(st, row, start, end, frame):  # type: ignore[no-untyped-def]
+def fill_unseen(st: KernelState, row: Row, start: int, end: int, frame: int) -> None:
     """Data at last that had been acknowledged before: the tap has swapped the two, or it was lost and comes again."""
-    if seq_diff(start, np.int64(row.unseen_start)) > 0 or seq_diff(end, np.int64(row.unseen_start)) <= 0:
+    if seq_diff(start, row.unseen_start) > 0 or seq_diff(end, row.unseen_start) <= 0:
         return
     counters = st.counters
-    lag = counters[NOW] - np.int64(row.unseen_time)
+    lag = counters[NOW] - row.unseen_time
     if lag > SWAP_NS:
         return
-    if seq_ge(end, np.int64(row.unseen_end)):
+    if seq_ge(end, row.unseen_end):
         row.is_unseen_open = 0
     else:
         row.unseen_start = end
@@ -262,38 +267,38 @@ def fill_unseen(st, row, start, end, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def lose_unseen(st, row):  # type: ignore[no-untyped-def]
+def lose_unseen(st: KernelState, row: Row) -> None:
     """The bytes never came: the capture lost them."""
     row.is_unseen_open = 0
-    lost = seq_diff(np.int64(row.unseen_end), np.int64(row.unseen_start))
+    lost = seq_diff(row.unseen_end, row.unseen_start)
     row.unseen_bytes += lost
-    note_first(st.counters, UNSEEN_FRAME, np.int64(row.unseen_frame))
+    note_first(st.counters, UNSEEN_FRAME, row.unseen_frame)
     st.counters[UNSEEN_BYTES] += lost
 
 
 @kernel
-def note_merged(counters, frame):  # type: ignore[no-untyped-def]
+def note_merged(counters: Any, frame: int) -> None:
     """A segment larger than the peer's MSS: the capturing host had merged it, or had not cut it yet."""
     note_first(counters, MERGED_FRAME, frame)
     counters[MERGED] += 1
 
 
 @kernel
-def note_first(counters, register, frame):  # type: ignore[no-untyped-def]
+def note_first(counters: Any, register: int, frame: int) -> None:
     """Keep the first frame of a kind, in whatever order the connections that have them are looked at."""
     if counters[register] < 0 or frame < counters[register]:
         counters[register] = frame
 
 
 @kernel
-def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
+def clock_is_above(st: KernelState, c: int, side: int, row: Row) -> None:
     """The TSval is above the old ones again: in its own time, or because the others were strays."""
     conn = conn_at(st, c)
-    t = tcb_at(st, 2 * c + side)
-    base_ns = np.int64(row.ts_back_time) - np.int64(conn.first_time)
-    base_ticks = seq_diff(np.int64(row.ts_top), np.int64(t.first_tsval))
-    since_ms = min((st.counters[NOW] - np.int64(row.ts_back_time)) // 1_000_000, LONGEST_MS)
-    if base_ticks <= 0 or since_ms * base_ticks < np.int64(row.ts_back_ticks) * (base_ns // 1_000_000) // 10 * 9:
+    tcb = tcb_at(st, 2 * c + side)
+    base_ns = row.ts_back_time - conn.first_time
+    base_ticks = seq_diff(row.ts_top, tcb.first_tsval)
+    since_ms = min((st.counters[NOW] - row.ts_back_time) // 1_000_000, LONGEST_MS)
+    if base_ticks <= 0 or since_ms * base_ticks < row.ts_back_ticks * (base_ns // 1_000_000) // 10 * 9:
         row.ts_back_frame = -1
         row.ts_back_ticks = 0
         row.ts_back_segments = 0
@@ -301,19 +306,19 @@ def clock_is_above(st, c, side, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_answer_to_fin(conn, peer, seg):  # type: ignore[no-untyped-def]
+def is_answer_to_fin(conn: Conn, peer: Tcb, seg: Seg) -> bool:
     """Whether a FIN shows that its sender was in CLOSE-WAIT: it acknowledges the peer's, and nobody had reset."""
-    if np.int64(seg.flags) & ACK == 0 or np.int64(conn.bits) & HAS_RST:
+    if seg.flags & ACK == 0 or conn.bits & HAS_RST:
         return False
-    return np.int64(peer.bits) & FIN_SENT != 0 and seq_diff(np.int64(seg.ack), np.int64(peer.fin_seq)) > 0
+    return peer.bits & FIN_SENT != 0 and seq_diff(seg.ack, peer.fin_seq) > 0
 
 
 @kernel
-def note_half_close(st, c, k, seg):  # type: ignore[no-untyped-def]
+def note_half_close(st: KernelState, c: int, k: int, seg: Seg) -> None:
     """Endpoint ``k`` sends its FIN: the first of the two, or the one that ends a half-close."""
     conn = conn_at(st, c)
     now_ms = (st.counters[NOW] - st.counters[START]) // 1_000_000 + 1
-    first = np.int64(conn.fin_ms)
+    first = conn.fin_ms
     if first == 0:
         conn.fin_ms = min(now_ms, MASK)
     elif first < MASK and (now_ms - first) * 1_000_000 >= LONG_HALF_CLOSED_NS:

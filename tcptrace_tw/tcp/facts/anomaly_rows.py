@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff
 from tcptrace_tw.protocol.states import CLOSE_WAIT, CLOSING, LAST_ACK
@@ -22,6 +20,9 @@ from tcptrace_tw.tcp.store.records import (
     OUT_ANOMALIES,
     SAW_PLAIN,
     START,
+    Conn,
+    KernelState,
+    Row,
 )
 
 STUCK_FINS = 4
@@ -29,7 +30,7 @@ STUCK_FINS = 4
 
 
 @kernel
-def write_anomalies(st, c):  # type: ignore[no-untyped-def]
+def write_anomalies(st: KernelState, c: int) -> None:
     """Write what is odd about the endpoints of incarnation ``c`` and give the records back."""
     conn = conn_at(st, c)
     for side in range(2):
@@ -38,58 +39,58 @@ def write_anomalies(st, c):  # type: ignore[no-untyped-def]
             anomaly_of_the_end(st, c, k)
         elif is_unanswered(tcb_at(st, k), tcb_at(st, k ^ 1)):
             anomaly_of(st, c, side)
-    s = np.int64(conn.anomaly)
-    while s >= 0:
-        row = anomaly_at(st, s)
+    at = conn.anomaly
+    while at >= 0:
+        row = anomaly_at(st, at)
         finish_anomaly(st, c, row)
         n = st.counters[OUT_ANOMALIES]
         st.counters[OUT_ANOMALIES] = n + 1
         copy_anomaly(out_anomaly_at(st, n), row)
-        following = np.int64(row.next)
+        following = row.next
         row.next = st.counters[ANOMALIES_FREE]
-        st.counters[ANOMALIES_FREE] = s
-        s = following
+        st.counters[ANOMALIES_FREE] = at
+        at = following
     conn.anomaly = -1
 
 
 @kernel
-def half_closed_ns(st, c):  # type: ignore[no-untyped-def]
+def half_closed_ns(st: KernelState, c: int) -> int:
     """How long ago the first FIN was sent; 0 where that is not known, as in a capture of 50 days and more."""
-    first = np.int64(conn_at(st, c).fin_ms)
+    first = conn_at(st, c).fin_ms
     if first == 0 or first == MASK:
         return 0
     return st.counters[NOW] - st.counters[START] - (first - 1) * 1_000_000
 
 
 @kernel
-def is_left_open(st, c, k):  # type: ignore[no-untyped-def]
+def is_left_open(st: KernelState, c: int, k: int) -> bool:
     """Endpoint ``k`` has closed a minute ago and more, and its peer has acknowledged that and is still in CLOSE-WAIT.
 
     Not where a RST shows that nobody is there any more, or text of the peer waits in vain for its ACK.
     """
     peer = tcb_at(st, k ^ 1)
-    closed = np.int64(tcb_at(st, k).bits) & (FIN_SENT | FIN_ACKED) == FIN_SENT | FIN_ACKED
-    if not closed or np.int64(peer.state) != CLOSE_WAIT:
+    closed = tcb_at(st, k).bits & (FIN_SENT | FIN_ACKED) == FIN_SENT | FIN_ACKED
+    if not closed or peer.state != CLOSE_WAIT:
         return False
-    if np.int64(conn_at(st, c).bits) & HAS_RST or seq_diff(np.int64(peer.snd_nxt), np.int64(peer.snd_una)) > 0:
+    if conn_at(st, c).bits & HAS_RST or seq_diff(peer.snd_nxt, peer.snd_una) > 0:
         return False
     return half_closed_ns(st, c) >= LONG_HALF_CLOSED_NS
 
 
 @kernel
-def is_stuck(st, k):  # type: ignore[no-untyped-def]
+def is_stuck(st: KernelState, k: int) -> bool:
     """Endpoint ``k`` repeats its FIN in LAST-ACK, and nothing comes back."""
-    t = tcb_at(st, k)
-    if np.int64(t.fin_repeats) < STUCK_FINS or np.int64(t.bits) & FIN_ACKED:
+    tcb = tcb_at(st, k)
+    if tcb.fin_repeats < STUCK_FINS or tcb.bits & FIN_ACKED:
         return False
-    if np.int64(t.state) != LAST_ACK and np.int64(t.state) != CLOSING:
+    if tcb.state != LAST_ACK and tcb.state != CLOSING:
         return False
     peer = tcb_at(st, k ^ 1)
-    return np.int64(peer.last_frame) < np.int64(t.fin_frame) and np.int64(peer.segments) > 0
+    return peer.last_frame < tcb.fin_frame and peer.segments > 0
 
 
 @kernel
-def anomaly_of_the_end(st, c, k):  # type: ignore[no-untyped-def]
+def anomaly_of_the_end(st: KernelState, c: int, k: int) -> None:
     """Write down a half-close or a LAST-ACK that never ended."""
     row = anomaly_at(st, anomaly_of(st, c, k & 1))
     if is_stuck(st, k):
@@ -97,47 +98,47 @@ def anomaly_of_the_end(st, c, k):  # type: ignore[no-untyped-def]
     if is_left_open(st, c, k):
         row.half_closed_ns = half_closed_ns(st, c)
         peer = tcb_at(st, k ^ 1)
-        sent = np.int64(peer.payload_time) - st.counters[START] if np.int64(peer.payload_time) >= 0 else np.int64(-1)
-        row.is_left_open = 1 if sent // 1_000_000 < np.int64(conn_at(st, c).fin_ms) else 0
+        sent = peer.payload_time - st.counters[START] if peer.payload_time >= 0 else -1
+        row.is_left_open = 1 if sent // 1_000_000 < conn_at(st, c).fin_ms else 0
 
 
 @kernel
-def finish_anomaly(st, c, row):  # type: ignore[no-untyped-def]
+def finish_anomaly(st: KernelState, c: int, row: Row) -> None:
     """What every row of the table has."""
     conn = conn_at(st, c)
-    side = np.int64(row.endpoint)
-    t = tcb_at(st, 2 * c + side)
+    side = row.endpoint
+    tcb = tcb_at(st, 2 * c + side)
     peer = tcb_at(st, 2 * c + 1 - side)
-    if np.int64(row.is_unseen_open):
+    if row.is_unseen_open:
         lose_unseen(st, row)
     row.connection_id = conn.id
     set_peers(st, row, 2 * c + side)
     row.time = conn.first_time
-    row.end_time = max(np.int64(t.last_time), np.int64(peer.last_time))
-    row.lasted_ns = np.int64(row.end_time) - np.int64(row.time)
-    row.syn_frame = t.syn_frame
-    row.syn_retries = t.syn_repeats
-    if np.int64(conn.established_time) < 0:
+    row.end_time = max(tcb.last_time, peer.last_time)
+    row.lasted_ns = row.end_time - row.time
+    row.syn_frame = tcb.syn_frame
+    row.syn_retries = tcb.syn_repeats
+    if conn.established_time < 0:
         row.handshake_ns = -1
-    elif np.int64(conn.bits) & SAW_PLAIN or np.int64(row.handshake_ns) < 0:
-        row.handshake_ns = np.int64(conn.established_time) - np.int64(conn.first_time)
-    row.fin_frame = t.fin_frame
+    elif conn.bits & SAW_PLAIN or row.handshake_ns < 0:
+        row.handshake_ns = conn.established_time - conn.first_time
+    row.fin_frame = tcb.fin_frame
     row.peer_fin_frame = peer.fin_frame
-    row.last_frame = t.last_frame
-    row.fin_repeats = t.fin_repeats
-    finish_silence(row, t, peer)
+    row.last_frame = tcb.last_frame
+    row.fin_repeats = tcb.fin_repeats
+    finish_silence(row, tcb, peer)
     row.rst_frame = first_rst(st, conn, side)
     row.observed = observed(st, c)
 
 
 @kernel
-def first_rst(st, conn, side):  # type: ignore[no-untyped-def]
+def first_rst(st: KernelState, conn: Conn, side: int) -> int:
     """The first RST of endpoint ``side``, or -1."""
-    frame = np.int64(-1)
-    s = np.int64(conn.reset)
-    while s >= 0:
-        row = reset_at(st, s)
-        if np.int64(row.endpoint) == side:
-            frame = np.int64(row.frame)
-        s = np.int64(row.next)
+    frame = -1
+    at = conn.reset
+    while at >= 0:
+        row = reset_at(st, at)
+        if row.endpoint == side:
+            frame = row.frame
+        at = row.next
     return frame

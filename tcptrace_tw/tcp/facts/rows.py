@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT
@@ -57,15 +57,19 @@ from tcptrace_tw.tcp.store.records import (
     TS_OK,
     TS_ON_SYN,
     TWO_MSL,
+    Conn,
+    KernelState,
+    Row,
+    Tcb,
 )
 
 
 @kernel
-def set_peers(st, row, k):  # type: ignore[no-untyped-def]
+def set_peers(st: KernelState, row: Row, k: int) -> None:
     """Write the addresses of endpoint ``k`` and its peer into a row."""
     conn = conn_at(st, k >> 1)
-    key = tuple_at(st, np.int64(conn.slot))
-    if (k & 1) == np.int64(conn.orig_is_b):
+    key = tuple_at(st, conn.slot)
+    if (k & 1) == conn.orig_is_b:
         row.ip_hi = key.a_hi
         row.ip_lo = key.a_lo
         row.port = key.a_port
@@ -82,67 +86,63 @@ def set_peers(st, row, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def active_closer(conn, o, r):  # type: ignore[no-untyped-def]
+def active_closer(conn: Conn, orig: Tcb, resp: Tcb) -> int:
     """Who entered FIN-WAIT-1 (RFC 9293 3.6)."""
-    first = np.int64(o.bits) & ENTERED_FIN_WAIT_1
-    second = np.int64(r.bits) & ENTERED_FIN_WAIT_1
+    first = orig.bits & ENTERED_FIN_WAIT_1
+    second = resp.bits & ENTERED_FIN_WAIT_1
     if first and second:
         return BOTH
     if first:
-        return ORIG if is_closer_known(conn, r) else UNKNOWN_CLOSER
+        return ORIG if is_closer_known(conn, resp) else UNKNOWN_CLOSER
     if second:
-        return RESP if is_closer_known(conn, o) else UNKNOWN_CLOSER
+        return RESP if is_closer_known(conn, orig) else UNKNOWN_CLOSER
     return NONE
 
 
 @kernel
-def is_closer_known(conn, peer):  # type: ignore[no-untyped-def]
+def is_closer_known(conn: Conn, peer: Tcb) -> bool:
     """Whether ``peer`` cannot have sent its FIN before another one was captured: all of it would have been captured.
 
     Of a connection that was captured from its middle on, text or a FIN of the peer shows that it had not closed before.
     """
-    if np.int64(peer.segments) == 0:
+    if peer.segments == 0:
         return False
-    if np.int64(conn.opened) != OPENED_MIDSTREAM:
+    if conn.opened != OPENED_MIDSTREAM:
         return True
-    return np.int64(peer.payload_bytes) > 0 or np.int64(peer.bits) & FIN_SENT != 0
+    return peer.payload_bytes > 0 or peer.bits & FIN_SENT != 0
 
 
 @kernel
-def how_it_closed(conn, o, r):  # type: ignore[no-untyped-def]
+def how_it_closed(conn: Conn, orig: Tcb, resp: Tcb) -> int:
     """The word for the end of an incarnation."""
-    flags = np.int64(conn.bits)
-    fins = (1 if np.int64(o.bits) & FIN_SENT else 0) + (1 if np.int64(r.bits) & FIN_SENT else 0)
+    flags = conn.bits
+    fins = (1 if orig.bits & FIN_SENT else 0) + (1 if resp.bits & FIN_SENT else 0)
     if flags & REFUSED:
         return CLOSE_REFUSED
     if fins == 2:
-        if active_closer(conn, o, r) == BOTH:
+        if active_closer(conn, orig, resp) == BOTH:
             return CLOSE_SIMULTANEOUS
-        if flags & ABORTED and np.int64(conn.rst_frame) >= 0:
+        if flags & ABORTED and conn.rst_frame >= 0:
             return CLOSE_ABORT
         return CLOSE_NORMAL
-    if flags & ABORTED or (flags & HAS_RST and np.int64(o.state) == CLOSED and np.int64(r.state) == CLOSED):
+    if flags & ABORTED or (flags & HAS_RST and orig.state == CLOSED and resp.state == CLOSED):
         return CLOSE_ABORT
     if fins == 1:
         return CLOSE_HALF_CLOSED
-    if (
-        np.int64(r.segments) == 0
-        and np.int64(conn.opened) != OPENED_MIDSTREAM
-        and np.int64(o.state) in (SYN_SENT, CLOSED)
-    ):
+    if resp.segments == 0 and conn.opened != OPENED_MIDSTREAM and orig.state in (SYN_SENT, CLOSED):
         return CLOSE_UNANSWERED
     return CLOSE_OPEN
 
 
 @kernel
-def write_connection(st, c, key):  # type: ignore[no-untyped-def]
+def write_connection(st: KernelState, c: int, key: Any) -> None:
     """Write the row of incarnation ``c``, whose 4-tuple is ``key``."""
     n = st.counters[OUT_CONNECTIONS]
     st.counters[OUT_CONNECTIONS] = n + 1
     row = out_connection_at(st, n)
     conn = conn_at(st, c)
-    o = tcb_at(st, 2 * c)
-    r = tcb_at(st, 2 * c + 1)
+    orig = tcb_at(st, 2 * c)
+    resp = tcb_at(st, 2 * c + 1)
     set_ends(row, conn, key)
     row.connection_id = conn.id
     row.tuple_id = conn.tuple_id
@@ -156,24 +156,24 @@ def write_connection(st, c, key):  # type: ignore[no-untyped-def]
     row.completeness = conn.completeness
     row.history_lo = conn.history_lo
     row.history_hi = conn.history_hi
-    row.ts_ok = 1 if np.int64(conn.bits) & TS_OK else 0
+    row.ts_ok = 1 if conn.bits & TS_OK else 0
     row.duplicate_frames = conn.duplicates
-    last = o if np.int64(o.last_time) > np.int64(r.last_time) else r
-    if np.int64(o.last_time) == np.int64(r.last_time) and np.int64(o.last_frame) > np.int64(r.last_frame):
-        last = o
+    last = orig if orig.last_time > resp.last_time else resp
+    if orig.last_time == resp.last_time and orig.last_frame > resp.last_frame:
+        last = orig
     row.last_time = last.last_time
     row.last_frame = last.last_frame
-    set_sides(row, o, r)
-    set_close(row, conn, o, r)
-    write_silence(row, o, r)
+    set_sides(row, orig, resp)
+    set_close(row, conn, orig, resp)
+    write_silence(row, orig, resp)
     row.observed = observed(st, c)
 
 
 @kernel
-def set_ends(row, conn, key):  # type: ignore[no-untyped-def]
+def set_ends(row: Row, conn: Conn, key: Any) -> None:
     """Write the addresses of orig and resp."""
     row.scope = key.scope
-    if np.int64(conn.orig_is_b) == 0:
+    if conn.orig_is_b == 0:
         row.orig_ip_hi = key.a_hi
         row.orig_ip_lo = key.a_lo
         row.orig_port = key.a_port
@@ -190,51 +190,51 @@ def set_ends(row, conn, key):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def set_sides(row, o, r):  # type: ignore[no-untyped-def]
+def set_sides(row: Row, orig: Tcb, resp: Tcb) -> None:
     """Write what was counted and noted of each side."""
-    row.orig_segments = o.segments
-    row.resp_segments = r.segments
-    row.orig_payload_bytes = o.payload_bytes
-    row.resp_payload_bytes = r.payload_bytes
-    row.orig_retransmits = o.retransmits
-    row.resp_retransmits = r.retransmits
-    row.orig_stale_segments = o.stale_segments
-    row.resp_stale_segments = r.stale_segments
-    row.orig_state = o.state
-    row.resp_state = r.state
-    row.orig_syn_frame = o.syn_frame
-    row.resp_syn_frame = r.syn_frame
-    row.orig_fin_frame = o.fin_frame
-    row.resp_fin_frame = r.fin_frame
-    row.syn_retries = o.syn_repeats
-    row.synack_retries = r.syn_repeats
-    seen = np.int64(o.syn_frame) >= 0 and np.int64(o.bits) & TS_ON_SYN != 0
+    row.orig_segments = orig.segments
+    row.resp_segments = resp.segments
+    row.orig_payload_bytes = orig.payload_bytes
+    row.resp_payload_bytes = resp.payload_bytes
+    row.orig_retransmits = orig.retransmits
+    row.resp_retransmits = resp.retransmits
+    row.orig_stale_segments = orig.stale_segments
+    row.resp_stale_segments = resp.stale_segments
+    row.orig_state = orig.state
+    row.resp_state = resp.state
+    row.orig_syn_frame = orig.syn_frame
+    row.resp_syn_frame = resp.syn_frame
+    row.orig_fin_frame = orig.fin_frame
+    row.resp_fin_frame = resp.fin_frame
+    row.syn_retries = orig.syn_repeats
+    row.synack_retries = resp.syn_repeats
+    seen = orig.syn_frame >= 0 and orig.bits & TS_ON_SYN != 0
     row.orig_syn_has_ts = 1 if seen else 0
-    row.orig_syn_tsval = o.first_tsval
+    row.orig_syn_tsval = orig.first_tsval
 
 
 @kernel
-def set_close(row, conn, o, r):  # type: ignore[no-untyped-def]
+def set_close(row: Row, conn: Conn, orig: Tcb, resp: Tcb) -> None:
     """Write who closed, how it ended, and what became of the passive closer's FIN."""
-    row.active_closer = active_closer(conn, o, r)
-    row.close = how_it_closed(conn, o, r)
-    passive = o if np.int64(row.active_closer) == RESP else r
-    row.fin_repeat_frame = -1 if np.int64(row.active_closer) == UNKNOWN_CLOSER else np.int64(passive.fin_repeat_frame)
+    row.active_closer = active_closer(conn, orig, resp)
+    row.close = how_it_closed(conn, orig, resp)
+    passive = orig if row.active_closer == RESP else resp
+    row.fin_repeat_frame = -1 if row.active_closer == UNKNOWN_CLOSER else passive.fin_repeat_frame
     row.fin_acked_frame = passive.fin_acked_frame
     row.fin_repeats = passive.fin_repeats
 
 
 @kernel
-def write_span(st, k):  # type: ignore[no-untyped-def]
+def write_span(st: KernelState, k: int) -> None:
     """Write the TIME-WAIT span of endpoint ``k`` and give its record back."""
-    t = tcb_at(st, k)
-    s = np.int64(t.span)
-    if s < 0:
+    tcb = tcb_at(st, k)
+    at = tcb.span
+    if at < 0:
         return
     n = st.counters[OUT_TIME_WAIT]
     st.counters[OUT_TIME_WAIT] = n + 1
     row = out_time_wait_at(st, n)
-    span = span_at(st, s)
+    span = span_at(st, at)
     row.connection_id = conn_at(st, k >> 1).id
     row.holder = k & 1
     set_peers(st, row, k)
@@ -256,53 +256,53 @@ def write_span(st, k):  # type: ignore[no-untyped-def]
     row.is_syn_pending = span.is_syn_pending
     row.answered_frame = span.answered_frame
     row.observed = observed(st, k >> 1)
-    span_at(st, s).next = st.counters[SPANS_FREE]
-    st.counters[SPANS_FREE] = s
-    t.span = -1
+    span_at(st, at).next = st.counters[SPANS_FREE]
+    st.counters[SPANS_FREE] = at
+    tcb.span = -1
 
 
 @kernel
-def write_facts(st, c):  # type: ignore[no-untyped-def]
+def write_facts(st: KernelState, c: int) -> None:
     """Write the reuse, the stale segments and the resets of incarnation ``c`` and give their records back."""
     conn = conn_at(st, c)
     counters = st.counters
     seen = observed(st, c)
-    r = np.int64(conn.reuse)
-    if r >= 0:
-        reuse_at(st, r).observed = np.int64(reuse_at(st, r).observed) & (seen | BOTH_DIRECTIONS | OPENING)
-        copy_reuse(out_reuse_at(st, counters[OUT_REUSES]), reuse_at(st, r))
+    reuse = conn.reuse
+    if reuse >= 0:
+        reuse_at(st, reuse).observed = reuse_at(st, reuse).observed & (seen | BOTH_DIRECTIONS | OPENING)
+        copy_reuse(out_reuse_at(st, counters[OUT_REUSES]), reuse_at(st, reuse))
         counters[OUT_REUSES] += 1
-        reuse_at(st, r).next = counters[REUSES_FREE]
-        counters[REUSES_FREE] = r
+        reuse_at(st, reuse).next = counters[REUSES_FREE]
+        counters[REUSES_FREE] = reuse
         conn.reuse = -1
-    s = np.int64(conn.stale)
-    while s >= 0:
-        stale_at(st, s).observed = seen
-        if np.int64(stale_at(st, s).is_doubtful) == 0:
-            copy_stale(out_stale_at(st, counters[OUT_STALE]), stale_at(st, s))
+    at = conn.stale
+    while at >= 0:
+        stale_at(st, at).observed = seen
+        if stale_at(st, at).is_doubtful == 0:
+            copy_stale(out_stale_at(st, counters[OUT_STALE]), stale_at(st, at))
             counters[OUT_STALE] += 1
-        following = np.int64(stale_at(st, s).next)
-        stale_at(st, s).next = counters[STALES_FREE]
-        counters[STALES_FREE] = s
-        s = following
+        following = stale_at(st, at).next
+        stale_at(st, at).next = counters[STALES_FREE]
+        counters[STALES_FREE] = at
+        at = following
     conn.stale = -1
-    s = np.int64(conn.reset)
-    while s >= 0:
-        reset_at(st, s).observed = seen
-        copy_reset(out_reset_at(st, counters[OUT_RESETS]), reset_at(st, s))
+    at = conn.reset
+    while at >= 0:
+        reset_at(st, at).observed = seen
+        copy_reset(out_reset_at(st, counters[OUT_RESETS]), reset_at(st, at))
         counters[OUT_RESETS] += 1
-        following = np.int64(reset_at(st, s).next)
-        reset_at(st, s).next = counters[RESETS_FREE]
-        counters[RESETS_FREE] = s
-        s = following
+        following = reset_at(st, at).next
+        reset_at(st, at).next = counters[RESETS_FREE]
+        counters[RESETS_FREE] = at
+        at = following
     conn.reset = -1
 
 
 @kernel
-def note_established(conn, o, r, time):  # type: ignore[no-untyped-def]
+def note_established(conn: Conn, orig: Tcb, resp: Tcb, time: int) -> None:
     """Remember when both ends were ESTABLISHED, or beyond, for the first time."""
-    if np.int64(conn.established_time) < 0:
-        if (np.int64(o.state) >= ESTABLISHED and np.int64(r.state) >= ESTABLISHED) or (
-            np.int64(o.state) == FIN_WAIT_1 and np.int64(r.state) == SYN_RECEIVED
+    if conn.established_time < 0:
+        if (orig.state >= ESTABLISHED and resp.state >= ESTABLISHED) or (
+            orig.state == FIN_WAIT_1 and resp.state == SYN_RECEIVED
         ):
             conn.established_time = time

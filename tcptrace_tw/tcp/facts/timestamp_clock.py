@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import seq_diff
 from tcptrace_tw.schema.columns import HAS_TS, MALFORMED, TRUNCATED
+from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.tcp.facts.anomalies import BACK_MS, CALM_NS, CALM_TICKS, HOUR_MS, LONGEST_MS, NS, STEP_MS, anomaly_of
 from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, stale_at, tcb_at
-from tcptrace_tw.tcp.store.records import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S
+from tcptrace_tw.tcp.store.records import FORWARD_FRAME, FORWARD_STEP, NOW, PAWS_IDLE_S, KernelState
 
 STAYS = 3
 """So many segments in a row below make it the clock, not a segment that was overtaken."""
 
 
 @kernel
-def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
+def look_at_clock(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """The timestamps of a connection that has negotiated them: missing, gone back, leapt ahead, or long silent."""
     conn = conn_at(st, c)
-    t = tcb_at(st, 2 * c + side)
-    options = np.int64(seg.options)
+    tcb = tcb_at(st, 2 * c + side)
+    options = seg.options
     if options & HAS_TS == 0:
         if options & (TRUNCATED | MALFORMED) == 0:
             note_without_ts(st, c, side, seg)
         return
-    step = seq_diff(np.int64(seg.tsval), np.int64(t.last_tsval))
-    silent = st.counters[NOW] - np.int64(t.last_time)
-    if (0 <= step <= CALM_TICKS and silent <= CALM_NS) or np.int64(t.last_frame) < 0:
+    step = seq_diff(seg.tsval, tcb.last_tsval)
+    silent = st.counters[NOW] - tcb.last_time
+    if (0 <= step <= CALM_TICKS and silent <= CALM_NS) or tcb.last_frame < 0:
         return
     if silent >= st.params[PAWS_IDLE_S] * NS:
         row = anomaly_at(st, anomaly_of(st, c, side))
-        if silent > np.int64(row.idle_ns):
+        if silent > row.idle_ns:
             row.idle_ns = silent
             row.idle_frame = seg.frame
-    base_ms = (np.int64(t.last_time) - np.int64(conn.first_time)) // 1_000_000
+    base_ms = (tcb.last_time - conn.first_time) // 1_000_000
     if base_ms > LONGEST_MS:
         return
-    base_ticks = seq_diff(np.int64(t.last_tsval), np.int64(t.first_tsval))
+    base_ticks = seq_diff(tcb.last_tsval, tcb.first_tsval)
     if step < 0:
-        is_new = np.int64(seg.payload_len) > 0 and np.int64(seg.seq) == np.int64(t.snd_nxt)
+        is_new = seg.payload_len > 0 and seg.seq == tcb.snd_nxt
         back_ms = -step * base_ms // base_ticks if base_ticks > 0 and base_ms > 0 else -step
         if is_new and back_ms >= BACK_MS:
-            note_clock_back(st, c, side, seg, -step, np.int64(t.last_tsval))
+            note_clock_back(st, c, side, seg, -step, tcb.last_tsval)
     elif base_ms >= 500 and base_ticks > 0 and not has_sent_without_ts(st, c, side):
         silent_ms = min(silent // 1_000_000, LONGEST_MS)
         ahead_ms = (step - base_ticks * silent_ms // base_ms) * base_ms // base_ticks
         if ahead_ms > STEP_MS and ahead_ms > silent_ms:
             row = anomaly_at(st, anomaly_of(st, c, side))
-            if np.int64(row.ts_step_frame) < 0:
+            if row.ts_step_frame < 0:
                 row.ts_step_frame = seg.frame
                 row.ts_step_ms = ahead_ms
         elif silent_ms > HOUR_MS and -ahead_ms * 10 > silent_ms * 9 and silent >= st.counters[FORWARD_STEP]:
@@ -58,35 +57,35 @@ def look_at_clock(st, c, side, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_without_ts(st, c, side, seg):  # type: ignore[no-untyped-def]
+def note_without_ts(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """A segment without the timestamps that both SYNs had carried; macOS sends its keep-alive probes so."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    below = seq_diff(np.int64(seg.seq), np.int64(tcb_at(st, 2 * c + side).snd_nxt))
-    if below == -1 and np.int64(seg.payload_len) <= 1:
+    below = seq_diff(seg.seq, tcb_at(st, 2 * c + side).snd_nxt)
+    if below == -1 and seg.payload_len <= 1:
         row.probes_without_ts += 1
         return
     row.ts_missing += 1
-    if np.int64(row.ts_missing_frame) < 0:
+    if row.ts_missing_frame < 0:
         row.ts_missing_frame = seg.frame
 
 
 @kernel
-def has_sent_without_ts(st, c, side):  # type: ignore[no-untyped-def]
+def has_sent_without_ts(st: KernelState, c: int, side: int) -> bool:
     """Whether the endpoint's last TSval may be older than its last segment: nothing tells the rate of its clock."""
-    s = np.int64(conn_at(st, c).anomaly)
-    while s >= 0:
-        row = anomaly_at(st, s)
-        if np.int64(row.endpoint) == side:
-            return np.int64(row.ts_missing) > 0 or np.int64(row.probes_without_ts) > 0
-        s = np.int64(row.next)
+    at = conn_at(st, c).anomaly
+    while at >= 0:
+        row = anomaly_at(st, at)
+        if row.endpoint == side:
+            return row.ts_missing > 0 or row.probes_without_ts > 0
+        at = row.next
     return False
 
 
 @kernel
-def note_clock_back(st, c, side, seg, ticks, top):  # type: ignore[no-untyped-def]
+def note_clock_back(st: KernelState, c: int, side: int, seg: Seg, ticks: int, top: int) -> None:
     """The sender's clock goes back; whether it stays there, the following segments tell."""
     row = anomaly_at(st, anomaly_of(st, c, side))
-    if np.int64(row.is_ts_back) or np.int64(row.ts_back_segments) >= STAYS:
+    if row.is_ts_back or row.ts_back_segments >= STAYS:
         return
     row.is_ts_back = 1
     row.ts_top = top
@@ -97,16 +96,16 @@ def note_clock_back(st, c, side, seg, ticks, top):  # type: ignore[no-untyped-de
 
 
 @kernel
-def mark_broken_clocks(st, c):  # type: ignore[no-untyped-def]
+def mark_broken_clocks(st: KernelState, c: int) -> None:
     """Tell the stale segments of incarnation ``c`` whose sender's own clock has gone back."""
-    o = np.int64(conn_at(st, c).anomaly)
-    while o >= 0:
-        row = anomaly_at(st, o)
-        o = np.int64(row.next)
-        if np.int64(row.ts_back_segments) >= STAYS:
-            s = np.int64(conn_at(st, c).stale)
-            while s >= 0:
-                segment = stale_at(st, s)
-                s = np.int64(segment.next)
-                if np.int64(segment.endpoint) == np.int64(row.endpoint):
+    at = conn_at(st, c).anomaly
+    while at >= 0:
+        row = anomaly_at(st, at)
+        at = row.next
+        if row.ts_back_segments >= STAYS:
+            at = conn_at(st, c).stale
+            while at >= 0:
+                segment = stale_at(st, at)
+                at = segment.next
+                if segment.endpoint == row.endpoint:
                     segment.is_clock_broken = 1

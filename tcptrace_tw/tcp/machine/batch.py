@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER
 from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.protocol.states import UNKNOWN_STATE
-from tcptrace_tw.schema.segments import BATCH_KIND, prefetch, segment_at
+from tcptrace_tw.schema.segments import BATCH_KIND, Seg, Segments, prefetch, segment_at
 from tcptrace_tw.tcp.machine.duplicate_frames import first_place, is_duplicate_frame
 from tcptrace_tw.tcp.machine.incarnation import incarnation_of
 from tcptrace_tw.tcp.machine.retirement import forget_finished
@@ -31,12 +31,14 @@ from tcptrace_tw.tcp.store.records import (
     LINGERING,
     NOW,
     START,
+    KernelState,
+    Row,
 )
 from tcptrace_tw.tcp.store.reservations import segments_with_room
 
 
 @entry(BATCH_KIND, INTEGER, INTEGER, STATE_KIND, BOOLEAN)
-def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-untyped-def]
+def segments_arrive(batch: Segments, start: int, size: int, st: KernelState, wants_states: bool) -> int:
     """Move each endpoint's state by the segments of one batch, in order, from segment ``start`` up to ``size``.
 
     Fills the incarnation and the states of each segment if somebody ``wants_states``. Returns the number of segments
@@ -51,9 +53,9 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
         for i in range(done, sure):
             look_ahead(st, batch, i, size)
             seg = segment_at(batch, i)
-            advance_clock(counters, np.int64(seg.time))
+            advance_clock(counters, seg.time)
             forget_finished(st)
-            slot = np.int64(seg.slot)
+            slot = seg.slot
             head = newest_incarnation(st, slot)
             if is_archived(head):
                 restore(st, slot)
@@ -62,8 +64,8 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
             if is_duplicate_frame(st, seg):
                 note_duplicate(st, batch[i], seg, newest_incarnation(st, slot))
                 continue
-            c = incarnation_of(st, seg, slot, np.int64(seg.direction))
-            side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
+            c = incarnation_of(st, seg, slot, seg.direction)
+            side = seg.direction ^ conn_at(st, c).orig_is_b
             segment_arrives(st, c, side, seg, slot)
             if wants_states:
                 note_states(st, batch[i], c, side)
@@ -72,7 +74,7 @@ def segments_arrive(batch, start, size, st, wants_states):  # type: ignore[no-un
 
 
 @kernel
-def advance_clock(counters, time):  # type: ignore[no-untyped-def]
+def advance_clock(counters: Any, time: int) -> None:
     """The clock of the tracker never goes back: a segment captured late counts as captured now."""
     if time > counters[NOW]:
         counters[NOW] = time
@@ -82,7 +84,7 @@ def advance_clock(counters, time):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_states(st, row, c, side):  # type: ignore[no-untyped-def]
+def note_states(st: KernelState, row: Row, c: int, side: int) -> None:
     """Fill in what the segment of ``row`` has led to."""
     row.connection_id = conn_at(st, c).id
     row.sender_state = tcb_at(st, 2 * c + side).state
@@ -91,17 +93,17 @@ def note_states(st, row, c, side):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_duplicate(st, row, seg, c):  # type: ignore[no-untyped-def]
+def note_duplicate(st: KernelState, row: Row, seg: Seg, c: int) -> None:
     """Count the copy of a segment of incarnation ``c``, if it has one; it moves nobody."""
     row.connection_id = 0
     row.sender_state = UNKNOWN_STATE
     row.receiver_state = UNKNOWN_STATE
     if c >= 0:
-        if np.int64(conn_at(st, c).bits) & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
+        if conn_at(st, c).bits & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
             enqueue(st, c, st.counters[NOW] + st.params[LINGER], True)
         conn_at(st, c).duplicates += 1
         row.connection_id = conn_at(st, c).id
-        row.side = np.int64(seg.direction) ^ np.int64(conn_at(st, c).orig_is_b)
+        row.side = seg.direction ^ conn_at(st, c).orig_is_b
 
 
 FARTHEST, FAR, NEAR = 64, 24, 12
@@ -109,13 +111,13 @@ FARTHEST, FAR, NEAR = 64, 24, 12
 
 
 @inlined
-def look_ahead(st, batch, i, size):  # type: ignore[no-untyped-def]
+def look_ahead(st: KernelState, batch: Segments, i: int, size: int) -> None:
     """Ask for the records of later segments, so that they lie in the cache when their turn comes."""
     if i + FAR < size:
         prefetch(batch, min(i + FARTHEST, size - 1))
-        prefetch_newest(st, np.int64(segment_at(batch, i + FAR).slot))
+        prefetch_newest(st, segment_at(batch, i + FAR).slot)
         near = segment_at(batch, i + NEAR)
-        prefetch_seen(st, first_place(st, np.int64(near.print)))
-        c = newest_incarnation(st, np.int64(near.slot))
+        prefetch_seen(st, first_place(st, near.print))
+        c = newest_incarnation(st, near.slot)
         if c >= 0:
             prefetch_incarnation(st, c)

@@ -13,11 +13,9 @@ than one segment in a thousand that may still be copied, it takes twice as many 
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.schema.columns import ACK, FIN, REPEATED, RST, SYN
-from tcptrace_tw.schema.segments import PRINT_PLACES, SHARD_BITS, SHARDS
+from tcptrace_tw.schema.segments import PRINT_PLACES, SHARD_BITS, SHARDS, Seg
 from tcptrace_tw.tcp.facts.anomalies import note_first
 from tcptrace_tw.tcp.store.access import seen_at
 from tcptrace_tw.tcp.store.records import (
@@ -33,6 +31,7 @@ from tcptrace_tw.tcp.store.records import (
     SEEN_SINCE,
     SHARD_WORDS,
     WAYS,
+    KernelState,
 )
 
 WITHIN_NS = 20_000_000
@@ -43,49 +42,49 @@ FEW = 1024
 
 
 @kernel
-def is_often_identical(flags):  # type: ignore[no-untyped-def]
+def is_often_identical(flags: int) -> bool:
     """A pure ACK, or the RST of a host without a socket: one for each of several segments, all alike."""
     return flags & (SYN | FIN | RST) == 0 or flags & (RST | ACK) == RST
 
 
 @kernel
-def shard_of_print(h):  # type: ignore[no-untyped-def]
+def shard_of_print(h: int) -> int:
     """Where the words of the shard begin that a fingerprint belongs to."""
     return (h & (SHARDS - 1)) * SHARD_WORDS
 
 
 @kernel
-def first_place(st, h):  # type: ignore[no-untyped-def]
+def first_place(st: KernelState, h: int) -> int:
     """The first of the places where a fingerprint lies or may lie."""
     return (h & (PRINT_PLACES - 1) & st.shards[shard_of_print(h) + SEEN_MASK]) * WAYS
 
 
 @kernel
-def place_of(st, h):  # type: ignore[no-untyped-def]
+def place_of(st: KernelState, h: int) -> int:
     """Where a fingerprint lies, or may lie: the oldest of its places makes room, unless it may still be asked for."""
     while True:
         first = first_place(st, h)
-        place, oldest = first, np.int64(seen_at(st, first).time)
+        place, oldest = first, seen_at(st, first).time
         for at in range(first, first + WAYS):
             before = seen_at(st, at)
-            if np.int64(before.fingerprint) == h:
+            if before.fingerprint == h:
                 return at
-            if np.int64(before.time) < oldest:
-                place, oldest = at, np.int64(before.time)
-        is_free = np.int64(seen_at(st, place).fingerprint) == 0 or st.counters[NOW] - oldest > WITHIN_NS
+            if before.time < oldest:
+                place, oldest = at, before.time
+        is_free = seen_at(st, place).fingerprint == 0 or st.counters[NOW] - oldest > WITHIN_NS
         if is_free or not is_too_full(st, shard_of_print(h)) or not spread(st, h & (SHARDS - 1)):
             return place
 
 
 @kernel
-def is_too_full(st, shard):  # type: ignore[no-untyped-def]
+def is_too_full(st: KernelState, shard: int) -> bool:
     """Whether a shard, which is about to forget a segment too early, has done so too often."""
     st.shards[shard + FORGOTTEN] += 1
     return st.shards[shard + FORGOTTEN] * FEW > st.shards[shard + SEEN_SINCE]
 
 
 @kernel
-def spread(st, shard):  # type: ignore[no-untyped-def]
+def spread(st: KernelState, shard: int) -> bool:
     """Let a shard use twice as many places; returns whether it did."""
     mask = st.shards[shard * SHARD_WORDS + SEEN_MASK]
     if mask >= MOST_SEEN_MASK:
@@ -97,7 +96,7 @@ def spread(st, shard):  # type: ignore[no-untyped-def]
     for place in range(shard, more, 1 << SHARD_BITS):
         for way in range(WAYS):
             old = seen_at(st, place * WAYS + way)
-            if np.int64(old.fingerprint) & more:
+            if old.fingerprint & more:
                 new = seen_at(st, (place | more) * WAYS + way)
                 new.fingerprint = old.fingerprint
                 new.time = old.time
@@ -107,17 +106,17 @@ def spread(st, shard):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_duplicate_frame(st, seg):  # type: ignore[no-untyped-def]
+def is_duplicate_frame(st: KernelState, seg: Seg) -> bool:
     """Whether a segment was captured before; remembers its fingerprint otherwise."""
-    h = np.int64(seg.print)
+    h = seg.print
     before = seen_at(st, place_of(st, h))
     shards, shard = st.shards, shard_of_print(h)
     shards[shard + SEEN_SINCE] += 1
-    again_whole = np.int64(seg.options) & REPEATED != 0
-    is_data = np.int64(seg.payload_len) > 0
+    again_whole = seg.options & REPEATED != 0
+    is_data = seg.payload_len > 0
     if is_data:
         shards[shard + DATA_FRAMES] += 1
-    again = np.int64(before.fingerprint) == h and st.counters[NOW] - np.int64(before.time) <= WITHIN_NS
+    again = before.fingerprint == h and st.counters[NOW] - before.time <= WITHIN_NS
     before.fingerprint = h
     before.time = st.counters[NOW]
     if not again and not again_whole:
@@ -126,11 +125,11 @@ def is_duplicate_frame(st, seg):  # type: ignore[no-untyped-def]
         pass
     elif is_data:
         shards[shard + DATA_DUPLICATES] += 1
-    elif np.int64(seg.ip_id) == 0 and is_often_identical(np.int64(seg.flags)):
+    elif seg.ip_id == 0 and is_often_identical(seg.flags):
         if shards[shard + DATA_DUPLICATES] * 5 <= shards[shard + DATA_FRAMES]:
             return False
     if st.params[KEEP_DUPLICATES]:
         return False
-    note_first(st.counters, DUPLICATE_FRAME, np.int64(seg.frame))
+    note_first(st.counters, DUPLICATE_FRAME, seg.frame)
     st.counters[DUPLICATES] += 1
     return True

@@ -23,12 +23,13 @@ from tcptrace_tw.tcp.store.records import (
     NOW,
     QUEUE_HEAD,
     REMEMBER,
+    KernelState,
 )
 from tcptrace_tw.tcp.store.reservations import segments_with_room
 
 
 @entry(STATE_KIND, INTEGER, INTEGER)
-def forget_early(st, blocks, live):  # type: ignore[no-untyped-def]
+def forget_early(st: KernelState, blocks: int, live: int) -> bool:
     """Forget until ``blocks`` blocks of the archive are free, and archive until at most ``live`` incarnations are not.
 
     Returns whether rows have to leave first; then it is to be called again.
@@ -48,7 +49,7 @@ def forget_early(st, blocks, live):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forget_archived(st):  # type: ignore[no-untyped-def]
+def forget_archived(st: KernelState) -> bool:
     """Forget the oldest attempt, or, where there is none, what was archived longest ago; returns whether one was."""
     at = oldest_attempt(st)
     if at >= 0:
@@ -66,7 +67,7 @@ def forget_archived(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def let_one_go(st):  # type: ignore[no-untyped-def]
+def let_one_go(st: KernelState) -> bool:
     """Archive the first of those that cool, or else of those that idle; forget it where it cannot be archived.
 
     Returns whether there was one.

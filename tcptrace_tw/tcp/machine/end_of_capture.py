@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.kinds import INTEGER
 from tcptrace_tw.kernels.marks import entry
 from tcptrace_tw.tcp.machine.retirement import retire, retire_attempt
 from tcptrace_tw.tcp.store.access import STATE_KIND, conn_at
 from tcptrace_tw.tcp.store.archive import oldest_archived, unpack
 from tcptrace_tw.tcp.store.attempts import oldest_attempt
-from tcptrace_tw.tcp.store.records import CONNS_USED, RELEASED
+from tcptrace_tw.tcp.store.records import CONNS_USED, RELEASED, KernelState
 from tcptrace_tw.tcp.store.reservations import segments_with_room
 
 
 @entry(STATE_KIND, INTEGER)
-def finish(st, start):  # type: ignore[no-untyped-def]
+def finish(st: KernelState, start: int) -> int:
     """The end of the capture: let go of the archived incarnations, and of those from ``start`` on.
 
     Returns the incarnation to go on with, ``CONNS_USED`` when none is left: less when there is not enough room for
@@ -39,6 +37,6 @@ def finish(st, start):  # type: ignore[no-untyped-def]
         if segments_with_room(counters) <= 0:
             return c
         counters[RELEASED] = 0
-        if np.int64(conn_at(st, c).id) > 0:
+        if conn_at(st, c).id > 0:
             retire(st, c)
     return counters[CONNS_USED]

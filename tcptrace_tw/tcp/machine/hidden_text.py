@@ -6,38 +6,37 @@ the connection, and where its ACK field is one that its sender could have sent: 
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import seq_diff
 from tcptrace_tw.schema.columns import ACK, FIN
-from tcptrace_tw.tcp.store.records import FIN_SENT, NXT_KNOWN, SAW_PLAIN
+from tcptrace_tw.schema.segments import Seg
+from tcptrace_tw.tcp.store.records import FIN_SENT, NXT_KNOWN, SAW_PLAIN, Conn, Tcb
 
 
 @kernel
-def is_fin_behind_hidden_text(conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
+def is_fin_behind_hidden_text(conn: Conn, snd: Tcb, rcv: Tcb, seg: Seg) -> bool:
     """Whether a segment is the first FIN of its sender, however many bytes before it were not captured."""
-    flags = np.int64(seg.flags)
-    if flags & FIN == 0 or np.int64(snd.bits) & FIN_SENT:
+    flags = seg.flags
+    if flags & FIN == 0 or snd.bits & FIN_SENT:
         return False
-    if np.int64(conn.bits) & SAW_PLAIN == 0:
+    if conn.bits & SAW_PLAIN == 0:
         return True
-    is_ahead = seq_diff(np.int64(seg.seq), np.int64(snd.snd_nxt)) >= 0
-    if flags & ACK == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0 or not is_ahead:
+    is_ahead = seq_diff(seg.seq, snd.snd_nxt) >= 0
+    if flags & ACK == 0 or rcv.bits & NXT_KNOWN == 0 or not is_ahead:
         return False
-    unacked = seq_diff(np.int64(rcv.snd_nxt), np.int64(rcv.snd_una))
-    return 0 <= seq_diff(np.int64(seg.ack), np.int64(rcv.snd_una)) <= unacked
+    unacked = seq_diff(rcv.snd_nxt, rcv.snd_una)
+    return 0 <= seq_diff(seg.ack, rcv.snd_una) <= unacked
 
 
 @kernel
-def pass_hidden_text(conn, snd, rcv, seg):  # type: ignore[no-untyped-def]
+def pass_hidden_text(conn: Conn, snd: Tcb, rcv: Tcb, seg: Seg) -> None:
     """A FIN is the next thing that its sender sends and its receiver expects, where the text was filtered away."""
-    if np.int64(conn.bits) & SAW_PLAIN == 0 and is_fin_behind_hidden_text(conn, snd, rcv, seg):
+    if conn.bits & SAW_PLAIN == 0 and is_fin_behind_hidden_text(conn, snd, rcv, seg):
         snd.snd_nxt = seg.seq
         rcv.rcv_nxt = seg.seq
 
 
 @kernel
-def hides_text(conn, rcv):  # type: ignore[no-untyped-def]
+def hides_text(conn: Conn, rcv: Tcb) -> bool:
     """Whether any ACK field may be right: no text was captured, and the peer has not closed."""
-    return np.int64(conn.bits) & SAW_PLAIN == 0 and np.int64(rcv.bits) & FIN_SENT == 0
+    return conn.bits & SAW_PLAIN == 0 and rcv.bits & FIN_SENT == 0

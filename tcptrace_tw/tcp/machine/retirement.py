@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.schema.segments import SHARDS, shard_of
+from tcptrace_tw.schema.segments import SHARDS, Seg, shard_of
 from tcptrace_tw.schema.words import BASIS_ASSUMED
 from tcptrace_tw.tcp.facts.anomaly_rows import write_anomalies
 from tcptrace_tw.tcp.facts.rows import write_connection, write_facts, write_span
@@ -58,6 +60,8 @@ from tcptrace_tw.tcp.store.records import (
     SAW_PLAIN,
     SHARD_WORDS,
     VAIN_CONNECTIONS,
+    KernelState,
+    Tcb,
 )
 
 GIVEN_BACK = -(1 << 31)
@@ -65,19 +69,19 @@ GIVEN_BACK = -(1 << 31)
 
 
 @kernel
-def is_over(st, c):  # type: ignore[no-untyped-def]
+def is_over(st: KernelState, c: int) -> bool:
     """Whether nothing more is expected of incarnation ``c``: both ends are done, or nobody ever answered."""
-    o = np.int64(tcb_at(st, 2 * c).state)
-    r = np.int64(tcb_at(st, 2 * c + 1).state)
-    o_done = o == CLOSED or o == LISTEN or o == TIME_WAIT
-    r_done = r == CLOSED or r == LISTEN or r == TIME_WAIT
-    return (o_done and r_done) or (o == SYN_SENT and r_done) or (o_done and r == SYN_RECEIVED)
+    orig_state = tcb_at(st, 2 * c).state
+    resp_state = tcb_at(st, 2 * c + 1).state
+    o_done = orig_state == CLOSED or orig_state == LISTEN or orig_state == TIME_WAIT
+    r_done = resp_state == CLOSED or resp_state == LISTEN or resp_state == TIME_WAIT
+    return (o_done and r_done) or (orig_state == SYN_SENT and r_done) or (o_done and resp_state == SYN_RECEIVED)
 
 
 @kernel
-def last_time(st, c):  # type: ignore[no-untyped-def]
+def last_time(st: KernelState, c: int) -> int:
     """Time of the last segment of incarnation ``c``."""
-    return max(np.int64(tcb_at(st, 2 * c).last_time), np.int64(tcb_at(st, 2 * c + 1).last_time))
+    return max(tcb_at(st, 2 * c).last_time, tcb_at(st, 2 * c + 1).last_time)
 
 
 MANY = SHARDS * OPENED_EACH * (OPENED_MARKS - 1)
@@ -88,13 +92,13 @@ AGAIN_NS = 10_000_000_000
 
 
 @kernel
-def passes_by(st, c):  # type: ignore[no-untyped-def]
+def passes_by(st: KernelState, c: int) -> bool:
     """Whether many incarnations were opened since the last segment of ``c``, by those in the shard of its 4-tuple.
 
     Then it is remembered for the least time; otherwise for longer than 2MSL of any stack.
     """
-    key = tuple_at(st, np.int64(conn_at(st, c).slot))
-    ports = np.int64(key.a_port) << 16 | np.int64(key.b_port)
+    key = tuple_at(st, conn_at(st, c).slot)
+    ports = key.a_port << 16 | key.b_port
     shard = shard_of(key.a_lo, key.b_lo, ports, key.a_hi, key.b_hi, key.scope) * SHARD_WORDS
     opened = st.shards[shard + OPENED]
     if opened <= OPENED_EACH * (OPENED_MARKS - 1):
@@ -104,9 +108,9 @@ def passes_by(st, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_opened(st, seg):  # type: ignore[no-untyped-def]
+def count_opened(st: KernelState, seg: Seg) -> None:
     """Count an incarnation that ``seg`` opens in its shard, and remember when every ``OPENED_EACH``-th was opened."""
-    shard = (np.int64(seg.print) & (SHARDS - 1)) * SHARD_WORDS
+    shard = (seg.print & (SHARDS - 1)) * SHARD_WORDS
     opened = st.shards[shard + OPENED]
     if opened % OPENED_EACH == 0:
         st.shards[shard + OPENED_AT + opened // OPENED_EACH % OPENED_MARKS] = st.counters[NOW]
@@ -114,14 +118,14 @@ def count_opened(st, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_lone_syn(st, c):  # type: ignore[no-untyped-def]
+def is_lone_syn(st: KernelState, c: int) -> bool:
     """Whether incarnation ``c`` is one SYN, as of scans and floods: attempts are remembered for the least time."""
-    o = tcb_at(st, 2 * c)
-    return np.int64(o.segments) == 1 and np.int64(o.state) == SYN_SENT and np.int64(tcb_at(st, 2 * c + 1).segments) == 0
+    orig = tcb_at(st, 2 * c)
+    return orig.segments == 1 and orig.state == SYN_SENT and tcb_at(st, 2 * c + 1).segments == 0
 
 
 @kernel
-def is_forgotten(st, c):  # type: ignore[no-untyped-def]
+def is_forgotten(st: KernelState, c: int) -> bool:
     """Whether incarnation ``c`` is over and so old that nothing of it is remembered."""
     silent = st.counters[NOW] - last_time(st, c)
     if silent < st.params[REMEMBER_AT_LEAST] or not is_over(st, c):
@@ -130,7 +134,7 @@ def is_forgotten(st, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forget_finished(st):  # type: ignore[no-untyped-def]
+def forget_finished(st: KernelState) -> None:
     """Let go of at most two incarnations of each kind whose time has come: at most one is opened for every segment."""
     counters = st.counters
     if counters[NOW] < counters[NEXT_DUE]:
@@ -140,32 +144,32 @@ def forget_finished(st):  # type: ignore[no-untyped-def]
         forget_archived(st)
         forget_attempt(st)
         look_at_cooled(st)
-    archived = due_of_archived(st, oldest_archived(st)) if counters[ARCHIVED] else np.int64(NEVER)
+    archived = due_of_archived(st, oldest_archived(st)) if counters[ARCHIVED] else NEVER
     counters[NEXT_DUE] = min(first_due(st, QUEUE_HEAD), first_due(st, LINGERING_HEAD), archived, due_of_attempt(st))
 
 
 @kernel
-def due_of_archived(st, at):  # type: ignore[no-untyped-def]
+def due_of_archived(st: KernelState, at: int) -> int:
     """When the archived incarnation at unit ``at`` may be forgotten, by how many there are now."""
-    sooner = st.params[REMEMBER] - st.params[REMEMBER_AT_LEAST] if st.counters[ARCHIVED] > MANY else np.int64(0)
+    sooner = st.params[REMEMBER] - st.params[REMEMBER_AT_LEAST] if st.counters[ARCHIVED] > MANY else 0
     return due_of(st, at) - sooner
 
 
 @kernel
-def first_due(st, head):  # type: ignore[no-untyped-def]
+def first_due(st: KernelState, head: int) -> int:
     """When the first of a queue is to be looked at."""
     c = st.counters[head]
-    return np.int64(conn_at(st, c).due) if c >= 0 else np.int64(NEVER)
+    return conn_at(st, c).due if c >= 0 else NEVER
 
 
 @kernel
-def forget_oldest(st):  # type: ignore[no-untyped-def]
+def forget_oldest(st: KernelState) -> None:
     """Look at the first of the queue, if its time has come: forget it, archive it if idle, or let it wait again."""
     c = st.counters[QUEUE_HEAD]
     now = st.counters[NOW]
-    if c < 0 or now < np.int64(conn_at(st, c).due):
+    if c < 0 or now < conn_at(st, c).due:
         return
-    look_ahead(st, np.int64(conn_at(st, c).queue_next))
+    look_ahead(st, conn_at(st, c).queue_next)
     if is_forgotten(st, c):
         retire(st, c)
         return
@@ -177,7 +181,7 @@ def forget_oldest(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forget_archived(st):  # type: ignore[no-untyped-def]
+def forget_archived(st: KernelState) -> None:
     """Forget the oldest archived incarnation, if its time has come; one that is only idle is archived again."""
     if st.counters[ARCHIVED] == 0:
         return
@@ -196,14 +200,14 @@ def forget_archived(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forget_attempt(st):  # type: ignore[no-untyped-def]
+def forget_attempt(st: KernelState) -> None:
     """Let go of the oldest attempt, if its time has come."""
     if st.counters[NOW] >= due_of_attempt(st):
         retire_attempt(st, oldest_attempt(st))
 
 
 @kernel
-def retire_attempt(st, at):  # type: ignore[no-untyped-def]
+def retire_attempt(st: KernelState, at: int) -> None:
     """Write the row of the attempt at unit ``at``; it needs no slot of the flow table for that."""
     c = new_incarnation(st)
     read_attempt(st, at, c, 0)
@@ -214,20 +218,20 @@ def retire_attempt(st, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def archive(st, c, due):  # type: ignore[no-untyped-def]
+def archive(st: KernelState, c: int, due: int) -> None:
     """Archive incarnation ``c``, which is in no queue and can be archived, until ``due``; an attempt in less room."""
     if not archive_attempt(st, c):
         put_into_archive(st, c, due)
 
 
 @kernel
-def look_at_cooled(st):  # type: ignore[no-untyped-def]
+def look_at_cooled(st: KernelState) -> None:
     """Bury the first of those that cool, if its time has come and it is over; otherwise it waits in the other queue."""
     c = st.counters[LINGERING_HEAD]
     now = st.counters[NOW]
-    if c < 0 or now < np.int64(conn_at(st, c).due):
+    if c < 0 or now < conn_at(st, c).due:
         return
-    look_ahead(st, np.int64(conn_at(st, c).queue_next))
+    look_ahead(st, conn_at(st, c).queue_next)
     dequeue(st, c)
     last = last_time(st, c)
     is_still = is_over(st, c)
@@ -240,20 +244,20 @@ def look_at_cooled(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def look_ahead(st, c):  # type: ignore[no-untyped-def]
+def look_ahead(st: KernelState, c: int) -> None:
     """Ask for what the next burials need, ``c`` being the first: it lies far back, and memory is slow."""
     if c < 0:
         return
-    prefetch_newest(st, np.int64(conn_at(st, c).slot))
+    prefetch_newest(st, conn_at(st, c).slot)
     for k in range(2 * c, 2 * c + 2):
-        prefetch_span(st, max(np.int64(tcb_at(st, k).span), 0))
-    following = np.int64(conn_at(st, c).queue_next)
+        prefetch_span(st, max(tcb_at(st, k).span, 0))
+    following = conn_at(st, c).queue_next
     if following >= 0:
         prefetch_whole(st, following)
 
 
 @kernel
-def forget_slot(st, slot):  # type: ignore[no-untyped-def]
+def forget_slot(st: KernelState, slot: int) -> None:
     """Let go of everything that a tuple had."""
     c = newest_incarnation(st, slot)
     while c >= 0:
@@ -262,77 +266,77 @@ def forget_slot(st, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def retire(st, c):  # type: ignore[no-untyped-def]
+def retire(st: KernelState, c: int) -> None:
     """Write the rows of incarnation ``c`` and give its records back."""
     conn = conn_at(st, c)
     for k in range(2 * c, 2 * c + 2):
-        if np.int64(tcb_at(st, k ^ 1).fin_repeats) >= UNANSWERED_FINS:
+        if tcb_at(st, k ^ 1).fin_repeats >= UNANSWERED_FINS:
             fin_not_received(st, k)
         commit(st, k, PENDING, BASIS_ASSUMED)
         expire(st, k)
-    if np.int64(conn.bits) & ONE_SOCKET:
+    if conn.bits & ONE_SOCKET:
         tcb_at(st, 2 * c + 1).state = tcb_at(st, 2 * c).state
-    write_connection(st, c, tuple_at(st, np.int64(conn.slot)))
+    write_connection(st, c, tuple_at(st, conn.slot))
     write_span(st, 2 * c)
     write_span(st, 2 * c + 1)
-    if np.int64(conn.stale) >= 0:
+    if conn.stale >= 0:
         mark_broken_clocks(st, c)
     write_anomalies(st, c)
     write_facts(st, c)
     count_caveats(st, c)
     dequeue(st, c)
-    slot = np.int64(conn.slot)
-    previous = np.int64(conn.previous)
+    slot = conn.slot
+    previous = conn.previous
     if newest_incarnation(st, slot) == c:
         set_newest_incarnation(st, slot, previous)
         if previous < 0:
             release_slot(st, slot)
     else:
         newer = newest_incarnation(st, slot)
-        if newer >= 0 and np.int64(conn_at(st, newer).previous) == c:
+        if newer >= 0 and conn_at(st, newer).previous == c:
             conn_at(st, newer).previous = previous
     free_incarnation(st, c)
     st.counters[CONNS_LIVE] -= 1
 
 
 @kernel
-def count_caveats(st, c):  # type: ignore[no-untyped-def]
+def count_caveats(st: KernelState, c: int) -> None:
     """Count what tells a filtered or one-way capture from a whole one (docs/semantics.md: the capture itself)."""
-    o = tcb_at(st, 2 * c)
-    r = tcb_at(st, 2 * c + 1)
-    if np.int64(conn_at(st, c).bits) & SAW_PLAIN:
+    orig = tcb_at(st, 2 * c)
+    resp = tcb_at(st, 2 * c + 1)
+    if conn_at(st, c).bits & SAW_PLAIN:
         st.counters[PLAIN_CONNECTIONS] += 1
-    elif (np.int64(o.bits) | np.int64(r.bits)) & FIN_SENT == 0:
+    elif (orig.bits | resp.bits) & FIN_SENT == 0:
         # Refused, probed, or never answered: the whole of it may be SYNs and RSTs.
-        if np.int64(conn_at(st, c).bits) & HAS_RST or np.int64(o.segments) == 0 or np.int64(r.segments) == 0:
+        if conn_at(st, c).bits & HAS_RST or orig.segments == 0 or resp.segments == 0:
             st.counters[VAIN_CONNECTIONS] += 1
-    if tells_directions(o, r):
+    if tells_directions(orig, resp):
         st.counters[LONG_CONNECTIONS] += 1
-        is_half = np.int64(o.segments) == 0 or np.int64(r.segments) == 0
-        if is_half and np.int64(conn_at(st, c).bits) & ONE_SOCKET == 0:
+        is_half = orig.segments == 0 or resp.segments == 0
+        if is_half and conn_at(st, c).bits & ONE_SOCKET == 0:
             st.counters[ONE_WAY_CONNECTIONS] += 1
 
 
 @kernel
-def tells_directions(o, r):  # type: ignore[no-untyped-def]
+def tells_directions(orig: Tcb, resp: Tcb) -> bool:
     """Whether a connection is long enough to show one direction only, or acknowledges what was never captured."""
-    count = np.int64(o.segments) + np.int64(r.segments)
+    count = orig.segments + resp.segments
     if count > 10:
         return True
-    acks = (np.int64(o.bits) | np.int64(r.bits)) & ACKED != 0
-    return count >= 3 and acks and (np.int64(o.syn_frame) >= 0 or np.int64(r.syn_frame) >= 0)
+    acks = (orig.bits | resp.bits) & ACKED != 0
+    return count >= 3 and acks and (orig.syn_frame >= 0 or resp.syn_frame >= 0)
 
 
 @entry(Array(np.int32), INTEGER, Array(np.int32))
-def settle_released(released, count, newest):  # type: ignore[no-untyped-def]
+def settle_released(released: Any, count: int, newest: Any) -> int:
     """Keep those of ``released[:count]`` that nothing lives in (``newest`` is -1), each once; returns how many."""
     kept = 0
     for i in range(count):
-        slot = np.int64(released[i])
+        slot = released[i]
         if newest[slot] == -1:
             newest[slot] = GIVEN_BACK
             released[kept] = slot
             kept += 1
     for i in range(kept):
-        newest[np.int64(released[i])] = -1
+        newest[released[i]] = -1
     return kept

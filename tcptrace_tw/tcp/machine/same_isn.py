@@ -8,12 +8,13 @@ comes last; until then the SYN counts as an old one, and ``open_again`` begins t
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_gt
 from tcptrace_tw.protocol.states import CLOSED, LISTEN, RCV_SYN_ACK, SND_SYN, SND_SYN_ACK
 from tcptrace_tw.schema.columns import ACK, HAS_TS, RST, SYN
+from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import BASIS_SENT, ORIG, RESP
 from tcptrace_tw.schema.zeek import HISTORY_SYN, HISTORY_SYN_ACK
 from tcptrace_tw.tcp.machine.transitions import move, receive
@@ -29,44 +30,46 @@ from tcptrace_tw.tcp.store.records import (
     TS_ON_SYN,
     TWO_MSL,
     WSCALE_ON_SYN,
+    KernelState,
+    Tcb,
 )
 
 
 @kernel
-def begins_anew(st, c, t, seg):  # type: ignore[no-untyped-def]
-    """Whether a SYN with the ISN of incarnation ``c`` cannot be the SYN of ``c``, whose sender is ``t``."""
-    if np.int64(t.bits) & ACKED == 0:
+def begins_anew(st: KernelState, c: int, tcb: Tcb, seg: Seg) -> bool:
+    """Whether a SYN with the ISN of incarnation ``c`` cannot be the SYN of ``c``, whose sender is ``tcb``."""
+    if tcb.bits & ACKED == 0:
         return False  # it is still opening, and sends its SYN again
-    if np.int64(conn_at(st, c).bits) & TS_OK and np.int64(seg.options) & HAS_TS:
-        if seq_gt(np.int64(seg.tsval), np.int64(t.last_tsval)):
+    if conn_at(st, c).bits & TS_OK and seg.options & HAS_TS:
+        if seq_gt(seg.tsval, tcb.last_tsval):
             return True
-    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
-    if np.int64(o.state) != CLOSED or np.int64(r.state) != CLOSED:
+    orig, resp = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    if orig.state != CLOSED or resp.state != CLOSED:
         return False
-    return st.counters[NOW] - max(np.int64(o.last_time), np.int64(r.last_time)) >= st.params[TWO_MSL]
+    return st.counters[NOW] - max(orig.last_time, resp.last_time) >= st.params[TWO_MSL]
 
 
 @kernel
-def is_third_ack_of_same_isn(st, c, seg):  # type: ignore[no-untyped-def]
+def is_third_ack_of_same_isn(st: KernelState, c: int, seg: Seg) -> bool:
     """Whether orig acknowledges a SYN+ACK of a new ISN, which answered a SYN with the ISN of incarnation ``c``."""
-    r = tcb_at(st, 2 * c + 1)
-    if np.int64(r.last_flags) & (SYN | ACK) != SYN | ACK or np.int64(r.last_seq) == np.int64(r.iss):
+    resp = tcb_at(st, 2 * c + 1)
+    if resp.last_flags & (SYN | ACK) != SYN | ACK or resp.last_seq == resp.iss:
         return False
-    o = tcb_at(st, 2 * c)
-    if np.int64(o.last_flags) & (SYN | ACK) != SYN or np.int64(o.bits) & np.int64(r.bits) & ISS_KNOWN == 0:
+    orig = tcb_at(st, 2 * c)
+    if orig.last_flags & (SYN | ACK) != SYN or orig.bits & resp.bits & ISS_KNOWN == 0:
         return False
     return (
-        np.int64(seg.flags) & (ACK | SYN | RST) == ACK
-        and np.int64(o.last_seq) == np.int64(o.iss)
-        and np.int64(seg.seq) == (np.int64(o.iss) + 1) & MASK
-        and np.int64(seg.ack) == (np.int64(r.last_seq) + np.int64(r.last_len) + 1) & MASK
+        seg.flags & (ACK | SYN | RST) == ACK
+        and orig.last_seq == orig.iss
+        and seg.seq == (orig.iss + 1) & MASK
+        and seg.ack == (resp.last_seq + resp.last_len + 1) & MASK
     )
 
 
 @kernel
-def replay_handshake(st, c, new, seg):  # type: ignore[no-untyped-def]
+def replay_handshake(st: KernelState, c: int, new: int, seg: Seg) -> None:
     """The SYN and the SYN+ACK that ``c`` has taken for old ones are those of ``new``; ``seg`` is the third ACK."""
-    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    orig, resp = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
     conn = conn_at(st, new)
     for side in range(2):
         replay_syn(tcb_at(st, 2 * new + side), tcb_at(st, 2 * c + side))
@@ -74,55 +77,55 @@ def replay_handshake(st, c, new, seg):  # type: ignore[no-untyped-def]
     append_letter(conn, RESP, HISTORY_SYN_ACK)
     conn.completeness |= DONE_SYN | DONE_SYN_ACK
     new_o, new_r = tcb_at(st, 2 * new), tcb_at(st, 2 * new + 1)
-    if np.int64(seg.options) & HAS_TS and np.int64(conn_at(st, c).bits) & TS_OK:
+    if seg.options & HAS_TS and conn_at(st, c).bits & TS_OK:
         conn.bits |= TS_OK
         new_o.bits |= TS_ON_SYN
         new_r.bits |= TS_ON_SYN
-    new_r.last_ack = (np.int64(o.iss) + 1) & MASK
+    new_r.last_ack = (orig.iss + 1) & MASK
     new_r.bits |= ACKED | RCV_KNOWN
     new_r.rcv_nxt = new_r.last_ack
     new_r.state = LISTEN
-    move(st, 2 * new, SND_SYN, BASIS_SENT, np.int64(o.last_time), np.int64(o.last_frame))
-    move(st, 2 * new + 1, SND_SYN_ACK, BASIS_SENT, np.int64(r.last_time), np.int64(r.last_frame))
+    move(st, 2 * new, SND_SYN, BASIS_SENT, orig.last_time, orig.last_frame)
+    move(st, 2 * new + 1, SND_SYN_ACK, BASIS_SENT, resp.last_time, resp.last_frame)
     new_o.snd_una = new_o.snd_nxt
-    new_o.rcv_nxt = np.int64(seg.ack)
+    new_o.rcv_nxt = seg.ack
     new_o.bits |= RCV_KNOWN
-    receive(st, 2 * new, RCV_SYN_ACK, np.int64(r.last_time), np.int64(r.last_frame), -1)
+    receive(st, 2 * new, RCV_SYN_ACK, resp.last_time, resp.last_frame, -1)
 
 
 @kernel
-def replay_syn(t, old):  # type: ignore[no-untyped-def]
+def replay_syn(tcb: Tcb, old: Any) -> None:
     """What the last segment of ``old``, a SYN or SYN+ACK, says about its sender in the new connection."""
-    t.iss = old.last_seq
-    t.snd_una = old.last_seq
-    t.snd_nxt = (np.int64(old.last_seq) + np.int64(old.last_len) + 1) & MASK
-    t.bits |= ISS_KNOWN | NXT_KNOWN | (np.int64(old.bits) & WSCALE_ON_SYN)
-    t.wscale = old.wscale
-    t.mss_256 = old.mss_256
-    t.ttl = old.ttl
-    t.syn_frame = old.last_frame
-    t.last_frame = old.last_frame
-    t.last_time = old.last_time
-    t.last_seq = old.last_seq
-    t.last_len = old.last_len
-    t.last_flags = old.last_flags
-    t.last_ip_id = old.last_ip_id
-    t.segments = 1
+    tcb.iss = old.last_seq
+    tcb.snd_una = old.last_seq
+    tcb.snd_nxt = (old.last_seq + old.last_len + 1) & MASK
+    tcb.bits |= ISS_KNOWN | NXT_KNOWN | (old.bits & WSCALE_ON_SYN)
+    tcb.wscale = old.wscale
+    tcb.mss_256 = old.mss_256
+    tcb.ttl = old.ttl
+    tcb.syn_frame = old.last_frame
+    tcb.last_frame = old.last_frame
+    tcb.last_time = old.last_time
+    tcb.last_seq = old.last_seq
+    tcb.last_len = old.last_len
+    tcb.last_flags = old.last_flags
+    tcb.last_ip_id = old.last_ip_id
+    tcb.segments = 1
 
 
 @kernel
-def forget_old_syn(st, c):  # type: ignore[no-untyped-def]
+def forget_old_syn(st: KernelState, c: int) -> None:
     """Incarnation ``c`` never saw its SYN again: what that had seemed to do is undone."""
     conn = conn_at(st, c)
-    o = tcb_at(st, 2 * c)
-    if np.int64(conn.old_syn_frame) == np.int64(o.last_frame):
+    orig = tcb_at(st, 2 * c)
+    if conn.old_syn_frame == orig.last_frame:
         conn.old_syn_frame = -1
-    if np.int64(o.syn_repeats) > 0:
-        o.syn_repeats -= 1
+    if orig.syn_repeats > 0:
+        orig.syn_repeats -= 1
     for k in range(2 * c, 2 * c + 2):
-        s = np.int64(tcb_at(st, k).span)
-        if s >= 0 and np.int64(span_at(st, s).restart_frame) == np.int64(tcb_at(st, k ^ 1).last_frame):
-            span_at(st, s).restarts -= 1
-            if np.int64(span_at(st, s).restarts) == 0:
-                span_at(st, s).restart = -1
-                span_at(st, s).restart_frame = -1
+        at = tcb_at(st, k).span
+        if at >= 0 and span_at(st, at).restart_frame == tcb_at(st, k ^ 1).last_frame:
+            span_at(st, at).restarts -= 1
+            if span_at(st, at).restarts == 0:
+                span_at(st, at).restart = -1
+                span_at(st, at).restart_frame = -1

@@ -41,12 +41,11 @@ FIN-WAIT-2, TIME-WAIT, and never CLOSING. An unacceptable segment is counted, an
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import (
@@ -115,35 +114,37 @@ from tcptrace_tw.tcp.store.records import (
     STEPS_PASSED,
     SYN_PAYLOAD,
     TS_OK,
+    KernelState,
+    Tcb,
 )
 
 
 @kernel
-def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
+def segment_arrives(st: KernelState, c: int, side: int, seg: Seg, slot: int) -> None:
     """One segment of incarnation ``c``, sent by endpoint ``side``."""
     conn = conn_at(st, c)
     k, p = 2 * c + side, 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags)
+    flags = seg.flags
     now = st.counters[NOW]
     head = newest_incarnation(st, slot)
-    is_earlier = head != c and np.int64(conn_at(st, head).reuse) >= 0
+    is_earlier = head != c and conn_at(st, head).reuse >= 0
     if is_earlier:
         earlier_answers(st, head, c, seg, side)
     expire_due(st, p)
     expire_due(st, k)
-    if np.int64(conn.anomaly) >= 0:
+    if conn.anomaly >= 0:
         follow_anomaly(st, c, side, seg)
-    if np.int64(conn.reuse) >= 0:
+    if conn.reuse >= 0:
         follow_old_duplicate(st, c, side, seg)
-    last = max(np.int64(snd.last_time), np.int64(rcv.last_time))
-    if now - last >= SILENCE_NS or (np.int64(snd.bits) | np.int64(rcv.bits)) & BROKE_SILENCE:
+    last = max(snd.last_time, rcv.last_time)
+    if now - last >= SILENCE_NS or (snd.bits | rcv.bits) & BROKE_SILENCE:
         after_silence(st, c, side, seg, last)
     note_earlier(snd, seg)
     note_history(conn, snd, rcv, side, seg)
     note_observed(st, conn, seg)
-    if np.int64(conn.bits) & ONE_SOCKET:
+    if conn.bits & ONE_SOCKET:
         socket_sends_to_itself(st, c, seg)
     elif flags & RST:
         rst_arrives(st, c, side, seg)
@@ -151,41 +152,41 @@ def segment_arrives(st, c, side, seg, slot):  # type: ignore[no-untyped-def]
         syn_arrives(st, c, side, seg)
     else:
         text_arrives(st, c, side, seg)
-    if np.int64(conn.established_time) < 0:
+    if conn.established_time < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
     count_segment(conn, snd, rcv, side, seg, now)
     if is_earlier:
         earlier_moved(st, head, c, side)
-    if np.int64(conn.bits) & LINGERING == 0 and is_over(st, c):
+    if conn.bits & LINGERING == 0 and is_over(st, c):
         dequeue(st, c)
         enqueue(st, c, now + st.params[LINGER], True)
 
 
 @kernel
-def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
+def text_arrives(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """ACK, data and FIN (RFC 9293 3.10.7.4)."""
     conn = conn_at(st, c)
     k = 2 * c + side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, k ^ 1)
-    flags = np.int64(seg.flags)
-    ack = np.int64(seg.ack)
-    if np.int64(rcv.state) == SYN_SENT and flags & ACK and is_of_other_numbers(rcv, ack):
+    flags = seg.flags
+    ack = seg.ack
+    if rcv.state == SYN_SENT and flags & ACK and is_of_other_numbers(rcv, ack):
         # Towards SYN-SENT: 3.10.7.3 answers it with RST and stays.
         note_unseen_answer(st, c, seg)
         remember_ack(snd, ack)
         return
-    if np.int64(snd.bits) & NXT_KNOWN == 0 or np.int64(rcv.bits) & NXT_KNOWN == 0:
-        begin_midstream(st, c, side, np.int64(seg.seq), ack, flags)
+    if snd.bits & NXT_KNOWN == 0 or rcv.bits & NXT_KNOWN == 0:
+        begin_midstream(st, c, side, seg.seq, ack, flags)
     note_capture(st, c, side, seg)
-    end = (np.int64(seg.seq) + np.int64(seg.payload_len) + (1 if flags & FIN else 0)) & MASK
-    stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, np.int64(seg.seq), np.int64(seg.payload_len))
+    end = (seg.seq + seg.payload_len + (1 if flags & FIN else 0)) & MASK
+    stale = is_stale(st, conn, snd, rcv, seg) and not is_keep_alive(rcv, seg.seq, seg.payload_len)
     if not stale and (note_old_duplicate(st, c, seg, side) or not first_check_sequence_number(st, k, seg, end)):
         return
     snd.unacceptable_run = 0
-    if np.int64(conn.stale) >= 0:
+    if conn.stale >= 0:
         follow_stale(st, c, side, seg)
-    if np.int64(conn.reset) >= 0:
+    if conn.reset >= 0:
         after_reset(st, c, side, seg, end)
     if stale:
         stale_arrives(st, c, side, seg)
@@ -194,64 +195,64 @@ def text_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def note_capture(st, c, side, seg):  # type: ignore[no-untyped-def]
+def note_capture(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """What the segment says about the capture and the clocks, whether it is acceptable or not."""
     snd = tcb_at(st, 2 * c + side)
-    length = np.int64(seg.payload_len)
-    if np.int64(conn_at(st, c).bits) & TS_OK:
+    length = seg.payload_len
+    if conn_at(st, c).bits & TS_OK:
         look_at_clock(st, c, side, seg)
-    if length > 1500 and length > np.int64(snd.mss_256) << 8 and 0 < np.int64(snd.mss_256) < 255:
+    if length > 1500 and length > snd.mss_256 << 8 and 0 < snd.mss_256 < 255:
         note_merged(st.counters, seg.frame)
 
 
 @kernel
-def first_check_sequence_number(st, k, seg, end):  # type: ignore[no-untyped-def]
+def first_check_sequence_number(st: KernelState, k: int, seg: Seg, end: int) -> bool:
     """Whether to go on. A third unacceptable segment in a row is taken: it is the capture that has a hole."""
     snd = tcb_at(st, k)
     rcv = tcb_at(st, k ^ 1)
-    if is_acceptable(snd, rcv, np.int64(seg.seq), end):
+    if is_acceptable(snd, rcv, seg.seq, end):
         return True
     conn = conn_at(st, k >> 1)
     if is_fin_behind_hidden_text(conn, snd, rcv, seg):
         pass_hidden_text(conn, snd, rcv, seg)
         return True
-    snd.unacceptable_run = min(np.int64(snd.unacceptable_run) + 1, 255)
-    if np.int64(snd.unacceptable_run) >= MOST_UNACCEPTABLE:
+    snd.unacceptable_run = min(snd.unacceptable_run + 1, 255)
+    if snd.unacceptable_run >= MOST_UNACCEPTABLE:
         return True
-    if np.int64(rcv.state) == TIME_WAIT:
+    if rcv.state == TIME_WAIT:
         into_time_wait(st, k ^ 1, seg, RESTART_OTHER_ACK)
     return False
 
 
 @kernel
-def stale_arrives(st, c, side, seg):  # type: ignore[no-untyped-def]
+def stale_arrives(st: KernelState, c: int, side: int, seg: Seg) -> None:
     """PAWS drops the segment (RFC 7323 5.3, R1); its ACK is evidence of its sender all the same."""
     p = 2 * c + 1 - side
     open_stale(st, c, side, seg)
-    if np.int64(tcb_at(st, p).state) == TIME_WAIT:
+    if tcb_at(st, p).state == TIME_WAIT:
         into_time_wait(st, p, seg, RESTART_STALE)
-    if np.int64(seg.flags) & ACK:
-        ack_proves(st, c, side, seg, np.int64(seg.ack))
+    if seg.flags & ACK:
+        ack_proves(st, c, side, seg, seg.ack)
 
 
 @kernel
-def acceptable_text_arrives(st, c, side, seg, end):  # type: ignore[no-untyped-def]
+def acceptable_text_arrives(st: KernelState, c: int, side: int, seg: Seg, end: int) -> None:
     """The sender, then the receiver's checks from the fifth on."""
     snd = tcb_at(st, 2 * c + side)
     rcv = tcb_at(st, 2 * c + 1 - side)
-    seq = np.int64(seg.seq)
+    seq = seg.seq
     sender_sends(st, c, side, seg, end)
-    if np.int64(rcv.state) == TIME_WAIT and np.int64(rcv.span) >= 0:
-        if np.int64(conn_at(st, c).bits) & TS_OK == 0 and is_old_text(rcv, seg, end):
+    if rcv.state == TIME_WAIT and rcv.span >= 0:
+        if conn_at(st, c).bits & TS_OK == 0 and is_old_text(rcv, seg, end):
             open_stale(st, c, side, seg)
         time_wait_receives(st, c, side, seg, end)
-    if np.int64(seg.flags) & ACK:
-        fifth_check_the_ack(st, c, side, seg, np.int64(seg.ack))
+    if seg.flags & ACK:
+        fifth_check_the_ack(st, c, side, seg, seg.ack)
     if end != seq:
-        seventh_process_the_text(rcv, seq, (seq + np.int64(seg.payload_len)) & MASK)
-    if np.int64(snd.bits) & FIN_SENT and np.int64(rcv.bits) & FIN_RECEIVED == 0:
+        seventh_process_the_text(rcv, seq, (seq + seg.payload_len) & MASK)
+    if snd.bits & FIN_SENT and rcv.bits & FIN_RECEIVED == 0:
         eighth_check_the_fin(st, c, side, seg)
-    if np.int64(seg.options) & HAS_TS:
+    if seg.options & HAS_TS:
         store_ts_recent(st, snd, rcv, seg)
 
 
@@ -260,62 +261,62 @@ MOST_UNACCEPTABLE = 3
 
 
 @kernel
-def is_acceptable(snd, rcv, seq, end):  # type: ignore[no-untyped-def]
+def is_acceptable(snd: Tcb, rcv: Tcb, seq: int, end: int) -> bool:
     """First, check sequence number: near what the sender has sent, or near what the receiver expects."""
-    window = np.int64(rcv.window_max)
-    reach = np.int64(65535) + (window if window > 65535 else np.int64(65535))
-    if np.int64(snd.bits) & ISS_KNOWN == 0 or np.int64(rcv.bits) & ISS_KNOWN == 0:
-        reach = np.int64(FARTHEST_JUMP)
-    ahead = seq_diff(seq, np.int64(snd.snd_nxt))
+    window = rcv.window_max
+    reach = 65535 + (window if window > 65535 else 65535)
+    if snd.bits & ISS_KNOWN == 0 or rcv.bits & ISS_KNOWN == 0:
+        reach = FARTHEST_JUMP
+    ahead = seq_diff(seq, snd.snd_nxt)
     if -reach <= ahead <= reach:
         return True
-    return np.int64(rcv.bits) & ACKED != 0 and -reach <= seq_diff(end, np.int64(rcv.last_ack)) <= reach
+    return rcv.bits & ACKED != 0 and -reach <= seq_diff(end, rcv.last_ack) <= reach
 
 
 @kernel
-def sender_sends(st, c, side, seg, end):  # type: ignore[no-untyped-def]
+def sender_sends(st: KernelState, c: int, side: int, seg: Seg, end: int) -> None:
     """What sending the segment says about its sender, and what it does to it."""
     k = 2 * c + side
     p = 2 * c + 1 - side
     snd = tcb_at(st, k)
     rcv = tcb_at(st, p)
-    flags = np.int64(seg.flags)
-    seq = np.int64(seg.seq)
+    flags = seg.flags
+    seq = seg.seq
     now = st.counters[NOW]
-    frame = np.int64(seg.frame)
-    repeats_fin = flags & FIN != 0 and np.int64(snd.bits) & FIN_SENT != 0
-    if repeats_fin and end == (np.int64(snd.fin_seq) + 1) & MASK:
+    frame = seg.frame
+    repeats_fin = flags & FIN != 0 and snd.bits & FIN_SENT != 0
+    if repeats_fin and end == (snd.fin_seq + 1) & MASK:
         fin_again(st, k, seg)
     if flags & ACK:
-        ack_proves(st, c, side, seg, np.int64(seg.ack))
-        if np.int64(rcv.fin_repeats) > 0:
+        ack_proves(st, c, side, seg, seg.ack)
+        if rcv.fin_repeats > 0:
             ack_denies_fin(st, k, seg)
-    if np.int64(snd.state) == SYN_RECEIVED and np.int64(rcv.bits) & SYN_PAYLOAD == 0:
-        if np.int64(seg.payload_len) > 0 and np.int64(rcv.segments) > 0:
+    if snd.state == SYN_RECEIVED and rcv.bits & SYN_PAYLOAD == 0:
+        if seg.payload_len > 0 and rcv.segments > 0:
             # Data before the third ACK was seen: it was not captured.
             move(st, k, RCV_ACK_OF_SYN, BASIS_INFERRED, now, frame)
-    ahead = seq_diff(end, np.int64(snd.snd_nxt))
+    ahead = seq_diff(end, snd.snd_nxt)
     note_ack_from_beyond(snd, rcv, seg, ahead)
-    if np.int64(rcv.bits) & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
+    if rcv.bits & (FIN_SENT | RST_SENT) and is_race(snd, rcv, seg, ahead):
         note_race(anomaly_at(st, anomaly_of(st, c, side)), st, c, side, rcv, seg)
-    if ahead > 0 and seq == np.int64(snd.snd_nxt) and np.int64(seg.options) & BEHIND and was_before_step(snd):
+    if ahead > 0 and seq == snd.snd_nxt and seg.options & BEHIND and was_before_step(snd):
         st.counters[STEPS_PASSED] += 1
     if ahead >= 0:
         snd.snd_nxt = end
-        snd.bits &= ~NXT_ACKED & 0xFFFFFFFF
+        snd.bits &= ~NXT_ACKED
     if ahead <= 0 and end != seq:
         note_retransmission(snd, rcv)
-        count_text_again(snd, rcv, np.int64(seg.payload_len))
+        count_text_again(snd, rcv, seg.payload_len)
     elif ahead == -1:
         note_probe(snd, rcv)
-    if np.int64(rcv.bits) & PROBING and ahead != -1:
+    if rcv.bits & PROBING and ahead != -1:
         rcv.probes = 0  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
-    if flags & FIN and np.int64(snd.bits) & FIN_SENT == 0:
+    if flags & FIN and snd.bits & FIN_SENT == 0:
         fin_sent(st, c, side, seg, end, ahead)
 
 
 @kernel
-def fin_sent(st, c, side, seg, end, ahead):  # type: ignore[no-untyped-def]
+def fin_sent(st: KernelState, c: int, side: int, seg: Seg, end: int, ahead: int) -> None:
     """The first FIN of an endpoint: it has closed."""
     k = 2 * c + side
     snd = tcb_at(st, k)
@@ -327,70 +328,70 @@ def fin_sent(st, c, side, seg, end, ahead):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_old_text(rcv, seg, end):  # type: ignore[no-untyped-def]
+def is_old_text(rcv: Tcb, seg: Seg, end: int) -> bool:
     """Text without FIN, all of which the receiver had before: without timestamps only its numbers give it away."""
-    return np.int64(seg.payload_len) > 0 and np.int64(seg.flags) & FIN == 0 and seq_le(end, np.int64(rcv.rcv_nxt))
+    return seg.payload_len > 0 and seg.flags & FIN == 0 and seq_le(end, rcv.rcv_nxt)
 
 
 @kernel
-def note_retransmission(snd, rcv):  # type: ignore[no-untyped-def]
+def note_retransmission(snd: Tcb, rcv: Tcb) -> None:
     """Count what is sent again while the peer is silent."""
-    if np.int64(snd.last_flags) & RST or np.int64(rcv.last_frame) >= np.int64(snd.last_frame):
+    if snd.last_flags & RST or rcv.last_frame >= snd.last_frame:
         return
-    count = 0 if np.int64(snd.bits) & PROBING else np.int64(snd.unanswered)
-    snd.bits &= ~PROBING & 0xFFFFFFFF
+    count = 0 if snd.bits & PROBING else snd.unanswered
+    snd.bits &= ~PROBING
     snd.probes = 0
     snd.unanswered = min(count + 1, 65535)
 
 
 @kernel
-def note_probe(snd, rcv):  # type: ignore[no-untyped-def]
+def note_probe(snd: Tcb, rcv: Tcb) -> None:
     """Count keep-alive probes that get no answer."""
-    is_next = np.int64(snd.bits) & PROBING != 0 and is_silent_since_probe(snd, rcv)
-    snd.probes = min(np.int64(snd.probes) + 1, 65535)
+    is_next = snd.bits & PROBING != 0 and is_silent_since_probe(snd, rcv)
+    snd.probes = min(snd.probes + 1, 65535)
     snd.bits |= PROBING
-    snd.unanswered = min(np.int64(snd.unanswered) + 1, 65535) if is_next else 1
+    snd.unanswered = min(snd.unanswered + 1, 65535) if is_next else 1
 
 
 @kernel
-def was_before_step(snd):  # type: ignore[no-untyped-def]
+def was_before_step(snd: Tcb) -> bool:
     """Whether an endpoint had sent its last segment before the clock went back."""
-    return np.int64(snd.segments) > 0 and np.int64(snd.bits) & SENT_BEHIND == 0
+    return snd.segments > 0 and snd.bits & SENT_BEHIND == 0
 
 
 @kernel
-def fifth_check_the_ack(st, c, side, seg, ack):  # type: ignore[no-untyped-def]
+def fifth_check_the_ack(st: KernelState, c: int, side: int, seg: Seg, ack: int) -> None:
     """The receiver's SYN, data or FIN are acknowledged."""
     k = 2 * c + side
     p = 2 * c + 1 - side
     rcv = tcb_at(st, p)
     now = st.counters[NOW]
-    frame = np.int64(seg.frame)
-    if seq_gt(ack, np.int64(rcv.snd_nxt)):
+    frame = seg.frame
+    if seq_gt(ack, rcv.snd_nxt):
         # Bytes that were not captured: the receiver must have sent them, or the ACK is not of this connection.
-        reach = max(np.int64(tcb_at(st, k).window_max), 65535)
-        if np.int64(rcv.bits) & ISS_KNOWN and seq_diff(ack, np.int64(rcv.snd_nxt)) > reach:
+        reach = max(tcb_at(st, k).window_max, 65535)
+        if rcv.bits & ISS_KNOWN and seq_diff(ack, rcv.snd_nxt) > reach:
             if not hides_text(conn_at(st, c), rcv):
                 return
-        if np.int64(seg.flags) & FIN == 0 and is_lost_text(rcv, seq_diff(ack, np.int64(rcv.snd_nxt))):
-            if np.int64(conn_at(st, c).stale) < 0:
-                note_unseen(st, c, 1 - side, np.int64(rcv.snd_nxt), ack, frame)
+        if seg.flags & FIN == 0 and is_lost_text(rcv, seq_diff(ack, rcv.snd_nxt)):
+            if conn_at(st, c).stale < 0:
+                note_unseen(st, c, 1 - side, rcv.snd_nxt, ack, frame)
         rcv.snd_nxt = ack
         rcv.bits |= NXT_ACKED
-    if seq_gt(ack, np.int64(rcv.snd_una)):
+    if seq_gt(ack, rcv.snd_una):
         rcv.snd_una = ack
         rcv.unanswered = 0
-    state = np.int64(rcv.state)
-    tsval = np.int64(seg.tsval) if np.int64(seg.options) & HAS_TS else -1
+    state = rcv.state
+    tsval = seg.tsval if seg.options & HAS_TS else -1
     if state == SYN_RECEIVED:
-        if seq_gt(ack, np.int64(rcv.iss)):
+        if seq_gt(ack, rcv.iss):
             receive(st, p, RCV_ACK_OF_SYN, now, frame, tsval)
-    if np.int64(rcv.bits) & FIN_SENT and seq_gt(ack, np.int64(rcv.fin_seq)):
+    if rcv.bits & FIN_SENT and seq_gt(ack, rcv.fin_seq):
         fin_acked(st, c, side, seg, tsval)
 
 
 @kernel
-def seventh_process_the_text(rcv, seq, text_end):  # type: ignore[no-untyped-def]
+def seventh_process_the_text(rcv: Tcb, seq: int, text_end: int) -> None:
     """RCV.NXT moves over text that is in order."""
-    if seq_le(seq, np.int64(rcv.rcv_nxt)) and seq_gt(text_end, np.int64(rcv.rcv_nxt)):
+    if seq_le(seq, rcv.rcv_nxt) and seq_gt(text_end, rcv.rcv_nxt):
         rcv.rcv_nxt = text_end

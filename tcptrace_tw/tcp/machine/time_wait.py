@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.protocol.states import CLOSED, TIME_WAIT, TIMEOUT
+from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import BASIS_TIMER, END_CAPTURE, END_EXPIRED, START_FIN
 from tcptrace_tw.tcp.machine.transitions import RETRACT_TIMEOUT, move, retract
 from tcptrace_tw.tcp.store.access import span_at, tcb_at, time_wait_since
 from tcptrace_tw.tcp.store.freelists import new_span
-from tcptrace_tw.tcp.store.records import NOW, SPANS_FREE, TWO_MSL
+from tcptrace_tw.tcp.store.records import NOW, SPANS_FREE, TWO_MSL, KernelState
 
 
 @kernel
-def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-untyped-def]
+def enter_time_wait(st: KernelState, k: int, time: int, frame: int, basis: int, fin_frame: int) -> None:
     """Open the span of endpoint ``k``."""
-    t = tcb_at(st, k)
-    s = np.int64(t.span)
-    if s < 0:
-        s = new_span(st)
-        t.span = s
-    span = span_at(st, s)
+    tcb = tcb_at(st, k)
+    at = tcb.span
+    if at < 0:
+        at = new_span(st)
+        tcb.span = at
+    span = span_at(st, at)
     span.start = time
     span.start_frame = frame
     span.start_basis = basis
@@ -43,26 +42,26 @@ def enter_time_wait(st, k, time, frame, basis, fin_frame):  # type: ignore[no-un
 
 
 @kernel
-def drop_span(st, k):  # type: ignore[no-untyped-def]
+def drop_span(st: KernelState, k: int) -> None:
     """The endpoint was never in TIME-WAIT after all."""
-    t = tcb_at(st, k)
-    s = np.int64(t.span)
-    if s >= 0:
-        span_at(st, s).next = st.counters[SPANS_FREE]
-        st.counters[SPANS_FREE] = s
-        t.span = -1
+    tcb = tcb_at(st, k)
+    at = tcb.span
+    if at >= 0:
+        span_at(st, at).next = st.counters[SPANS_FREE]
+        st.counters[SPANS_FREE] = at
+        tcb.span = -1
 
 
 @kernel
-def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-untyped-def]
+def holder_acks(st: KernelState, k: int, time: int, frame: int, basis: int, is_first_copy: bool) -> None:
     """The holder's first ACK of the peer's FIN: it left after the entry, so the span starts here at the latest.
 
     ``is_first_copy``: the FIN had been repeated, and the ACK shows that only the last copy arrived.
     """
-    span = span_at(st, np.int64(tcb_at(st, k).span))
-    if np.int64(span.start_basis) != START_FIN:
+    span = span_at(st, tcb_at(st, k).span)
+    if span.start_basis != START_FIN:
         return
-    if np.int64(span.restart) < 0 or (is_first_copy and np.int64(span.fin_repeats) > 0):
+    if span.restart < 0 or (is_first_copy and span.fin_repeats > 0):
         span.start = time
         span.start_frame = frame
         span.restarts = 0
@@ -73,9 +72,9 @@ def holder_acks(st, k, time, frame, basis, is_first_copy):  # type: ignore[no-un
 
 
 @kernel
-def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
+def restart(st: KernelState, k: int, time: int, frame: int) -> None:
     """2MSL begins anew."""
-    span = span_at(st, np.int64(tcb_at(st, k).span))
+    span = span_at(st, tcb_at(st, k).span)
     span.restarts += 1
     span.restart_before = span.restart
     span.restart_frame_before = span.restart_frame
@@ -84,10 +83,10 @@ def restart(st, k, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def restart_not(st, k):  # type: ignore[no-untyped-def]
+def restart_not(st: KernelState, k: int) -> None:
     """The peer's FIN found no TIME-WAIT any more: it did not let 2MSL begin anew."""
-    span = span_at(st, np.int64(tcb_at(st, k).span))
-    if np.int64(span.restarts) > 0 and np.int64(span.fin_repeats) > 0:
+    span = span_at(st, tcb_at(st, k).span)
+    if span.restarts > 0 and span.fin_repeats > 0:
         span.restarts -= 1
         span.fin_repeats -= 1
         span.restart = span.restart_before
@@ -95,30 +94,30 @@ def restart_not(st, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def end_span(st, k, time, frame, reason):  # type: ignore[no-untyped-def]
+def end_span(st: KernelState, k: int, time: int, frame: int, reason: int) -> None:
     """Close the span of endpoint ``k``, if it is open."""
-    s = np.int64(tcb_at(st, k).span)
-    if s >= 0 and np.int64(span_at(st, s).end) < 0:
-        span = span_at(st, s)
+    at = tcb_at(st, k).span
+    if at >= 0 and span_at(st, at).end < 0:
+        span = span_at(st, at)
         span.end = time
         span.end_frame = frame
         span.end_reason = reason
 
 
 @inlined
-def expire_due(st, k):  # type: ignore[no-untyped-def]
+def expire_due(st: KernelState, k: int) -> None:
     """An endpoint whose TIME-WAIT is over by now leaves it."""
-    if np.int64(tcb_at(st, k).state) == TIME_WAIT:
+    if tcb_at(st, k).state == TIME_WAIT:
         expire(st, k)
 
 
 @kernel
-def expire(st, k):  # type: ignore[no-untyped-def]
+def expire(st: KernelState, k: int) -> None:
     """Let the 2MSL timer of endpoint ``k`` run out, if its time has come."""
-    t = tcb_at(st, k)
-    if np.int64(t.state) != TIME_WAIT or np.int64(t.span) < 0:
+    tcb = tcb_at(st, k)
+    if tcb.state != TIME_WAIT or tcb.span < 0:
         return
-    if np.int64(span_at(st, np.int64(t.span)).shown_ns) >= st.params[TWO_MSL]:
+    if span_at(st, tcb.span).shown_ns >= st.params[TWO_MSL]:
         return  # it has outlived the profile's 2MSL: nobody knows when it ends
     due = time_wait_since(st, k) + st.params[TWO_MSL]
     if st.counters[NOW] >= due:
@@ -127,21 +126,21 @@ def expire(st, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def still_waits(st, k, seg, since):  # type: ignore[no-untyped-def]
+def still_waits(st: KernelState, k: int, seg: Seg, since: int) -> bool:
     """Endpoint ``k`` answers, at or after ``since``, with exactly its old numbers: its TIME-WAIT has not expired.
 
     The packets win over the profile: an end by the timer is taken back. Returns whether it is in TIME-WAIT.
     """
-    t = tcb_at(st, k)
-    s = np.int64(t.span)
-    if s < 0 or np.int64(seg.seq) != np.int64(t.snd_nxt) or np.int64(seg.ack) != np.int64(t.rcv_nxt):
+    tcb = tcb_at(st, k)
+    at = tcb.span
+    if at < 0 or seg.seq != tcb.snd_nxt or seg.ack != tcb.rcv_nxt:
         return False
-    span = span_at(st, s)
-    if np.int64(t.state) == CLOSED and np.int64(span.end_reason) == END_EXPIRED and np.int64(span.end) >= 0:
-        if retract(st, k, CLOSED, TIME_WAIT, st.counters[NOW], np.int64(seg.frame), RETRACT_TIMEOUT):
+    span = span_at(st, at)
+    if tcb.state == CLOSED and span.end_reason == END_EXPIRED and span.end >= 0:
+        if retract(st, k, CLOSED, TIME_WAIT, st.counters[NOW], seg.frame, RETRACT_TIMEOUT):
             span.end = -1
             span.end_reason = END_CAPTURE
-    if np.int64(t.state) != TIME_WAIT:
+    if tcb.state != TIME_WAIT:
         return False
-    span.shown_ns = max(np.int64(span.shown_ns), since - time_wait_since(st, k))
+    span.shown_ns = max(span.shown_ns, since - time_wait_since(st, k))
     return True

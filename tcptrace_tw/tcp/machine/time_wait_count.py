@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.protocol.states import TIME_WAIT
 from tcptrace_tw.tcp.store.access import STATE_KIND, conn_at, span_at, tcb_at, time_wait_since, word_at
 from tcptrace_tw.tcp.store.archive import BLOCK, HEAD, LENGTH, due_of, open_spans
-from tcptrace_tw.tcp.store.records import ARCHIVE_NEXT, ARCHIVE_OLDEST, CONNS_USED, NOW, REMEMBER, TWO_MSL
+from tcptrace_tw.tcp.store.records import ARCHIVE_NEXT, ARCHIVE_OLDEST, CONNS_USED, NOW, REMEMBER, TWO_MSL, KernelState
 
 
 @entry(STATE_KIND)
-def count_waiting(st):  # type: ignore[no-untyped-def]
+def count_waiting(st: KernelState) -> int:
     """Endpoints whose TIME-WAIT span is open and whose 2MSL has not passed."""
     return count_unpacked(st) + count_archived(st)
 
 
 @kernel
-def count_unpacked(st):  # type: ignore[no-untyped-def]
+def count_unpacked(st: KernelState) -> int:
     """Those whose records are at hand."""
     count = 0
     for c in range(st.counters[CONNS_USED]):
-        if np.int64(conn_at(st, c).id) > 0:
+        if conn_at(st, c).id > 0:
             for k in range(2 * c, 2 * c + 2):
-                t = tcb_at(st, k)
-                if np.int64(t.state) == TIME_WAIT and np.int64(t.span) >= 0:
-                    is_open = np.int64(span_at(st, np.int64(t.span)).end) < 0
+                tcb = tcb_at(st, k)
+                if tcb.state == TIME_WAIT and tcb.span >= 0:
+                    is_open = span_at(st, tcb.span).end < 0
                     if is_open and st.counters[NOW] < time_wait_since(st, k) + st.params[TWO_MSL]:
                         count += 1
     return count
 
 
 @kernel
-def count_archived(st):  # type: ignore[no-untyped-def]
+def count_archived(st: KernelState) -> int:
     """Those that are archived: 2MSL counts from the last segment, which is nearly always what began it."""
     counters = st.counters
     count = 0

@@ -10,6 +10,8 @@ Only conclusions that had been certain, and prove wrong later, need a row that r
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tcptrace_tw.kernels.marks import kernel
@@ -42,86 +44,87 @@ from tcptrace_tw.tcp.store.records import (
     OUT_TRANSITIONS,
     PENDING,
     WANT_TRANSITIONS,
+    KernelState,
 )
 
 RETRACT_RESET, RETRACT_TIME_WAIT, RETRACT_CLOSE, RETRACT_TIMEOUT = range(4)
 
 
 @kernel
-def move(st, k, event, basis, time, frame):  # type: ignore[no-untyped-def]
+def move(st: KernelState, k: int, event: int, basis: int, time: int, frame: int) -> None:
     """Apply an event that is certain to endpoint ``k``; receipts that still wait are written first."""
-    t = tcb_at(st, k)
-    old = np.int64(t.state)
+    tcb = tcb_at(st, k)
+    old = tcb.state
     new = np.int64(st.next_state[old, event])
     if new == old:
         return
     commit(st, k, PENDING, BASIS_ASSUMED)
-    t.state = new
+    tcb.state = new
     if new == FIN_WAIT_1:
-        t.bits |= ENTERED_FIN_WAIT_1
+        tcb.bits |= ENTERED_FIN_WAIT_1
     if st.counters[WANT_TRANSITIONS]:
         write_transition(st, k, old, new, event, basis, time, frame, -1)
 
 
 @kernel
-def receive(st, k, event, time, frame, tsval):  # type: ignore[no-untyped-def]
+def receive(st: KernelState, k: int, event: int, time: int, frame: int, tsval: int) -> bool:
     """Apply an assumed receipt to endpoint ``k``; its row waits. Returns whether the state changed."""
-    t = tcb_at(st, k)
-    old = np.int64(t.state)
+    tcb = tcb_at(st, k)
+    old = tcb.state
     new = np.int64(st.next_state[old, event])
     if new == old:
         return False
-    if np.int64(t.pending) == PENDING:
+    if tcb.pending == PENDING:
         commit(st, k, 1, BASIS_ASSUMED)
-    n = np.int64(t.pending)
-    t.pending_event[n] = event
-    t.pending_from[n] = old
+    n = tcb.pending
+    tcb.pending_event[n] = event
+    tcb.pending_from[n] = old
     if st.counters[WANT_TRANSITIONS]:
         cause = cause_at(st, k)
         cause.time[n] = time
         cause.frame[n] = frame
         cause.tsval[n] = tsval
-    t.pending = n + 1
-    t.state = new
+    tcb.pending = n + 1
+    tcb.state = new
     return True
 
 
 @kernel
-def commit(st, k, count, basis):  # type: ignore[no-untyped-def]
+def commit(st: KernelState, k: int, count: int, basis: int) -> None:
     """Write the first ``count`` waiting receipts of endpoint ``k`` with the basis given."""
-    t = tcb_at(st, k)
-    n = np.int64(t.pending)
+    tcb = tcb_at(st, k)
+    n = tcb.pending
     if n == 0:
         return
     count = min(count, n)
     for j in range(count):
-        event = np.int64(t.pending_event[j])
-        old = np.int64(t.pending_from[j])
+        event = np.int64(tcb.pending_event[j])
+        old = np.int64(tcb.pending_from[j])
         if st.counters[WANT_TRANSITIONS]:
             cause = cause_at(st, k)
             new = np.int64(st.next_state[old, event])
             write_transition(st, k, old, new, event, basis, np.int64(cause.time[j]), np.int64(cause.frame[j]), -1)
     for j in range(count, n):
-        t.pending_event[j - count] = t.pending_event[j]
-        t.pending_from[j - count] = t.pending_from[j]
+        tcb.pending_event[j - count] = tcb.pending_event[j]
+        tcb.pending_from[j - count] = tcb.pending_from[j]
         if st.counters[WANT_TRANSITIONS]:
             cause = cause_at(st, k)
             cause.time[j - count] = cause.time[j]
             cause.frame[j - count] = cause.frame[j]
             cause.tsval[j - count] = cause.tsval[j]
-    t.pending = n - count
+    tcb.pending = n - count
 
 
 @kernel
-def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
+def prove(st: KernelState, k: int, acks_syn: bool, acks_fin: bool, echo: int) -> None:
     """Endpoint ``k`` has sent a segment: write the receipts that it proves, and those before them.
 
     ``acks_syn``, ``acks_fin``: whether its ACK field covers the peer's SYN, FIN. ``echo``: its TSecr, or -1.
     """
-    t = tcb_at(st, k)
+    tcb = tcb_at(st, k)
     proven = 0
-    for j in range(np.int64(t.pending)):
-        event = np.int64(t.pending_event[j])
+    for j in range(tcb.pending):
+        event = np.int64(tcb.pending_event[j])
         if event == RCV_SYN_ACK or event == RCV_SYN:
             if acks_syn:
                 proven = j + 1
@@ -137,35 +140,35 @@ def prove(st, k, acks_syn, acks_fin, echo):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_back(st, k, event):  # type: ignore[no-untyped-def]
+def take_back(st: KernelState, k: int, event: int) -> bool:
     """Endpoint ``k`` never got a segment: drop that receipt and those after it. Returns whether one fell."""
-    t = tcb_at(st, k)
-    for j in range(np.int64(t.pending)):
-        if np.int64(t.pending_event[j]) == event or (
-            event == RCV_ACK_OF_FIN and np.int64(t.pending_event[j]) == RCV_FIN_AND_ACK
+    tcb = tcb_at(st, k)
+    for j in range(tcb.pending):
+        if np.int64(tcb.pending_event[j]) == event or (
+            event == RCV_ACK_OF_FIN and np.int64(tcb.pending_event[j]) == RCV_FIN_AND_ACK
         ):
-            for later in range(j, np.int64(t.pending)):
-                gone = np.int64(t.pending_event[later])
+            for later in range(j, tcb.pending):
+                gone = np.int64(tcb.pending_event[later])
                 if gone == RCV_FIN or gone == RCV_FIN_AND_ACK:
-                    t.bits &= ~FIN_RECEIVED & 0xFFFFFFFF
-            t.state = t.pending_from[j]
-            t.pending = j
+                    tcb.bits &= ~FIN_RECEIVED
+            tcb.state = tcb.pending_from[j]
+            tcb.pending = j
             return True
     return False
 
 
 @kernel
-def is_pending(st, k, event):  # type: ignore[no-untyped-def]
+def is_pending(st: KernelState, k: int, event: int) -> bool:
     """Whether a receipt of this kind of endpoint ``k`` still waits for its proof."""
-    t = tcb_at(st, k)
-    for j in range(np.int64(t.pending)):
-        if np.int64(t.pending_event[j]) == event:
+    tcb = tcb_at(st, k)
+    for j in range(tcb.pending):
+        if np.int64(tcb.pending_event[j]) == event:
             return True
     return False
 
 
 @kernel
-def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
+def first_seen(st: KernelState, k: int, state: int, time: int, frame: int) -> None:
     """Give endpoint ``k`` its first state, because its opening was not captured."""
     tcb_at(st, k).state = state
     if st.counters[WANT_TRANSITIONS]:
@@ -173,30 +176,32 @@ def first_seen(st, k, state, time, frame):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def retract(st, k, wrong, right, time, frame, which):  # type: ignore[no-untyped-def]
+def retract(st: KernelState, k: int, wrong: int, right: int, time: int, frame: int, which: int) -> bool:
     """Endpoint ``k`` never went from ``right`` to ``wrong``: a row takes the earlier one back.
 
     ``which`` says what is taken back: its last RST, its entry into TIME-WAIT, that into FIN-WAIT-1 or CLOSE-WAIT, or
     the end of TIME-WAIT by the timer.
     """
-    t = tcb_at(st, k)
-    if np.int64(t.state) != wrong or wrong == right:
+    tcb = tcb_at(st, k)
+    if tcb.state != wrong or wrong == right:
         return False
     commit(st, k, PENDING, BASIS_ASSUMED)
-    t.state = right
+    tcb.state = right
     if st.counters[WANT_TRANSITIONS]:
         cause = cause_at(st, k)
-        row = np.int64(cause.reset_id) if which == RETRACT_RESET else np.int64(cause.time_wait_id)
+        row = cause.reset_id if which == RETRACT_RESET else cause.time_wait_id
         if which == RETRACT_CLOSE:
-            row = np.int64(cause.close_id)
+            row = cause.close_id
         elif which == RETRACT_TIMEOUT:
-            row = np.int64(cause.timeout_id)
+            row = cause.timeout_id
         write_transition(st, k, wrong, right, EVENT_RETRACTION, BASIS_INFERRED, time, frame, row)
     return True
 
 
 @kernel
-def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # type: ignore[no-untyped-def]
+def write_transition(
+    st: KernelState, k: int, old: Any, new: Any, event: Any, basis: int, time: Any, frame: Any, retracts: int
+) -> None:
     """Write one row of the transitions table."""
     counters = st.counters
     n = counters[OUT_TRANSITIONS]
@@ -204,7 +209,7 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
     row = out_transition_at(st, n)
     c = k >> 1
     conn = conn_at(st, c)
-    number = np.int64(conn.transitions) + 1
+    number = conn.transitions + 1
     conn.transitions = number
     row.transition_id = number
     row.connection_id = conn.id
@@ -216,8 +221,8 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
     row.to_state = new
     row.event = event
     row.basis = basis
-    key = tuple_at(st, np.int64(conn.slot))
-    if (k & 1) == np.int64(conn.orig_is_b):
+    key = tuple_at(st, conn.slot)
+    if (k & 1) == conn.orig_is_b:
         row.ip_hi = key.a_hi
         row.ip_lo = key.a_lo
         row.port = key.a_port
@@ -230,7 +235,7 @@ def write_transition(st, k, old, new, event, basis, time, frame, retracts):  # t
 
 
 @kernel
-def remember_cause(cause, event, new, transition_id):  # type: ignore[no-untyped-def]
+def remember_cause(cause: Any, event: int, new: int, transition_id: int) -> None:
     """Keep the numbers of the rows that may be taken back: a RST, TIME-WAIT and its end, and the step to a close."""
     if event == SND_RST or event == RCV_RST:
         cause.reset_id = transition_id

@@ -34,6 +34,7 @@ from tcptrace_tw.tcp.store.records import (
     SPAN,
     STALE,
     TCB,
+    KernelState,
 )
 
 POOLS: dict[str, np.dtype[Any]] = {
@@ -120,7 +121,7 @@ def prefetch_whole(st: Any, c: Any) -> None:
 
 
 @intrinsic(prefetch((("spans", SPAN.itemsize, (0, 64)),)))
-def prefetch_span(st: Any, s: Any) -> None:
+def prefetch_span(st: Any, at: Any) -> None:
     """Soon ``span_at(st, s)`` will be asked for."""
 
 
@@ -153,9 +154,9 @@ def cause_at(st: Any, k: Any) -> Any:
 
 
 @intrinsic(record_at("spans", POOLS["spans"]))
-def span_at(st: Any, s: Any) -> Any:
+def span_at(st: Any, at: Any) -> Any:
     """A TIME-WAIT span."""
-    return _item(st, "spans", s)
+    return _item(st, "spans", at)
 
 
 @intrinsic(record_at("reuses", POOLS["reuses"]))
@@ -165,21 +166,21 @@ def reuse_at(st: Any, r: Any) -> Any:
 
 
 @intrinsic(record_at("stales", POOLS["stales"]))
-def stale_at(st: Any, s: Any) -> Any:
+def stale_at(st: Any, at: Any) -> Any:
     """The facts of a stale segment."""
-    return _item(st, "stales", s)
+    return _item(st, "stales", at)
 
 
 @intrinsic(record_at("resets", POOLS["resets"]))
-def reset_at(st: Any, s: Any) -> Any:
+def reset_at(st: Any, at: Any) -> Any:
     """The facts of a RST."""
-    return _item(st, "resets", s)
+    return _item(st, "resets", at)
 
 
 @intrinsic(record_at("anomalies", POOLS["anomalies"]))
-def anomaly_at(st: Any, s: Any) -> Any:
+def anomaly_at(st: Any, at: Any) -> Any:
     """What is rare about an endpoint."""
-    return _item(st, "anomalies", s)
+    return _item(st, "anomalies", at)
 
 
 @intrinsic(record_at("seen", POOLS["seen"]))
@@ -311,7 +312,7 @@ def set_place_mark(st: Any, place: Any, mark: Any) -> None:
 
 
 @kernel
-def time_wait_since(st, k):  # type: ignore[no-untyped-def]
+def time_wait_since(st: KernelState, k: int) -> int:
     """When 2MSL of endpoint ``k`` in TIME-WAIT began last."""
-    span = span_at(st, np.int64(tcb_at(st, k).span))
-    return max(np.int64(span.start), np.int64(span.restart))
+    span = span_at(st, tcb_at(st, k).span)
+    return max(span.start, span.restart)

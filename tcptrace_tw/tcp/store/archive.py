@@ -8,8 +8,6 @@ incarnations stay few, and fit the CPU cache.
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.tcp.store.access import (
     cause_at,
@@ -49,6 +47,7 @@ from tcptrace_tw.tcp.store.records import (
     NEXT_DUE,
     SPANS_FREE,
     WANT_TRANSITIONS,
+    KernelState,
 )
 from tcptrace_tw.tcp.store.reservations import BLOCK as BLOCK
 
@@ -72,76 +71,72 @@ LENGTH, SPANS, SPANS_AT, OPEN_AT, SLOT_AT = 0xFFFF, 3, 16, 18, 20
 
 
 @kernel
-def is_archived(head):  # type: ignore[no-untyped-def]
+def is_archived(head: int) -> bool:
     """Whether the head of a tuple is an archived record."""
     return head < NOTHING
 
 
 @kernel
-def can_be_archived(st, c):  # type: ignore[no-untyped-def]
+def can_be_archived(st: KernelState, c: int) -> bool:
     """Whether incarnation ``c`` is the only one of its tuple, and there is room for its archived record."""
     conn = conn_at(st, c)
-    return (
-        can_place(st, INCARNATION, MOST_EACH)
-        and np.int64(conn.previous) < 0
-        and newest_incarnation(st, np.int64(conn.slot)) == c
-    )
+    return can_place(st, INCARNATION, MOST_EACH) and conn.previous < 0 and newest_incarnation(st, conn.slot) == c
 
 
 @kernel
-def should_be_archived(st, c):  # type: ignore[no-untyped-def]
+def should_be_archived(st: KernelState, c: int) -> bool:
     """The same, where enough incarnations live for their room to matter (``ARCHIVE_FROM``)."""
     return st.counters[CONNS_LIVE] >= st.params[ARCHIVE_FROM] and can_be_archived(st, c)
 
 
 @kernel
-def put_into_archive(st, c, due):  # type: ignore[no-untyped-def]
+def put_into_archive(st: KernelState, c: int, due: int) -> None:
     """Pack incarnation ``c``, which is in no queue, until ``due``, and give its records back."""
     counters = st.counters
     at = place_for(st, INCARNATION, MOST_EACH)
     conn = conn_at(st, c)
-    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
-    spans = (1 if np.int64(o.span) >= 0 else 0) | (2 if np.int64(r.span) >= 0 else 0)
+    orig, resp = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    spans = (1 if orig.span >= 0 else 0) | (2 if resp.span >= 0 else 0)
     are_open = 0
     end = pack_connection(st, conn, conn, conn, 0, 0, at + HEADER)
     for side in range(2):
-        t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
-        pending = np.int64(t.pending)
-        end = pack_tcb(st, t, peer, conn, side, pending, end)
-        s = np.int64(t.span)
-        if s >= 0:
-            end = pack_span(st, span_at(st, s), o, conn, 0, 0, end)
-            are_open += 1 if np.int64(span_at(st, s).end) < 0 else 0
-            span_at(st, s).next = counters[SPANS_FREE]
-            counters[SPANS_FREE] = s
+        tcb, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
+        pending = tcb.pending
+        end = pack_tcb(st, tcb, peer, conn, side, pending, end)
+        span = tcb.span
+        if span >= 0:
+            end = pack_span(st, span_at(st, span), orig, conn, 0, 0, end)
+            are_open += 1 if span_at(st, span).end < 0 else 0
+            span_at(st, span).next = counters[SPANS_FREE]
+            counters[SPANS_FREE] = span
         if counters[WANT_TRANSITIONS]:
-            end = pack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, pending, end)
+            end = pack_cause(st, cause_at(st, 2 * c + side), orig, conn, 0, pending, end)
     end = (end + WORD - 1) // WORD * WORD
-    set_word(st, at, end - at | spans << SPANS_AT | are_open << OPEN_AT | np.int64(conn.slot) << SLOT_AT)
+    set_word(st, at, end - at | spans << SPANS_AT | are_open << OPEN_AT | conn.slot << SLOT_AT)
     set_word(st, at + WORD, due)
     set_word(st, end, 0)
     counters[ARCHIVE_NEXT] = end
     counters[NEXT_DUE] = min(counters[NEXT_DUE], due)
-    set_newest_incarnation(st, np.int64(conn.slot), -2 - at // WORD)
+    set_newest_incarnation(st, conn.slot, -2 - at // WORD)
     free_incarnation(st, c)
     counters[CONNS_LIVE] -= 1
     counters[ARCHIVED] += 1
 
 
 @kernel
-def open_spans(mark):  # type: ignore[no-untyped-def]
+def open_spans(mark: int) -> int:
     """How many endpoints of an archived record were in TIME-WAIT when it was archived."""
     return mark >> OPEN_AT & 3
 
 
 @kernel
-def restore(st, slot):  # type: ignore[no-untyped-def]
+def restore(st: KernelState, slot: int) -> int:
     """Restore the incarnation of a tuple whose newest one is archived; returns its place, in no queue."""
     return unpack(st, (-2 - newest_incarnation(st, slot)) * WORD)
 
 
 @kernel
-def unpack(st, at):  # type: ignore[no-untyped-def]
+def unpack(st: KernelState, at: int) -> int:
     """Make records of the archived record at unit ``at``, which is one no more; they are in no queue."""
     counters = st.counters
     c = new_incarnation(st)
@@ -149,32 +144,32 @@ def unpack(st, at):  # type: ignore[no-untyped-def]
     conn.previous = NOTHING
     spans = word_at(st, at) >> SPANS_AT & SPANS
     end = unpack_connection(st, conn, conn, conn, 0, 0, at + HEADER)
-    o = tcb_at(st, 2 * c)
+    orig = tcb_at(st, 2 * c)
     for side in range(2):
-        t, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
-        end = unpack_tcb(st, t, peer, conn, side, 3, end)
-        t.span = NOTHING
+        tcb, peer = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
+        end = unpack_tcb(st, tcb, peer, conn, side, 3, end)
+        tcb.span = NOTHING
         if spans >> side & 1:
-            s = new_span(st)
-            t.span = s
-            end = unpack_span(st, span_at(st, s), o, conn, 0, 0, end)
+            span = new_span(st)
+            tcb.span = span
+            end = unpack_span(st, span_at(st, span), orig, conn, 0, 0, end)
         if counters[WANT_TRANSITIONS]:
-            end = unpack_cause(st, cause_at(st, 2 * c + side), o, conn, 0, 3, end)
+            end = unpack_cause(st, cause_at(st, 2 * c + side), orig, conn, 0, 3, end)
     set_word(st, at, -word_at(st, at))
-    set_newest_incarnation(st, np.int64(conn.slot), c)
+    set_newest_incarnation(st, conn.slot, c)
     counters[CONNS_LIVE] += 1
     counters[ARCHIVED] -= 1
     return c
 
 
 @kernel
-def has_room(at, units):  # type: ignore[no-untyped-def]
+def has_room(at: int, units: int) -> bool:
     """Whether ``units`` and the end of the block fit in at unit ``at``."""
     return at >= 0 and at % BLOCK + units + WORD < BLOCK
 
 
 @kernel
-def can_place(st, chain, units):  # type: ignore[no-untyped-def]
+def can_place(st: KernelState, chain: int, units: int) -> bool:
     """Whether there is room for ``units`` at the end of a chain, or in one more block."""
     counters = st.counters
     return (
@@ -185,7 +180,7 @@ def can_place(st, chain, units):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def place_for(st, chain, units):  # type: ignore[no-untyped-def]
+def place_for(st: KernelState, chain: int, units: int) -> int:
     """The unit at which ``units`` fit in at the end of a chain. The caller has asked ``can_place``."""
     counters = st.counters
     at = counters[ARCHIVE_NEXT + chain]
@@ -209,7 +204,7 @@ def place_for(st, chain, units):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def oldest(st, chain):  # type: ignore[no-untyped-def]
+def oldest(st: KernelState, chain: int) -> int:
     """The unit of the oldest of a chain, or -1; lets go of blocks that it has left."""
     counters = st.counters
     at = counters[ARCHIVE_OLDEST + chain]
@@ -227,11 +222,11 @@ def oldest(st, chain):  # type: ignore[no-untyped-def]
             counters[ARCHIVE_FREE] = block
             counters[BLOCKS_FREE] += 1
     counters[ARCHIVE_OLDEST + chain] = at
-    return np.int64(NOTHING)
+    return NOTHING
 
 
 @kernel
-def oldest_archived(st):  # type: ignore[no-untyped-def]
+def oldest_archived(st: KernelState) -> int:
     """The unit of the oldest archived record, or -1; asks for what the next one needs."""
     at = oldest(st, INCARNATION)
     if at >= 0:
@@ -243,6 +238,6 @@ def oldest_archived(st):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def due_of(st, at):  # type: ignore[no-untyped-def]
+def due_of(st: KernelState, at: int) -> int:
     """When the time of the archived record at unit ``at`` comes; never, where there is none."""
-    return word_at(st, at + WORD) if at >= 0 else np.int64(NEVER)
+    return word_at(st, at + WORD) if at >= 0 else NEVER

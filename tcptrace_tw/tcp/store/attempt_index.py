@@ -6,7 +6,7 @@ the archive at which the attempt begins. A place that was left keeps a mark of i
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.keyed_hash import hashed, total_of_tuple
@@ -20,7 +20,7 @@ from tcptrace_tw.tcp.store.access import (
 )
 from tcptrace_tw.tcp.store.archive import BLOCK, HEAD, LENGTH, WORD
 from tcptrace_tw.tcp.store.attempt_record import read_key
-from tcptrace_tw.tcp.store.records import ATTEMPTS_NEXT, ATTEMPTS_OLDEST, PLACES, PLACES_TAKEN
+from tcptrace_tw.tcp.store.records import ATTEMPTS_NEXT, ATTEMPTS_OLDEST, PLACES, PLACES_TAKEN, KernelState
 from tcptrace_tw.tcp.store.reservations import FULL_EIGHTHS
 
 EMPTY, LEFT = 0, 1
@@ -30,30 +30,30 @@ MARKS = 254
 
 
 @inlined
-def hash_of_key(st, key):  # type: ignore[no-untyped-def]
+def hash_of_key(st: KernelState, key: Any) -> int:
     """The hash of a 4-tuple, as the flow table has it."""
-    ports = np.int64(key.a_port) << 16 | np.int64(key.b_port)
+    ports = key.a_port << 16 | key.b_port
     total = total_of_tuple(
-        st.seed, np.int64(key.a_lo), np.int64(key.b_lo), ports, np.int64(key.a_hi), np.int64(key.b_hi),
-        np.int64(key.scope),
+        st.seed, key.a_lo, key.b_lo, ports, key.a_hi, key.b_hi,
+        key.scope,
     )  # fmt: skip
     return hashed(st.seed, total)
 
 
 @inlined
-def mark_of(h):  # type: ignore[no-untyped-def]
+def mark_of(h: int) -> int:
     """The mark of a hash: from its upper bits, since the place is made of the lower ones."""
     return LEFT + 1 + (h >> 23) % MARKS
 
 
 @kernel
-def can_enter(counters):  # type: ignore[no-untyped-def]
+def can_enter(counters: Any) -> bool:
     """Whether there is room for one attempt more."""
     return counters[PLACES_TAKEN] * 8 < counters[PLACES] * FULL_EIGHTHS
 
 
 @kernel
-def enter(st, key, at):  # type: ignore[no-untyped-def]
+def enter(st: KernelState, key: Any, at: int) -> None:
     """Enter the attempt at unit ``at``, whose 4-tuple ``key`` has no other. The caller has asked ``can_enter``."""
     h = hash_of_key(st, key)
     mask = st.counters[PLACES] - 1
@@ -67,7 +67,7 @@ def enter(st, key, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def find(st, key):  # type: ignore[no-untyped-def]
+def find(st: KernelState, key: Any) -> int:
     """The unit of the attempt of 4-tuple ``key``, or -1."""
     h = hash_of_key(st, key)
     mark = mark_of(h)
@@ -79,25 +79,25 @@ def find(st, key):  # type: ignore[no-untyped-def]
             if is_same_key(read_key(st, at), key):
                 return at
         place = (place + 1) & mask
-    return np.int64(-1)
+    return -1
 
 
 @kernel
-def is_same_key(one, other):  # type: ignore[no-untyped-def]
+def is_same_key(one: Any, other: Any) -> bool:
     """Whether two keys are of one 4-tuple."""
     return (
-        np.int64(one.a_lo) == np.int64(other.a_lo)
-        and np.int64(one.b_lo) == np.int64(other.b_lo)
-        and np.int64(one.a_port) == np.int64(other.a_port)
-        and np.int64(one.b_port) == np.int64(other.b_port)
-        and np.int64(one.a_hi) == np.int64(other.a_hi)
-        and np.int64(one.b_hi) == np.int64(other.b_hi)
-        and np.int64(one.scope) == np.int64(other.scope)
+        one.a_lo == other.a_lo
+        and one.b_lo == other.b_lo
+        and one.a_port == other.a_port
+        and one.b_port == other.b_port
+        and one.a_hi == other.a_hi
+        and one.b_hi == other.b_hi
+        and one.scope == other.scope
     )
 
 
 @kernel
-def leave(st, key, at):  # type: ignore[no-untyped-def]
+def leave(st: KernelState, key: Any, at: int) -> None:
     """Take the attempt at unit ``at``, which is of 4-tuple ``key``, out of the index."""
     mask = st.counters[PLACES] - 1
     place = hash_of_key(st, key) & mask
@@ -107,7 +107,7 @@ def leave(st, key, at):  # type: ignore[no-untyped-def]
 
 
 @entry(STATE_KIND)
-def index_attempts(st):  # type: ignore[no-untyped-def]
+def index_attempts(st: KernelState) -> int:
     """Enter every attempt of the archive into an index whose places are empty."""
     counters = st.counters
     counters[PLACES_TAKEN] = 0

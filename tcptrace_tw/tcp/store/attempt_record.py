@@ -6,7 +6,7 @@ count from.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from tcptrace_tw.kernels.marks import inlined, kernel
 from tcptrace_tw.protocol.seq import MASK
@@ -28,6 +28,9 @@ from tcptrace_tw.tcp.store.records import (
     WANT_TRANSITIONS,
     WINDOW_CLOSED,
     WSCALE_ON_SYN,
+    Conn,
+    KernelState,
+    Tcb,
 )
 
 IPV4_UNITS = 6 * WORD
@@ -52,86 +55,86 @@ BASE_TIME, BASE_ID, BASE_LAG = (WORD * n for n in range(1, 4))
 
 
 @inlined
-def number(word, at, bits):  # type: ignore[no-untyped-def]
+def number(word: int, at: int, bits: int) -> int:
     """The number of ``bits`` bits that begins at bit ``at`` of a word."""
     return (word >> at) & ((1 << bits) - 1)
 
 
 @inlined
-def is_within(value, bits):  # type: ignore[no-untyped-def]
+def is_within(value: int, bits: int) -> bool:
     """Whether a number takes no more than ``bits`` bits."""
     return 0 <= value < (1 << bits)
 
 
 @kernel
-def is_ipv4(key):  # type: ignore[no-untyped-def]
+def is_ipv4(key: Any) -> bool:
     """Whether both addresses of a 4-tuple are of IPv4, outside of VLANs and tunnels."""
-    high = np.int64(key.a_hi) | np.int64(key.b_hi) | np.int64(key.scope)
-    return high == 0 and np.int64(key.a_lo) >> 32 == IPV4_MAPPED and np.int64(key.b_lo) >> 32 == IPV4_MAPPED
+    high = key.a_hi | key.b_hi | key.scope
+    return high == 0 and key.a_lo >> 32 == IPV4_MAPPED and key.b_lo >> 32 == IPV4_MAPPED
 
 
 @kernel
-def fits(st, c, at):  # type: ignore[no-untyped-def]
+def fits(st: KernelState, c: int, at: int) -> bool:
     """Whether the numbers of incarnation ``c`` fit into their bits; the first attempt of a block sets its base."""
     conn = conn_at(st, c)
-    lag = np.int64(conn.id) - np.int64(conn.tuple_id)
+    lag = conn.id - conn.tuple_id
     block = at - at % BLOCK
     if at == block + HEAD:
-        set_word(st, block + BASE_TIME, np.int64(conn.first_time))
-        set_word(st, block + BASE_ID, np.int64(conn.id) - (1 << 31))
+        set_word(st, block + BASE_TIME, conn.first_time)
+        set_word(st, block + BASE_ID, conn.id - (1 << 31))
         set_word(st, block + BASE_LAG, lag - (1 << 15))
     return (
-        is_within(np.int64(conn.first_time) - word_at(st, block + BASE_TIME), 44)
-        and is_within(np.int64(conn.id) - word_at(st, block + BASE_ID), 32)
+        is_within(conn.first_time - word_at(st, block + BASE_TIME), 44)
+        and is_within(conn.id - word_at(st, block + BASE_ID), 32)
         and is_within(lag - word_at(st, block + BASE_LAG), 16)
-        and is_within(np.int64(conn.first_frame) >> FRAME_BITS, 16)
-        and is_within(np.int64(conn.first_frame) & FRAME_MASK, 32)
+        and is_within(conn.first_frame >> FRAME_BITS, 16)
+        and is_within(conn.first_frame & FRAME_MASK, 32)
     )
 
 
 @kernel
-def write_attempt(st, c, at, units):  # type: ignore[no-untyped-def]
+def write_attempt(st: KernelState, c: int, at: int, units: int) -> None:
     """Write the SYN of incarnation ``c`` and its 4-tuple at unit ``at``; ``fits`` has set the base of the block."""
     conn = conn_at(st, c)
-    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
-    key = tuple_at(st, np.int64(conn.slot))
+    orig, resp = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    key = tuple_at(st, conn.slot)
     block = at - at % BLOCK
-    bits, frame = np.int64(o.bits), np.int64(conn.first_frame)
+    bits, frame = orig.bits, conn.first_frame
     has_ts = 1 if bits & TS_ON_SYN else 0
     has_wscale = 1 if bits & WSCALE_ON_SYN else 0
     set_word(
         st,
         at + MARK,
         units
-        | np.int64(o.iss) << ISS_AT
-        | (np.int64(o.last_flags) & 0x1FF) << FLAGS_AT
-        | np.int64(conn.orig_is_b) << SIDE_AT
+        | orig.iss << ISS_AT
+        | (orig.last_flags & 0x1FF) << FLAGS_AT
+        | conn.orig_is_b << SIDE_AT
         | has_ts << HAS_TS_AT
         | has_wscale << HAS_WSCALE_AT
         | (bits >> IP_ID_STEPS & 1) << STEP_AT,
     )
-    time = np.int64(conn.first_time) - word_at(st, block + BASE_TIME)
-    rest = np.int64(o.ttl) << TTL_AT | np.int64(r.mss_256) << MSS_AT | (np.int64(o.wscale) & 0xF) << WSCALE_AT
+    time = conn.first_time - word_at(st, block + BASE_TIME)
+    rest = orig.ttl << TTL_AT | resp.mss_256 << MSS_AT | (orig.wscale & 0xF) << WSCALE_AT
     set_word(st, at + TIME, time | rest)
-    window = np.int64(o.window_max) & 0xFFFF
-    set_word(st, at + TIMESTAMP, np.int64(o.last_tsval) | window << WINDOW_AT | np.int64(o.last_ip_id) << IP_ID_AT)
-    lag = np.int64(conn.id) - np.int64(conn.tuple_id) - word_at(st, block + BASE_LAG)
-    ports = np.int64(key.a_port) << 16 | np.int64(key.b_port)
+    window = orig.window_max & 0xFFFF
+    set_word(st, at + TIMESTAMP, orig.last_tsval | window << WINDOW_AT | orig.last_ip_id << IP_ID_AT)
+    lag = conn.id - conn.tuple_id - word_at(st, block + BASE_LAG)
+    ports = key.a_port << 16 | key.b_port
     set_word(st, at + PORTS, ports | lag << LAG_AT | (frame >> FRAME_BITS) << FILE_AT)
-    order = np.int64(conn.id) - word_at(st, block + BASE_ID)
+    order = conn.id - word_at(st, block + BASE_ID)
     set_word(st, at + ORDER, (frame & FRAME_MASK) | order << ID_AT)
     if units == IPV4_UNITS:
-        set_word(st, at + ADDRESSES, (np.int64(key.a_lo) & 0xFFFFFFFF) | np.int64(key.b_lo) << 32)
+        set_word(st, at + ADDRESSES, (key.a_lo & 0xFFFFFFFF) | key.b_lo << 32)
         return
-    set_word(st, at + ADDRESSES, np.int64(key.a_lo))
-    set_word(st, at + B_LO, np.int64(key.b_lo))
-    set_word(st, at + A_HI, np.int64(key.a_hi))
-    set_word(st, at + B_HI, np.int64(key.b_hi))
-    set_word(st, at + SCOPE, np.int64(key.scope))
+    set_word(st, at + ADDRESSES, key.a_lo)
+    set_word(st, at + B_LO, key.b_lo)
+    set_word(st, at + A_HI, key.a_hi)
+    set_word(st, at + B_HI, key.b_hi)
+    set_word(st, at + SCOPE, key.scope)
 
 
 @kernel
-def read_key(st, at):  # type: ignore[no-untyped-def]
+def read_key(st: KernelState, at: int) -> int:
     """Put the 4-tuple of the attempt at unit ``at`` into the record for it, and return that."""
     key = key_at(st, 0)
     addresses = word_at(st, at + ADDRESSES)
@@ -154,13 +157,13 @@ def read_key(st, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def time_of(st, at):  # type: ignore[no-untyped-def]
+def time_of(st: KernelState, at: int) -> int:
     """When the SYN of the attempt at unit ``at`` was captured, in ns."""
     return word_at(st, at - at % BLOCK + BASE_TIME) + number(word_at(st, at + TIME), 0, 44)
 
 
 @kernel
-def read_attempt(st, at, c, slot):  # type: ignore[no-untyped-def]
+def read_attempt(st: KernelState, at: int, c: int, slot: int) -> None:
     """Make incarnation ``c`` what the SYN of the attempt at unit ``at`` makes of a new one in ``slot``."""
     clear(st, c)
     block = at - at % BLOCK
@@ -170,7 +173,7 @@ def read_attempt(st, at, c, slot):  # type: ignore[no-untyped-def]
     conn.previous = -1
     conn.orig_is_b = number(mark, SIDE_AT, 1)
     conn.id = word_at(st, block + BASE_ID) + number(order, ID_AT, 32)
-    conn.tuple_id = np.int64(conn.id) - word_at(st, block + BASE_LAG) - number(ports, LAG_AT, 16)
+    conn.tuple_id = conn.id - word_at(st, block + BASE_LAG) - number(ports, LAG_AT, 16)
     conn.incarnation = 1
     conn.opened = OPENED_HANDSHAKE
     conn.first_time = time_of(st, at)
@@ -183,13 +186,13 @@ def read_attempt(st, at, c, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def read_opener(st, at, conn, o, mark):  # type: ignore[no-untyped-def]
+def read_opener(st: KernelState, at: int, conn: Conn, orig: Tcb, mark: int) -> None:
     """What the SYN says about the endpoint that sent it."""
     timestamp, rest = word_at(st, at + TIMESTAMP), word_at(st, at + TIME)
     iss = number(mark, ISS_AT, 32)
     window = number(timestamp, WINDOW_AT, 16)
-    o.state = SYN_SENT
-    o.bits = (
+    orig.state = SYN_SENT
+    orig.bits = (
         ISS_KNOWN
         | NXT_KNOWN
         | (TS_ON_SYN if number(mark, HAS_TS_AT, 1) else 0)
@@ -197,38 +200,38 @@ def read_opener(st, at, conn, o, mark):  # type: ignore[no-untyped-def]
         | (WINDOW_CLOSED if window == 0 else 0)
         | number(mark, STEP_AT, 1) << IP_ID_STEPS
     )
-    o.iss = iss
-    o.snd_una = iss
-    o.snd_nxt = (iss + 1) & MASK
-    o.last_seq = iss
-    o.last_flags = number(mark, FLAGS_AT, 9)
-    o.last_time = conn.first_time
-    o.last_frame = conn.first_frame
-    o.syn_frame = conn.first_frame
-    o.segments = 1
-    o.history_seen = 1 << HISTORY_SYN
-    o.window_max = window
+    orig.iss = iss
+    orig.snd_una = iss
+    orig.snd_nxt = (iss + 1) & MASK
+    orig.last_seq = iss
+    orig.last_flags = number(mark, FLAGS_AT, 9)
+    orig.last_time = conn.first_time
+    orig.last_frame = conn.first_frame
+    orig.syn_frame = conn.first_frame
+    orig.segments = 1
+    orig.history_seen = 1 << HISTORY_SYN
+    orig.window_max = window
     if window == 0:
-        o.zero_windows = 1
+        orig.zero_windows = 1
         append_letter(conn, ORIG, HISTORY_ZERO_WINDOW)
-    o.last_ip_id = number(timestamp, IP_ID_AT, 16)
-    o.ttl = number(rest, TTL_AT, 8)
-    o.ttl_low = o.ttl
-    o.ttl_high = o.ttl
-    o.wscale = number(rest, WSCALE_AT, 4)
+    orig.last_ip_id = number(timestamp, IP_ID_AT, 16)
+    orig.ttl = number(rest, TTL_AT, 8)
+    orig.ttl_low = orig.ttl
+    orig.ttl_high = orig.ttl
+    orig.wscale = number(rest, WSCALE_AT, 4)
     if number(mark, HAS_TS_AT, 1):
-        o.last_tsval = number(timestamp, 0, 32)
-        o.first_tsval = o.last_tsval
-        o.ts_run = 1
+        orig.last_tsval = number(timestamp, 0, 32)
+        orig.first_tsval = orig.last_tsval
+        orig.ts_run = 1
 
 
 @kernel
-def read_listener(st, at, conn, r, mark):  # type: ignore[no-untyped-def]
+def read_listener(st: KernelState, at: int, conn: Conn, resp: Any, mark: int) -> None:
     """What the SYN says about the endpoint that it was sent to, should it have arrived."""
-    r.rcv_nxt = (number(mark, ISS_AT, 32) + 1) & MASK
-    r.bits = RCV_KNOWN
-    r.mss_256 = number(word_at(st, at + TIME), MSS_AT, 8)
+    resp.rcv_nxt = (number(mark, ISS_AT, 32) + 1) & MASK
+    resp.bits = RCV_KNOWN
+    resp.mss_256 = number(word_at(st, at + TIME), MSS_AT, 8)
     if number(mark, HAS_TS_AT, 1):
-        r.bits |= TS_VALID
-        r.ts_recent = number(word_at(st, at + TIMESTAMP), 0, 32)
-        r.ts_recent_frame = conn.first_frame
+        resp.bits |= TS_VALID
+        resp.ts_recent = number(word_at(st, at + TIMESTAMP), 0, 32)
+        resp.ts_recent_frame = conn.first_frame

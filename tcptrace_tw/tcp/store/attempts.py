@@ -33,32 +33,40 @@ from tcptrace_tw.tcp.store.attempt_record import (
 )
 from tcptrace_tw.tcp.store.delta_codec import CONNECTION_FIELDS, TCB_FIELDS, Field
 from tcptrace_tw.tcp.store.freelists import free_incarnation, new_incarnation, release_slot
-from tcptrace_tw.tcp.store.records import ATTEMPTS, ATTEMPTS_NEXT, CONNS_LIVE, NEVER, NEXT_DUE, REMEMBER_AT_LEAST
+from tcptrace_tw.tcp.store.records import (
+    ATTEMPTS,
+    ATTEMPTS_NEXT,
+    CONNS_LIVE,
+    NEVER,
+    NEXT_DUE,
+    REMEMBER_AT_LEAST,
+    KernelState,
+)
 
 
 @kernel
-def may_be_attempt(st, c):  # type: ignore[no-untyped-def]
+def may_be_attempt(st: KernelState, c: int) -> bool:
     """Whether incarnation ``c`` has seen one segment, a SYN: so it looks from what is read anyway."""
-    o, r = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
-    flags = np.int64(o.last_flags)
+    orig, resp = tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1)
+    flags = orig.last_flags
     return (
-        np.int64(o.segments) == 1
-        and np.int64(r.segments) == 0
+        orig.segments == 1
+        and resp.segments == 0
         and flags & (SYN | ACK | RST | FIN) == SYN
-        and np.int64(conn_at(st, c).incarnation) == 1
-        and np.int64(o.span) < 0
-        and np.int64(r.span) < 0
+        and conn_at(st, c).incarnation == 1
+        and orig.span < 0
+        and resp.span < 0
     )
 
 
 @kernel
-def archive_attempt(st, c):  # type: ignore[no-untyped-def]
+def archive_attempt(st: KernelState, c: int) -> bool:
     """Archive incarnation ``c``, which is in no queue, if it is an attempt; returns whether it was."""
     if not may_be_attempt(st, c):
         return False
     counters = st.counters
     conn = conn_at(st, c)
-    key = tuple_at(st, np.int64(conn.slot))
+    key = tuple_at(st, conn.slot)
     units = IPV4_UNITS if is_ipv4(key) else OTHER_UNITS
     if not can_enter(counters) or not can_place(st, ATTEMPT, units):
         return False
@@ -72,17 +80,17 @@ def archive_attempt(st, c):  # type: ignore[no-untyped-def]
     set_word(st, at + units, 0)
     counters[ATTEMPTS_NEXT] = at + units
     counters[ATTEMPTS] += 1
-    counters[NEXT_DUE] = min(counters[NEXT_DUE], np.int64(conn.first_time) + st.params[REMEMBER_AT_LEAST])
+    counters[NEXT_DUE] = min(counters[NEXT_DUE], conn.first_time + st.params[REMEMBER_AT_LEAST])
     enter(st, key, at)
-    set_newest_incarnation(st, np.int64(conn.slot), -1)
-    release_slot(st, np.int64(conn.slot))
+    set_newest_incarnation(st, conn.slot, -1)
+    release_slot(st, conn.slot)
     free_incarnation(st, c)
     counters[CONNS_LIVE] -= 1
     return True
 
 
 @kernel
-def restore_attempt(st, slot):  # type: ignore[no-untyped-def]
+def restore_attempt(st: KernelState, slot: int) -> None:
     """Restore the attempt of the 4-tuple in ``slot``, of which nothing lives, if there is one; it is in no queue."""
     at = find(st, tuple_at(st, slot))
     if at < 0:
@@ -95,7 +103,7 @@ def restore_attempt(st, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def drop_attempt(st, at):  # type: ignore[no-untyped-def]
+def drop_attempt(st: KernelState, at: int) -> None:
     """Take the attempt at unit ``at`` out of the index and the archive."""
     leave(st, read_key(st, at), at)
     set_word(st, at, -word_at(st, at))
@@ -103,23 +111,23 @@ def drop_attempt(st, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def oldest_attempt(st):  # type: ignore[no-untyped-def]
+def oldest_attempt(st: KernelState) -> int:
     """The unit of the attempt that was archived first, or -1."""
-    return oldest(st, ATTEMPT) if st.counters[ATTEMPTS] else np.int64(-1)
+    return oldest(st, ATTEMPT) if st.counters[ATTEMPTS] else -1
 
 
 @kernel
-def due_of_attempt(st):  # type: ignore[no-untyped-def]
+def due_of_attempt(st: KernelState) -> int:
     """When the time of the oldest attempt comes; never, where there is none."""
     at = oldest_attempt(st)
-    return time_of(st, at) + st.params[REMEMBER_AT_LEAST] if at >= 0 else np.int64(NEVER)
+    return time_of(st, at) + st.params[REMEMBER_AT_LEAST] if at >= 0 else NEVER
 
 
 @kernel
-def is_restored_same(st, c, at):  # type: ignore[no-untyped-def]
+def is_restored_same(st: KernelState, c: int, at: int) -> int:
     """Whether the attempt at unit ``at`` holds all that is known of incarnation ``c``."""
     other = new_incarnation(st)
-    read_attempt(st, at, other, np.int64(conn_at(st, c).slot))
+    read_attempt(st, at, other, conn_at(st, c).slot)
     same = (
         same_connection(conn_at(st, c), conn_at(st, other), 0)
         and same_tcb(tcb_at(st, 2 * c), tcb_at(st, 2 * other), 0)
@@ -133,7 +141,7 @@ def _same(name: str, found: list[Field]) -> Callable[..., Any]:
     """A kernel that compares all numbers of two records that the archive keeps."""
     lines = [f"def {name}(record, other, pending):", "    return ("]
     for n, field in enumerate(found):
-        same = f"np.int64({field.place}) == np.int64({field.place.replace('record', 'other')})"
+        same = f"{field.place} == {field.place.replace('record', 'other')}"
         lines.append(f"        {'and ' if n else ''}{same}")
     scope: dict[str, Any] = {"np": np}
     exec(compile("\n".join([*lines, "    )"]), __file__, "exec"), scope)

@@ -17,29 +17,29 @@ import numpy as np
 
 from tcptrace_tw.kernels.marks import inlined, lazy_kernel
 from tcptrace_tw.tcp.store.access import set_unit, set_word, word_at  # noqa: F401 -- the kernels made here use them
-from tcptrace_tw.tcp.store.records import CONNECTION, FIN_SENT, PENDING_CAUSE, SPAN, TCB  # noqa: F401 -- so is FIN_SENT
+from tcptrace_tw.tcp.store.records import CONNECTION, FIN_SENT, PENDING_CAUSE, SPAN, TCB, KernelState  # noqa: F401 -- so is FIN_SENT
 
 SIGN = 1 << 31
 
-PEERS = "np.int64(peer.{}) * is_second"
+PEERS = "peer.{} * is_second"
 """What the peer has; the peer of the endpoint that is packed first is not there yet when it is unpacked."""
 
 BASES = {
-    "tuple_id": "np.int64(conn.id)",
-    "iss": "np.int64(record.snd_nxt)",
-    "snd_una": "np.int64(record.snd_nxt)",
+    "tuple_id": "conn.id",
+    "iss": "record.snd_nxt",
+    "snd_una": "record.snd_nxt",
     "snd_nxt": PEERS.format("rcv_nxt"),
     "rcv_nxt": PEERS.format("snd_nxt"),
-    "last_ack": "np.int64(record.rcv_nxt)",
-    "earlier_ack": "np.int64(record.last_ack) * (np.int64(record.earlier_frame) >= 0)",
-    "ttl_low": "np.int64(record.ttl)",
-    "ttl_high": "np.int64(record.ttl)",
-    "last_seq": "np.int64(record.snd_nxt)",
-    "fin_seq": "np.int64(record.snd_nxt) * (np.int64(record.bits) & FIN_SENT != 0)",
+    "last_ack": "record.rcv_nxt",
+    "earlier_ack": "record.last_ack * (record.earlier_frame >= 0)",
+    "ttl_low": "record.ttl",
+    "ttl_high": "record.ttl",
+    "last_seq": "record.snd_nxt",
+    "fin_seq": "record.snd_nxt * (record.bits & FIN_SENT != 0)",
     "last_tsval": PEERS.format("ts_recent"),
     "ts_recent": PEERS.format("last_tsval"),
-    "ts_echoed": "np.int64(record.ts_recent)",
-    "first_tsval": "np.int64(record.last_tsval)",
+    "ts_echoed": "record.ts_recent",
+    "first_tsval": "record.last_tsval",
     "ts_echoed_s": PEERS.format("ts_echoed_s"),
 }
 """Fields that are near another one. Those of 32 bits are numbers modulo 2**32."""
@@ -94,7 +94,7 @@ def _fields(record: str, name: str, dtype: np.dtype[Any]) -> list[Field]:
         places = [f"record.{name}[{j}]" for j in range(count)]
         near = _near(record, name, base)
         return [
-            Field(at, f"{near.distance.format(at=at)} if {j} < pending else 0", near.value)
+            Field(at, f"{near.distance.format(at=f'np.int64({at})')} if {j} < pending else 0", near.value)
             for j, at in enumerate(places)
         ]
     at = f"record.{name}"
@@ -104,42 +104,42 @@ def _fields(record: str, name: str, dtype: np.dtype[Any]) -> list[Field]:
 
 def _near(record: str, name: str, dtype: np.dtype[Any]) -> Field:
     if name in BASES and dtype == np.uint32:
-        return Field(name, f"around(np.int64({{at}}) - {BASES[name]})", f"({BASES[name]} + d) & 0xFFFFFFFF")
+        return Field(name, f"around({{at}} - {BASES[name]})", f"({BASES[name]} + d) & 0xFFFFFFFF")
     if name in BASES:
-        return Field(name, f"np.int64({{at}}) - {BASES[name]}", f"{BASES[name]} + d")
+        return Field(name, f"{{at}} - {BASES[name]}", f"{BASES[name]} + d")
     if name in ("first_time", "first_frame", "id"):
-        return Field(name, "np.int64({at})", "d")
+        return Field(name, "{at}", "d")
     if dtype == np.int64 and name.endswith("frame"):
-        return Field(name, "since(np.int64({at}), np.int64(conn.first_frame))", "later(d, np.int64(conn.first_frame))")
+        return Field(name, "since({at}, conn.first_frame)", "later(d, conn.first_frame)")
     if dtype == np.int64 and (name.endswith("time") or record == "SPAN"):
-        return Field(name, "since(np.int64({at}), np.int64(conn.first_time))", "later(d, np.int64(conn.first_time))")
+        return Field(name, "since({at}, conn.first_time)", "later(d, conn.first_time)")
     if dtype == np.int32:  # a place in a pool, or -1
-        return Field(name, "np.int64({at}) + 1", "d - 1")
-    return Field(name, "np.int64({at})", "d")
+        return Field(name, "{at} + 1", "d - 1")
+    return Field(name, "{at}", "d")
 
 
 @inlined
-def around(x):  # type: ignore[no-untyped-def]
+def around(x: int) -> int:
     """A distance modulo 2**32 with its sign."""
     return ((x + SIGN) & 0xFFFFFFFF) - SIGN
 
 
 @inlined
-def since(value, base):  # type: ignore[no-untyped-def]
+def since(value: int, base: int) -> int:
     """A time or frame as its distance from ``base``, moved by one: 0 is "none" (-1)."""
     return (value - base + (value >= base)) * (value >= 0)
 
 
 @inlined
-def later(distance, base):  # type: ignore[no-untyped-def]
+def later(distance: int, base: int) -> int:
     """``since`` turned back."""
     if distance == 0:
-        return np.int64(-1)
+        return -1
     return base + distance - 1 if distance > 0 else base + distance
 
 
 @inlined
-def width(distance):  # type: ignore[no-untyped-def]
+def width(distance: int) -> int:
     """How many units a distance takes, as two bits: 0, 1, 2, and 3 for four."""
     if distance == 0:
         return 0
@@ -149,10 +149,10 @@ def width(distance):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def taken(st, at, bits):  # type: ignore[no-untyped-def]
+def taken(st: KernelState, at: int, bits: int) -> int:
     """The distance at unit ``at`` that takes as many units as the two bits say."""
     if bits == 0:
-        return np.int64(0)
+        return 0
     word = word_at(st, at)
     if bits == 1:
         return ((word & 0xFFFF) ^ 0x8000) - 0x8000
@@ -189,7 +189,7 @@ def _unpacker(name: str, found: list[Field]) -> Callable[..., Any]:
     lines = [f"def {_HEAD.format(name=name)}:", f"    end = at + {tag_units(found)}"]
     for g in range(tag_units(found)):
         group = found[EIGHT * g : EIGHT * (g + 1)]
-        lines += [f"    tag = word_at(st, at + {g}) & 0xFFFF", "    if tag == 0:", "        d = np.int64(0)"]
+        lines += [f"    tag = word_at(st, at + {g}) & 0xFFFF", "    if tag == 0:", "        d = 0"]
         lines += [f"        {field.place} = {field.value}" for field in group]
         lines.append("    else:")
         for j, field in enumerate(group):

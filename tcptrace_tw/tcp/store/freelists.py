@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.states import CLOSED
 from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, Table
@@ -39,6 +37,7 @@ from tcptrace_tw.tcp.store.records import (
     STALES_FREE,
     STALES_USED,
     TCB,
+    KernelState,
 )
 
 
@@ -70,7 +69,7 @@ copy_anomaly = _copier(ANOMALIES)
 
 
 @kernel
-def take(counters, used, free, following):  # type: ignore[no-untyped-def]
+def take(counters: Any, used: int, free: int, following: int) -> int:
     """The place of a record that nobody uses; ``following`` is the next free one. The caller has made sure of room."""
     place = counters[free]
     if place >= 0:
@@ -82,16 +81,14 @@ def take(counters, used, free, following):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def new_incarnation(st):  # type: ignore[no-untyped-def]
+def new_incarnation(st: KernelState) -> int:
     """A place for an incarnation and its two endpoints; a free one is chained by ``previous``."""
     free = st.counters[CONNS_FREE]
-    return take(
-        st.counters, CONNS_USED, CONNS_FREE, np.int64(conn_at(st, free).previous) if free >= 0 else np.int64(-1)
-    )
+    return take(st.counters, CONNS_USED, CONNS_FREE, conn_at(st, free).previous if free >= 0 else -1)
 
 
 @kernel
-def free_incarnation(st, c):  # type: ignore[no-untyped-def]
+def free_incarnation(st: KernelState, c: int) -> None:
     """Give the records of incarnation ``c`` back."""
     conn = conn_at(st, c)
     conn.id = 0
@@ -100,7 +97,7 @@ def free_incarnation(st, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def release_slot(st, slot):  # type: ignore[no-untyped-def]
+def release_slot(st: KernelState, slot: int) -> None:
     """Nothing lives in a slot of the flow table any more."""
     n = st.counters[RELEASED]
     set_released(st, n, slot)
@@ -130,7 +127,7 @@ _clear_tcb = _writer("clear_tcb", _NEW_TCB)
 
 
 @kernel
-def clear(st, c):  # type: ignore[no-untyped-def]
+def clear(st: KernelState, c: int) -> None:
     """Make the records of incarnation ``c`` as new."""
     _clear_connection(conn_at(st, c))
     _clear_tcb(tcb_at(st, 2 * c))
@@ -138,37 +135,35 @@ def clear(st, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def new_span(st):  # type: ignore[no-untyped-def]
+def new_span(st: KernelState) -> int:
     """A place for a TIME-WAIT span."""
     free = st.counters[SPANS_FREE]
-    return take(st.counters, SPANS_USED, SPANS_FREE, np.int64(span_at(st, free).next) if free >= 0 else np.int64(-1))
+    return take(st.counters, SPANS_USED, SPANS_FREE, span_at(st, free).next if free >= 0 else -1)
 
 
 @kernel
-def new_reuse(st):  # type: ignore[no-untyped-def]
+def new_reuse(st: KernelState) -> int:
     """A place for the facts of a reuse."""
     free = st.counters[REUSES_FREE]
-    return take(st.counters, REUSES_USED, REUSES_FREE, np.int64(reuse_at(st, free).next) if free >= 0 else np.int64(-1))
+    return take(st.counters, REUSES_USED, REUSES_FREE, reuse_at(st, free).next if free >= 0 else -1)
 
 
 @kernel
-def new_stale(st):  # type: ignore[no-untyped-def]
+def new_stale(st: KernelState) -> int:
     """A place for the facts of a stale segment."""
     free = st.counters[STALES_FREE]
-    return take(st.counters, STALES_USED, STALES_FREE, np.int64(stale_at(st, free).next) if free >= 0 else np.int64(-1))
+    return take(st.counters, STALES_USED, STALES_FREE, stale_at(st, free).next if free >= 0 else -1)
 
 
 @kernel
-def new_reset(st):  # type: ignore[no-untyped-def]
+def new_reset(st: KernelState) -> int:
     """A place for the facts of a RST."""
     free = st.counters[RESETS_FREE]
-    return take(st.counters, RESETS_USED, RESETS_FREE, np.int64(reset_at(st, free).next) if free >= 0 else np.int64(-1))
+    return take(st.counters, RESETS_USED, RESETS_FREE, reset_at(st, free).next if free >= 0 else -1)
 
 
 @kernel
-def new_anomaly(st):  # type: ignore[no-untyped-def]
+def new_anomaly(st: KernelState) -> int:
     """A place for what is rare about an endpoint."""
     free = st.counters[ANOMALIES_FREE]
-    return take(
-        st.counters, ANOMALIES_USED, ANOMALIES_FREE, np.int64(anomaly_at(st, free).next) if free >= 0 else np.int64(-1)
-    )
+    return take(st.counters, ANOMALIES_USED, ANOMALIES_FREE, anomaly_at(st, free).next if free >= 0 else -1)

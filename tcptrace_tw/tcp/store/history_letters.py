@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.schema.zeek import LETTER_BITS, LETTERS_PER_COLUMN, RESP_BIT
+from tcptrace_tw.tcp.store.records import Conn
 
 # Wireshark's tcp.completeness.
 DONE_SYN, DONE_SYN_ACK, DONE_ACK, DONE_DATA, DONE_FIN, DONE_RST = (1 << i for i in range(6))
 
 
 @kernel
-def append_letter(conn, side, code):  # type: ignore[no-untyped-def]
+def append_letter(conn: Conn, side: int, code: int) -> None:
     """Write a letter behind the others; there is room for 24."""
-    n = np.int64(conn.history_len)
+    n = conn.history_len
     packed = code | (RESP_BIT if side else 0)
     if n < LETTERS_PER_COLUMN:
         conn.history_lo |= packed << (LETTER_BITS * n)

@@ -5,8 +5,6 @@ An incarnation is first in the second one, for a short time; if it is over by th
 
 from __future__ import annotations
 
-import numpy as np
-
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.tcp.store.access import conn_at
 from tcptrace_tw.tcp.store.records import (
@@ -17,11 +15,12 @@ from tcptrace_tw.tcp.store.records import (
     NEXT_DUE,
     QUEUE_HEAD,
     QUEUE_TAIL,
+    KernelState,
 )
 
 
 @kernel
-def enqueue(st, c, due, lingers):  # type: ignore[no-untyped-def]
+def enqueue(st: KernelState, c: int, due: int, lingers: bool) -> None:
     """Put incarnation ``c`` at the end of a queue, to be looked at again at time ``due``."""
     counters = st.counters
     conn = conn_at(st, c)
@@ -40,17 +39,17 @@ def enqueue(st, c, due, lingers):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def dequeue(st, c):  # type: ignore[no-untyped-def]
+def dequeue(st: KernelState, c: int) -> None:
     """Take incarnation ``c`` out of the queue that it is in, if any."""
     counters = st.counters
     conn = conn_at(st, c)
-    bits = np.int64(conn.bits)
+    bits = conn.bits
     if bits & (IN_QUEUE | LINGERING) == 0:
         return
     first, last = (LINGERING_HEAD, LINGERING_TAIL) if bits & LINGERING else (QUEUE_HEAD, QUEUE_TAIL)
     conn.bits &= ~(IN_QUEUE | LINGERING) & 0xFFFF
-    before = np.int64(conn.queue_previous)
-    after = np.int64(conn.queue_next)
+    before = conn.queue_previous
+    after = conn.queue_next
     if before >= 0:
         conn_at(st, before).queue_next = after
     else:

@@ -6,6 +6,8 @@ All of it is plain arrays, so that one set of kernels runs on it compiled and in
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tcptrace_tw.schema.columns import ANOMALIES, RESETS, REUSES, STALE_SEGMENTS, TIME_WAIT
@@ -13,6 +15,13 @@ from tcptrace_tw.schema.segments import PRINT_PLACES, SHARD_BITS
 from tcptrace_tw.tcp.store.cache_lines import in_lines
 from tcptrace_tw.tcp.store.receipts import PENDING as PENDING
 from tcptrace_tw.tcp.store.receipts import PENDING_CAUSE as PENDING_CAUSE
+
+# What kernels take: ``conn.opened`` and ``snd.snd_nxt`` are numbers (see ``kernels.wide_records``).
+KernelState = Any  # all of it: ``access.STATE`` or ``state.State``
+Conn = Any  # a record of ``CONNECTION``
+Tcb = Any  # of ``TCB``
+Span = Any  # of ``SPAN``
+Row = Any  # of a table
 
 CONNECTION = in_lines(
     [

@@ -134,7 +134,7 @@ def _segments_with_room() -> Callable[[Any], Any]:
     lines = [
         "def segments_with_room(counters):",
         '    """How many segments the room of every array is enough for."""',
-        f"    least = np.int64({NEVER})",
+        f"    least = {NEVER}",
         *(f"    least = min(least, (counters[{r.room}] - counters[{r.used}]) // {r.most})" for r in RESERVATIONS),
         "    return least",
     ]
