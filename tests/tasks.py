@@ -48,6 +48,7 @@ TASKS = {
             "zensical build",
         ),
     ),
+    "said": Task("write all that the tool says about the fixtures, fixtures/*/said.txt", ("python -m tests.said",)),
     "pictures": Task("draw the pictures and screenshots of the site again", ("python -m tests.docs.rule_pictures",)),
     "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),
     "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
