@@ -23,9 +23,10 @@ from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 
-from tcptrace_tw.kernels import library
+import hypothesis
+
 from tests.mutate.ground import PACKAGE, ROOMS, ROOT, Ground
-from tests.mutate.judge import functions, verdict
+from tests.mutate.judge import functions, play_interpreted, verdict
 from tests.mutate.operators import Mutant, mutants
 
 MOST_SECONDS = 60
@@ -87,16 +88,19 @@ def kept_ground(path: Path | None) -> Ground:
 def imported() -> dict[str, list[FunctionType]]:
     """Import all that a child needs, once, and find the functions that may be changed."""
     os.environ["TCPTRACE_TW_KERNELS"] = "interpreted"
-    import_module("hypothesis")
-    library.FOLDER = ROOT / "tests" / "mutate"  # in which there is no library: tests play interpreted kernels
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the shortest example that fails
+    hypothesis.settings.register_profile("mutants", deadline=None, phases=phases, database=None)
+    import_module("tests.said")
+    play_interpreted()
     fixtures = import_module("tests.test_fixtures")
     for name in fixtures.NAMES:
         fixtures.expectation(name)
     fixtures.play_pcap(fixtures.rendered(fixtures.RULES[0].example), compiled=False)
     for path in sources():
         import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    gc.freeze()
-    return functions()
+    known = functions()
+    gc.freeze()  # children do not copy what they only look at
+    return known
 
 
 def judged(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -26,7 +27,7 @@ import numpy as np
 from tests.mutate.ground import ROOT, Ground, archiving
 from tests.mutate.operators import Mutant
 
-SECONDS = 25
+SECONDS = 10
 """A mutant that no fixture has noticed in so much processor time survives the fixtures."""
 
 LONGEST = 8
@@ -58,6 +59,9 @@ TESTS = (
     ("tcp/", ("twin_tracker",)),
 )
 """Test files that are quick, and look at what fixtures cannot show: those of every path that begins so."""
+
+
+PYTEST = ("-q", "-x", "-n0", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--hypothesis-profile=mutants")
 
 
 class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -129,6 +133,7 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
     """What noticed the change; empty where nothing did. Errors of any kind notice it."""
     try:
         if is_swapped(mutant, known):
+            gc.unfreeze()
             for each in gc.get_objects():
                 if isinstance(each, functools._lru_cache_wrapper):
                     each.cache_clear()
@@ -137,6 +142,7 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
                 if not name.startswith("tests.mutate"):
                     del sys.modules[name]
             sys.meta_path.insert(0, Changed(mutant))
+            play_interpreted()
         until = time.process_time() + SECONDS
         for name, problem in itertools.chain(_fixtures(mutant, ground, until), _tests(mutant)):
             if problem:
@@ -144,6 +150,12 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
     except BaseException as error:
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def play_interpreted() -> None:
+    """Tests that play something by the kernels that there are shall play the changed ones, which are not compiled."""
+    play = importlib.import_module("tests.scenario.play")
+    play.why_unfit = lambda: "mutants are interpreted"
 
 
 def _fixtures(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[str, bool]]:
@@ -254,5 +266,4 @@ def _tests(mutant: Mutant) -> Iterator[tuple[str, bool]]:
     for path, names in TESTS:
         for name in names if mutant.path.startswith(f"tcptrace_tw/{path}") else ():
             file = f"tests/test_{name}.py"
-            arguments = ["-q", "-x", "-n0", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", file]
-            yield file, pytest.main(arguments) not in (0, 5)
+            yield file, pytest.main([*PYTEST, file]) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)

@@ -161,9 +161,12 @@ def _hints(tree: ast.Module) -> Iterator[ast.AST]:
     calls_hints = any(_is_hint(node) for node in ast.walk(tree))
     for node in ast.walk(tree):
         name = _called(node)
-        if _is_hint(node) or name in DECLARED | ROOM_AT_FIRST or _only_hints(node):
-            yield from ast.walk(node)
-        elif isinstance(node, ast.FunctionDef) and node.name.startswith(HINTS):
+        if (
+            _is_hint(node)
+            or name in DECLARED | ROOM_AT_FIRST
+            or _only_hints(node)
+            or (isinstance(node, ast.FunctionDef) and node.name.startswith(HINTS))
+        ):
             yield from ast.walk(node)
         elif isinstance(node, ast.Assign) and calls_hints:
             names = {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
