@@ -40,11 +40,13 @@ NOT_ON_ROWS = ("caveats.py", "early.py")
 ARCHIVES = ("retirement.py", "tracker.py", "early_forgetting.py")
 
 TESTS = (
+    ("", ("numbers",)),
     ("rules/early.py", ("live_parts",)),
     ("rules/mechanisms.py", ("incident_tables", "incidents")),
     ("rules/", ("rule_numbers", "decision_tables")),
     ("flow.py", ("flow", "duplicate_frames")),
     ("measure/community_id.py", ("community_id",)),
+    ("measure/icmp_errors.py", ("icmp_errors",)),
     ("measure/connects.py", ("connects",)),
     ("measure/", ("measure_twin", "measured_facts")),
     ("tcp/store/attempt", ("attempts", "models")),
@@ -144,7 +146,10 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
             sys.meta_path.insert(0, Changed(mutant))
             play_interpreted()
         until = time.process_time() + SECONDS
-        for name, problem in itertools.chain(_fixtures(mutant, ground, until), _tests(mutant)):
+        rounds = [_fixtures(mutant, ground, until), _tests(mutant)]
+        if not mutant.function:
+            rounds.reverse()  # it is mostly a number that has a name
+        for name, problem in itertools.chain(*rounds):
             if problem:
                 return name
     except BaseException as error:
