@@ -69,7 +69,7 @@ def _findings(got: Result, caveats: list[str]) -> Iterator[str]:
             yield from each
         more = said[rule][TOLD:]
         if more:
-            yield f"{rule}: and {len(more)} more {_short(repr(more).encode())}"
+            yield f"{rule}: and {len(more)} more {short(crc32(repr(more).encode()))}"
 
 
 def _finding(told: Finding, remedy: str, caveats: list[str]) -> Iterator[str]:
@@ -112,12 +112,13 @@ def _digest(table: str, got: Result) -> str:
     """Three characters for each column, in the order of the table's record."""
     records = got.tables.records(table)
     names = records.dtype.names or ()
-    columns = "".join(_short(records[name].astype("<i8").tobytes()) for name in names) if records.size else ""
+    columns = "".join(short(crc32(records[name].astype("<i8").tobytes())) for name in names) if records.size else ""
     return f"{COLUMNS_OF}{table}: {records.size} {columns}".rstrip()
 
 
-def _short(data: bytes) -> str:
-    return base64.b64encode((crc32(data) & 0xFFFFFF).to_bytes(3, "big")).decode()[:3]
+def short(digest: int) -> str:
+    """Three characters for it."""
+    return base64.b64encode((digest & 0xFFFFFF).to_bytes(3, "big")).decode()[:3]
 
 
 def _table(line: str) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from tests.mutate.ground import ROOT, Ground, archiving
 from tests.mutate.operators import Mutant
 
-SECONDS = 10
+SECONDS = 6
 """A mutant that no fixture has noticed in so much processor time survives the fixtures."""
 
 LONGEST = 8
@@ -58,7 +58,9 @@ TESTS = (
     ("tcp/machine/duplicate_frames.py", ("duplicate_frames",)),
     ("tcp/machine/time_wait_count.py", ("time_wait_count",)),
     ("tcp/facts/silence.py", ("silence",)),
-    ("tcp/", ("twin_tracker",)),
+    ("flow.py", ("conversations",)),
+    ("measure/", ("conversations",)),
+    ("tcp/", ("conversations", "twin_tracker")),
 )
 """Test files that are quick, and look at what fixtures cannot show: those of every path that begins so."""
 
