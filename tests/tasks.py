@@ -27,8 +27,9 @@ class Task(NamedTuple):
 QUICK = " ".join(
     f"tests/test_{name}.py"
     for name in (
-        "fixtures", "conversations", "numbers", "rule_numbers", "models", "decision_tables", "syn_answers", "states", "flow", "selection",
-        "settings", "report_findings", "report_digest", "check_policy", "capture_decode", "names",
+        "fixtures", "conversations", "numbers", "rule_numbers", "models", "decision_tables", "syn_answers", "states",
+        "flow", "selection", "settings", "report_findings", "report_digest", "check_policy", "capture_decode",
+        "names",
     )
 )  # fmt: skip
 

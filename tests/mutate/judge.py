@@ -146,6 +146,7 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
                 if not name.startswith("tests.mutate"):
                     del sys.modules[name]
             sys.meta_path.insert(0, Changed(mutant))
+            importlib.import_module(name_of(mutant))  # now: pytest puts an importer of its own before this one
             play_interpreted()
         until = time.process_time() + SECONDS
         rounds = [_fixtures(mutant, ground, until), _tests(mutant)]
