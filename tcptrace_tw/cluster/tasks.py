@@ -31,9 +31,9 @@ from tcptrace_tw.cluster.spool import (
     Hashed,
     appearing,
     append_rows,
-    encode,
     is_whole,
     read_note,
+    write_block,
     write_note,
 )
 from tcptrace_tw.errors import CaptureError
@@ -74,7 +74,7 @@ def _map_file(plan: Plan, index: int, path: Path) -> dict[str, Any]:
     name, settings = plan.files[index], plan.checked()
     facts, quotes = FileFacts(shown(name)), list[Quote]()
     try:
-        with open_stream(name) as stream, appearing(path) as file:
+        with open_stream(name) as stream, appearing(path, is_checked=plan.is_found_again) as file:
             reader = Reader(stream, compiled=plan.compiled, file_index=index, quotes=quotes)
             facts, mapper = reader.facts, _Mapper(plan, index, reader.facts)
             for batch in reader.batches():
@@ -121,9 +121,9 @@ class _Mapper:
             self._flush(part, file)
 
     def _flush(self, part: int, file: Hashed) -> None:
-        block = encode(self._dealt, part, self._plan.codec)
-        self._blocks.append([part, file.size, len(block), int(self._dealt.fill[part])])
-        file.write(block)
+        begin = file.size
+        size = write_block(file, self._dealt, part, self._plan.codec)
+        self._blocks.append([part, begin, size, int(self._dealt.fill[part])])
         self._dealt.fill[part] = 0
 
     def note(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _nothing(plan: Plan, part: int) -> dict[str, Any]:
     """A part without segments; a tracker would take more memory than its plan."""
     digests = {}
     for name in [*TRACKED, BIRTHS]:
-        with appearing(plan.path(REDUCED, f"{part:03d}.{name}")) as file:
+        with appearing(plan.path(REDUCED, f"{part:03d}.{name}"), is_checked=plan.is_found_again) as file:
             digests[f"{part:03d}.{name}"] = file.digest
     return {"digests": digests, "figures": None, "rows": dict.fromkeys(TRACKED, 0), "segments": 0}
 
@@ -179,7 +179,10 @@ class _Reducer:
         """Write the rows of every table, and when each connection was opened."""
         names = [table for table in TRACKED if table != "transitions" or self._plan.transitions]
         with ExitStack() as stack:
-            files = {name: stack.enter_context(appearing(self._path(name))) for name in [*names, BIRTHS]}
+            files = {
+                name: stack.enter_context(appearing(self._path(name), is_checked=self._plan.is_found_again))
+                for name in [*names, BIRTHS]
+            }
             for batch in self._batches():
                 self._take(batch, files)
             for table, rows in self._tracker.finish(self._task["end"], self._flow.tuples):
