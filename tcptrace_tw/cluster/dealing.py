@@ -69,10 +69,10 @@ DEALT_KIND = bundle(
 )  # fmt: skip
 
 
-def room_for(part_of: Any, parts: int, size: int) -> Dealt:
+def room_for(parts: int, size: int) -> Dealt:
     """Room for ``size`` segments of each part."""
     return Dealt(
-        np.asarray(part_of, np.int64), zeros(parts, np.int64), zeros((parts, 2), np.int64), zeros((parts, 2), np.int64),
+        parts_of_shards(parts), zeros(parts, np.int64), zeros((parts, 2), np.int64), zeros((parts, 2), np.int64),
         zeros(parts, np.int64), zeros((parts, EIGHT, size), np.int64), zeros((parts, FOUR, size), np.uint32),
         zeros((parts, TWO, size), np.uint16), zeros((parts, ONE, size), np.uint8),
     )  # fmt: skip
@@ -186,19 +186,20 @@ PLACES_KIND = bundle(Places, eight=_INTS, four=_INTS, two=_INTS, one=_INTS)
 
 
 @entry(
-    BATCH_KIND, INTEGER, _INTS, BOOLEAN, PLACES_KIND, Array(np.int64), Array(np.uint32), Array(np.uint16),
+    BATCH_KIND, INTEGER, INTEGER, _INTS, BOOLEAN, PLACES_KIND, Array(np.int64), Array(np.uint32), Array(np.uint16),
     Array(np.uint8),
 )  # fmt: skip
 def take_up(
-    batch: Segments, size: int, first: Any, is_wide: bool, at: Places, eight: Any, four: Any, two: Any, one: Any
-) -> None:
-    """Make segments of the ``size`` columns of a block, whose distances begin from ``first``.
+    batch: Segments, start: int, size: int, first: Any, is_wide: bool, at: Places, eight: Any, four: Any, two: Any,
+    one: Any,
+) -> None:  # fmt: skip
+    """Make segments of the ``size`` rows of a block, whose distances begin from ``first``: from row ``start`` on.
 
     ``eight`` to ``one`` are the same memory.
     """
     time, frame = first[0], first[1]
     for i in range(size):
-        row = batch[i]
+        row = batch[start + i]
         time += np.int64(four[at.four[TIME] + i])
         frame += np.int64(four[at.four[FRAME] + i])
         row.time = time

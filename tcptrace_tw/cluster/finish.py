@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tcptrace_tw.cluster.spool import read_note, write_note
 from tcptrace_tw.cluster.tasks import read_rows
 from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.marks import load
-from tcptrace_tw.report.tables.sinks import ParquetSink
+from tcptrace_tw.report.tables.sinks import ParquetSink, row_blocks
 from tcptrace_tw.rules.runner import classified
 from tcptrace_tw.schema.columns import BY_NAME, Table
 
@@ -31,6 +32,10 @@ LEFT_TO_PARTS = ("connections", "transitions", "time_wait", "stale_segments", "r
 
 PIECE_BYTES = 1 << 19
 """So many bytes of rows are taken at once: they stay in the second-level cache."""
+
+
+_SPARE = threading.local()
+"""Row groups of the part before, whose memory need not be cleared again."""
 
 
 def finish_part(plan: Plan, part: int) -> int:
@@ -47,7 +52,10 @@ def _finish(plan: Plan, part: int, target: Path) -> dict[str, Any]:
     task = read_note(plan.path(FINISHED, "task.json"))
     partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=target.parent))
     try:
-        sink = ParquetSink(partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS])
+        blocks = vars(_SPARE).setdefault("blocks", row_blocks())
+        sink = ParquetSink(
+            partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks
+        )
         try:
             for table, rows in _rows(plan, part, int(task["begin"])):
                 sink.rows(table.name, rows)

@@ -285,8 +285,8 @@ def write_tasks(plan: Plan, notes: Sequence[dict[str, Any]]) -> list[int]:
     sizes = [0] * plan.parts
     for index, note in enumerate(notes):
         places: dict[int, list[list[int]]] = {}
-        for part, offset, size, segments in note.get("blocks", ()):
-            places.setdefault(part, []).append([offset, size])
+        for part, offset, segments in note.get("blocks", ()):
+            places.setdefault(part, []).append([offset, segments])
             sizes[part] += segments
         for part, blocks in places.items():
             sources[part].append([f"{index:06d}.segments", plan.first_times[index], blocks])

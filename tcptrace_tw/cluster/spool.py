@@ -106,8 +106,8 @@ def is_whole(path: Path, digest: str) -> bool:
     return not checksum or f"{found:08x}" == checksum
 
 
-def write_block(file: Hashed, dealt: Dealt, part: int, codec: int) -> int:
-    """Write the block of a part: its head, then the columns that are not all zeros; returns its size."""
+def write_block(file: Hashed, dealt: Dealt, part: int, codec: int) -> None:
+    """Write the block of a part: its head, then the columns that are not all zeros."""
     size, is_wide = int(dealt.fill[part]), int(dealt.is_wide[part])
     kept, bits, number = [], 0, 0
     for (count, _), group in zip(WIDTHS, (dealt.eight, dealt.four, dealt.two, dealt.one), strict=True):
@@ -121,10 +121,8 @@ def write_block(file: Hashed, dealt: Dealt, part: int, codec: int) -> int:
     head = np.zeros(1, HEAD)
     head["size"], head["stored"], head["plain"], head["columns"] = size, sum(map(len, stored)), plain, bits
     head["first"], head["codec"], head["is_wide"] = dealt.first[part], codec, is_wide
-    begin = file.size
     for piece in (head.tobytes(), *stored):
         file.write(piece)
-    return file.size - begin
 
 
 def _packed(plain: bytes, codec: int) -> bytes:
@@ -146,13 +144,20 @@ class BlockReader:
         self._memory = [room.view(dtype) for dtype in (np.int64, np.uint32, np.uint16, np.uint8)]
 
     def batches(self, path: Path, places: list[list[int]]) -> Iterator[Segments]:
-        """The blocks at these offsets and of these sizes, each a batch; a batch is valid until the next one."""
+        """The blocks at these offsets, with so many rows, in batches as large as can be; one is valid until the next."""
+        filled = 0
         with path.open("rb") as file:
-            for offset, _ in places:
+            for offset, size in places:
+                if filled + size > MOST:
+                    yield self._batch[:filled]
+                    filled = 0
                 file.seek(offset)
-                yield self._read(file)
+                self._read(file, filled)
+                filled += size
+        yield self._batch[:filled]
 
-    def _read(self, file: BufferedReader) -> Segments:
+    def _read(self, file: BufferedReader, start: int) -> None:
+        """Put the segments of the block that comes next into the batch, from row ``start`` on."""
         head = np.frombuffer(file.read(HEAD.itemsize), HEAD, 1)[0]
         size, plain, codec = int(head["size"]), int(head["plain"]), CODECS[int(head["codec"])]
         data = memoryview(self._data)[:plain]
@@ -163,8 +168,8 @@ class BlockReader:
 
             data[:] = pa.decompress(file.read(int(head["stored"])), plain, codec + "_raw", asbytes=True)
         self._find_columns(size, int(head["columns"]))
-        self._take_up(self._batch, size, head["first"].astype(np.int64), bool(head["is_wide"]), self._at, *self._memory)
-        return self._batch[:size]
+        first, is_wide = head["first"].astype(np.int64), bool(head["is_wide"])
+        self._take_up(self._batch, start, size, first, is_wide, self._at, *self._memory)
 
     def _find_columns(self, size: int, columns: int) -> None:
         """Note where the columns begin; ``columns`` has a bit for each that is there."""
