@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from tcptrace_tw.unfinished import begin, complete
 RETRIES = 3
 """So often a task is given to another worker when one is lost."""
 
-PIECE_ROWS = 1 << 15
+PIECE_ROWS = 1 << 14
 
 UNKNOWN_WORKERS = 8
 """So many workers are thought of where an executor does not say how many it has."""
@@ -100,6 +101,7 @@ def analyze(
         _make_folders(plan)
         executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
         work.run(executor)
+        dealt = None if plan.is_found_again else _Behind(partial(shutil.rmtree, plan.path(MAPPED, ""), True))
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
         finishing = None
@@ -110,6 +112,8 @@ def analyze(
         if finishing is not None and means.parts_into is not None:
             finishing.join()
             means.counts.update(place_tables(plan, means.parts_into, is_kept=means.keep_spool))
+        if dealt is not None:
+            dealt.join()
         if not means.keep_spool:
             shutil.rmtree(plan.folder, ignore_errors=True)
     return summary

@@ -38,6 +38,7 @@ from tcptrace_tw.cluster.spool import (
 )
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.kernels.arrays import Buffers
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.memory_limit import for_connections
@@ -253,8 +254,8 @@ def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
 
 
 def whole_connections(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    """Pieces of about ``size`` rows, which end where a connection does."""
-    ids = rows["connection_id"]
+    """Copies of pieces of about ``size`` rows, which end where a connection does."""
+    ids, room = rows["connection_id"], Buffers(rows.dtype, 2 * size)
     cuts = [0]
     while cuts[-1] < rows.size:
         cut = min(cuts[-1] + size, rows.size)
@@ -262,4 +263,10 @@ def whole_connections(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
             cut += 1
         cuts.append(cut)
     for begin, end in pairwise(cuts):
-        yield np.array(rows[begin:end])
+        if end - begin > 2 * size:
+            yield np.array(rows[begin:end])
+        else:
+            piece = np.asarray(room.take())[: end - begin]
+            piece[:] = rows[begin:end]
+            yield piece
+            del piece
