@@ -53,9 +53,7 @@ def _finish(plan: Plan, part: int, target: Path) -> dict[str, Any]:
     partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=target.parent))
     try:
         blocks = vars(_SPARE).setdefault("blocks", row_blocks())
-        sink = ParquetSink(
-            partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks
-        )
+        sink = ParquetSink(partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks)
         try:
             for table, rows in _rows(plan, part, int(task["begin"])):
                 sink.rows(table.name, rows)

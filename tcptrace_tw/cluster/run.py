@@ -27,10 +27,20 @@ from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
 from tcptrace_tw.cluster.plan import Plan, make_plan
 from tcptrace_tw.cluster.spool import CODECS, read_note, write_note
-from tcptrace_tw.cluster.tasks import MAPPED, REDUCED, TRACKED, map_file, read_rows, reduce_part, whole_connections
+from tcptrace_tw.cluster.tasks import (
+    MAPPED,
+    MOST_PIECE_ROWS,
+    REDUCED,
+    TRACKED,
+    map_file,
+    read_rows,
+    reduce_part,
+    whole_connections,
+)
 from tcptrace_tw.cluster.workers import Workers
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 from tcptrace_tw.kernels import library
+from tcptrace_tw.kernels.arrays import Buffers
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.one_pass import Chunk, Notice, Summary, figures_of, summary_of
 from tcptrace_tw.pipeline import Sink, measure_and_judge, wanted_tables
@@ -45,8 +55,6 @@ from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
 """So often a task is given to another worker when one is lost."""
-
-PIECE_ROWS = 1 << 14
 
 UNKNOWN_WORKERS = 8
 """So many workers are thought of where an executor does not say how many it has."""
@@ -289,8 +297,8 @@ def write_tasks(plan: Plan, notes: Sequence[dict[str, Any]]) -> list[int]:
     sizes = [0] * plan.parts
     for index, note in enumerate(notes):
         places: dict[int, list[list[int]]] = {}
-        for part, offset, segments in note.get("blocks", ()):
-            places.setdefault(part, []).append([offset, segments])
+        for part, offset, size, segments in note.get("blocks", ()):
+            places.setdefault(part, []).append([offset, size, segments])
             sizes[part] += segments
         for part, blocks in places.items():
             sources[part].append([f"{index:06d}.segments", plan.first_times[index], blocks])
@@ -333,8 +341,9 @@ class _Reduced:
         for table in TRACKED:
             if table == "transitions" and table not in self._wanted:
                 continue
+            pieces = Buffers(BY_NAME[table].dtype, MOST_PIECE_ROWS)
             for part in range(self._plan.parts):
-                for rows in whole_connections(read_rows(self._plan, part, table), PIECE_ROWS):
+                for rows in whole_connections(read_rows(self._plan, part, table), pieces):
                     self._numbers.renumber(part, rows)
                     yield from (Chunk(*each, known) for each in self._chosen(table, rows))
         if self._whole is not None:

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -138,42 +137,42 @@ class BlockReader:
     def __init__(self, *, compiled: bool) -> None:
         self._take_up = load(take_up, compiled=compiled)
         self._batch = allocate(MOST)
-        room = zeros(ZEROS + MOST * sum(count * width for count, width in WIDTHS), np.uint8, align=8)
-        self._data = room[ZEROS:]
+        room = zeros(ZEROS + 2 * (HEAD.itemsize + MOST * sum(n * width for n, width in WIDTHS)), np.uint8, align=8)
+        self._block = room[ZEROS:]
         self._at = Places(*(np.zeros(count, np.int64) for count, _ in WIDTHS))
         self._memory = [room.view(dtype) for dtype in (np.int64, np.uint32, np.uint16, np.uint8)]
 
     def batches(self, path: Path, places: list[list[int]]) -> Iterator[Segments]:
-        """The blocks at these offsets, with so many rows, in batches as large as can be; one is valid until the next."""
+        """The blocks of these offsets, sizes and rows, in batches as large as can be; one is valid until the next."""
         filled = 0
         with path.open("rb") as file:
-            for offset, size in places:
-                if filled + size > MOST:
+            for offset, size, rows in places:
+                if filled + rows > MOST:
                     yield self._batch[:filled]
                     filled = 0
                 file.seek(offset)
-                self._read(file, filled)
-                filled += size
+                file.readinto(memoryview(self._block)[:size])
+                self._append(filled)
+                filled += rows
         yield self._batch[:filled]
 
-    def _read(self, file: BufferedReader, start: int) -> None:
-        """Put the segments of the block that comes next into the batch, from row ``start`` on."""
-        head = np.frombuffer(file.read(HEAD.itemsize), HEAD, 1)[0]
-        size, plain, codec = int(head["size"]), int(head["plain"]), CODECS[int(head["codec"])]
-        data = memoryview(self._data)[:plain]
-        if codec == "none":
-            file.readinto(data)
-        else:
+    def _append(self, start: int) -> None:
+        """Make segments of the block that has been read: from row ``start`` of the batch on."""
+        head = self._block[: HEAD.itemsize].view(HEAD)[0]
+        size, first, is_wide = int(head["size"]), head["first"].astype(np.int64), bool(head["is_wide"])
+        codec = CODECS[int(head["codec"])]
+        if codec != "none":
             import pyarrow as pa
 
-            data[:] = pa.decompress(file.read(int(head["stored"])), plain, codec + "_raw", asbytes=True)
+            stored = self._block[HEAD.itemsize : HEAD.itemsize + int(head["stored"])]
+            data = pa.decompress(stored, int(head["plain"]), codec + "_raw")
+            self._block[HEAD.itemsize : HEAD.itemsize + len(data)] = np.frombuffer(data, np.uint8)
         self._find_columns(size, int(head["columns"]))
-        first, is_wide = head["first"].astype(np.int64), bool(head["is_wide"])
         self._take_up(self._batch, start, size, first, is_wide, self._at, *self._memory)
 
     def _find_columns(self, size: int, columns: int) -> None:
         """Note where the columns begin; ``columns`` has a bit for each that is there."""
-        at = ZEROS
+        at = ZEROS + HEAD.itemsize
         for (count, width), places in zip(WIDTHS, self._at, strict=True):
             for place in range(count):
                 places[place] = at // width if columns & 1 else 0
@@ -182,7 +181,7 @@ class BlockReader:
 
 
 def append_rows(file: Hashed, rows: NDArray[Any]) -> None:
-    """Write records as they are; where they are checked with zeros between their fields: nobody has set what is there."""
+    """Write records as they are; where they are checked, with zeros between their fields: nobody has set those."""
     data = np.ascontiguousarray(rows).view(np.uint8).reshape(rows.size, rows.dtype.itemsize)
     gaps = _gaps(rows.dtype)
     if gaps.size and file.is_checked:

@@ -63,6 +63,9 @@ _ROOMS: dict[int, list[dealing.Dealt]] = {}
 BIRTHS = "births"
 """When each connection of a part was opened: clock and frame."""
 
+PIECE_ROWS, MOST_PIECE_ROWS = 1 << 14, (1 << 14) + 256
+"""So many rows are looked at together, and a few more where a connection goes on."""
+
 TRACKED = ("connections", "transitions", "time_wait", "reuses", "stale_segments", "resets", "anomalies")
 
 
@@ -129,8 +132,9 @@ class _Mapper:
         _ROOMS.setdefault(self._plan.parts, []).append(self._dealt)
 
     def _flush(self, part: int, file: Hashed) -> None:
-        self._blocks.append([part, file.size, int(self._dealt.fill[part])])
+        begin = file.size
         write_block(file, self._dealt, part, self._plan.codec)
+        self._blocks.append([part, begin, file.size - begin, int(self._dealt.fill[part])])
         self._dealt.fill[part] = 0
 
     def note(self) -> dict[str, Any]:
@@ -253,20 +257,20 @@ def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
     return np.memmap(path, dtype, "c")
 
 
-def whole_connections(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    """Copies of pieces of about ``size`` rows, which end where a connection does."""
-    ids, room = rows["connection_id"], Buffers(rows.dtype, 2 * size)
+def whole_connections(rows: NDArray[Any], pieces: Buffers) -> Iterator[NDArray[Any]]:
+    """Copies of pieces of about ``PIECE_ROWS`` rows, which end where a connection does; ``pieces``: memory for them."""
+    ids = rows["connection_id"]
     cuts = [0]
     while cuts[-1] < rows.size:
-        cut = min(cuts[-1] + size, rows.size)
+        cut = min(cuts[-1] + PIECE_ROWS, rows.size)
         while cut < rows.size and ids[cut] == ids[cut - 1]:
             cut += 1
         cuts.append(cut)
     for begin, end in pairwise(cuts):
-        if end - begin > 2 * size:
+        if end - begin > MOST_PIECE_ROWS:
             yield np.array(rows[begin:end])
         else:
-            piece = np.asarray(room.take())[: end - begin]
+            piece = np.asarray(pieces.take())[: end - begin]
             piece[:] = rows[begin:end]
             yield piece
             del piece

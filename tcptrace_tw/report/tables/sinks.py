@@ -206,7 +206,7 @@ class ParquetSink(TableSink):
         tables: Collection[Table] = TABLES,
         blocks: Buffers | None = None,
     ) -> None:
-        """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink, to use again."""
+        """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink."""
         super().__init__(several_files, incidents, least, partial(_spill, folder))
         self._blocks = self._blocks if blocks is None else blocks
         self.tables = frozenset(table.name for table in tables)
