@@ -17,13 +17,22 @@ from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.schema.segments import BATCH_KIND, SHARDS, Seg, Segments, segment_at, shard_of
 
-FOUR = ("time", "frame", "src_lo", "dst_lo", "seq", "ack", "tsval", "tsecr", "payload_len", "sack_start", "sack_end")
-TWO = ("sport", "dport", "flags", "window", "ip_id", "options", "mss", "checksum")
-ONE = ("wscale", "ttl")
-EIGHT = ("src_hi", "src_lo", "dst_hi", "dst_lo", "scope")
-"""Columns by their width. Time and frame are distances from the segment before; those of eight bytes are only there
-where a block has a segment outside of IPv4, or in a VLAN or tunnel: it has the lower halves of the addresses otherwise.
+SRC_HI, SRC_LO, DST_HI, DST_LO, SCOPE = range(5)
+"""Columns of eight bytes: only there where a block has a segment outside of IPv4, or in a VLAN or tunnel."""
+
+TIME, FRAME, SRC, DST, SEQ, ACK_NUMBER, TSVAL, TSECR, LENGTH, SACK_START, SACK_END = range(11)
+"""Columns of four bytes. Time and frame are distances from the segment before; ``SRC`` and ``DST`` are the lower halves
+of the addresses.
 """
+
+SPORT, DPORT, FLAGS, WINDOW, IP_ID, OPTIONS, MSS, CHECKSUM = range(8)
+"""Columns of two bytes."""
+
+WSCALE, TTL = range(2)
+"""Columns of one byte."""
+
+EIGHT, FOUR, TWO, ONE = 5, 11, 8, 2
+"""How many columns there are of each width."""
 
 IPV4_MAPPED = 0xFFFF
 LOW = 0xFFFFFFFF
@@ -60,12 +69,12 @@ DEALT_KIND = bundle(
 )  # fmt: skip
 
 
-def room_for(part_of: Any, parts: int, size: int) -> Dealt:
+def room_for(parts: int, size: int) -> Dealt:
     """Room for ``size`` segments of each part."""
     return Dealt(
-        np.asarray(part_of, np.int64), zeros(parts, np.int64), zeros((parts, 2), np.int64), zeros((parts, 2), np.int64),
-        zeros(parts, np.int64), zeros((parts, len(EIGHT), size), np.int64), zeros((parts, len(FOUR), size), np.uint32),
-        zeros((parts, len(TWO), size), np.uint16), zeros((parts, len(ONE), size), np.uint8),
+        parts_of_shards(parts), zeros(parts, np.int64), zeros((parts, 2), np.int64), zeros((parts, 2), np.int64),
+        zeros(parts, np.int64), zeros((parts, EIGHT, size), np.int64), zeros((parts, FOUR, size), np.uint32),
+        zeros((parts, TWO, size), np.uint16), zeros((parts, ONE, size), np.uint8),
     )  # fmt: skip
 
 
@@ -132,81 +141,99 @@ def put(dealt: Any, part: int, seg: Seg, clock: int) -> None:
     n = dealt.fill[part]
     dealt.fill[part] = n + 1
     four, two, one = dealt.four[part], dealt.two[part], dealt.one[part]
-    four[0, n] = clock - dealt.last[part, 0]
-    four[1, n] = seg.frame - dealt.last[part, 1]
+    four[TIME, n] = clock - dealt.last[part, 0]
+    four[FRAME, n] = seg.frame - dealt.last[part, 1]
     dealt.last[part, 0] = clock
     dealt.last[part, 1] = seg.frame
-    four[2, n] = seg.src_lo & LOW
-    four[3, n] = seg.dst_lo & LOW
-    four[4, n] = seg.seq
-    four[5, n] = seg.ack
-    four[6, n] = seg.tsval
-    four[7, n] = seg.tsecr
-    four[8, n] = seg.payload_len & LOW
-    four[9, n] = seg.sack_start
-    four[10, n] = seg.sack_end
-    two[0, n] = seg.sport
-    two[1, n] = seg.dport
-    two[2, n] = seg.flags
-    two[3, n] = seg.window
-    two[4, n] = seg.ip_id
-    two[5, n] = seg.options
-    two[6, n] = seg.mss
-    two[7, n] = seg.checksum
-    one[0, n] = seg.wscale
-    one[1, n] = seg.ttl
+    four[SRC, n] = seg.src_lo & LOW
+    four[DST, n] = seg.dst_lo & LOW
+    four[SEQ, n] = seg.seq
+    four[ACK_NUMBER, n] = seg.ack
+    four[TSVAL, n] = seg.tsval
+    four[TSECR, n] = seg.tsecr
+    four[LENGTH, n] = seg.payload_len & LOW
+    four[SACK_START, n] = seg.sack_start
+    four[SACK_END, n] = seg.sack_end
+    two[SPORT, n] = seg.sport
+    two[DPORT, n] = seg.dport
+    two[FLAGS, n] = seg.flags
+    two[WINDOW, n] = seg.window
+    two[IP_ID, n] = seg.ip_id
+    two[OPTIONS, n] = seg.options
+    two[MSS, n] = seg.mss
+    two[CHECKSUM, n] = seg.checksum
+    one[WSCALE, n] = seg.wscale
+    one[TTL, n] = seg.ttl
     if dealt.is_wide[part]:
         eight = dealt.eight[part]
-        eight[0, n] = seg.src_hi
-        eight[1, n] = seg.src_lo
-        eight[2, n] = seg.dst_hi
-        eight[3, n] = seg.dst_lo
-        eight[4, n] = seg.scope
+        eight[SRC_HI, n] = seg.src_hi
+        eight[SRC_LO, n] = seg.src_lo
+        eight[DST_HI, n] = seg.dst_hi
+        eight[DST_LO, n] = seg.dst_lo
+        eight[SCOPE, n] = seg.scope
+
+
+class Places(NamedTuple):
+    """Where the columns of a block begin, by width, as indices into arrays of items of that width."""
+
+    eight: Any
+    four: Any
+    two: Any
+    one: Any
+
+
+PLACES_KIND = bundle(Places, eight=_INTS, four=_INTS, two=_INTS, one=_INTS)
 
 
 @entry(
-    BATCH_KIND, INTEGER, _INTS, BOOLEAN, Array(np.int64, ndim=2), Array(np.uint32, ndim=2), Array(np.uint16, ndim=2),
-    Array(np.uint8, ndim=2),
+    BATCH_KIND, INTEGER, INTEGER, _INTS, BOOLEAN, PLACES_KIND, Array(np.int64), Array(np.uint32), Array(np.uint16),
+    Array(np.uint8),
 )  # fmt: skip
-def take_up(batch: Segments, size: int, first: Any, is_wide: bool, eight: Any, four: Any, two: Any, one: Any) -> None:
-    """Make segments of the ``size`` columns of a block, whose distances begin from ``first``."""
+def take_up(
+    batch: Segments, start: int, size: int, first: Any, is_wide: bool, at: Places, eight: Any, four: Any, two: Any,
+    one: Any,
+) -> None:  # fmt: skip
+    """Make segments of the ``size`` rows of a block, whose distances begin from ``first``: from row ``start`` on.
+
+    ``eight`` to ``one`` are the same memory.
+    """
     time, frame = first[0], first[1]
     for i in range(size):
-        row = batch[i]
-        time += np.int64(four[0, i])
-        frame += np.int64(four[1, i])
+        row = batch[start + i]
+        time += np.int64(four[at.four[TIME] + i])
+        frame += np.int64(four[at.four[FRAME] + i])
         row.time = time
         row.frame = frame
         if is_wide:
-            row.src_hi = eight[0, i]
-            row.src_lo = eight[1, i]
-            row.dst_hi = eight[2, i]
-            row.dst_lo = eight[3, i]
-            row.scope = eight[4, i]
+            row.src_hi = eight[at.eight[SRC_HI] + i]
+            row.src_lo = eight[at.eight[SRC_LO] + i]
+            row.dst_hi = eight[at.eight[DST_HI] + i]
+            row.dst_lo = eight[at.eight[DST_LO] + i]
+            row.scope = eight[at.eight[SCOPE] + i]
         else:
             row.src_hi = 0
-            row.src_lo = IPV4_MAPPED << 32 | np.int64(four[2, i])
+            row.src_lo = IPV4_MAPPED << 32 | np.int64(four[at.four[SRC] + i])
             row.dst_hi = 0
-            row.dst_lo = IPV4_MAPPED << 32 | np.int64(four[3, i])
+            row.dst_lo = IPV4_MAPPED << 32 | np.int64(four[at.four[DST] + i])
             row.scope = 0
-        row.seq = four[4, i]
-        row.ack = four[5, i]
-        row.tsval = four[6, i]
-        row.tsecr = four[7, i]
-        length = np.int64(four[8, i])
+        row.seq = four[at.four[SEQ] + i]
+        row.ack = four[at.four[ACK_NUMBER] + i]
+        row.tsval = four[at.four[TSVAL] + i]
+        row.tsecr = four[at.four[TSECR] + i]
+        length = np.int64(four[at.four[LENGTH] + i])
         row.payload_len = length - (length >> 31 << 32)
-        row.sack_start = four[9, i]
-        row.sack_end = four[10, i]
-        row.sport = two[0, i]
-        row.dport = two[1, i]
-        row.flags = two[2, i]
-        row.window = two[3, i]
-        row.ip_id = two[4, i]
-        row.options = two[5, i]
-        row.mss = two[6, i]
-        row.checksum = two[7, i]
-        row.wscale = one[0, i]
-        row.ttl = one[1, i]
+        row.sack_start = four[at.four[SACK_START] + i]
+        row.sack_end = four[at.four[SACK_END] + i]
+        row.sport = two[at.two[SPORT] + i]
+        row.dport = two[at.two[DPORT] + i]
+        row.flags = two[at.two[FLAGS] + i]
+        row.window = two[at.two[WINDOW] + i]
+        row.ip_id = two[at.two[IP_ID] + i]
+        row.options = two[at.two[OPTIONS] + i]
+        row.mss = two[at.two[MSS] + i]
+        row.checksum = two[at.two[CHECKSUM] + i]
+        row.wscale = one[at.one[WSCALE] + i]
+        row.ttl = one[at.one[TTL] + i]
 
 
 @entry(BATCH_KIND, INTEGER, INTEGER, Array(np.int64, ndim=2))
@@ -223,6 +250,25 @@ def note_births(batch: Segments, size: int, known: int, births: Any) -> int:
             births[found, 1] = seg.frame
             found += 1
     return known + found
+
+
+@entry(Array(np.int64, layout="A"), _INTS, _INTS)
+def order_by_connection(connections: Any, ends: Any, order: Any) -> None:
+    """The order that sorts rows by their ``connections``; rows of one keep theirs.
+
+    ``ends``: zeros, one for each connection from 0; they are left as the places where the rows of a connection end.
+    """
+    for i in range(connections.size):
+        ends[connections[i]] += 1
+    total = 0
+    for c in range(ends.size):
+        count = ends[c]
+        ends[c] = total
+        total += count
+    for i in range(connections.size):
+        c = connections[i]
+        order[ends[c]] = i
+        ends[c] += 1
 
 
 def parts_of_shards(parts: int) -> Any:

@@ -58,6 +58,10 @@ class Numbers:
                 with appearing(plan.path(NUMBERED, f"{part:03d}.{name}")) as file:
                     append_rows(file, numbers)
 
+    def size(self, part: int) -> int:
+        """How many connections a part has."""
+        return self._connections[part].size - 1
+
     def renumber(self, part: int, rows: NDArray[Any]) -> None:
         """Give rows of a part the numbers of the whole."""
         for name in CONNECTIONS:

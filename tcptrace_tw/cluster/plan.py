@@ -12,6 +12,7 @@ from typing import Any
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
+from tcptrace_tw.cluster.spool import CODECS
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.segments import SHARDS
@@ -45,6 +46,11 @@ class Plan:
     def several_files(self) -> bool:
         """Whether frames need their file beside them."""
         return len(self.files) > 1
+
+    @property
+    def is_found_again(self) -> bool:
+        """Whether another run may come back to the spool: a temporary one goes with its run."""
+        return CODECS[self.codec] != "none"
 
     def checked(self) -> Settings:
         """The settings once more."""

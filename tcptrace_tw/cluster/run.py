@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,20 @@ from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
 from tcptrace_tw.cluster.plan import Plan, make_plan
 from tcptrace_tw.cluster.spool import CODECS, read_note, write_note
-from tcptrace_tw.cluster.tasks import MAPPED, REDUCED, TRACKED, map_file, read_rows, reduce_part, whole_connections
+from tcptrace_tw.cluster.tasks import (
+    MAPPED,
+    MOST_PIECE_ROWS,
+    REDUCED,
+    TRACKED,
+    map_file,
+    read_rows,
+    reduce_part,
+    whole_connections,
+)
 from tcptrace_tw.cluster.workers import Workers
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
 from tcptrace_tw.kernels import library
+from tcptrace_tw.kernels.arrays import Buffers
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.one_pass import Chunk, Notice, Summary, figures_of, summary_of
 from tcptrace_tw.pipeline import Sink, measure_and_judge, wanted_tables
@@ -44,8 +55,6 @@ from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
 """So often a task is given to another worker when one is lost."""
-
-PIECE_ROWS = 1 << 15
 
 UNKNOWN_WORKERS = 8
 """So many workers are thought of where an executor does not say how many it has."""
@@ -100,6 +109,7 @@ def analyze(
         _make_folders(plan)
         executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
         work.run(executor)
+        dealt = None if plan.is_found_again else _Behind(partial(shutil.rmtree, plan.path(MAPPED, ""), True))
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
         finishing = None
@@ -110,6 +120,8 @@ def analyze(
         if finishing is not None and means.parts_into is not None:
             finishing.join()
             means.counts.update(place_tables(plan, means.parts_into, is_kept=means.keep_spool))
+        if dealt is not None:
+            dealt.join()
         if not means.keep_spool:
             shutil.rmtree(plan.folder, ignore_errors=True)
     return summary
@@ -286,7 +298,7 @@ def write_tasks(plan: Plan, notes: Sequence[dict[str, Any]]) -> list[int]:
     for index, note in enumerate(notes):
         places: dict[int, list[list[int]]] = {}
         for part, offset, size, segments in note.get("blocks", ()):
-            places.setdefault(part, []).append([offset, size])
+            places.setdefault(part, []).append([offset, size, segments])
             sizes[part] += segments
         for part, blocks in places.items():
             sources[part].append([f"{index:06d}.segments", plan.first_times[index], blocks])
@@ -329,8 +341,9 @@ class _Reduced:
         for table in TRACKED:
             if table == "transitions" and table not in self._wanted:
                 continue
+            pieces = Buffers(BY_NAME[table].dtype, MOST_PIECE_ROWS)
             for part in range(self._plan.parts):
-                for rows in whole_connections(read_rows(self._plan, part, table), PIECE_ROWS):
+                for rows in whole_connections(read_rows(self._plan, part, table), pieces):
                     self._numbers.renumber(part, rows)
                     yield from (Chunk(*each, known) for each in self._chosen(table, rows))
         if self._whole is not None:

@@ -3,13 +3,16 @@
 A task writes its output under a name of its own, gives it its final name, and writes the note about it last. A note
 holds the digests of what it is about, so a task that is found done is not done again. All of it is named by the plan:
 another plan has another folder.
+
+A digest shows damage: what a machine has not written to its disk when power fails. Nobody comes back to a temporary
+spool, so there it is the size alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +22,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.cluster.dealing import EIGHT, FOUR, ONE, TWO, Dealt, take_up
+from tcptrace_tw.cluster.dealing import EIGHT, FOUR, ONE, TWO, Dealt, Places, take_up
+from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.schema.segments import MOST, Segments, allocate
 
@@ -31,36 +35,42 @@ HEAD = np.dtype(
 )  # fmt: skip
 """What stands before the columns of a block. ``columns``: a bit for each that is not all zeros."""
 
-COLUMNS = [(name, width) for names, width in ((EIGHT, 8), (FOUR, 4), (TWO, 2), (ONE, 1)) for name in names]
+WIDTHS = ((EIGHT, 8), (FOUR, 4), (TWO, 2), (ONE, 1))
+"""How many columns a block has of each width, in its order."""
+
+ZEROS = 8 * MOST
+"""So many bytes of zeros are before a block in memory: a column that is not there."""
+
+READ_AT_ONCE = 1 << 20
 
 
 class Hashed:
     """A file that is being written, and the digest of what was."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hash = hashlib.blake2b(digest_size=16)
-        self.size = 0
+    def __init__(self, file: BinaryIO, *, is_checked: bool) -> None:
+        self._file, self.is_checked = file, is_checked
+        self._sum = self.size = 0
 
     def write(self, data: Any) -> None:
-        """Add bytes."""
+        """Add bytes, or an array of them."""
         self._file.write(data)
-        self._hash.update(data)
+        if self.is_checked:
+            self._sum = zlib.crc32(data, self._sum)
         self.size += len(data)
 
     @property
     def digest(self) -> str:
         """Of all that was written."""
-        return self._hash.hexdigest()
+        return f"{self.size}-{self._sum:08x}" if self.is_checked else str(self.size)
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Hashed]:
+def appearing(path: Path, *, is_checked: bool = False) -> Iterator[Hashed]:
     """A file that has its name when this block ends well; otherwise nothing is left of it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.partial")
     try:
-        with partial.open("xb", buffering=1 << 18) as file:
-            yield Hashed(file)
+        with partial.open("xb") as file:
+            yield Hashed(file, is_checked=is_checked)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -82,36 +92,39 @@ def read_note(path: Path) -> Any:
 
 def is_whole(path: Path, digest: str) -> bool:
     """Whether a file is there and has this digest."""
+    size, _, checksum = digest.partition("-")
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest() == digest
-    except OSError:
+        if path.stat().st_size != int(size):
+            return False
+        found = 0
+        with path.open("rb", buffering=0) as file:
+            while checksum and (data := file.read(READ_AT_ONCE)):
+                found = zlib.crc32(data, found)
+    except (OSError, ValueError):
         return False
+    return not checksum or f"{found:08x}" == checksum
 
 
-def encode(dealt: Dealt, part: int, codec: int) -> bytes:
-    """The block of a part: its head, then the columns that are not all zeros, one behind the other."""
-    size = int(dealt.fill[part])
-    groups = [dealt.eight, dealt.four, dealt.two, dealt.one] if dealt.is_wide[part] else [None, dealt.four, dealt.two,
-                                                                                         dealt.one]  # fmt: skip
+def write_block(file: Hashed, dealt: Dealt, part: int, codec: int) -> None:
+    """Write the block of a part: its head, then the columns that are not all zeros."""
+    size, is_wide = int(dealt.fill[part]), int(dealt.is_wide[part])
     kept, bits, number = [], 0, 0
-    for group, names in zip(groups, (EIGHT, FOUR, TWO, ONE), strict=True):
-        for place in range(len(names)):
-            if group is not None and (column := group[part, place, :size]).any():
-                kept.append(column)
+    for (count, _), group in zip(WIDTHS, (dealt.eight, dealt.four, dealt.two, dealt.one), strict=True):
+        for place in range(count):
+            if (group is not dealt.eight or is_wide) and (column := group[part, place, :size]).any():
+                kept.append(column.view(np.uint8))
                 bits |= 1 << number
             number += 1
-    plain = b"".join(column.data for column in kept)
-    stored = _packed(plain, codec)
+    plain = sum(len(column) for column in kept)
+    stored = [_packed(b"".join(column.data for column in kept), codec)] if CODECS[codec] != "none" else kept
     head = np.zeros(1, HEAD)
-    head["size"], head["stored"], head["plain"], head["columns"] = size, len(stored), len(plain), bits
-    head["first"], head["codec"], head["is_wide"] = dealt.first[part], codec, dealt.is_wide[part]
-    return head.tobytes() + stored
+    head["size"], head["stored"], head["plain"], head["columns"] = size, sum(map(len, stored)), plain, bits
+    head["first"], head["codec"], head["is_wide"] = dealt.first[part], codec, is_wide
+    for piece in (head.tobytes(), *stored):
+        file.write(piece)
 
 
 def _packed(plain: bytes, codec: int) -> bytes:
-    if CODECS[codec] == "none":
-        return plain
     import pyarrow as pa
 
     packed: bytes = pa.compress(plain, CODECS[codec] + "_raw", asbytes=True)
@@ -124,44 +137,54 @@ class BlockReader:
     def __init__(self, *, compiled: bool) -> None:
         self._take_up = load(take_up, compiled=compiled)
         self._batch = allocate(MOST)
-        self._groups = {width: np.zeros((len(names), MOST), f"u{width}") for names, width in
-                        ((FOUR, 4), (TWO, 2), (ONE, 1))}  # fmt: skip
-        self._groups[8] = np.zeros((len(EIGHT), MOST), np.int64)
+        room = zeros(ZEROS + 2 * (HEAD.itemsize + MOST * sum(n * width for n, width in WIDTHS)), np.uint8, align=8)
+        self._block = room[ZEROS:]
+        self._at = Places(*(np.zeros(count, np.int64) for count, _ in WIDTHS))
+        self._memory = [room.view(dtype) for dtype in (np.int64, np.uint32, np.uint16, np.uint8)]
 
     def batches(self, path: Path, places: list[list[int]]) -> Iterator[Segments]:
-        """The blocks at these offsets and of these sizes, each a batch; a batch is valid until the next one."""
+        """The blocks of these offsets, sizes and rows, in batches as large as can be; one is valid until the next."""
+        filled = 0
         with path.open("rb") as file:
-            for offset, size in places:
+            for offset, size, rows in places:
+                if filled + rows > MOST:
+                    yield self._batch[:filled]
+                    filled = 0
                 file.seek(offset)
-                yield self._read(file.read(size))
+                file.readinto(memoryview(self._block)[:size])
+                self._append(filled)
+                filled += rows
+        yield self._batch[:filled]
 
-    def _read(self, block: bytes) -> Segments:
-        head = np.frombuffer(block, HEAD, 1)[0]
-        size, codec, data = int(head["size"]), CODECS[int(head["codec"])], block[HEAD.itemsize :]
+    def _append(self, start: int) -> None:
+        """Make segments of the block that has been read: from row ``start`` of the batch on."""
+        head = self._block[: HEAD.itemsize].view(HEAD)[0]
+        size, first, is_wide = int(head["size"]), head["first"].astype(np.int64), bool(head["is_wide"])
+        codec = CODECS[int(head["codec"])]
         if codec != "none":
             import pyarrow as pa
 
-            data = pa.decompress(data, int(head["plain"]), codec + "_raw", asbytes=True)
-        at, seats = 0, dict.fromkeys(self._groups, 0)
-        for number, (_, width) in enumerate(COLUMNS):
-            column = self._groups[width][seats[width]]
-            seats[width] += 1
-            if int(head["columns"]) >> number & 1:
-                column[:size] = np.frombuffer(data, column.dtype, size, at)
-                at += size * width
-            else:
-                column[:size] = 0
-        first = head["first"].astype(np.int64)
-        groups = [self._groups[width] for width in (8, 4, 2, 1)]
-        self._take_up(self._batch, size, first, bool(head["is_wide"]), *groups)
-        return self._batch[:size]
+            stored = self._block[HEAD.itemsize : HEAD.itemsize + int(head["stored"])]
+            data = pa.decompress(stored, int(head["plain"]), codec + "_raw")
+            self._block[HEAD.itemsize : HEAD.itemsize + len(data)] = np.frombuffer(data, np.uint8)
+        self._find_columns(size, int(head["columns"]))
+        self._take_up(self._batch, start, size, first, is_wide, self._at, *self._memory)
+
+    def _find_columns(self, size: int, columns: int) -> None:
+        """Note where the columns begin; ``columns`` has a bit for each that is there."""
+        at = ZEROS + HEAD.itemsize
+        for (count, width), places in zip(WIDTHS, self._at, strict=True):
+            for place in range(count):
+                places[place] = at // width if columns & 1 else 0
+                at += size * width * (columns & 1)
+                columns >>= 1
 
 
 def append_rows(file: Hashed, rows: NDArray[Any]) -> None:
-    """Write records as they are, with zeros between their fields: nobody has set what was there."""
+    """Write records as they are; where they are checked, with zeros between their fields: nobody has set those."""
     data = np.ascontiguousarray(rows).view(np.uint8).reshape(rows.size, rows.dtype.itemsize)
     gaps = _gaps(rows.dtype)
-    if gaps.size:
+    if gaps.size and file.is_checked:
         data[:, gaps] = 0
     file.write(data.reshape(-1).data)
 

@@ -31,13 +31,14 @@ from tcptrace_tw.cluster.spool import (
     Hashed,
     appearing,
     append_rows,
-    encode,
     is_whole,
     read_note,
+    write_block,
     write_note,
 )
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.flow import FlowTable
+from tcptrace_tw.kernels.arrays import Buffers
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.memory_limit import for_connections
@@ -50,11 +51,20 @@ from tcptrace_tw.tcp.tracker import Tracker
 
 MAPPED, REDUCED = "map", "reduce"
 
-BLOCK_ROWS = 1 << 14
-"""So many segments of a part are at most one block: a batch."""
+ROOM_ROWS = 1 << 18
+"""So many segments wait for a full block, all parts together."""
+
+LEAST_ROWS = 1 << 10
+"""A block has room for so many at the least."""
+
+_ROOMS: dict[int, list[dealing.Dealt]] = {}
+"""By the number of parts: room for blocks, which the next file takes up; fresh memory would have to be cleared."""
 
 BIRTHS = "births"
 """When each connection of a part was opened: clock and frame."""
+
+PIECE_ROWS, MOST_PIECE_ROWS = 1 << 14, (1 << 14) + 256
+"""So many rows are looked at together, and a few more where a connection goes on."""
 
 TRACKED = ("connections", "transitions", "time_wait", "reuses", "stale_segments", "resets", "anomalies")
 
@@ -74,14 +84,14 @@ def _map_file(plan: Plan, index: int, path: Path) -> dict[str, Any]:
     name, settings = plan.files[index], plan.checked()
     facts, quotes = FileFacts(shown(name)), list[Quote]()
     try:
-        with open_stream(name) as stream, appearing(path) as file:
+        with open_stream(name) as stream, appearing(path, is_checked=plan.is_found_again) as file:
             reader = Reader(stream, compiled=plan.compiled, file_index=index, quotes=quotes)
             facts, mapper = reader.facts, _Mapper(plan, index, reader.facts)
             for batch in reader.batches():
                 wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)
                 if wanted is not None:
                     mapper.take(wanted, file)
-            mapper.flush(file)
+            mapper.finish(file)
             digest = file.digest
     except CaptureError as error:
         facts.damage = str(error).removeprefix(f"{facts.name}: ")
@@ -99,7 +109,7 @@ class _Mapper:
         first = plan.first_times[index] if plan.several_files else None
         self._words[[dealing.LATEST, dealing.DEALT]] = first or 0, 0
         self._deal = load(dealing.deal, compiled=plan.compiled)
-        self._dealt = dealing.room_for(dealing.parts_of_shards(plan.parts), plan.parts, BLOCK_ROWS)
+        self._dealt = _room(plan.parts)
         self._blocks: list[list[int]] = []
 
     def take(self, batch: Segments, file: Hashed) -> None:
@@ -115,15 +125,16 @@ class _Mapper:
                 break
             self._flush(part, file)
 
-    def flush(self, file: Hashed) -> None:
+    def finish(self, file: Hashed) -> None:
         """Write what is left."""
         for part in np.flatnonzero(self._dealt.fill).tolist():
             self._flush(part, file)
+        _ROOMS.setdefault(self._plan.parts, []).append(self._dealt)
 
     def _flush(self, part: int, file: Hashed) -> None:
-        block = encode(self._dealt, part, self._plan.codec)
-        self._blocks.append([part, file.size, len(block), int(self._dealt.fill[part])])
-        file.write(block)
+        begin = file.size
+        write_block(file, self._dealt, part, self._plan.codec)
+        self._blocks.append([part, begin, file.size - begin, int(self._dealt.fill[part])])
         self._dealt.fill[part] = 0
 
     def note(self) -> dict[str, Any]:
@@ -135,11 +146,22 @@ class _Mapper:
         }  # fmt: skip
 
 
+def _room(parts: int) -> dealing.Dealt:
+    """Room for the blocks of a file."""
+    try:
+        room = _ROOMS[parts].pop()
+    except (KeyError, IndexError):
+        return dealing.room_for(parts, min(MOST, max(LEAST_ROWS, ROOM_ROWS // parts)))
+    room.fill[:] = room.is_wide[:] = 0
+    return room
+
+
 def reduce_part(plan: Plan, part: int) -> int:
     """Track the 4-tuples of one part; returns how many segments they have."""
     note_path = plan.path(REDUCED, f"{part:03d}.json")
     note = read_note(note_path)
     if note is None or not all(is_whole(plan.path(REDUCED, n), d) for n, d in note["digests"].items()):
+        _ROOMS.clear()
         task = read_note(plan.path(REDUCED, f"{part:03d}.task.json"))
         note = (_Reducer(plan, part, task).run if task["sources"] else partial(_nothing, plan, part))()
         write_note(note_path, note)
@@ -150,7 +172,7 @@ def _nothing(plan: Plan, part: int) -> dict[str, Any]:
     """A part without segments; a tracker would take more memory than its plan."""
     digests = {}
     for name in [*TRACKED, BIRTHS]:
-        with appearing(plan.path(REDUCED, f"{part:03d}.{name}")) as file:
+        with appearing(plan.path(REDUCED, f"{part:03d}.{name}"), is_checked=plan.is_found_again) as file:
             digests[f"{part:03d}.{name}"] = file.digest
     return {"digests": digests, "figures": None, "rows": dict.fromkeys(TRACKED, 0), "segments": 0}
 
@@ -166,7 +188,7 @@ class _Reducer:
         self._tracker = Tracker(
             profile(settings.profile, settings.two_msl_s), compiled=plan.compiled, transitions=plan.transitions,
             seed=seed, keep_duplicates=settings.keep_duplicates,
-            most_bytes=None if most is None else most // plan.workers,
+            most_bytes=None if most is None else most // plan.workers, lends_rows=True,
         )  # fmt: skip
         self._tracker.counters[[s.START, s.NOW]] = self._task["start"]
         self._tracker.counters[s.FIRST_ACK] = self._task["first_ack"]
@@ -174,12 +196,16 @@ class _Reducer:
         self._note_births = load(dealing.note_births, compiled=plan.compiled)
         self._rows = dict.fromkeys(TRACKED, 0)
         self._segments = self._opened = 0
+        self._readers: list[BlockReader] = []
 
     def run(self) -> dict[str, Any]:
         """Write the rows of every table, and when each connection was opened."""
         names = [table for table in TRACKED if table != "transitions" or self._plan.transitions]
         with ExitStack() as stack:
-            files = {name: stack.enter_context(appearing(self._path(name))) for name in [*names, BIRTHS]}
+            files = {
+                name: stack.enter_context(appearing(self._path(name), is_checked=self._plan.is_found_again))
+                for name in [*names, BIRTHS]
+            }
             for batch in self._batches():
                 self._take(batch, files)
             for table, rows in self._tracker.finish(self._task["end"], self._flow.tuples):
@@ -216,7 +242,10 @@ class _Reducer:
         yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
 
     def _read(self, path: str, places: list[list[int]]) -> Iterator[Segments]:
-        yield from BlockReader(compiled=self._plan.compiled).batches(Path(self._plan.folder, MAPPED, path), places)
+        """The segments that one file has of the part; a reader takes up the next file when it is done with one."""
+        reader = self._readers.pop() if self._readers else BlockReader(compiled=self._plan.compiled)
+        yield from reader.batches(Path(self._plan.folder, MAPPED, path), places)
+        self._readers.append(reader)
 
 
 def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
@@ -228,14 +257,20 @@ def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
     return np.memmap(path, dtype, "c")
 
 
-def whole_connections(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    """Pieces of about ``size`` rows, which end where a connection does."""
+def whole_connections(rows: NDArray[Any], pieces: Buffers) -> Iterator[NDArray[Any]]:
+    """Copies of pieces of about ``PIECE_ROWS`` rows, which end where a connection does; ``pieces``: memory for them."""
     ids = rows["connection_id"]
     cuts = [0]
     while cuts[-1] < rows.size:
-        cut = min(cuts[-1] + size, rows.size)
+        cut = min(cuts[-1] + PIECE_ROWS, rows.size)
         while cut < rows.size and ids[cut] == ids[cut - 1]:
             cut += 1
         cuts.append(cut)
     for begin, end in pairwise(cuts):
-        yield np.array(rows[begin:end])
+        if end - begin > MOST_PIECE_ROWS:
+            yield np.array(rows[begin:end])
+        else:
+            piece = np.asarray(pieces.take())[: end - begin]
+            piece[:] = rows[begin:end]
+            yield piece
+            del piece

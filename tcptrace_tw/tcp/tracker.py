@@ -110,12 +110,14 @@ class Tracker:
         seed: Seed,
         keep_duplicates: bool = False,
         most_bytes: int | None = None,
+        lends_rows: bool = False,
     ) -> None:
         """``seed``: of the hash by which archived attempts are found; rows do not depend on it.
 
+        ``lends_rows``: rows are only looked at until the next ones are asked for, so none is copied.
         ``most_bytes``: how much may be remembered; what is least useful is forgotten where that is not enough.
         """
-        self._most_bytes = most_bytes
+        self._most_bytes, self._lends_rows = most_bytes, lends_rows
         self._load_kernels(compiled)
         self._wants_transitions = transitions
         self.pools = pools(transitions)
@@ -257,10 +259,11 @@ class Tracker:
             rows, count = self._out[n], int(self.counters[register])
             if not count:
                 continue
-            if 2 * count >= rows.size:
-                self._replace(n)
-            else:
-                rows = rows[:count].copy()
+            if not self._lends_rows:
+                if 2 * count >= rows.size:
+                    self._replace(n)
+                else:
+                    rows = rows[:count].copy()
             self.counters[register] = 0
             yield table, rows[:count]
             del rows

@@ -38,6 +38,11 @@ Make = Callable[[], pa.RecordBatch]
 Spill = Callable[[], BinaryIO] | None
 
 
+def row_blocks() -> Buffers:
+    """Room for row groups."""
+    return Buffers(np.dtype(np.uint8), ROW_GROUP_BYTES + most_padding())
+
+
 class TableSink:
     """Gathers rows until a row group is full, makes Arrow of them and hands them to ``write``.
 
@@ -54,7 +59,7 @@ class TableSink:
         self.several_files = several_files
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
-        self._blocks = Buffers(np.dtype(np.uint8), ROW_GROUP_BYTES + most_padding())
+        self._blocks = row_blocks()
         self._incidents, self._least = incidents, least
         self._waiting = WaitingFindings(spill)
 
@@ -199,9 +204,11 @@ class ParquetSink(TableSink):
         incidents: Incidents | None = None,
         least: int = INFO,
         tables: Collection[Table] = TABLES,
+        blocks: Buffers | None = None,
     ) -> None:
-        """``tables``: those to write; the others are somebody else's."""
+        """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink."""
         super().__init__(several_files, incidents, least, partial(_spill, folder))
+        self._blocks = self._blocks if blocks is None else blocks
         self.tables = frozenset(table.name for table in tables)
         # Arrow gets open files, not their names, as in ``stored.read_table``.
         self._files = {table.name: (folder / f"{table.name}.parquet").open("wb") for table in tables}
