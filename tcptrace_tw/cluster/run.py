@@ -21,6 +21,7 @@ from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote
 from tcptrace_tw.capture.time_window import WholeConnections
+from tcptrace_tw.cluster.dask_cluster import is_lost
 from tcptrace_tw.cluster.figures import merged_figures, no_figures
 from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
@@ -44,6 +45,13 @@ from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
 """So often a task is given to another worker when one is lost."""
+
+LOOK_S = 1.0
+"""So often it is looked whether there still is a scheduler."""
+
+SCHEDULER_LOST = (
+    "the scheduler of the cluster is gone; start one and give the same command again: what was done is in the spool"
+)
 
 PIECE_ROWS = 1 << 15
 
@@ -155,10 +163,12 @@ class _at_home:
         self._workers = Workers(size)
 
     def __enter__(self) -> Workers:
+        begin(self._workers.end_at_once)
         return self._workers
 
     def __exit__(self, *error: object) -> None:
         self._workers.shutdown(cancel_futures=True)
+        complete(self._workers.end_at_once)
 
 
 def _make_folders(plan: Plan) -> None:
@@ -228,10 +238,12 @@ class _Work:
         running: dict[Future[Any], int] = {}
         try:
             while waiting or running:
+                if is_lost(executor):
+                    raise UsageError(SCHEDULER_LOST)
                 while waiting and len(running) < 2 * self.plan.workers:
                     number = waiting.pop()
                     running[executor.submit(do, task, self.plan, number)] = number
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in wait(running, LOOK_S, return_when=FIRST_COMPLETED).done:
                     number = running.pop(future)
                     try:
                         is_done, result = future.result()
@@ -248,7 +260,7 @@ class _Work:
                         raise result
                     count(result)
         finally:
-            for future in running:
+            for future in () if is_lost(executor) else running:
                 future.cancel()
 
 
