@@ -41,6 +41,7 @@ from tcptrace_tw.report.tables.manifest import metadata
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.schema.columns import BY_NAME, Table
 from tcptrace_tw.settings import Settings
+from tcptrace_tw.storage import Place, is_remote, place, remove_all
 from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
@@ -69,16 +70,20 @@ class Means:
     """A folder that all workers see; empty: a temporary one of this machine."""
     keep_spool: bool = False
     parts: int | None = None
-    parts_into: Path | None = None
+    parts_into: Place | None = None
     """An output folder: the parts write those tables into it that ``finish.LEFT_TO_PARTS`` names."""
     counts: dict[str, int] = field(default_factory=dict)
     """How many rows these have, when all is done."""
+    files: dict[str, list[str]] = field(default_factory=dict)
+    """In which files they are then."""
+    mark: str = ""
+    """A part of the names of these files."""
     workers: int = 0
     """How many tasks an executor does at once; 0 where that is not known."""
 
-    def writing(self, folder: Path) -> Means:
+    def writing(self, folder: Place, mark: str = "") -> Means:
         """The same, with tables that the parts write themselves."""
-        return replace(self, parts_into=folder)
+        return replace(self, parts_into=folder, mark=mark)
 
     def __post_init__(self) -> None:
         """Check what a caller says."""
@@ -117,9 +122,11 @@ def analyze(
         summary = measure_and_judge(reduced, sinks, seed)
         if finishing is not None and means.parts_into is not None:
             finishing.join()
-            means.counts.update(place_tables(plan, means.parts_into, is_kept=means.keep_spool))
+            placed = place_tables(plan, means.parts_into, means.mark, is_kept=means.keep_spool)
+            means.counts.update(placed.counts)
+            means.files.update(placed.files)
         if not means.keep_spool:
-            shutil.rmtree(plan.folder, ignore_errors=True)
+            remove_all(plan.folder)
     return summary
 
 
@@ -172,13 +179,15 @@ class _at_home:
 
 
 def _make_folders(plan: Plan) -> None:
-    for stage in (MAPPED, REDUCED, NUMBERED, FINISHED):
-        try:
+    try:
+        if is_remote(plan.folder):  # has no folders; it is tried whether it can be written
+            write_note(place(plan.folder, "plan.json"), {"files": plan.files, "parts": plan.parts})
+            return
+        for stage in (MAPPED, REDUCED, NUMBERED, FINISHED):
             Path(plan.folder, stage).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"--spool {plan.folder}: cannot be written: {error.strerror}; name another folder"
-            ) from None
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise UsageError(f"--spool {plan.folder}: cannot be written: {words}; name another folder") from None
 
 
 def do(task: Callable[[Plan, int], int], plan: Plan, number: int) -> tuple[bool, Any]:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 from tcptrace_tw.cluster.dealing import EIGHT, FOUR, ONE, TWO, Dealt, take_up
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.schema.segments import MOST, Segments, allocate
+from tcptrace_tw.storage import CHUNK_BYTES, Object, Place
 
 CODECS = ("none", "lz4")
+
+MEMORY_BYTES = 1 << 22
+"""What a store gets is kept in memory up to this, beyond it in a temporary file."""
 
 HEAD = np.dtype(
     [("size", "i8"), ("first", "i8", 2), ("stored", "i8"), ("plain", "i8"), ("columns", "u4"), ("codec", "u1"),
@@ -55,8 +59,14 @@ class Hashed:
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Hashed]:
+def appearing(path: Place) -> Iterator[Hashed]:
     """A file that has its name when this block ends well; otherwise nothing is left of it."""
+    if isinstance(path, Object):
+        with SpooledTemporaryFile(MEMORY_BYTES) as buffer:
+            yield Hashed(buffer)  # type: ignore[arg-type] # it is written like a file
+            buffer.seek(0)
+            path.put(buffer)  # type: ignore[arg-type]
+        return
     partial = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.partial")
     try:
         with partial.open("xb", buffering=1 << 18) as file:
@@ -66,13 +76,13 @@ def appearing(path: Path) -> Iterator[Hashed]:
         partial.unlink(missing_ok=True)
 
 
-def write_note(path: Path, note: Any) -> None:
+def write_note(path: Place, note: Any) -> None:
     """Write a note: the last thing that a task does."""
     with appearing(path) as file:
         file.write(json.dumps(note).encode())
 
 
-def read_note(path: Path) -> Any:
+def read_note(path: Place) -> Any:
     """A note, or None where a task has not been done, or its note cannot be read."""
     try:
         return json.loads(path.read_bytes())
@@ -80,9 +90,14 @@ def read_note(path: Path) -> Any:
         return None
 
 
-def is_whole(path: Path, digest: str) -> bool:
+def is_whole(path: Place, digest: str) -> bool:
     """Whether a file is there and has this digest."""
     try:
+        if isinstance(path, Object):
+            found = hashlib.blake2b(digest_size=16)
+            for chunk in path.chunks():
+                found.update(chunk)
+            return found.hexdigest() == digest
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest() == digest
     except OSError:
@@ -128,8 +143,12 @@ class BlockReader:
                         ((FOUR, 4), (TWO, 2), (ONE, 1))}  # fmt: skip
         self._groups[8] = np.zeros((len(EIGHT), MOST), np.int64)
 
-    def batches(self, path: Path, places: list[list[int]]) -> Iterator[Segments]:
+    def batches(self, path: Place, places: list[list[int]]) -> Iterator[Segments]:
         """The blocks at these offsets and of these sizes, each a batch; a batch is valid until the next one."""
+        if isinstance(path, Object):
+            for some in together(places):
+                yield from map(self._read, path.ranges(some))
+            return
         with path.open("rb") as file:
             for offset, size in places:
                 file.seek(offset)
@@ -155,6 +174,18 @@ class BlockReader:
         groups = [self._groups[width] for width in (8, 4, 2, 1)]
         self._take_up(self._batch, size, first, bool(head["is_wide"]), *groups)
         return self._batch[:size]
+
+
+def together(places: list[list[int]]) -> Iterator[list[list[int]]]:
+    """Blocks that are asked of a store at once: some megabytes."""
+    some: list[list[int]] = []
+    for each in places:
+        if some and sum(size for _, size in some) + each[1] > CHUNK_BYTES:
+            yield some
+            some = []
+        some.append(each)
+    if some:
+        yield some
 
 
 def append_rows(file: Hashed, rows: NDArray[Any]) -> None:
