@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 FILES, SESSIONS = 24, 6_000
 ENDS_S = 10.0
-"""Within this an interrupted command ends on a machine with much else to do; an idle one was measured at 0.1 s."""
+"""Within this an interrupted command ends, also on a machine with much else to do."""
 
 CLUSTER = """
 import time

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -52,6 +51,7 @@ from tcptrace_tw.report.tables.manifest import metadata
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.schema.columns import BY_NAME, Table
 from tcptrace_tw.settings import Settings
+from tcptrace_tw.stages import Background
 from tcptrace_tw.storage import Place, is_remote, place, remove_all
 from tcptrace_tw.unfinished import begin, complete
 
@@ -122,7 +122,7 @@ def analyze(
         _make_folders(plan)
         executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
         work.run(executor)
-        dealt = None if plan.is_found_again else _Behind(partial(remove_all, str(plan.path(MAPPED))))
+        dealt = None if plan.is_found_again else Background(partial(remove_all, str(plan.path(MAPPED, ""))))
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
         finishing = None
@@ -239,10 +239,10 @@ class _Work:
         self._segments = sum(sizes)
         self._each(executor, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked)
 
-    def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> _Behind:
+    def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> Background:
         """Have all parts write their tables, in another thread."""
         write_note(self.plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin})
-        return _Behind(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
+        return Background(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
 
     def _count_read(self, size: int) -> None:
         self._read += size
@@ -283,27 +283,6 @@ class _Work:
         finally:
             for future in () if is_lost(executor) else running:
                 future.cancel()
-
-
-class _Behind:
-    """Work that goes on in another thread; ``join`` waits for it, and raises what it raised."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._do, args=[work], daemon=True)
-        self._thread.start()
-
-    def _do(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self._error = error
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
 
 
 def _size(name: str) -> int:
