@@ -1,4 +1,4 @@
-"""A bounded pipeline of threads: each stage makes items while the next one uses those before; and work in one thread."""
+"""A bounded pipeline of threads: each stage makes items while the next one uses those before. And work in a thread."""
 
 from __future__ import annotations
 
