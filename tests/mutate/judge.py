@@ -163,7 +163,7 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
 def play_interpreted() -> None:
     """Tests that play something by the kernels that there are shall play the changed ones, which are not compiled."""
     play = importlib.import_module("tests.scenario.play")
-    play.why_unfit = lambda: "mutants are interpreted"
+    vars(play)["why_unfit"] = lambda: "mutants are interpreted"
 
 
 def _fixtures(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[str, bool]]:
