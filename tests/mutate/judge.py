@@ -40,7 +40,6 @@ NOT_ON_ROWS = ("caveats.py", "early.py")
 ARCHIVES = ("retirement.py", "tracker.py", "early_forgetting.py")
 
 TESTS = (
-    ("", ("numbers",)),
     ("rules/early.py", ("live_parts",)),
     ("rules/mechanisms.py", ("incident_tables", "incidents")),
     ("rules/", ("rule_numbers", "decision_tables")),
