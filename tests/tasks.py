@@ -27,7 +27,7 @@ class Task(NamedTuple):
 QUICK = " ".join(
     f"tests/test_{name}.py"
     for name in (
-        "fixtures", "conversations", "numbers", "rule_numbers", "models", "decision_tables", "syn_answers", "states",
+        "fixtures", "conversations", "rule_numbers", "models", "decision_tables", "syn_answers", "states",
         "flow", "selection", "settings", "report_findings", "report_digest", "check_policy", "capture_decode",
         "names",
     )
@@ -50,8 +50,8 @@ TASKS = {
         ),
     ),
     "said": Task(
-        "write what is compared: what the tool says about fixtures and random captures, and the named numbers",
-        ("python -m tests.numbers", "python -m tests.conversations", "python -m tests.said"),
+        "write what is compared: what the tool says about fixtures and random captures",
+        ("python -m tests.conversations", "python -m tests.said"),
     ),
     "pictures": Task("draw the pictures and screenshots of the site again", ("python -m tests.docs.rule_pictures",)),
     "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),

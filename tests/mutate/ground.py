@@ -54,7 +54,7 @@ class Tracer:
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _called(self, frame: FrameType, event: str, _: Any) -> Any:
         path = self._is_in_a_room.get(frame.f_code)
