@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def dealt_and_read(batches: list[Any], path: Path, parts: int, size: int, codec:
 @pytest.mark.parametrize("is_wide", [False, True])
 def test_segments_come_back(codec: int, compiled: bool, is_wide: bool, tmp_path: Path) -> None:
     batches = [segments(300, is_wide=is_wide and n != 1, seed=n) for n in range(3)]
-    for before, after in zip(batches, batches[1:], strict=False):
+    for before, after in pairwise(batches):
         after["time"] += before["time"][-1] - 10**18
         after["frame"] += before["frame"][-1] - (3 << 40)
     found = dealt_and_read(batches, tmp_path / "segments", 3, 64, codec, compiled=compiled)
