@@ -111,6 +111,7 @@ def load(folder: str | os.PathLike[str], *, findings: str = "") -> Trace:
 
     With ``findings="info"``, ordinary mechanisms are findings, too; else it is the severity that was written.
 
+    The folder may be in an object store, as ``s3://bucket/out``.
     Raises ``CaptureError`` where the folder is none, or of another schema version.
 
         >>> import tcptrace_tw as tw
@@ -119,18 +120,19 @@ def load(folder: str | os.PathLike[str], *, findings: str = "") -> Trace:
         tcptrace_tw.errors.CaptureError: fixtures: was not written by tcptrace-tw analyze
     """
     from functools import partial
-    from pathlib import Path
 
     from tcptrace_tw import pipeline
     from tcptrace_tw.errors import without_frames
     from tcptrace_tw.report.notebook.trace import Trace
     from tcptrace_tw.report.tables.stored import captures_of
+    from tcptrace_tw.storage import place
 
-    captures, settings = captures_of(Path(folder))
+    where = place(os.fspath(folder))
+    captures, settings = captures_of(where)
     is_at_hand = bool(captures) and all(os.path.exists(capture) for capture in captures)
     checked = pipeline.Settings(**{**settings, "findings": findings or settings["findings"]})
     segments = partial(_segments, captures, checked) if is_at_hand else None
-    return without_frames(Trace.load)(Path(folder), segments, checked.findings)
+    return without_frames(Trace.load)(where, segments, checked.findings)
 
 
 def _segments(captures: list[str], settings: Any, connection_ids: Iterable[int]) -> dict[int, list[Step]]:

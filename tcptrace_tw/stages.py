@@ -1,10 +1,10 @@
-"""A bounded pipeline of threads: each stage makes items while the next one uses those before."""
+"""A bounded pipeline of threads: each stage makes items while the next one uses those before. And work in a thread."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Generic, TypeVar
 
@@ -97,3 +97,24 @@ class _Stage(Generic[Item]):
             with self._changed:
                 self._is_ended = True
                 self._changed.notify()
+
+
+class Background:
+    """Work that goes on in another thread; ``join`` waits for it, and raises what it raised."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._do, args=[work], daemon=True)
+        self._thread.start()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._error = error
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error

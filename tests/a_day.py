@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests import capture_bytes as build
 
@@ -22,10 +24,23 @@ RECORD = np.dtype([("s", "<u4"), ("us", "<u4"), ("caplen", "<u4"), ("len", "<u4"
 
 def write(path: Path, sessions: int, *, ports: int = 20_000, span_ns: int = DAY_NS) -> int:
     """Write the capture; returns how many frames it has. Each session is one RU002."""
+    found = records(sessions, ports=ports, span_ns=span_ns)
+    path.write_bytes(file_of(found))
+    return found.size
+
+
+def file_of(found: NDArray[Any]) -> bytes:
+    """Records as a pcap file."""
+    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + found.tobytes()
+
+
+def records(sessions: int, *, ports: int = 20_000, span_ns: int = DAY_NS, clients: int = 1) -> NDArray[Any]:
+    """The records in the order of their times. The sessions are those of so many clients with one server."""
     begin = np.arange(sessions, dtype=np.int64) * (span_ns // sessions)
     port = 40_000 + np.arange(sessions) % ports
     steps = len(STEPS)
-    records = np.zeros((sessions, 2, steps), RECORD)
+    client_of = np.arange(sessions) % clients
+    found = np.zeros((sessions, 2, steps), RECORD)
     times = np.zeros((sessions, 2, steps), np.int64)
     for life in range(2):
         for n, (side, used, flags) in enumerate(STEPS):
@@ -37,12 +52,14 @@ def write(path: Path, sessions: int, *, ports: int = 20_000, span_ns: int = DAY_
             segment = build.tcp(seq=seq + used, ack=acked, flags=flags, **ports_of)
             packet = build.ipv4(segment, src=HOSTS[side], dst=HOSTS[1 - side], ip_id=n + 9 * life)
             frame = build.ethernet(packet)
-            records["frame"][:, life, n] = np.frombuffer(frame, np.uint8)
-            at = 36 if side else 34
-            records["frame"][:, life, n, at] = port >> 8
-            records["frame"][:, life, n, at + 1] = port & 0xFF
-    records["caplen"] = records["len"] = 54
-    records["s"], records["us"] = times // 10**9, times % 10**9 // 1000
-    order = np.argsort(times.ravel(), kind="stable")
-    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + records.ravel()[order].tobytes())
-    return records.size
+            found["frame"][:, life, n] = np.frombuffer(frame, np.uint8)
+            _put(found["frame"][:, life, n, 36 if side else 34 :], port)
+            _put(found["frame"][:, life, n, 31 if side else 27 :], client_of)
+    found["caplen"] = found["len"] = 54
+    found["s"], found["us"] = times // 10**9, times % 10**9 // 1000
+    return found.ravel()[np.argsort(times.ravel(), kind="stable")]
+
+
+def _put(place: NDArray[Any], numbers: NDArray[np.int64]) -> None:
+    """Two bytes of each frame."""
+    place[:, 0], place[:, 1] = numbers >> 8, numbers & 0xFF

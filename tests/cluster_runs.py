@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -16,6 +20,36 @@ from tcptrace_tw.report.tables.sinks import ArrowSink
 from tcptrace_tw.settings import Settings
 
 Tables = dict[str, list[str]]
+
+ROOT = str(Path(__file__).parent.parent)
+PATIENCE_S = 60.0
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """The command line, in a process."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, *sys.path])}
+    return subprocess.Popen([sys.executable, "-m", "tcptrace_tw", *arguments], env=environment, **options)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    return [child for child, parent in pairs if parent == pid]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(listed) and not listed.startswith("Z")
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until it is so; fails where that does not come."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 class Here(Executor):

@@ -27,8 +27,9 @@ class Task(NamedTuple):
 QUICK = " ".join(
     f"tests/test_{name}.py"
     for name in (
-        "fixtures", "rule_numbers", "models", "decision_tables", "syn_answers", "states", "flow", "selection",
-        "settings", "report_findings", "report_digest", "check_policy", "capture_decode", "names",
+        "fixtures", "conversations", "numbers", "rule_numbers", "models", "decision_tables", "syn_answers", "states",
+        "flow", "selection", "settings", "report_findings", "report_digest", "check_policy", "capture_decode",
+        "names",
     )
 )  # fmt: skip
 
@@ -48,11 +49,15 @@ TASKS = {
             "zensical build",
         ),
     ),
+    "said": Task(
+        "write what is compared: what the tool says about fixtures and random captures, and the named numbers",
+        ("python -m tests.numbers", "python -m tests.conversations", "python -m tests.said"),
+    ),
     "pictures": Task("draw the pictures and screenshots of the site again", ("python -m tests.docs.rule_pictures",)),
     "fuzz": Task("mutated captures through the readers", ("python -m tests.fuzz",)),
     "kernels": Task("random conversations through compiled and interpreted kernels", ("python -m tests.fuzz kernels",)),
     "maxima": Task("the most that one segment brings about, measured", ("python -m tests.fuzz maxima",)),
-    "mutate": Task("small changes in rules/ and tcp/, and whether the quick tests notice", ("python -m tests.mutate",)),
+    "mutate": Task("small changes in the code, and whether the quick tests notice", ("python -m tests.mutate",)),
     "bench": Task("the tool timed beside tcpdump and tcptrace", ("python -m tests.bench.run",)),
     "lab": Task("record the Linux captures in fixtures/ again (root, Linux)", ("python -m tests.lab.record",)),
 }

@@ -7,18 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tcptrace_tw.cluster import run, workers
 from tcptrace_tw.errors import UsageError
-from tests.cluster_runs import Here, assert_same, in_one_pass, in_parts
+from tests.cluster_runs import ROOT, Here, assert_same, in_one_pass, in_parts, is_alive, wait_for
 from tests.generate import healthy_traffic
 from tests.test_cluster_parts import write
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -27,23 +24,6 @@ def files(tmp_path: Path) -> list[str]:
     for n in range(4):
         write(tmp_path / f"ring-{n}.pcap", frames[n * len(frames) // 4 : (n + 1) * len(frames) // 4])
     return sorted(map(str, tmp_path.glob("*.pcap")))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return (
-        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" if Path("/proc").exists() else True
-    )
-
-
-def wait_for(condition: object) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_worker_that_is_killed_costs_its_task_only(files: list[str], tmp_path: Path) -> None:
@@ -129,9 +109,6 @@ def test_options_that_do_not_go_together(arguments: list[str], files: list[str],
     assert done.returncode == 2
     assert done.stderr.startswith("tcptrace-tw: --")
     assert "Traceback" not in done.stderr
-
-
-ROOT = str(Path(__file__).parent.parent)
 
 
 @pytest.mark.slow

@@ -55,6 +55,9 @@ def add_fixture(folder, name, scenario, expect):
 
 def test_the_fixtures_of_the_page_pass(copy):
     shutil.copy(ROOT / "pyproject.toml", copy / "pyproject.toml")
+    said = run(copy, "tests.said", "many-syn-retries", "many-syn-retries-nearly")
+    assert said.returncode == 0, said.stderr
+    assert "HS099 many-syn-retries: notice, confirmed" in (copy / "fixtures/many-syn-retries/said.txt").read_text()
     chosen = ("tests/test_fixtures.py", "-k", "many-syn-retries or HS099")
     done = run(copy, "pytest", "-n0", "-p", "no:cacheprovider", *chosen)
 

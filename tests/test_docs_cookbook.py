@@ -26,11 +26,14 @@ CAPTURES = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with ``out`` in it, of captures in which everything that is asked for happens."""
+    """A folder with ``out`` in it, and the same in ``parts``, of captures in which everything happens."""
     folder = tmp_path_factory.mktemp("cookbook")
     captures = [str(pages.ROOT / f"fixtures/kernel-{name}/capture.pcap") for name in CAPTURES]
     command = [sys.executable, "-m", "tcptrace_tw", "analyze", *captures, "-o", str(folder / "out"), "--quiet"]
     subprocess.run(command, check=True, cwd=pages.ROOT)
+    in_parts = [*command, "--jobs", "2"]
+    in_parts[in_parts.index("-o") + 1] = str(folder / "parts")
+    subprocess.run(in_parts, check=True, cwd=pages.ROOT)
     return folder
 
 

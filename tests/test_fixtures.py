@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tcptrace_tw.rules import RULES
+from tests import said
 from tests.scenario import Result, parse, play_pcap, render
 from tests.scenario.play import why_unfit
 
@@ -36,6 +37,7 @@ def test_the_tool_says_what_the_fixture_expects(name: str) -> None:
     found = [
         *([] if is_large(name) else _compiled(FIXTURES / name, expected.get("settings", {}), got)),
         *problems(expected, got),
+        *said.problems(name, got),
     ]
     assert not found, "\n".join(["", *found])
 
@@ -67,6 +69,11 @@ def test_the_folder_says_what_it_is(name: str) -> None:
 def _play(folder: Path, settings: dict[str, Any], *, compiled: bool) -> Result:
     captured = folder / "capture.pcap"
     return play_pcap(captured if captured.exists() else rendered(folder.name), compiled=compiled, **settings)
+
+
+def played(name: str) -> Result:
+    """A fixture with its settings, by the fastest kernels that there are."""
+    return _play(FIXTURES / name, expectation(name).get("settings", {}), compiled=not why_unfit())
 
 
 @lru_cache(1)

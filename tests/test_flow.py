@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +108,64 @@ class Model:
         slots = sorted((self.state.index[self.state.index != 0] & 0x7FFFFFFF) - 1)
         counters = self.state.counters
         return slots == sorted(self.known.values()) and counters[USED] - counters[FREE] == len(self.known)
+
+
+@pytest.mark.parametrize("homes", [1, 3, 16])
+def test_whoever_is_given_back_leaves_the_others_in_reach(homes: int) -> None:
+    """Out of a crowded run, each in turn; nobody is met twice, and the place is free again."""
+    ports = list(range(1, 21))
+    for gone in ports:
+        model = Model(gone, homes)
+        model.meet(ports)
+        model.forget([gone])
+        model.meet([port for port in ports if port != gone])
+        assert model.agrees()
+        model.meet([99, gone])
+        assert model.agrees()
+        assert model.state.counters[USED] == len(ports) + 1
+
+
+def test_a_tuple_is_told_from_others_by_every_part() -> None:
+    """Each differs from the first in one word only."""
+    parts = ("src_hi", "src_lo", "dst_hi", "dst_lo", "sport", "dport", "scope")
+    made = segments.allocate(1 + len(parts))
+    made.src_hi, made.src_lo, made.dst_hi, made.dst_lo = 5, 1, 6, 2
+    made.sport, made.dport, made.scope = 5000, 80, 3
+    for place, part in enumerate(parts, 1):
+        made[part][place] += 8
+    FlowTable(compiled=False, seed=new_seed()).assign(made)
+
+    assert sorted(made.slot.tolist()) == list(range(1 + len(parts)))
+
+
+def test_equal_addresses_and_ports_have_a_direction() -> None:
+    """The higher half decides where the lower one is equal, and the port where both are."""
+    for low, high, port in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        there, back = batch(80), batch(80)
+        there.src_lo, there.src_hi, there.sport = 2 + low, high, 80 + port
+        back.dst_lo, back.dst_hi, back.dport = 2 + low, high, 80 + port
+        back.src_lo, there.dst_lo = 2, 2
+        table = FlowTable(compiled=False, seed=new_seed())
+        table.assign(there)
+        table.assign(back)
+
+        assert (int(there.direction[0]), int(back.direction[0])) == (1, 0)
+        assert there.slot == back.slot
+
+
+@pytest.mark.parametrize("live", [0, 100, 5000])
+def test_the_index_has_room_for_all_that_comes(live: int) -> None:
+    """Half as many places again as tuples, and everything that was in it is in the larger one."""
+    table = FlowTable(compiled=False, seed=new_seed())
+    ports = list(range(1, live + 1))
+    known = slots(table, *ports) if ports else []
+    more = slots(table, *range(20_000, 29_000))
+
+    assert table.live == live + 9000
+    assert len({*known, *more}) == live + 9000
+    assert table._index.size >= table.live * 3 // 2
+    assert np.count_nonzero(table._index) == table.live
+    assert slots(table, *ports[:50]) == known[:50]
 
 
 PORTS = st.lists(st.integers(1, 90), min_size=1, max_size=40)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure import clocks as measured
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, entry_of
@@ -170,9 +171,10 @@ def test_few_buckets_for_many_syns_lose_no_drop() -> None:
     few, count = syn_table(4, new_seed(), 64), 400
     syns = [Syn(START + i * NS // 2, 9_000_000 + i * 500, i) for i in range(count)]
     late = [Syn(START + (count // 2 + i) * NS, 1_000_000 + i * 1000, count + i) for i in range(3)]
-    pair = few.pairs[1]
-    for i, row in enumerate(syn_rows([*syns, *late], [False] * count + [True] * 3)):
-        take_syn(pair, entry_of(few.table, 1, int(row.first_time) >> NARROWEST, add_syns), row, i >= count)
+    pair, rows = record_of(few.pairs, 1), syn_rows([*syns, *late], [False] * count + [True] * 3)
+    for i in range(rows.size):
+        row = record_of(rows, i)
+        take_syn(pair, entry_of(few.table, 1, row.first_time >> NARROWEST, add_syns), row, i >= count)
     judge(few, by_pair_and_time(few))
 
     assert int(few.table.counters[USED]) <= 64

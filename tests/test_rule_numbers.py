@@ -240,6 +240,7 @@ UNNAMED = (
     Pair("", 100, severity(capture_times.DUPLICATE_FRAMES, NOTICE), CAPTURE, "segments", {"duplicates": 1}, TO),
     Pair("", 5, capture.one_way_capture, CAPTURE, "one_way_connections", {"long_connections": 5}),
     Pair("", 4, capture.one_way_capture, CAPTURE, "long_connections", {"one_way_connections": 4}, TO),
+    Pair("", 1, syn_answers.went_whole_way, REUSES, "syn_retries", {"answer_frame": 9, "reset_frame": 10, "opened_frame": 12, "late_retry_frame": -1}),
 )  # fmt: skip
 """Numbers that stand in a rule without a name: shares, and what is one or several."""
 

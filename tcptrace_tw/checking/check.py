@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import chosen
 from tcptrace_tw.schema.words import NOTICE, SEVERITY
+from tcptrace_tw.storage import Place
 
 Analyze = Callable[[Sequence[str], Settings, Sequence[Sink]], Summary]
 """``pipeline.analyze``, with whatever progress the caller shows."""
@@ -151,7 +151,7 @@ def check_captures(
     return Judged.of(judge, captures, [file.name for file in summary.capture.files], to_json(plan.settings))
 
 
-def check_folder(folder: Path, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
+def check_folder(folder: Place, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
     """Judge the findings of a folder that ``analyze`` wrote, with the profile that it was written with."""
     from tcptrace_tw.report.tables.replay import replay_folder
     from tcptrace_tw.report.tables.written_rows import has_several_files  # who reads a capture needs no Arrow

@@ -36,6 +36,7 @@ def analyze(*, captures: o.Captures = None, own: AnalyzeOptions, shared: Annotat
     """Write connections, state changes, TIME-WAIT periods, findings and more as Parquet tables."""
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.summary.headline import headline
+    from tcptrace_tw.storage import place
 
     output = own.output
     captures = run.sources(captures, shared.files_from)
@@ -47,7 +48,7 @@ def analyze(*, captures: o.Captures = None, own: AnalyzeOptions, shared: Annotat
     if not shared.quiet:
         print(headline(digest))
         for name, count in counts.items():
-            print(f"{count:>12,} {printable(str(Path(output) / name))}.parquet")
+            print(f"{count:>12,} {printable(str(place(output, name)))}.parquet")
 
 
 def _write(reading: Reading, output: str, force: bool, means: "Means | None") -> "tuple[Digest, dict[str, int]]":
@@ -55,12 +56,14 @@ def _write(reading: Reading, output: str, force: bool, means: "Means | None") ->
     from tcptrace_tw.report.summary.sink import SummarySink
     from tcptrace_tw.report.tables.folder import Folder
     from tcptrace_tw.report.tables.manifest import metadata, write_manifest
+    from tcptrace_tw.report.tables.remote_folder import RemoteFolder
     from tcptrace_tw.report.tables.sinks import ParquetSink
+    from tcptrace_tw.storage import is_remote
 
     several, least = reading.has_several_files, reading.settings.least
-    with Folder(Path(output), force) as folder:
+    with RemoteFolder(output, force) if is_remote(output) else Folder(Path(output), force) as folder:
         if means is not None:
-            reading.means = means.writing(folder.path)
+            reading.means = means.writing(folder.parts_into, folder.mark)
         totals = SummarySink(several, least)
         tables = ParquetSink(folder.path, several, totals.incidents, least, own_tables(reading.means))
         try:
@@ -72,5 +75,5 @@ def _write(reading: Reading, output: str, force: bool, means: "Means | None") ->
             raise
         counts = {**tables.counts, **(reading.means.counts if reading.means else {})}
         write_manifest(folder.path, digest, reading.captures, counts)
-        folder.commit()
+        folder.commit(reading.means.files if reading.means else {})
     return digest, counts

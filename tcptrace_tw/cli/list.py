@@ -1,7 +1,6 @@
 """``tcptrace-tw list``: connections as a table, one a line."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tcptrace_tw.report.summary.listing import Listed, Listing
+    from tcptrace_tw.storage import Place
 
 LIMIT = 30
 """So many connections are shown on a terminal unless the user says how many."""
@@ -163,7 +163,7 @@ def nothing(listed: "Listed", said: str) -> str:
     return f"no connection matches {said!r}; the capture has {there}" if said else f"the capture has {there}"
 
 
-def _stored(folder: Path, listing: "Listing") -> "Listed":
+def _stored(folder: "Place", listing: "Listing") -> "Listed":
     from tcptrace_tw.report.tables.stored_list import stored_list
 
     return stored_list(folder, listing)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcptrace_tw.cli import policy, run
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.pages.ladder import Step
+    from tcptrace_tw.storage import Place
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Reading:
         return run.glob_for([self.save if self.save and name == "-" else name for name in self.captures])
 
     @cached_property
-    def folder(self) -> Path | None:
+    def folder(self) -> "Place | None":
         """The folder that ``analyze`` wrote, if that is what was given."""
         folder = run.written_folder(self.captures)
         if folder is not None:

@@ -4,7 +4,6 @@ import codecs
 import json
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.report.pages.html_incidents import Stories
     from tcptrace_tw.report.pictures.sink import PictureSink
     from tcptrace_tw.report.summary.digest import Digest
+    from tcptrace_tw.storage import Place
 
 TIME_FORMATS = ("utc", "local")
 
@@ -143,7 +143,7 @@ def _write_page(page: "AtomicFile", reading: Reading) -> None:
         run.warn(f"{page.target}: {headline(digest, 'notice')}")
 
 
-def _stored_pictures(folder: Path, settings: "Settings") -> "PictureSink":
+def _stored_pictures(folder: "Place", settings: "Settings") -> "PictureSink":
     from tcptrace_tw.report.pictures.sink import PictureSink
     from tcptrace_tw.report.tables.stored import is_wanted, read_table
 
@@ -165,7 +165,7 @@ def _stories(digest: "Digest", reading: Reading) -> "Stories":
 
     numbers = wanted(digest, _MOST_LADDERS)
     if reading.folder is not None:
-        return _told(load(reading.folder), numbers)
+        return _told(load(str(reading.folder)), numbers)
     if not numbers or any(capture == "-" or is_pipe(capture) for capture in reading.captures):
         return {}  # stdin and pipes cannot be read twice
     sink = ConnectionSink(numbers, reading.has_several_files)

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from tcptrace_tw.cli.interrupts import interrupts, is_pipe
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.cluster.run import Means
     from tcptrace_tw.pipeline import Settings, Sink, Summary
     from tcptrace_tw.report.summary.digest import PolicyDigest
+    from tcptrace_tw.storage import Place
 
 _MANY = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -232,11 +232,12 @@ def has_several_files(captures: Sequence[str]) -> bool:
     return len(captures) > 1 or any(is_search(capture) for capture in captures)
 
 
-def written_folder(captures: Sequence[str]) -> Path | None:
+def written_folder(captures: Sequence[str]) -> "Place | None":
     """The folder that ``analyze`` wrote, if that is what was given."""
     from tcptrace_tw.report.tables.folder import read_manifest
+    from tcptrace_tw.storage import is_remote, place
 
-    folders = [Path(capture) for capture in captures if Path(capture).is_dir() and read_manifest(capture) is not None]
+    folders = [place(each) for each in captures if (is_remote(each) or os.path.isdir(each)) and read_manifest(each)]
     if folders and len(captures) > 1:
         raise UsageError(f"{folders[0]}: was written by analyze; name no other capture with it")
     return folders[0] if folders else None
@@ -245,7 +246,7 @@ def written_folder(captures: Sequence[str]) -> Path | None:
 _CHOOSING = {"filter": "--filter", "read_filter": "--read-filter", "since": "--since", "until": "--until"}
 
 
-def keep_whole(folder: Path, settings: "Settings") -> None:
+def keep_whole(folder: "Place", settings: "Settings") -> None:
     """``UsageError`` for options that choose while captures are read: what is written is written."""
     for name, option in _CHOOSING.items():
         if getattr(settings, name):

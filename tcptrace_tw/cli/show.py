@@ -1,6 +1,5 @@
 """``tcptrace-tw show``: the ladder of a connection, or of the worst ones of an incident."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.report.pages.ladder import Ladder, Style
     from tcptrace_tw.report.summary.listing import Listed
     from tcptrace_tw.selection import Selection
+    from tcptrace_tw.storage import Place
 
     Drawn = tuple[Story, Ladder, list[Story]]
     """A connection, its ladder, and the connections that its SYNs met."""
@@ -258,11 +258,11 @@ def _drawn(reading: Reading, numbers: list[int]) -> "list[Drawn]":
         return [_stored(reading.folder, number) for number in numbers]
 
 
-def _stored(folder: Path, number: int) -> "Drawn":
+def _stored(folder: "Place", number: int) -> "Drawn":
     """From the tables; the segments from the captures, while they are where they were."""
     from tcptrace_tw import load
 
-    trace = load(folder)
+    trace = load(str(folder))
     try:
         found = trace.connection(number)
     except KeyError as error:

@@ -22,9 +22,12 @@ class Target(NamedTuple):
 
 
 def folder(path: str, option: str = "-o") -> list[Target]:
-    """The files that ``analyze`` writes into a folder, and the folder itself."""
+    """The files that ``analyze`` writes into a folder, and the folder itself; none where it is in a store."""
     from tcptrace_tw.report.tables.folder import OURS
+    from tcptrace_tw.storage import is_remote
 
+    if is_remote(path):
+        return []
     return [
         Target(path, f"{option} {path}"),
         *(Target(each, f"{option} {path}: {each}") for each in _inside(path, OURS)),

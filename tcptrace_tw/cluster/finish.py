@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.report.tables.sinks import ParquetSink, row_blocks
 from tcptrace_tw.rules.runner import classified
 from tcptrace_tw.schema.columns import BY_NAME, Table
+from tcptrace_tw.storage import Object, Place, bring, exists
 
 FINISHED = "finish"
 
@@ -37,20 +39,31 @@ PIECE_BYTES = 1 << 19
 _SPARE = threading.local()
 """Row groups of the part before, whose memory need not be cleared again."""
 
+TRANSFERS = 16
+"""So many files are brought to the output at once."""
+
+
+class Placed(NamedTuple):
+    """How many rows the tables have, and in which files they are."""
+
+    counts: dict[str, int]
+    files: dict[str, list[str]]
+
 
 def finish_part(plan: Plan, part: int) -> int:
     """Write the tables of a part, with the numbers of the whole; returns how many rows they have."""
     note_path, target = plan.path(FINISHED, f"{part:03d}.json"), plan.path(FINISHED, f"{part:03d}")
     note = read_note(note_path)
-    if note is None or not all((target / f"{name}.parquet").exists() for name in LEFT_TO_PARTS):
+    if note is None or not all(exists(target / f"{name}.parquet") for name in LEFT_TO_PARTS):
         note = _finish(plan, part, target)
         write_note(note_path, note)
     return sum(note["rows"].values())
 
 
-def _finish(plan: Plan, part: int, target: Path) -> dict[str, Any]:
+def _finish(plan: Plan, part: int, target: Place) -> dict[str, Any]:
     task = read_note(plan.path(FINISHED, "task.json"))
-    partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=target.parent))
+    beside = None if isinstance(target, Object) else target.parent
+    partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=beside))
     try:
         blocks = vars(_SPARE).setdefault("blocks", row_blocks())
         sink = ParquetSink(partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks)
@@ -61,11 +74,19 @@ def _finish(plan: Plan, part: int, target: Path) -> dict[str, Any]:
         except BaseException:
             sink.abandon()
             raise
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
+        _place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {"rows": {name: sink.counts[name] for name in LEFT_TO_PARTS}}
+
+
+def _place(partial: Path, target: Place) -> None:
+    if isinstance(target, Object):
+        for path in partial.iterdir():
+            bring(path, target / path.name)
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
 
 
 def _rows(plan: Plan, part: int, begin: int) -> Iterator[tuple[Table, NDArray[Any]]]:
@@ -93,17 +114,28 @@ def _in_order(rows: NDArray[Any], connections: int, *, compiled: bool) -> Iterat
         yield np.take(plain, order[start : start + step]).view(rows.dtype)
 
 
-def place_tables(plan: Plan, folder: Path, *, is_kept: bool) -> dict[str, int]:
-    """Bring the tables of all parts into an output folder; returns how many rows each table has."""
-    counts = dict.fromkeys(LEFT_TO_PARTS, 0)
-    bring = shutil.copyfile if is_kept else shutil.move
-    for name in LEFT_TO_PARTS:
-        (folder / f"{name}.parquet").mkdir()
+def place_tables(plan: Plan, folder: Place, mark: str = "", *, is_kept: bool) -> Placed:
+    """Bring the tables of all parts into an output folder; ``mark`` tells the names of two runs apart."""
+    placed = Placed(dict.fromkeys(LEFT_TO_PARTS, 0), {name: [] for name in LEFT_TO_PARTS})
+    moves: list[tuple[Place, Place]] = []
     for part in range(plan.parts):
         rows = read_note(plan.path(FINISHED, f"{part:03d}.json"))["rows"]
         for name in LEFT_TO_PARTS:
-            counts[name] += rows[name]
+            placed.counts[name] += rows[name]
             if rows[name] or part == 0:  # one file at the least has the columns
                 source = plan.path(FINISHED, f"{part:03d}") / f"{name}.parquet"
-                bring(source, folder / f"{name}.parquet" / f"part-{part:03d}.parquet")
-    return counts
+                placed.files[name].append(f"part-{part:03d}{mark}.parquet")
+                moves.append((source, folder / f"{name}.parquet" / placed.files[name][-1]))
+    if isinstance(folder, Path):
+        for name in LEFT_TO_PARTS:
+            (folder / f"{name}.parquet").mkdir()
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(lambda move: _bring(*move, is_kept=is_kept), moves))
+    return placed
+
+
+def _bring(source: Place, target: Place, *, is_kept: bool) -> None:
+    if is_kept or isinstance(source, Object) or isinstance(target, Object):
+        bring(source, target)
+    else:
+        shutil.move(source, target)

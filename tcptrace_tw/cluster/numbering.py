@@ -48,7 +48,8 @@ class Numbers:
     @classmethod
     def load(cls, plan: Plan, part: int) -> Self:
         """Those of one part, as ``save`` has left them."""
-        found = [np.fromfile(plan.path(NUMBERED, f"{part:03d}.{name}"), np.int64) for name in ("connections", "tuples")]
+        files = [plan.path(NUMBERED, f"{part:03d}.{name}") for name in ("connections", "tuples")]
+        found = [np.frombuffer(file.read_bytes(), np.int64) for file in files]
         return cls({part: found[0]}, {part: found[1]})
 
     def save(self, plan: Plan) -> None:

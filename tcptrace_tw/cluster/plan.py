@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tcptrace_tw.capture import ring
@@ -17,6 +16,7 @@ from tcptrace_tw.errors import UsageError
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.segments import SHARDS
 from tcptrace_tw.settings import Settings
+from tcptrace_tw.storage import Object, Place, is_remote, place
 from tcptrace_tw.version import __version__
 
 PARTS_A_WORKER = 4
@@ -57,9 +57,9 @@ class Plan:
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in self.settings.items()}
         return Settings(**values)
 
-    def path(self, stage: str, name: str) -> Path:
+    def path(self, stage: str, name: str) -> Place:
         """Where a stage keeps a file."""
-        return Path(self.folder, stage, name)
+        return place(self.folder, stage, name)
 
 
 def make_plan(
@@ -86,7 +86,7 @@ def make_plan(
     what = [__version__, SCHEMA_VERSION, names, found.first_times, count, kept, compiled, transitions, codec]
     digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=12).hexdigest()
     return Plan(
-        os.path.join(os.path.abspath(spool), f"tcptrace-tw-{digest}"),
+        str(place(spool if is_remote(spool) else os.path.abspath(spool), f"tcptrace-tw-{digest}")),
         tuple(found.files), tuple(found.first_times), tuple(found.remarks), count, asdict(settings), compiled,
         transitions, codec, workers,
     )  # fmt: skip
@@ -95,7 +95,9 @@ def make_plan(
 def _identity(name: str) -> list[Any]:
     """What tells whether a file is still the same one; whoever reads it says why it cannot be read."""
     try:
+        if is_remote(name):
+            return [name, *(Object(name).state() or ())]
         found = os.stat(name)
-    except OSError:
+    except (OSError, UsageError):
         return [name]
     return [os.path.abspath(name), found.st_size, found.st_mtime_ns]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -22,6 +21,7 @@ from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
 from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote
 from tcptrace_tw.capture.time_window import WholeConnections
+from tcptrace_tw.cluster.dask_cluster import is_lost
 from tcptrace_tw.cluster.figures import merged_figures, no_figures
 from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
@@ -51,10 +51,19 @@ from tcptrace_tw.report.tables.manifest import metadata
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.schema.columns import BY_NAME, Table
 from tcptrace_tw.settings import Settings
+from tcptrace_tw.stages import Background
+from tcptrace_tw.storage import Place, is_remote, place, remove_all
 from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
 """So often a task is given to another worker when one is lost."""
+
+LOOK_S = 1.0
+"""So often it is looked whether there still is a scheduler."""
+
+SCHEDULER_LOST = (
+    "the scheduler of the cluster is gone; start one and give the same command again: what was done is in the spool"
+)
 
 UNKNOWN_WORKERS = 8
 """So many workers are thought of where an executor does not say how many it has."""
@@ -70,16 +79,20 @@ class Means:
     """A folder that all workers see; empty: a temporary one of this machine."""
     keep_spool: bool = False
     parts: int | None = None
-    parts_into: Path | None = None
+    parts_into: Place | None = None
     """An output folder: the parts write those tables into it that ``finish.LEFT_TO_PARTS`` names."""
     counts: dict[str, int] = field(default_factory=dict)
     """How many rows these have, when all is done."""
+    files: dict[str, list[str]] = field(default_factory=dict)
+    """In which files they are then."""
+    mark: str = ""
+    """A part of the names of these files."""
     workers: int = 0
     """How many tasks an executor does at once; 0 where that is not known."""
 
-    def writing(self, folder: Path) -> Means:
+    def writing(self, folder: Place, mark: str = "") -> Means:
         """The same, with tables that the parts write themselves."""
-        return replace(self, parts_into=folder)
+        return replace(self, parts_into=folder, mark=mark)
 
     def __post_init__(self) -> None:
         """Check what a caller says."""
@@ -109,7 +122,7 @@ def analyze(
         _make_folders(plan)
         executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
         work.run(executor)
-        dealt = None if plan.is_found_again else _Behind(partial(shutil.rmtree, plan.path(MAPPED, ""), True))
+        dealt = None if plan.is_found_again else Background(partial(remove_all, str(plan.path(MAPPED, ""))))
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
         finishing = None
@@ -119,11 +132,13 @@ def analyze(
         summary = measure_and_judge(reduced, sinks, seed)
         if finishing is not None and means.parts_into is not None:
             finishing.join()
-            means.counts.update(place_tables(plan, means.parts_into, is_kept=means.keep_spool))
+            placed = place_tables(plan, means.parts_into, means.mark, is_kept=means.keep_spool)
+            means.counts.update(placed.counts)
+            means.files.update(placed.files)
         if dealt is not None:
             dealt.join()
         if not means.keep_spool:
-            shutil.rmtree(plan.folder, ignore_errors=True)
+            remove_all(plan.folder)
     return summary
 
 
@@ -167,20 +182,24 @@ class _at_home:
         self._workers = Workers(size)
 
     def __enter__(self) -> Workers:
+        begin(self._workers.end_at_once)
         return self._workers
 
     def __exit__(self, *error: object) -> None:
         self._workers.shutdown(cancel_futures=True)
+        complete(self._workers.end_at_once)
 
 
 def _make_folders(plan: Plan) -> None:
-    for stage in (MAPPED, REDUCED, NUMBERED, FINISHED):
-        try:
+    try:
+        if is_remote(plan.folder):  # has no folders; it is tried whether it can be written
+            write_note(place(plan.folder, "plan.json"), {"files": plan.files, "parts": plan.parts})
+            return
+        for stage in (MAPPED, REDUCED, NUMBERED, FINISHED):
             Path(plan.folder, stage).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"--spool {plan.folder}: cannot be written: {error.strerror}; name another folder"
-            ) from None
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise UsageError(f"--spool {plan.folder}: cannot be written: {words}; name another folder") from None
 
 
 def do(task: Callable[[Plan, int], int], plan: Plan, number: int) -> tuple[bool, Any]:
@@ -220,10 +239,10 @@ class _Work:
         self._segments = sum(sizes)
         self._each(executor, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked)
 
-    def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> _Behind:
+    def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> Background:
         """Have all parts write their tables, in another thread."""
         write_note(self.plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin})
-        return _Behind(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
+        return Background(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
 
     def _count_read(self, size: int) -> None:
         self._read += size
@@ -240,10 +259,12 @@ class _Work:
         running: dict[Future[Any], int] = {}
         try:
             while waiting or running:
+                if is_lost(executor):
+                    raise UsageError(SCHEDULER_LOST)
                 while waiting and len(running) < 2 * self.plan.workers:
                     number = waiting.pop()
                     running[executor.submit(do, task, self.plan, number)] = number
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in wait(running, LOOK_S, return_when=FIRST_COMPLETED).done:
                     number = running.pop(future)
                     try:
                         is_done, result = future.result()
@@ -260,29 +281,8 @@ class _Work:
                         raise result
                     count(result)
         finally:
-            for future in running:
+            for future in () if is_lost(executor) else running:
                 future.cancel()
-
-
-class _Behind:
-    """Work that goes on in another thread; ``join`` waits for it, and raises what it raised."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._do, args=[work], daemon=True)
-        self._thread.start()
-
-    def _do(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self._error = error
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
 
 
 def _size(name: str) -> int:

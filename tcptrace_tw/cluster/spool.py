@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,8 +26,12 @@ from tcptrace_tw.cluster.dealing import EIGHT, FOUR, ONE, TWO, Dealt, Places, ta
 from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.schema.segments import MOST, Segments, allocate
+from tcptrace_tw.storage import CHUNK_BYTES, Object, Place
 
 CODECS = ("none", "lz4")
+
+MEMORY_BYTES = 1 << 22
+"""What a store gets is kept in memory up to this, beyond it in a temporary file."""
 
 HEAD = np.dtype(
     [("size", "i8"), ("first", "i8", 2), ("stored", "i8"), ("plain", "i8"), ("columns", "u4"), ("codec", "u1"),
@@ -65,8 +69,14 @@ class Hashed:
 
 
 @contextmanager
-def appearing(path: Path, *, is_checked: bool = False) -> Iterator[Hashed]:
+def appearing(path: Place, *, is_checked: bool = False) -> Iterator[Hashed]:
     """A file that has its name when this block ends well; otherwise nothing is left of it."""
+    if isinstance(path, Object):
+        with SpooledTemporaryFile(MEMORY_BYTES) as buffer:
+            yield Hashed(buffer, is_checked=is_checked)  # type: ignore[arg-type] # it is written like a file
+            buffer.seek(0)
+            path.put(buffer)  # type: ignore[arg-type]
+        return
     partial = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.partial")
     try:
         with partial.open("xb") as file:
@@ -76,13 +86,13 @@ def appearing(path: Path, *, is_checked: bool = False) -> Iterator[Hashed]:
         partial.unlink(missing_ok=True)
 
 
-def write_note(path: Path, note: Any) -> None:
+def write_note(path: Place, note: Any) -> None:
     """Write a note: the last thing that a task does."""
     with appearing(path) as file:
         file.write(json.dumps(note).encode())
 
 
-def read_note(path: Path) -> Any:
+def read_note(path: Place) -> Any:
     """A note, or None where a task has not been done, or its note cannot be read."""
     try:
         return json.loads(path.read_bytes())
@@ -90,19 +100,36 @@ def read_note(path: Path) -> Any:
         return None
 
 
-def is_whole(path: Path, digest: str) -> bool:
+def is_whole(path: Place, digest: str) -> bool:
     """Whether a file is there and has this digest."""
     size, _, checksum = digest.partition("-")
+    found = 0
     try:
-        if path.stat().st_size != int(size):
+        if size_of(path) != int(size):
             return False
-        found = 0
-        with path.open("rb", buffering=0) as file:
-            while checksum and (data := file.read(READ_AT_ONCE)):
-                found = zlib.crc32(data, found)
+        for data in pieces_of(path) if checksum else ():
+            found = zlib.crc32(data, found)
     except (OSError, ValueError):
         return False
     return not checksum or f"{found:08x}" == checksum
+
+
+def size_of(path: Place) -> int:
+    """Bytes of a file; -1 where there is none."""
+    if isinstance(path, Object):
+        state = path.state()
+        return -1 if state is None else state[0]
+    return path.stat().st_size
+
+
+def pieces_of(path: Place) -> Iterator[bytes]:
+    """All of a file, some of it at a time."""
+    if isinstance(path, Object):
+        yield from path.chunks()
+        return
+    with path.open("rb", buffering=0) as file:
+        while data := file.read(READ_AT_ONCE):
+            yield data
 
 
 def write_block(file: Hashed, dealt: Dealt, part: int, codec: int) -> None:
@@ -142,19 +169,31 @@ class BlockReader:
         self._at = Places(*(np.zeros(count, np.int64) for count, _ in WIDTHS))
         self._memory = [room.view(dtype) for dtype in (np.int64, np.uint32, np.uint16, np.uint8)]
 
-    def batches(self, path: Path, places: list[list[int]]) -> Iterator[Segments]:
+    def batches(self, path: Place, places: list[list[int]]) -> Iterator[Segments]:
         """The blocks of these offsets, sizes and rows, in batches as large as can be; one is valid until the next."""
         filled = 0
+        for rows in self._blocks(path, places):
+            if filled + rows > MOST:
+                yield self._batch[:filled]
+                filled = 0
+            self._append(filled)
+            filled += rows
+        yield self._batch[:filled]
+
+    def _blocks(self, path: Place, places: list[list[int]]) -> Iterator[int]:
+        """Read one block after the other; the result is how many rows it has."""
+        if isinstance(path, Object):
+            for some in together(places):
+                blocks = path.ranges([[offset, size] for offset, size, _ in some])
+                for block, (_, size, rows) in zip(blocks, some, strict=True):
+                    self._block[:size] = np.frombuffer(block, np.uint8)
+                    yield rows
+            return
         with path.open("rb") as file:
             for offset, size, rows in places:
-                if filled + rows > MOST:
-                    yield self._batch[:filled]
-                    filled = 0
                 file.seek(offset)
                 file.readinto(memoryview(self._block)[:size])
-                self._append(filled)
-                filled += rows
-        yield self._batch[:filled]
+                yield rows
 
     def _append(self, start: int) -> None:
         """Make segments of the block that has been read: from row ``start`` of the batch on."""
@@ -178,6 +217,18 @@ class BlockReader:
                 places[place] = at // width if columns & 1 else 0
                 at += size * width * (columns & 1)
                 columns >>= 1
+
+
+def together(places: list[list[int]]) -> Iterator[list[list[int]]]:
+    """Blocks that are asked of a store at once: some megabytes."""
+    some: list[list[int]] = []
+    for each in places:
+        if some and sum(size for _, size, _ in some) + each[1] > CHUNK_BYTES:
+            yield some
+            some = []
+        some.append(each)
+    if some:
+        yield some
 
 
 def append_rows(file: Hashed, rows: NDArray[Any]) -> None:

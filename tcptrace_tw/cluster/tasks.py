@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +45,7 @@ from tcptrace_tw.one_pass import kept_segments
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.schema.columns import BY_NAME
 from tcptrace_tw.schema.segments import MOST, Segments
+from tcptrace_tw.storage import Object, Place
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.tracker import Tracker
 
@@ -80,7 +80,7 @@ def map_file(plan: Plan, index: int) -> int:
     return int(note["facts"]["size"] or 0)
 
 
-def _map_file(plan: Plan, index: int, path: Path) -> dict[str, Any]:
+def _map_file(plan: Plan, index: int, path: Place) -> dict[str, Any]:
     name, settings = plan.files[index], plan.checked()
     facts, quotes = FileFacts(shown(name)), list[Quote]()
     try:
@@ -215,7 +215,7 @@ class _Reducer:
         self._tracker.close()
         return {"digests": digests, "figures": figures, "rows": self._rows, "segments": self._segments}
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> Place:
         return self._plan.path(REDUCED, f"{self._part:03d}.{name}")
 
     def _take(self, batch: Segments, files: dict[str, Hashed]) -> None:
@@ -244,7 +244,7 @@ class _Reducer:
     def _read(self, path: str, places: list[list[int]]) -> Iterator[Segments]:
         """The segments that one file has of the part; a reader takes up the next file when it is done with one."""
         reader = self._readers.pop() if self._readers else BlockReader(compiled=self._plan.compiled)
-        yield from reader.batches(Path(self._plan.folder, MAPPED, path), places)
+        yield from reader.batches(self._plan.path(MAPPED, path), places)
         self._readers.append(reader)
 
 
@@ -252,6 +252,8 @@ def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
     """The rows of one table that a part has, mapped: they may be changed, the file is not."""
     path = plan.path(REDUCED, f"{part:03d}.{table}")
     dtype = np.dtype(("i8", 2)) if table == BIRTHS else BY_NAME[table].dtype
+    if isinstance(path, Object):
+        return np.frombuffer(path.read_bytes(), dtype).copy()
     if not path.stat().st_size:
         return np.zeros(0, dtype)
     return np.memmap(path, dtype, "c")

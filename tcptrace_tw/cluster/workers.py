@@ -19,6 +19,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from typing import IO, Any
 
+from tcptrace_tw.unfinished import uninterrupted
+
 HEAD_BYTES = 8
 
 NEW_OBJECTS = 200_000
@@ -76,12 +78,21 @@ class Workers(Executor):
                 self._waiting.popleft()[0].cancel()
             self._changed.notify_all()
         if cancel_futures:
-            for process in self._processes:
-                if process is not None:
-                    process.kill()
+            self._kill()
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def end_at_once(self) -> None:
+        """As the process ends in the middle: when this returns, no worker writes any more."""
+        for process in self._kill():
+            process.wait()
+
+    def _kill(self) -> list[subprocess.Popen[bytes]]:
+        processes = [process for process in self._processes if process is not None]
+        for process in processes:
+            process.kill()
+        return processes
 
     def _serve(self, number: int) -> None:
         """Hand one task after the other to one process."""
@@ -98,14 +109,16 @@ class Workers(Executor):
     def _do(self, number: int, future: Future[Any], task: tuple[Any, ...]) -> None:
         process = self._processes[number]
         if process is None:
-            process = self._processes[number] = _start()
+            with uninterrupted():
+                process = self._processes[number] = _start()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             send(process.stdin, task)
             is_done, result = receive(process.stdout)
         except (OSError, EOFError):
-            self._end(number)
+            with uninterrupted():  # where this process ends, that is no news
+                self._end(number)
             future.set_exception(BrokenExecutor(f"a worker ended with status {process.returncode}"))
             return
         if is_done:
@@ -163,4 +176,7 @@ def work() -> None:
             outcome = True, function(*args, **kwargs)
         except Exception as error:
             outcome = False, error
-        send(results, outcome)
+        try:
+            send(results, outcome)
+        except OSError:  # nobody waits for it any more
+            os._exit(0)

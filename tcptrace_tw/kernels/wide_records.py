@@ -95,15 +95,12 @@ def declare() -> type[Any]:
     from llvmlite import ir
     from numba import extending
     from numba.core import types
-    from numba.core.typing.templates import AttributeTemplate, signature
+    from numba.core.typing.templates import AttributeTemplate
 
     class Wide(types.Type):
         def __init__(self, record: Any) -> None:
             self.record = record
             super().__init__(f"Wide({record.name})")
-
-    def widened(kind: Any) -> Any:
-        return types.int64 if isinstance(kind, types.Integer | types.Boolean) and kind != types.uint64 else kind
 
     @extending.register_model(Wide)
     class Address(extending.models.PrimitiveModel):
@@ -115,22 +112,36 @@ def declare() -> type[Any]:
         key = Wide
 
         def generic_resolve(self, wide: Any, name: str) -> Any:  # type: ignore[override]
-            return widened(wide.record.typeof(name)) if name in wide.record.fields else None
+            return _widened(wide.record.typeof(name)) if name in wide.record.fields else None
+
+    _declare_access(Wide)
+    return Wide
+
+
+def _widened(kind: Any) -> Any:
+    from numba.core import types
+
+    return types.int64 if isinstance(kind, types.Integer | types.Boolean) and kind != types.uint64 else kind
+
+
+def _declare_access(wide_type: type[Any]) -> None:
+    """A field is read and stored as numba does it in its own records; then its number is made wide."""
+    from numba import extending
+    from numba.core import types
+    from numba.core.typing.templates import signature
 
     def narrow(context: Any, builder: Any, wide: Any, address: Any) -> Any:
         return builder.bitcast(address, context.get_value_type(wide.record))
 
-    @extending.lower_getattr_generic(Wide)  # type: ignore[untyped-decorator]
+    @extending.lower_getattr_generic(wide_type)  # type: ignore[untyped-decorator]
     def read(context: Any, builder: Any, wide: Any, address: Any, name: str) -> Any:
         kind = wide.record.typeof(name)
         own = context.get_getattr(wide.record, name)
         value = own(context, builder, wide.record, narrow(context, builder, wide, address), name)
-        return context.cast(builder, value, kind, widened(kind))
+        return context.cast(builder, value, kind, _widened(kind))
 
-    @extending.lower_setattr_generic(Wide)  # type: ignore[untyped-decorator]
+    @extending.lower_setattr_generic(wide_type)  # type: ignore[untyped-decorator]
     def store(context: Any, builder: Any, sig: Any, args: Any, name: str) -> Any:
         wide, given = sig.args
         own = context.get_setattr(name, signature(types.void, wide.record, given))
         return own(builder, (narrow(context, builder, wide, args[0]), args[1]))
-
-    return Wide

@@ -1,13 +1,15 @@
 """``python -m tests.mutate --count 500``: change the code in one place, and see if the quick tests notice.
 
 Each mutant is one change (a comparison, a constant by 1, ``and`` or ``or``, a ``not``, the branches of an ``if``) in
-rules/ or tcp/. A child process puts it in and plays fixtures by interpreted kernels, until one of them says something
-else than it expects; those that nothing notices are listed at the end.
+rules/, tcp/, measure/ or flow.py. A child process puts it in, and plays the fixtures that run the changed line by
+interpreted kernels, until one of them says something else than before; then it runs the quick tests of the room.
+Those that nothing notices are listed at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import pickle
 import random
@@ -21,11 +23,12 @@ from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 
-from tests.mutate.ground import PACKAGE, ROOT, Ground
-from tests.mutate.judge import functions, verdict
+import hypothesis
+
+from tests.mutate.ground import PACKAGE, ROOMS, ROOT, Ground
+from tests.mutate.judge import functions, play_interpreted, verdict
 from tests.mutate.operators import Mutant, mutants
 
-ROOMS = ("rules", "tcp")
 MOST_SECONDS = 60
 """A mutant that takes more processor time loops for ever."""
 
@@ -57,9 +60,17 @@ def main() -> int:
 
 def sample(count: int, seed: int, only: str = "") -> list[Mutant]:
     """So many of all mutants, in the order of the sample."""
-    paths = sorted(path for room in ROOMS for path in (PACKAGE / room).rglob("*.py") if only in path.as_posix())
+    paths = [path for path in sources() if only in path.as_posix()]
     everything = [mutant for path in paths for mutant in mutants(path, ROOT)]
-    return random.Random(seed).sample(everything, min(count, len(everything)))
+    random.Random(seed).shuffle(everything)
+    return everything[:count]
+
+
+def sources() -> list[Path]:
+    """The files of the rooms."""
+    return sorted(
+        path for room in ROOMS for path in ((PACKAGE / room).rglob("*.py") if "." not in room else [PACKAGE / room])
+    )
 
 
 def kept_ground(path: Path | None) -> Ground:
@@ -77,15 +88,19 @@ def kept_ground(path: Path | None) -> Ground:
 def imported() -> dict[str, list[FunctionType]]:
     """Import all that a child needs, once, and find the functions that may be changed."""
     os.environ["TCPTRACE_TW_KERNELS"] = "interpreted"
-    import_module("hypothesis")
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the shortest example that fails
+    hypothesis.settings.register_profile("mutants", deadline=None, phases=phases, database=None)
+    import_module("tests.said")
+    play_interpreted()
     fixtures = import_module("tests.test_fixtures")
     for name in fixtures.NAMES:
         fixtures.expectation(name)
     fixtures.play_pcap(fixtures.rendered(fixtures.RULES[0].example), compiled=False)
-    for path in (PACKAGE / room for room in ROOMS):
-        for module in path.rglob("*.py"):
-            import_module(".".join(module.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    return functions()
+    for path in sources():
+        import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    known = functions()
+    gc.freeze()  # children do not copy what they only look at
+    return known
 
 
 def judged(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]) -> str:

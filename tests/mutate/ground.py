@@ -1,4 +1,4 @@
-"""What every mutant is judged by: the fixtures, the functions that each of them calls, and the rows that rules read.
+"""What every mutant is judged by: the fixtures, the lines that each of them runs, and the rows that rules read.
 
 It is prepared once, in a process of its own, and is plain data, so that it can be kept in a file.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "tcptrace_tw"
-LARGEST = 5_000
+ROOMS = ("rules", "tcp", "measure", "flow.py")
+LARGEST = 100_000
 """Bytes of a capture; longer ones take the interpreted kernels too long."""
 
 
@@ -24,14 +27,66 @@ class Ground(NamedTuple):
     captures: dict[str, bytes]
     chunks: dict[str, list[tuple[str, Any, tuple[Any, ...]]]]
     """Table, rows and caveats, as the pipeline hands them to the rules."""
-    called: dict[tuple[str, str], list[str]]
-    """Path of a module and name of a function: the fixtures that call it."""
-    archived: dict[tuple[str, str], list[str]]
+    lines: dict[str, dict[int, int]]
+    """Path of a module and number of a line: a bit for each fixture that runs it, in the order of ``captures``."""
+    archived: dict[str, dict[int, int]]
     """The same where everything that is over or silent is archived at once."""
+
+    def names(self, lines: dict[int, int], first: int, last: int) -> list[str]:
+        """The fixtures that run one of these lines."""
+        bits = 0
+        for line in range(first, last + 1):
+            bits |= lines.get(line, 0)
+        return [name for number, name in enumerate(self.captures) if bits >> number & 1]
+
+
+class Tracer:
+    """Within it the lines of the rooms that are run are noted, in every thread."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, set[int]] = {}
+        self._is_in_a_room: dict[CodeType, str] = {}
+
+    def __enter__(self) -> Tracer:
+        threading.settrace(self._called)
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+
+    def _called(self, frame: FrameType, event: str, _: Any) -> Any:
+        path = self._is_in_a_room.get(frame.f_code)
+        if path is None:
+            path = self._is_in_a_room[frame.f_code] = _path_of(frame.f_code.co_filename)
+        if not path:
+            return None
+        lines = self.lines.setdefault(path, set())
+        lines.add(frame.f_lineno)
+
+        def note(frame: FrameType, event: str, _: Any) -> Any:
+            lines.add(frame.f_lineno)
+            return note
+
+        return note
+
+    def put(self, number: int, into: dict[str, dict[int, int]]) -> None:
+        """Set the bit of this fixture."""
+        for path, lines in self.lines.items():
+            of_path = into.setdefault(path, {})
+            for line in lines:
+                of_path[line] = of_path.get(line, 0) | 1 << number
+
+
+def _path_of(file: str) -> str:
+    """The path of a module of the rooms; empty for all others."""
+    path = "tcptrace_tw/" + file.rpartition("/tcptrace_tw/")[2]
+    return path if path.startswith(tuple(f"tcptrace_tw/{room}" for room in ROOMS)) else ""
 
 
 def prepared() -> Ground:
-    """Play every fixture that is not long, and note what it calls."""
+    """Play every fixture that is not long, and note what it runs."""
     from tests import test_fixtures
 
     ground = Ground({}, {}, {}, {})
@@ -40,14 +95,11 @@ def prepared() -> Ground:
         data = captured.read_bytes() if captured.exists() else test_fixtures.rendered(name)
         if len(data) > LARGEST:
             continue
+        number = len(ground.captures)
         ground.captures[name] = data
-        calls, ground.chunks[name] = _played(name, data)
-        for call in calls:
-            ground.called.setdefault(call, []).append(name)
+        ground.chunks[name] = _played(name, data, number, ground.lines)
         with archiving():
-            calls, _ = _played(name, data)
-        for call in calls:
-            ground.archived.setdefault(call, []).append(name)
+            _played(name, data, number, ground.archived)
     return ground
 
 
@@ -67,14 +119,13 @@ def archiving() -> Iterator[None]:
             setattr(tracker, name, value)
 
 
-def _played(name: str, data: bytes) -> tuple[set[tuple[str, str]], list[tuple[str, Any, tuple[Any, ...]]]]:
-    """The functions that are called, and the rows as the rules get them."""
+def _played(name: str, data: bytes, number: int, lines: dict[str, dict[int, int]]) -> list[tuple[str, Any, Any]]:
+    """The rows as the rules get them; in ``lines`` those that are run."""
     from tcptrace_tw.rules.runner import RuleRunner
     from tests import test_fixtures
     from tests.scenario import play_pcap
 
     chunks: list[tuple[str, Any, tuple[Any, ...]]] = []
-    calls: set[tuple[str, str]] = set()
     classify, evaluate = RuleRunner.classify, RuleRunner.evaluate
 
     def note_rows(self: RuleRunner, table: Any, rows: Any) -> Any:
@@ -85,19 +136,15 @@ def _played(name: str, data: bytes) -> tuple[set[tuple[str, str]], list[tuple[st
         chunks[-1] = (*chunks[-1][:2], tuple(self.caveats))
         return evaluate(self, table, rows)
 
-    def note_call(frame: Any, event: str, _: Any) -> None:
-        if event == "call" and "tcptrace_tw" in frame.f_code.co_filename:
-            path = frame.f_code.co_filename.rpartition("/tcptrace_tw/")[2]
-            calls.add((f"tcptrace_tw/{path}", frame.f_code.co_name))
-
     RuleRunner.classify, RuleRunner.evaluate = note_rows, note_caveats  # type: ignore[method-assign]
-    sys.setprofile(note_call)
+    tracer = Tracer()
     try:
-        play_pcap(data, compiled=False, **test_fixtures.expectation(name).get("settings", {}))
+        with tracer:
+            play_pcap(data, compiled=False, **test_fixtures.expectation(name).get("settings", {}))
     finally:
-        sys.setprofile(None)
         RuleRunner.classify, RuleRunner.evaluate = classify, evaluate  # type: ignore[method-assign]
-    return calls, chunks
+    tracer.put(number, lines)
+    return chunks
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import itertools
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -24,22 +27,45 @@ import numpy as np
 from tests.mutate.ground import ROOT, Ground, archiving
 from tests.mutate.operators import Mutant
 
-SECONDS = 8
-"""A mutant that nothing has noticed in so much processor time survives."""
+SECONDS = 6
+"""A mutant that no fixture has noticed in so much processor time survives the fixtures."""
+
+LONGEST = 8
+"""Seconds of processor time; a fixture that takes longer, or a second round of the archive, loops for ever."""
 
 ON_ROWS = "tcptrace_tw/rules/"
 """What is changed here is judged on the rows that were kept: the tracker need not run again."""
 
-NOT_ON_ROWS = ("caveats.py", "early.py", "mechanisms.py")
+NOT_ON_ROWS = ("caveats.py", "early.py")
 ARCHIVES = ("retirement.py", "tracker.py", "early_forgetting.py")
 
-TESTS = {
-    "tcptrace_tw/rules/early.py": ("test_live_parts.py",),
-    "tcptrace_tw/rules/mechanisms.py": ("test_incident_tables.py", "test_incidents.py"),
-    "tcptrace_tw/rules/": ("test_rule_numbers.py",),
-    "tcptrace_tw/tcp/store/": ("test_models.py",),
-}
-"""Test files that are quick, and look at what fixtures cannot show; the first path that fits."""
+TESTS = (
+    ("", ("numbers",)),
+    ("rules/early.py", ("live_parts",)),
+    ("rules/mechanisms.py", ("incident_tables", "incidents")),
+    ("rules/", ("rule_numbers", "decision_tables")),
+    ("flow.py", ("flow", "duplicate_frames")),
+    ("measure/community_id.py", ("community_id",)),
+    ("measure/icmp_errors.py", ("icmp_errors",)),
+    ("measure/connects.py", ("connects",)),
+    ("measure/", ("measure_twin", "measured_facts")),
+    ("tcp/store/attempt", ("attempts", "models")),
+    ("tcp/store/reservations.py", ("reservations",)),
+    ("tcp/store/", ("models",)),
+    ("tcp/peek.py", ("peek",)),
+    ("tcp/tracker.py", ("memory_bound", "models")),
+    ("tcp/machine/early_forgetting.py", ("memory_bound",)),
+    ("tcp/machine/duplicate_frames.py", ("duplicate_frames",)),
+    ("tcp/machine/time_wait_count.py", ("time_wait_count",)),
+    ("tcp/facts/silence.py", ("silence",)),
+    ("flow.py", ("conversations",)),
+    ("measure/", ("conversations",)),
+    ("tcp/", ("conversations", "twin_tracker")),
+)
+"""Test files that are quick, and look at what fixtures cannot show: those of every path that begins so."""
+
+
+PYTEST = ("-q", "-x", "-n0", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--hypothesis-profile=mutants")
 
 
 class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -111,6 +137,7 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
     """What noticed the change; empty where nothing did. Errors of any kind notice it."""
     try:
         if is_swapped(mutant, known):
+            gc.unfreeze()
             for each in gc.get_objects():
                 if isinstance(each, functools._lru_cache_wrapper):
                     each.cache_clear()
@@ -119,8 +146,13 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
                 if not name.startswith("tests.mutate"):
                     del sys.modules[name]
             sys.meta_path.insert(0, Changed(mutant))
+            importlib.import_module(name_of(mutant))  # now: pytest puts an importer of its own before this one
+            play_interpreted()
         until = time.process_time() + SECONDS
-        for name, problem in itertools.chain(_fixtures(mutant, ground, until), _tests(mutant)):
+        rounds = [_fixtures(mutant, ground, until), _tests(mutant)]
+        if not mutant.function:
+            rounds.reverse()  # it is mostly a number that has a name
+        for name, problem in itertools.chain(*rounds):
             if problem:
                 return name
     except BaseException as error:
@@ -128,35 +160,61 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
     return ""
 
 
+def play_interpreted() -> None:
+    """Tests that play something by the kernels that there are shall play the changed ones, which are not compiled."""
+    play = importlib.import_module("tests.scenario.play")
+    play.why_unfit = lambda: "mutants are interpreted"
+
+
 def _fixtures(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[str, bool]]:
     """The fixtures that call the changed function, until the time is over; the code of a module is called by all."""
     from tests import test_fixtures
 
-    is_on_rows = mutant.path.startswith(ON_ROWS) and not mutant.path.endswith(
-        ("caveats.py", "early.py", "mechanisms.py")
-    )
-    names = ground.called.get((mutant.path, mutant.function), []) if mutant.function else list(ground.captures)
+    is_on_rows = mutant.path.startswith(ON_ROWS) and not mutant.path.endswith(NOT_ON_ROWS)
+    names = ground.names(ground.lines.get(mutant.path, {}), mutant.first, mutant.last)
+    if not names and not mutant.function:
+        names = list(ground.captures)
     for name in _near(names, mutant, test_fixtures):
         if time.process_time() > until:
             return
-        expected = test_fixtures.expectation(name)
-        if is_on_rows:
-            yield name, any(test_fixtures.of_rules(expected, _judged(expected, ground.chunks[name])))
-        else:
-            yield name, any(test_fixtures.problems(expected, _played(expected, ground.captures[name])))
+        with limited():
+            expected = test_fixtures.expectation(name)
+            if is_on_rows:
+                yield (
+                    name,
+                    _differs(name, _judged(expected, ground.chunks[name]), {each[0] for each in ground.chunks[name]}),
+                )
+            else:
+                yield name, _differs(name, _played(expected, ground.captures[name]))
     if mutant.path.endswith(ARCHIVES) or "/store/" in mutant.path:
         yield from _archived(mutant, ground, until)
+
+
+def _differs(name: str, got: Any, tables: set[str] | None = None) -> bool:
+    """Whether it is something else than before, or than must be true of the changed rules."""
+    from tests import said
+
+    return any(said.problems(name, got, tables))
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """A loop that does not end ends the process, which is noticed."""
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _archived(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[str, bool]]:
     """The same where everything is archived at once: fixtures expect what they expect otherwise."""
     from tests import test_fixtures
 
-    for name in _near(ground.archived.get((mutant.path, mutant.function), []), mutant, test_fixtures):
+    names = ground.names(ground.archived.get(mutant.path, {}), mutant.first, mutant.last)
+    for name in _near(names, mutant, test_fixtures):
         if time.process_time() > until:
             return
         expected = test_fixtures.expectation(name)
-        with archiving():
+        with archiving(), limited():
             yield f"{name}, archived", any(test_fixtures.problems(expected, _played(expected, ground.captures[name])))
 
 
@@ -213,8 +271,7 @@ def _tests(mutant: Mutant) -> Iterator[tuple[str, bool]]:
     """Whole test files, in this process."""
     import pytest
 
-    files = next((names for path, names in TESTS.items() if mutant.path.startswith(path)), ())
-    for name in files:
-        if (ROOT / "tests" / name).exists():
-            arguments = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "--no-header", f"tests/{name}"]
-            yield name, pytest.main(arguments) not in (0, 5)
+    for path, names in TESTS:
+        for name in names if mutant.path.startswith(f"tcptrace_tw/{path}") else ():
+            file = f"tests/test_{name}.py"
+            yield file, pytest.main([*PYTEST, file]) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)

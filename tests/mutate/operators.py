@@ -25,6 +25,9 @@ class Mutant(NamedTuple):
     line: int
     function: str
     text: str
+    first: int
+    last: int
+    """The lines of the statement, or of the lambda: fixtures that run none of them do not meet the change."""
 
     def tree(self, source: str) -> ast.Module:
         """The module with the change."""
@@ -39,14 +42,15 @@ def mutants(path: Path, root: Path) -> Iterator[Mutant]:
     source = path.read_text()
     tree = ast.parse(source)
     functions = _functions(tree)
-    skipped = set(_skipped(tree))
+    homes = _homes(tree)
+    skipped = {*_skipped(tree), *_hints(tree)}
     for number, node in enumerate(ast.walk(tree)):
         if node in skipped:
             continue
         for change in _changes(node):
             around = functions.get(node, "")
-            text = _said(node, change)
-            yield Mutant(path.relative_to(root).as_posix(), number, change, node.lineno, around, text)  # type: ignore[attr-defined]
+            text, line = _said(node, change), node.lineno  # type: ignore[attr-defined]
+            yield Mutant(path.relative_to(root).as_posix(), number, change, line, around, text, *homes[node])
 
 
 def _changes(node: ast.AST) -> Iterator[str]:
@@ -124,3 +128,65 @@ def _functions(tree: ast.Module) -> dict[ast.AST, str]:
             for inside in ast.walk(node):
                 found[inside] = node.name
     return found
+
+
+def _homes(tree: ast.Module) -> dict[ast.AST, tuple[int, int]]:
+    """The lines of the statement around each node, of the head of a compound one, or of a lambda within it."""
+    found: dict[ast.AST, tuple[int, int]] = {}
+    for node in ast.walk(tree):  # outer ones first
+        if isinstance(node, (ast.stmt, ast.Lambda)):
+            last = node.end_lineno or node.lineno
+            if isinstance(node, (ast.If, ast.For, ast.While, ast.With, ast.FunctionDef, ast.ClassDef, ast.Try)):
+                last = max(node.body[0].lineno - 1, node.lineno)
+            for inside in ast.walk(node):
+                found[inside] = (node.lineno, last)
+    return found
+
+
+HINTS = ("prefetch", "ask_entry", "ask_place", "look_ahead")
+"""Functions whose names begin so only bring memory nearer. No row depends on what they ask for, or when."""
+
+AHEAD = {"FARTHEST", "FAR", "NEAR"}
+"""How far ahead, in modules that call hints."""
+
+DECLARED = {"entry", "intrinsic", "bundle", "Array"}
+"""What they are told only the compiler reads; the library does not build if the arguments are of other kinds."""
+
+ROOM_AT_FIRST = {"Pool"}
+"""They grow: the room that they begin with decides nothing."""
+
+
+def _hints(tree: ast.Module) -> Iterator[ast.AST]:
+    """What no test can notice, because by its purpose it decides nothing that anybody sees."""
+    calls_hints = any(_is_hint(node) for node in ast.walk(tree))
+    for node in ast.walk(tree):
+        name = _called(node)
+        if (
+            _is_hint(node)
+            or name in DECLARED | ROOM_AT_FIRST
+            or _only_hints(node)
+            or (isinstance(node, ast.FunctionDef) and node.name.startswith(HINTS))
+        ):
+            yield from ast.walk(node)
+        elif isinstance(node, ast.Assign) and calls_hints:
+            names = {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+            if names <= AHEAD:
+                yield from ast.walk(node)
+
+
+def _called(node: ast.AST) -> str:
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+
+
+def _is_hint(node: ast.AST) -> bool:
+    return _called(node).startswith(HINTS)
+
+
+def _only_hints(node: ast.AST) -> bool:
+    """An ``if`` in which hints are given and nothing else is done than to see for what."""
+    if not isinstance(node, ast.If) or node.orelse:
+        return False
+    names = (ast.Assign, ast.If, ast.Expr)
+    return any(_is_hint(each) for each in ast.walk(node)) and all(
+        isinstance(each, names) and (not isinstance(each, ast.Expr) or _is_hint(each.value)) for each in node.body
+    )

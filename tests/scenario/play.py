@@ -17,6 +17,7 @@ import pytest
 
 from tcptrace_tw.kernels import library
 from tcptrace_tw.report.words.messages import message
+from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import columns, words
 from tests.scenario.notation import Frame, parse
 from tests.scenario.render import render
@@ -75,6 +76,8 @@ class Result:
     tables: Tables
     findings: list[Row] = field(default_factory=list)
     summary: Any = None
+    hits: list[RuleHits] = field(default_factory=list)
+    """The findings as sinks get them."""
 
     def records(self, table: str) -> Any:
         """The rows of one table as the rules see them."""
@@ -194,6 +197,7 @@ class _Collector:
 
     def __init__(self) -> None:
         self._findings: list[Row] = []
+        self._hits: list[RuleHits] = []
         self._chunks: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in _TABLES}
 
     def rows(self, table: str, rows: np.ndarray[Any, Any]) -> None:
@@ -202,9 +206,10 @@ class _Collector:
     def findings(self, findings: Any) -> None:
         rows = _rows(findings.rule.table, np.asarray(findings.rows))
         self._findings += [_finding(findings, place, row) for place, row in enumerate(rows)]
+        self._hits.append(findings)
 
     def result(self, summary: Any) -> Result:
-        return Result(Tables(self._chunks), self._findings, summary)
+        return Result(Tables(self._chunks), self._findings, summary, self._hits)
 
 
 def _rows(table: str, records: np.ndarray[Any, Any]) -> list[Row]:

@@ -1,7 +1,6 @@
 """The result of an analysis in Python: tables as Arrow and as pandas, in memory or in a folder."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from tcptrace_tw.report.tables.dataframes import by_number, to_pandas, worst_fir
 from tcptrace_tw.report.tables.replay import findings_of
 from tcptrace_tw.report.tables.stored import manifest_of, read_table, stored_digest
 from tcptrace_tw.schema.columns import BY_NAME
+from tcptrace_tw.storage import Place, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ class Trace(Shown):
         self,
         summary: Digest,
         tables: "dict[str, pa.Table] | None" = None,
-        folder: Path | None = None,
+        folder: Place | None = None,
         segments: Segments | None = None,
     ) -> None:
         self.summary = summary
@@ -54,15 +54,15 @@ class Trace(Shown):
         self._folder = folder
 
     @staticmethod
-    def load(folder: str | Path, segments: Segments | None = None, findings: str = "") -> "Trace":
+    def load(folder: str | Place, segments: Segments | None = None, findings: str = "") -> "Trace":
         """What ``tcptrace-tw analyze`` wrote; a table is read when it is asked for.
 
         ``findings`` is the lowest severity of a finding; "" is the one that was written.
         """
-        digest = stored_digest(Path(folder), findings=findings)
-        written = manifest_of(Path(folder))["settings"]["findings"]
-        tables = None if findings in ("", written) else findings_of(Path(folder), digest)
-        return Trace(digest, tables, folder=Path(folder), segments=segments)
+        digest = stored_digest(place(folder), findings=findings)
+        written = manifest_of(place(folder))["settings"]["findings"]
+        tables = None if findings in ("", written) else findings_of(place(folder), digest)
+        return Trace(digest, tables, folder=place(folder), segments=segments)
 
     def table(self, name: str) -> "pa.Table":
         """One table of the contract; ``KeyError`` if there is none of that name."""

@@ -14,6 +14,7 @@ from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.words.codec import shown
 from tcptrace_tw.schema.columns import TABLES
+from tcptrace_tw.storage import Object, place
 from tcptrace_tw.unfinished import begin, complete, uninterrupted
 
 MANIFEST = "manifest.json"
@@ -46,10 +47,11 @@ class Folder:
             except BaseException:
                 self._remove_made()
                 raise
-        self.path = Path(self._partial.path)
+        self.path = self.parts_into = Path(self._partial.path)
+        self.mark = ""
         begin(self._undo)
 
-    def commit(self) -> None:
+    def commit(self, files: object = None) -> None:
         """Bring everything to the target: by one rename where it is not there yet, else file by file."""
         with writing(self._name):
             if not self._is_there:
@@ -117,10 +119,10 @@ class Folder:
         return error.filename is None or str(error.filename).startswith(str(self.path))
 
 
-def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+def read_manifest(folder: str | os.PathLike[str] | Object) -> dict[str, Any] | None:
     """The manifest of a folder that ``analyze`` wrote; None for anything else."""
     try:
-        manifest = json.loads((Path(folder) / MANIFEST).read_text())
+        manifest = json.loads(place(folder, MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
     return shown(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None

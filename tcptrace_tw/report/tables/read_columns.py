@@ -1,25 +1,33 @@
 """Written tables, and their columns as the numbers that kernels write: ids, codes of words, halves of addresses."""
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.report.tables.folder import read_manifest
 from tcptrace_tw.report.words.text import ip_halves
 from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
+from tcptrace_tw.storage import Object, Place
 
 Ints = NDArray[np.int64]
 
 
-def parts_of(folder: Path, name: str) -> list[Path]:
-    """The files of a written table: one, or those of a folder of that name, where several processes have written it."""
+def parts_of(folder: Place, name: str) -> Sequence[Place]:
+    """The files of a written table: one, or those of a folder of that name, where several processes have written it.
+
+    In a store they are those that the manifest names: others may be of a run that was stopped.
+    """
+    if isinstance(folder, Object):
+        files = (read_manifest(folder) or {}).get("files", {}).get(name, [])
+        return [folder / f"{name}.parquet" / file for file in files]
     path = folder / f"{name}.parquet"
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
 
 
-def opened(path: Path) -> Any:
+def opened(path: Place) -> Any:
     """A file of a written table (``pyarrow.OSFile``), to be closed.
 
     Arrow gets an open file, because it would take a name such as ``s3:x`` for an address. The file is Arrow's own, not
@@ -27,6 +35,8 @@ def opened(path: Path) -> Any:
     """
     import pyarrow as pa
 
+    if isinstance(path, Object):
+        return pa.BufferReader(path.read_bytes())
     return pa.OSFile(os.fsencode(path))
 
 

@@ -7,7 +7,6 @@ become findings again for whoever asks. Grades are lowered by what the whole cap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import RuleRunner, Threshold, chosen
 from tcptrace_tw.schema.columns import CAPTURE, FINDINGS, INCIDENTS, TABLES, Table
 from tcptrace_tw.schema.words import SEVERITY
+from tcptrace_tw.storage import Place
 
 Read = Callable[[Table], Iterable[NDArray[Any]]]
 """The rows of a table, piece by piece; those of one connection in one piece."""
@@ -39,7 +39,7 @@ class Takes(Protocol):
 
 
 def replay_folder(
-    folder: Path,
+    folder: Place,
     settings: Mapping[str, Any],
     sinks: Sequence[Takes],
     select: Sequence[str] = (),
@@ -55,7 +55,7 @@ def replay_folder(
             sink.findings(findings)
 
 
-def findings_of(folder: Path, digest: Digest) -> dict[str, pa.Table]:
+def findings_of(folder: Place, digest: Digest) -> dict[str, pa.Table]:
     """The tables ``findings`` and ``incidents`` with findings of the severity that the report's settings say."""
     sink = ArrowSink(has_several_files(folder), Incidents(), SEVERITY.code(digest.settings["findings"]))
     replay_folder(folder, digest.settings, [sink])

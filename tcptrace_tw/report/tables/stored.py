@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,11 +13,12 @@ from tcptrace_tw.report.tables.folder import ENCODED, read_manifest
 from tcptrace_tw.report.tables.read_columns import opened, parts_of
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.words import SEVERITY
+from tcptrace_tw.storage import Place
 
 Names = tuple[str, ...]
 
 
-def manifest_of(folder: Path) -> dict[str, Any]:
+def manifest_of(folder: Place) -> dict[str, Any]:
     """The manifest; ``CaptureError`` where there is none or where another version wrote it."""
     manifest = read_manifest(folder)
     if manifest is None:
@@ -31,7 +31,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def captures_of(folder: Path) -> tuple[list[str], dict[str, Any]]:
+def captures_of(folder: Place) -> tuple[list[str], dict[str, Any]]:
     """The captures that were analysed, as they were given, and the settings: fields of ``pipeline.Settings``."""
     manifest = manifest_of(folder)
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in manifest["settings"].items()}
@@ -46,7 +46,7 @@ def names_of(manifest: dict[str, Any], key: str) -> list[Name]:
     return [Name(each if isinstance(each, str) else each["name"]) for each in manifest[key]]
 
 
-def stored_digest(folder: Path, select: Names = (), ignore: Names = (), findings: str = "") -> Digest:
+def stored_digest(folder: Place, select: Names = (), ignore: Names = (), findings: str = "") -> Digest:
     """The report that was written, without the rules that are not selected.
 
     Where ``findings`` is another severity than it was written with, it is made of the tables once more.
@@ -60,7 +60,7 @@ def stored_digest(folder: Path, select: Names = (), ignore: Names = (), findings
     return replace(digest, findings=kept, incidents=incidents)
 
 
-def _with_findings(digest: Digest, folder: Path, settings: dict[str, Any], findings: str) -> Digest:
+def _with_findings(digest: Digest, folder: Place, settings: dict[str, Any], findings: str) -> Digest:
     """The report with findings of this severity and higher."""
     from tcptrace_tw.report.tables.replay import replay_folder
     from tcptrace_tw.report.tables.written_rows import has_several_files  # most reports of a folder need no Arrow
@@ -75,7 +75,7 @@ def _with_findings(digest: Digest, folder: Path, settings: dict[str, Any], findi
     )
 
 
-def read_table(folder: Path, name: str) -> Any:
+def read_table(folder: Place, name: str) -> Any:
     """A table that was written (``pyarrow.Table``)."""
     import pyarrow as pa
     import pyarrow.parquet as pq

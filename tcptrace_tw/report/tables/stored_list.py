@@ -3,7 +3,6 @@
 Findings come from the rows: those of severity info are not written.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, op
 from tcptrace_tw.report.tables.replay import replay_folder
 from tcptrace_tw.report.tables.stored import manifest_of
 from tcptrace_tw.schema.columns import CONNECTIONS
+from tcptrace_tw.storage import Place
 
 _AT_ONCE = 1 << 16
 
 _COLUMNS = tuple(column for column in CONNECTIONS.columns if {name for name, _ in column.fields} & set(ROW.names or ()))
 
 
-def stored_list(folder: Path, listing: Listing) -> Listed:
+def stored_list(folder: Place, listing: Listing) -> Listed:
     """What the listing keeps of the connections and findings of a folder."""
     manifest = manifest_of(folder)
     for batch in _batches(folder, "connections", [column.name for column in _COLUMNS]):
@@ -29,7 +29,7 @@ def stored_list(folder: Path, listing: Listing) -> Listed:
     return listing.result()
 
 
-def _batches(folder: Path, name: str, columns: list[str]) -> Any:
+def _batches(folder: Place, name: str, columns: list[str]) -> Any:
     """Pieces of a written table."""
     import pyarrow.parquet as pq
 

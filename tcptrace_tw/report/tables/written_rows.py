@@ -1,7 +1,6 @@
 """Written tables back to the rows that kernels write: the opposite of ``arrow``, for rules to read once more."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.tables.arrow_schema import file_column
 from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened, parts_of
 from tcptrace_tw.schema.columns import FINDINGS, FRAME_BITS, Column, Table
+from tcptrace_tw.storage import Place
 
 
-def stored_records(folder: Path, table: Table) -> Iterator[NDArray[Any]]:
+def stored_records(folder: Place, table: Table) -> Iterator[NDArray[Any]]:
     """The rows of one written table, a row group at a time; those of one connection are in one piece."""
     for path in parts_of(folder, table.name):
         with opened(path) as file, pq.ParquetFile(file) as written:
@@ -25,7 +25,7 @@ def stored_records(folder: Path, table: Table) -> Iterator[NDArray[Any]]:
             yield from _whole(records_of(table, group) for group in groups)
 
 
-def has_several_files(folder: Path) -> bool:
+def has_several_files(folder: Place) -> bool:
     """Whether frames have a column for their file beside them."""
     with opened(parts_of(folder, FINDINGS.name)[0]) as file:
         return file_column("frame") in pq.read_schema(file).names

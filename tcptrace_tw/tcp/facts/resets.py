@@ -72,10 +72,8 @@ def open_reset(
     row = reset_at(st, at)
     row.next = conn.reset
     conn.reset = at
-    snd = tcb_at(st, 2 * c + side)
-    rcv = tcb_at(st, 2 * c + 1 - side)
-    row.connection_id = conn.id
-    row.endpoint = side
+    snd, rcv = tcb_at(st, 2 * c + side), tcb_at(st, 2 * c + 1 - side)
+    row.connection_id, row.endpoint = conn.id, side
     set_peers(st, row, 2 * c + side)
     note_rst(st, row, snd, rcv, seg)
     row.has_plain = 1 if conn.bits & SAW_PLAIN else 0
@@ -91,11 +89,17 @@ def open_reset(
     note_twin(st, c, row)
     row.two_msl_ns = st.params[TWO_MSL]
     row.is_accepted = 1 if acceptable else 0
-    row.is_syn_answer = 1 if answers_syn else 0
-    row.earlier_state = earlier_state(st, conn) if answers_syn else 255
     row.is_stale_ack_answer = 1 if is_stale_ack_answer else 0
-    row.is_syn_pending = 1 if is_syn_pending(st, c) else 0
+    note_syn_before(st, c, row, answers_syn)
     nothing_followed(row)
+
+
+@kernel
+def note_syn_before(st: KernelState, c: int, row: Row, answers_syn: bool) -> None:
+    """Whether a RST answers a SYN, and in which state that SYN met the earlier incarnation."""
+    row.is_syn_answer = 1 if answers_syn else 0
+    row.earlier_state = earlier_state(st, conn_at(st, c)) if answers_syn else 255
+    row.is_syn_pending = 1 if is_syn_pending(st, c) else 0
 
 
 @kernel
