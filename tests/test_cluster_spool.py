@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def segments(count: int, *, is_wide: bool, seed: int = 1) -> Any:
+def segments(count: int, *, is_wide: bool, seed: int = 1, pause_bits: int = 31) -> Any:
     """Some with every number that a column may have; a length that is not known, and columns of zeros only."""
     rng = np.random.default_rng(seed)
     batch = allocate(count)
     for name, most in {"seq": 32, "ack": 32, "tsval": 32, "sport": 16, "dport": 16, "flags": 9, "ttl": 8}.items():
         batch[name] = rng.integers(0, 1 << most, count)
-    batch["time"] = 10**18 + np.cumsum(rng.integers(0, 1 << 31, count))
+    batch["time"] = 10**18 + np.cumsum(rng.integers(0, 1 << pause_bits, count))
     batch["frame"] = (3 << 40) + np.cumsum(rng.integers(1, 9, count))
     batch["payload_len"] = rng.integers(-1, 1 << 16, count)
     for name in ("src_lo", "dst_lo"):
@@ -70,9 +70,10 @@ def dealt_and_read(batches: list[Any], path: Path, parts: int, size: int, codec:
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("codec", range(len(spool.CODECS)))
 @pytest.mark.parametrize("is_wide", [False, True])
-def test_segments_come_back(codec: int, compiled: bool, is_wide: bool, tmp_path: Path) -> None:
-    batches = [segments(300, is_wide=is_wide and n != 1, seed=n) for n in range(3)]
-    for before, after in itertools.pairwise(batches):
+@pytest.mark.parametrize("pause_bits", [31, 45])
+def test_segments_come_back(codec: int, compiled: bool, is_wide: bool, pause_bits: int, tmp_path: Path) -> None:
+    batches = [segments(300, is_wide=is_wide and n != 1, seed=n, pause_bits=pause_bits) for n in range(3)]
+    for before, after in pairwise(batches):
         after["time"] += before["time"][-1] - 10**18
         after["frame"] += before["frame"][-1] - (3 << 40)
     found = dealt_and_read(batches, tmp_path / "segments", 3, 64, codec, compiled=compiled)
@@ -90,6 +91,15 @@ def test_blocks_are_gathered_up_to_a_batch(tmp_path: Path) -> None:
     (found,) = dealt_and_read(batches, tmp_path / "segments", 1, 1 << 12, 0, compiled=True)
 
     assert [batch.size for batch in found] == [MOST, 3 * (1 << 14) - MOST]
+
+
+def test_pauses_of_hours_do_not_end_a_block() -> None:
+    """An archive of a quiet network would be dealt in blocks of a few segments, which are slow to write and to read."""
+    batch, words = segments(300, is_wide=False, pause_bits=45), np.zeros(dealing.DEALT + 1, np.int64)
+    room = dealing.room_for(1, 300)
+    load(dealing.deal, compiled=False)(batch, batch.size, words, room)
+
+    assert (words[dealing.FULL], words[dealing.NEXT], room.fill[0]) == (dealing.NOTHING, 300, 300)
 
 
 @pytest.mark.parametrize("change", ["cut", "spoilt", "gone"])

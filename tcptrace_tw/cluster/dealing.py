@@ -20,9 +20,9 @@ from tcptrace_tw.schema.segments import BATCH_KIND, SHARDS, Seg, Segments, segme
 SRC_HI, SRC_LO, DST_HI, DST_LO, SCOPE = range(5)
 """Columns of eight bytes: only there where a block has a segment outside of IPv4, or in a VLAN or tunnel."""
 
-TIME, FRAME, SRC, DST, SEQ, ACK_NUMBER, TSVAL, TSECR, LENGTH, SACK_START, SACK_END = range(11)
-"""Columns of four bytes. Time and frame are distances from the segment before; ``SRC`` and ``DST`` are the lower halves
-of the addresses.
+TIME, FRAME, SRC, DST, SEQ, ACK_NUMBER, TSVAL, TSECR, LENGTH, SACK_START, SACK_END, TIME_HIGH = range(12)
+"""Columns of four bytes. Time and frame are distances from the segment before; that of the time has an upper half, too,
+for pauses of more than 4.3 s. ``SRC`` and ``DST`` are the lower halves of the addresses.
 """
 
 SPORT, DPORT, FLAGS, WINDOW, IP_ID, OPTIONS, MSS, CHECKSUM = range(8)
@@ -31,7 +31,7 @@ SPORT, DPORT, FLAGS, WINDOW, IP_ID, OPTIONS, MSS, CHECKSUM = range(8)
 WSCALE, TTL = range(2)
 """Columns of one byte."""
 
-EIGHT, FOUR, TWO, ONE = 5, 11, 8, 2
+EIGHT, FOUR, TWO, ONE = 5, 12, 8, 2
 """How many columns there are of each width."""
 
 IPV4_MAPPED = 0xFFFF
@@ -132,7 +132,7 @@ def has_room(dealt: Any, part: int, seg: Seg, clock: int) -> bool:
         return True
     if n == dealt.four.shape[2] or (dealt.is_wide[part] == 0 and not is_plain(seg)):
         return False
-    return clock - dealt.last[part, 0] <= LOW and seg.frame - dealt.last[part, 1] <= LOW
+    return seg.frame - dealt.last[part, 1] <= LOW
 
 
 @kernel
@@ -141,7 +141,9 @@ def put(dealt: Any, part: int, seg: Seg, clock: int) -> None:
     n = dealt.fill[part]
     dealt.fill[part] = n + 1
     four, two, one = dealt.four[part], dealt.two[part], dealt.one[part]
-    four[TIME, n] = clock - dealt.last[part, 0]
+    since = clock - dealt.last[part, 0]
+    four[TIME, n] = since & LOW
+    four[TIME_HIGH, n] = since >> 32
     four[FRAME, n] = seg.frame - dealt.last[part, 1]
     dealt.last[part, 0] = clock
     dealt.last[part, 1] = seg.frame
@@ -200,7 +202,7 @@ def take_up(
     time, frame = first[0], first[1]
     for i in range(size):
         row = batch[start + i]
-        time += np.int64(four[at.four[TIME] + i])
+        time += np.int64(four[at.four[TIME_HIGH] + i]) << 32 | np.int64(four[at.four[TIME] + i])
         frame += np.int64(four[at.four[FRAME] + i])
         row.time = time
         row.frame = frame
