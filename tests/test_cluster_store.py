@@ -70,7 +70,7 @@ def test_what_fails_in_the_middle_leaves_no_object(bucket: str) -> None:
 
 def test_blocks_are_asked_for_together() -> None:
     sizes = [storage.CHUNK_BYTES // 2, storage.CHUNK_BYTES // 2, 1, storage.CHUNK_BYTES * 2, 3]
-    places = [[n, size] for n, size in enumerate(sizes)]
+    places = [[n, size, 1] for n, size in enumerate(sizes)]
 
     assert list(spool.together(places)) == [places[:2], places[2:3], places[3:4], places[4:]]
 

@@ -13,7 +13,8 @@ import numpy as np
 from tcptrace_tw.flow import is_swapped, lesser
 from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.kinds import BOOLEAN, INTEGER, Array, bundle
-from tcptrace_tw.kernels.marks import entry, kernel
+from tcptrace_tw.kernels.marks import entry, inlined, kernel
+from tcptrace_tw.kernels.wide_records import Row
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
 from tcptrace_tw.schema.segments import BATCH_KIND, SHARDS, Seg, Segments, segment_at, shard_of
 
@@ -206,18 +207,7 @@ def take_up(
         frame += np.int64(four[at.four[FRAME] + i])
         row.time = time
         row.frame = frame
-        if is_wide:
-            row.src_hi = eight[at.eight[SRC_HI] + i]
-            row.src_lo = eight[at.eight[SRC_LO] + i]
-            row.dst_hi = eight[at.eight[DST_HI] + i]
-            row.dst_lo = eight[at.eight[DST_LO] + i]
-            row.scope = eight[at.eight[SCOPE] + i]
-        else:
-            row.src_hi = 0
-            row.src_lo = IPV4_MAPPED << 32 | np.int64(four[at.four[SRC] + i])
-            row.dst_hi = 0
-            row.dst_lo = IPV4_MAPPED << 32 | np.int64(four[at.four[DST] + i])
-            row.scope = 0
+        take_up_ends(row, i, is_wide, at, eight, four)
         row.seq = four[at.four[SEQ] + i]
         row.ack = four[at.four[ACK_NUMBER] + i]
         row.tsval = four[at.four[TSVAL] + i]
@@ -236,6 +226,23 @@ def take_up(
         row.checksum = two[at.two[CHECKSUM] + i]
         row.wscale = one[at.one[WSCALE] + i]
         row.ttl = one[at.one[TTL] + i]
+
+
+@inlined
+def take_up_ends(row: Row, i: int, is_wide: bool, at: Any, eight: Any, four: Any) -> None:
+    """The addresses of a segment, and the VLAN or tunnel."""
+    if is_wide:
+        row.src_hi = eight[at.eight[SRC_HI] + i]
+        row.src_lo = eight[at.eight[SRC_LO] + i]
+        row.dst_hi = eight[at.eight[DST_HI] + i]
+        row.dst_lo = eight[at.eight[DST_LO] + i]
+        row.scope = eight[at.eight[SCOPE] + i]
+    else:
+        row.src_hi = 0
+        row.src_lo = IPV4_MAPPED << 32 | np.int64(four[at.four[SRC] + i])
+        row.dst_hi = 0
+        row.dst_lo = IPV4_MAPPED << 32 | np.int64(four[at.four[DST] + i])
+        row.scope = 0
 
 
 @entry(BATCH_KIND, INTEGER, INTEGER, Array(np.int64, ndim=2))

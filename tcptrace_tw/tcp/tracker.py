@@ -29,7 +29,7 @@ from tcptrace_tw.schema.segments import MOST, TUPLE, Segments
 from tcptrace_tw.tcp.store import access
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.reservations import BLOCK, FULL_EIGHTHS, RESERVATIONS
-from tcptrace_tw.tcp.store.state import State, pools
+from tcptrace_tw.tcp.store.state import State, pools, registers
 
 _OUT = (
     (CONNECTIONS, s.OUT_CONNECTIONS),
@@ -40,8 +40,6 @@ _OUT = (
     (RESETS, s.OUT_RESETS),
     (ANOMALIES, s.OUT_ANOMALIES),
 )
-
-_ROOM_OF = {reservation.used: reservation.room for reservation in RESERVATIONS}
 
 _NS = 1_000_000_000
 
@@ -126,23 +124,24 @@ class Tracker:
         self._kernel_state = zeros(1, access.STATE).view(np.recarray)
         kernel_state = self._kernel_state[0]
         self.counters: NDArray[np.int64] = kernel_state["counters"]
-        self.counters[:] = _registers(transitions)
+        self.counters[:] = registers([register for _, register in _OUT], transitions)
         self.params: NDArray[np.int64] = kernel_state["params"]
         self.params[:] = _parameters(profile, keep_duplicates)
         self.params[[s.ARCHIVE_FROM, s.LINGER, s.IDLE_AFTER]] = ARCHIVE_FROM, LINGER_NS, IDLE_AFTER_NS
-        kernel_state["next_state"][:] = next_state_table()
-        kernel_state["syn_table"][:] = syn_acceptance_table(profile)
-        kernel_state["seed"][:] = seed
-        kernel_state["shards"].reshape(-1, s.SHARD_WORDS)[:, s.SEEN_MASK] = s.LEAST_SEEN_MASK
+        _fill_tables(kernel_state, profile, seed)
+        self._make_buffers()
+        self.set_places(zeros(0, np.int32), zeros(0, np.uint8))
+        self._addresses = np.frombuffer(self._kernel_state, np.int64, len(access.ADDRESSES))
+        self._newest_at = address_of(self.newest)
+
+    def _make_buffers(self) -> None:
+        """Memory that stays where it is: that of copies, of rows, and of a key."""
         self._seen = zeros(s.SEEN_PLACES, s.SEEN).view(np.recarray)
         self._buffers = [Buffers(table.dtype, size) for (table, _), size in zip(_OUT, s.OUT_ROOM, strict=True)]
         self._out = [buffers.take() for buffers in self._buffers]
         self._key = zeros(1, TUPLE).view(np.recarray)
         self._kept = {"seen": self._seen, "key": self._key, **dict(zip(access.OUT, self._out, strict=True))}
         self._fixed = {name: address_of(array) for name, array in self._kept.items()}
-        self.set_places(zeros(0, np.int32), zeros(0, np.uint8))
-        self._addresses = np.frombuffer(self._kernel_state, np.int64, len(access.ADDRESSES))
-        self._newest_at = address_of(self.newest)
 
     def _load_kernels(self, compiled: bool) -> None:
         self._arrive = load_named("tcp.machine.batch.segments_arrive", compiled=compiled)
@@ -370,20 +369,11 @@ class Tracker:
         return {"newest": self.newest, "tuples": tuples, **self._kept, **pools}
 
 
-def _registers(transitions: bool) -> NDArray[np.int64]:
-    counters = np.zeros(s.REGISTERS, np.int64)
-    for (_, register), room in zip(_OUT, s.OUT_ROOM, strict=True):
-        counters[_ROOM_OF[register]] = room
-    for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
-                     s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
-                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.FORWARD_FRAME, s.FIRST_ACK,
-                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
-        counters[register] = -1
-    counters[s.NEXT_DUE] = s.NEVER
-    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE):
-        counters[register] = 1
-    counters[s.WANT_TRANSITIONS] = transitions
-    return counters
+def _fill_tables(kernel_state: Any, profile: Profile, seed: Seed) -> None:
+    kernel_state["next_state"][:] = next_state_table()
+    kernel_state["syn_table"][:] = syn_acceptance_table(profile)
+    kernel_state["seed"][:] = seed
+    kernel_state["shards"].reshape(-1, s.SHARD_WORDS)[:, s.SEEN_MASK] = s.LEAST_SEEN_MASK
 
 
 def _parameters(profile: Profile, keep_duplicates: bool) -> NDArray[np.int64]:

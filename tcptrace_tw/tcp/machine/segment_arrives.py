@@ -35,12 +35,8 @@ Who changes a state
   take_back the endpoint shows that it never got the segment: what waited is dropped
   retract   a conclusion that was written as certain is wrong: a row says so
 
-What the short names are, here and in all of tcp/
-  st        all that the kernels remember (``store.access``)
-  c         the incarnation: a connection of a 4-tuple; ``conn`` is its record
-  k, p      the endpoint that is looked at, and its peer; ``2 * c`` is orig, ``2 * c + 1`` resp
-  snd, rcv  the records of the sender and the receiver of ``seg``; ``tcb`` of any endpoint
-  row       the facts that are being collected for a row of a table
+Short names: ``st`` all that kernels remember, ``c`` an incarnation (record ``conn``), ``k`` an endpoint and ``p`` its
+peer (``2 * c`` is orig, ``2 * c + 1`` resp), ``snd`` and ``rcv`` the records of who sends and who receives ``seg``.
 
 The order matters where one segment carries two things: a FIN that also acknowledges our FIN is FIN-WAIT-1,
 FIN-WAIT-2, TIME-WAIT, and never CLOSING. An unacceptable segment is counted, and moves nobody.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.kernels.arrays import Pool
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.tcp.store import records as s
-from tcptrace_tw.tcp.store.reservations import BLOCK
+from tcptrace_tw.tcp.store.reservations import BLOCK, RESERVATIONS
 
 
 class State(NamedTuple):
@@ -61,3 +62,21 @@ def pools(transitions: bool) -> dict[str, Pool]:
         "archive": Pool(np.dtype(np.uint16), 2 * BLOCK),
         "released": Pool(np.dtype(np.int32), 1 << 12),
     }
+
+
+def registers(outputs: Sequence[int], transitions: bool) -> NDArray[np.int64]:
+    """What the kernels count and remember at the begin; ``outputs``: the registers that count rows, table by table."""
+    counters = np.zeros(s.REGISTERS, np.int64)
+    room_of = {reservation.used: reservation.room for reservation in RESERVATIONS}
+    for register, room in zip(outputs, s.OUT_ROOM, strict=True):
+        counters[room_of[register]] = room
+    for register in (s.START, s.CONNS_FREE, s.SPANS_FREE, s.REUSES_FREE, s.STALES_FREE, s.RESETS_FREE, s.QUEUE_HEAD,
+                     s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.ARCHIVE_FREE, s.ARCHIVE_OLDEST, s.ARCHIVE_NEXT,
+                     s.ATTEMPTS_OLDEST, s.ATTEMPTS_NEXT, s.ANOMALIES_FREE, s.FORWARD_FRAME, s.FIRST_ACK,
+                     s.MERGED_FRAME, s.SWAP_FRAME, s.UNSEEN_FRAME, s.DUPLICATE_FRAME):  # fmt: skip
+        counters[register] = -1
+    counters[s.NEXT_DUE] = s.NEVER
+    for register in (s.NEXT_CONNECTION, s.NEXT_TUPLE):
+        counters[register] = 1
+    counters[s.WANT_TRANSITIONS] = transitions
+    return counters
