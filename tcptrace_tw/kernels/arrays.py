@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 HUGE = 1 << 22
-"""Bytes from which on a map asks for large pages, as numpy does."""
+"""Bytes of a map behind which it asks for large pages: many arrays are filled only a little, and 2 MB would be cleared
+for the first byte of each.
+"""
 
 LARGE = 1 << 20
 """Bytes from which on an array is a map of its own: its pages are only used when they are written, and the system has
@@ -35,7 +37,7 @@ class Allocator:
         plain = np.dtype(dtype)
         size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * plain.itemsize
         if self.stretches and size >= LARGE:
-            return np.ndarray(shape, plain, _map(size))
+            return np.ndarray(shape, plain, _with_large_pages(_map(size)))
         if align == 1:
             return np.zeros(shape, plain)
         room = np.zeros(size + align, np.uint8)
@@ -56,11 +58,18 @@ _allocator = Allocator()
 
 
 def _map(size: int) -> mmap.mmap:
-    """Fresh memory of the system, in large pages where it has them: kernels reach into it at random places."""
-    room = mmap.mmap(-1, size, flags=_FLAGS)
-    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+    """Fresh memory of the system."""
+    return mmap.mmap(-1, size, flags=_FLAGS)
+
+
+def _with_large_pages(room: mmap.mmap) -> mmap.mmap:
+    """Ask for large pages behind ``HUGE``: kernels reach into large arrays at random places.
+
+    Such a map consists of two for the system, and cannot be made longer.
+    """
+    if len(room) > HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a system may be built without them
-            room.madvise(mmap.MADV_HUGEPAGE)
+            room.madvise(mmap.MADV_HUGEPAGE, HUGE)
     return room
 
 
