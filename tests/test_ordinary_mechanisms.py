@@ -237,3 +237,19 @@ def test_the_summary_has_a_short_repr() -> None:
     assert (
         repr(summary) == "<Digest: 2 connections, peak 1 TIME-WAIT socket; 1 warning, 1 notice, 6 info in 1 incident>"
     )
+
+
+def test_a_connection_is_told_by_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million connections only the rows of one are made for its story."""
+    trace = tw.analyze(FIXTURES / "kernel-narrow-ports-client-closes" / "capture.pcap")
+    made: list[int] = []
+
+    def counted(table: Any, written: Any) -> Any:
+        if table.name != "capture":
+            made.append(written.num_rows)
+        return records_of(table, written)
+
+    monkeypatch.setattr(written_rows, "records_of", counted)
+
+    assert trace.connection(600).story.findings
+    assert 0 < sum(made) < 10 < len(trace.connections)

@@ -1,7 +1,7 @@
 """One connection in Python: its rows as DataFrames, its ladder, and how it shows itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -186,16 +186,19 @@ class Connection(Shown):
 
     def _records(self, table: Table) -> Iterator[NDArray[Any]]:
         """The rows of a table that are about it, or about a SYN that met it or would have opened it."""
-        import numpy as np
+        import pyarrow.compute as pc
 
         from tcptrace_tw.report.tables.written_rows import records_of
 
-        rows = records_of(table, self._table(table.name))
+        written = self._table(table.name)
         if table is not CAPTURE:
-            numbers = {"connection_id", "previous_connection_id", "attempt_id"} & set(rows.dtype.names or ())
-            rows = rows[np.any([rows[name] == self.connection_id for name in numbers], axis=0)]
-        if rows.size:
-            yield rows
+            names = {"connection_id", "previous_connection_id", "attempt_id"} & set(written.column_names)
+            if not names:
+                return
+            is_own = [pc.fill_null(pc.equal(written[name], self.connection_id), False) for name in sorted(names)]
+            written = written.filter(reduce(pc.or_, is_own))
+        if written.num_rows:
+            yield records_of(table, written)
 
     def _neighbours(self) -> list[Row]:
         """The other incarnations of its tuple, whoever opened them."""
