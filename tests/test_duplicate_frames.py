@@ -41,6 +41,17 @@ def test_a_copy_behind_a_router_is_known_by_its_identification(ip_id: int, copie
     assert result.tables["capture"][0].duplicates == copies
 
 
+def test_a_shard_that_takes_more_places_finds_what_it_had() -> None:
+    """More frames than a shard begins with places for, each again 1 ms later: what moves is found where it is then."""
+    count, gap = 1_200, 1333
+    times = [(n * gap, n) for n in range(count)] + [(n * gap + MS, n) for n in range(count)]
+    frames = [data(n, time, 1 + n) for time, n in sorted(times)]
+
+    result = play_pcap(build.pcap([build.Record(render_frame(frame), frame.time_ns) for frame in frames], nano=True))
+
+    assert result.tables["capture"][0].duplicates >= count - 2
+
+
 @pytest.mark.slow
 def test_copies_that_come_behind_thousands_of_frames_are_found() -> None:
     """750,000 frames a second, and each again 5 ms later."""
