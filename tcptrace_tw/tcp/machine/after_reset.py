@@ -48,7 +48,7 @@ def after_reset(st: KernelState, c: int, side: int, seg: Seg, end: int) -> None:
         if now - since > (rtt_ns(snd) if is_asked else still_on_its_way_ns(snd)):
             bring_back(st, k, now, frame)
     if (tcb_at(st, p).bits | snd.bits) & (RST_SENT | RST_TAKEN) == 0:
-        conn_at(st, c).bits &= ~ABORTED & 0xFFFF
+        conn_at(st, c).bits &= ~ABORTED
 
 
 @kernel

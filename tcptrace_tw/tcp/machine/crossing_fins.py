@@ -140,7 +140,7 @@ def close_after_all(st: KernelState, p: int, frame: int) -> None:
     tcb = tcb_at(st, p)
     now = st.counters[NOW]
     retract(st, p, FIN_WAIT_1, ESTABLISHED, now, frame, RETRACT_CLOSE)
-    tcb.bits &= ~ENTERED_FIN_WAIT_1 & 0xFFFFFFFF
+    tcb.bits &= ~ENTERED_FIN_WAIT_1
     tcb.bits |= FIN_RECEIVED
     receive(st, p, RCV_FIN, now, frame, -1)
     commit(st, p, PENDING, BASIS_CONFIRMED)

@@ -131,7 +131,7 @@ def syn_ack_arrives(st: KernelState, c: int, side: int, seg: Seg, again: int) ->
         syn_ack_again(st, c, side, seg)
     if snd.state == CLOSED and not again:
         snd.state = LISTEN
-        conn.bits &= ~REFUSED & 0xFFFF
+        conn.bits &= ~REFUSED
     if snd.state == SYN_SENT and rcv.state == SYN_SENT:
         # Simultaneous open, and the SYN that this answers was not captured.
         conn.opened = OPENED_SIMULTANEOUS

@@ -47,7 +47,7 @@ def dequeue(st: KernelState, c: int) -> None:
     if bits & (IN_QUEUE | LINGERING) == 0:
         return
     first, last = (LINGERING_HEAD, LINGERING_TAIL) if bits & LINGERING else (QUEUE_HEAD, QUEUE_TAIL)
-    conn.bits &= ~(IN_QUEUE | LINGERING) & 0xFFFF
+    conn.bits &= ~(IN_QUEUE | LINGERING)
     before = conn.queue_previous
     after = conn.queue_next
     if before >= 0:
