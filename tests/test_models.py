@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcptrace_tw.kernels.arrays import Buffers
+from tcptrace_tw.kernels.wide_records import Records
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.tallies import Tallies
@@ -69,8 +70,9 @@ class Store:
     """The part of the tracker's state that queues and free lists know."""
 
     def __init__(self, places: int = 12) -> None:
-        self.conns = np.zeros(places, s.CONNECTION).view(np.recarray)
-        self.tcbs = np.zeros(2 * places, s.TCB).view(np.recarray)
+        self.plain_conns = np.zeros(places, s.CONNECTION).view(np.recarray)
+        self.plain_tcbs = np.zeros(2 * places, s.TCB).view(np.recarray)
+        self.conns, self.tcbs = Records(self.plain_conns), Records(self.plain_tcbs)
         self.counters = np.zeros(s.REGISTERS, np.int64)
         for register in (s.QUEUE_HEAD, s.QUEUE_TAIL, s.LINGERING_HEAD, s.LINGERING_TAIL, s.CONNS_FREE):
             self.counters[register] = -1
@@ -87,7 +89,7 @@ class Store:
         found, at = [], int(self.counters[begin])
         while at >= 0:
             found.append(at)
-            at = int(self.conns[at][field])
+            at = getattr(self.conns[at], field)
         return found
 
 
@@ -146,17 +148,19 @@ SET_BY_OPENER = {"id", "slot", "previous", "opened", "orig_is_b", "incarnation",
 def test_a_record_that_is_used_again_forgets_everything() -> None:
     """A new field is cleared without a line; those that whoever opens an incarnation sets are named."""
     store = Store()
-    store.conns.view(np.uint8)[:] = 0x55
-    store.tcbs.view(np.uint8)[:] = 0x55
+    store.plain_conns.view(np.uint8)[:] = 0x55
+    store.plain_tcbs.view(np.uint8)[:] = 0x55
     clear(store, 3)
     fresh = Store()
     clear(fresh, 3)
 
-    left = {name for name in s.CONNECTION.names or () if (store.conns[3][name] != fresh.conns[3][name]).any()}
+    left = {
+        name for name in s.CONNECTION.names or () if (store.plain_conns[3][name] != fresh.plain_conns[3][name]).any()
+    }
     assert left <= SET_BY_OPENER
     for side in (6, 7):
-        tcb = store.tcbs[side]
-        assert {name for name in s.TCB.names or () if not np.array_equal(tcb[name], fresh.tcbs[side][name])} <= {
+        tcb = store.plain_tcbs[side]
+        assert {name for name in s.TCB.names or () if not np.array_equal(tcb[name], fresh.plain_tcbs[side][name])} <= {
             "pending_event", "pending_from",
         }  # fmt: skip
         assert {int(tcb[name]) for name in ("last_time", "syn_frame", "again_since", "span")} == {-1}
