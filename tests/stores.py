@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tcptrace_tw import storage
+
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
 
@@ -29,4 +31,5 @@ def s3_store() -> Iterator[str]:
             with urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")):
                 yield "s3://bucket"
         finally:
+            storage._store.cache_clear()
             server.stop()

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.slow
 def bucket() -> Iterator[str]:
     with s3_store() as url:
         yield url
-        storage._store.cache_clear()
 
 
 @pytest.fixture(scope="module")

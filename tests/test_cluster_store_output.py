@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tcptrace_tw import load, storage
+from tcptrace_tw import load
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.tables.remote_folder import RemoteFolder
 from tcptrace_tw.schema.columns import BY_NAME
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.slow
 def bucket() -> Iterator[str]:
     with s3_store() as url:
         yield url
-        storage._store.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -33,14 +33,14 @@ LEFT_TO_PARTS = ("connections", "transitions", "time_wait", "stale_segments", "r
 """Tables whose rows do not depend on other parts; ``reuses`` does: what happens elsewhere is filled in."""
 
 PIECE_BYTES = 1 << 19
-"""So many bytes of rows are taken at once: they stay in the second-level cache."""
+"""Rows are taken in pieces of this many bytes, which fit into the second-level cache."""
 
 
 _SPARE = threading.local()
 """Row groups of the part before, whose memory need not be cleared again."""
 
 TRANSFERS = 16
-"""So many files are brought to the output at once."""
+"""This many files are moved to the output at the same time."""
 
 
 class Placed(NamedTuple):
@@ -115,7 +115,7 @@ def _in_order(rows: NDArray[Any], connections: int, *, compiled: bool) -> Iterat
 
 
 def place_tables(plan: Plan, folder: Place, mark: str = "", *, is_kept: bool) -> Placed:
-    """Bring the tables of all parts into an output folder; ``mark`` tells the names of two runs apart."""
+    """Move the tables of all parts into the output folder; ``mark`` is in their names, and each run has its own."""
     placed = Placed(dict.fromkeys(LEFT_TO_PARTS, 0), {name: [] for name in LEFT_TO_PARTS})
     moves: list[tuple[Place, Place]] = []
     for part in range(plan.parts):

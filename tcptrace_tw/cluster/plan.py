@@ -93,7 +93,7 @@ def make_plan(
 
 
 def _identity(name: str) -> list[Any]:
-    """What tells whether a file is still the same one; whoever reads it says why it cannot be read."""
+    """What changes when a file changes. A file that cannot be read has its name alone: its task says why."""
     try:
         if is_remote(name):
             return [name, *(Object(name).state() or ())]

@@ -4,8 +4,8 @@ A task writes its output under a name of its own, gives it its final name, and w
 holds the digests of what it is about, so a task that is found done is not done again. All of it is named by the plan:
 another plan has another folder.
 
-A digest shows damage: what a machine has not written to its disk when power fails. Nobody comes back to a temporary
-spool, so there it is the size alone.
+The digest of a file shows damage, such as data that never reached the disk before the power failed. No later run reads
+a temporary spool, so the digest there is the size alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WIDTHS = ((EIGHT, 8), (FOUR, 4), (TWO, 2), (ONE, 1))
 """How many columns a block has of each width, in its order."""
 
 ZEROS = 8 * MOST
-"""So many bytes of zeros are before a block in memory: a column that is not there."""
+"""Bytes of zeros before a block in memory: a column that the block does not have is read from them."""
 
 READ_AT_ONCE = 1 << 20
 
@@ -232,7 +232,7 @@ def together(places: list[list[int]]) -> Iterator[list[list[int]]]:
 
 
 def append_rows(file: Hashed, rows: NDArray[Any]) -> None:
-    """Write records as they are; where they are checked, with zeros between their fields: nobody has set those."""
+    """Write records as they are. If the file is checked, clear the padding between their fields first."""
     data = np.ascontiguousarray(rows).view(np.uint8).reshape(rows.size, rows.dtype.itemsize)
     gaps = _gaps(rows.dtype)
     if gaps.size and file.is_checked:

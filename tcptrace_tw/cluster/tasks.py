@@ -52,10 +52,10 @@ from tcptrace_tw.tcp.tracker import Tracker
 MAPPED, REDUCED = "map", "reduce"
 
 ROOM_ROWS = 1 << 18
-"""So many segments wait for a full block, all parts together."""
+"""The most segments that wait until their block is full, over all parts."""
 
 LEAST_ROWS = 1 << 10
-"""A block has room for so many at the least."""
+"""The fewest segments that a block has room for."""
 
 _ROOMS: dict[int, list[dealing.Dealt]] = {}
 """By the number of parts: room for blocks, which the next file takes up; fresh memory would have to be cleared."""
