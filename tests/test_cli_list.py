@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tcptrace_tw.cli import filters
 from tcptrace_tw.cli.app import app
+from tcptrace_tw.cli.commands import COMMANDS
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.pages import connection_list
 from tcptrace_tw.report.summary import listing
@@ -294,7 +295,7 @@ def test_two_filters_are_one_too_many():
         filters.split(["a.pcap", "port 1"], "port 2")
 
 
-@pytest.mark.parametrize("command", [command.name for command in app.registered_commands])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_no_help_shows_a_type_of_python(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     said = run(command, "--help").stdout

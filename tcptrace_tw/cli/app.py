@@ -6,18 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tcptrace_tw.cli.analyze import analyze
-from tcptrace_tw.cli.annotate import annotate
-from tcptrace_tw.cli.check import check
+from tcptrace_tw.cli.commands import LOOK, Group
 from tcptrace_tw.cli.examples import epilog
-from tcptrace_tw.cli.export import export
-from tcptrace_tw.cli.list import list_
-from tcptrace_tw.cli.parameters import Command, Group
-from tcptrace_tw.cli.report import report
-from tcptrace_tw.cli.rules import rules
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
-from tcptrace_tw.cli.show import show
-from tcptrace_tw.cli.watch import watch
 from tcptrace_tw.errors import TcptraceError
 from tcptrace_tw.version import __version__
 
@@ -27,13 +18,9 @@ app = typer.Typer(
     help="Finds TIME-WAIT, RST and PAWS problems in tcpdump captures and explains their causes.",
     epilog=epilog(),
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    **LOOK,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (report, list_, show, check, watch, analyze, export, annotate, rules):
-    name = command.__name__.rstrip("_")
-    app.command(name, epilog=epilog(name), cls=Command)(command)
 
 
 def _print_version(wanted: bool) -> None:

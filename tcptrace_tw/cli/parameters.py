@@ -6,15 +6,12 @@ typer has pydantic look at every parameter, and to import that takes longer than
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
-
-from tcptrace_tw.errors import UsageError, printable
 
 
 def without_types(parameters: list[Any]) -> list[Any]:
@@ -36,39 +33,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
-        _spare(self, ctx)
+        spare(self, ctx)
         return super().parse_args(ctx, args)
-
-
-class Group(TyperGroup):
-    """The same for what comes before the name of the command; and no option breaks the line of its error."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Its parameters."""
-        return without_types(super().get_params(ctx))
-
-    def make_context(self, *args: Any, **others: Any) -> Any:
-        """The context of the whole command line."""
-        with _printable_errors():
-            return super().make_context(*args, **others)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Find the command, read its arguments, and run it."""
-        with _printable_errors():
-            return super().invoke(ctx)
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments."""
-        _spare(self, ctx)
-        return super().parse_args(ctx, args)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is named; where it is a capture, the command that was meant."""
-        if args and args[0] not in self.commands and looks_like_capture(args[0]):
-            from tcptrace_tw.report.words.phrases import command
-
-            raise UsageError(f"{args[0]}: is not a command; did you mean {command('report', args)}?")
-        return super().resolve_command(ctx, args)
 
 
 _ENDINGS = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".xz", ".bz2", ".lz4", ".snoop", ".erf")
@@ -80,19 +46,8 @@ def looks_like_capture(word: str) -> bool:
     return word == "-" or "://" in word or os.path.exists(word) or ending.endswith(_ENDINGS)
 
 
-@contextmanager
-def _printable_errors() -> Iterator[None]:
-    """What typer says about a wrong option repeats it; its errors differ from version to version in all but this."""
-    try:
-        yield
-    except Exception as error:
-        message = getattr(error, "message", None)
-        if isinstance(message, str) and hasattr(error, "format_message"):
-            vars(error)["message"] = printable(message)
-        raise
-
-
-def _spare(command: TyperCommand | TyperGroup, ctx: Any) -> None:
+def spare(command: TyperCommand | TyperGroup, ctx: Any) -> None:
+    """Have values that are already what they must be taken as they are."""
     hints = {name: _bare(each.annotation) for name, each in inspect.signature(command.callback).parameters.items()}  # type: ignore[arg-type]
     for parameter in command.get_params(ctx):
         process = partial(_process, parameter, hints.get(parameter.name or "", bool), parameter.process_value)
@@ -106,7 +61,8 @@ def _bare(hint: Any) -> Any:
 
 def _process(parameter: Any, hint: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
     """The value of a parameter; ``convert(ctx, value)`` is typer's way."""
-    if parameter.required or not (value is None or is_of(value, hint)):
+    is_missing = parameter.required and not value
+    if is_missing or not (value is None or is_of(value, hint)):
         return convert(ctx, value)
     takes_several = parameter.nargs == -1 or getattr(parameter, "multiple", False)
     value = tuple(value or ()) if takes_several else value
