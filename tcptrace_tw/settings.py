@@ -62,6 +62,9 @@ class Settings:
     What is least useful is forgotten early where connections would take more; nothing is where they do not.
     """
 
+    community_id: bool = False
+    """Write the Community ID of each connection: its text is the largest column of the tables."""
+
     findings: str = "notice"
     """Findings of this severity or higher are shown and written; the others are only counted."""
 
@@ -230,6 +233,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ignore_vlan": ("--ignore-vlan", _flag),
     "thresholds": ("thresholds:", _thresholds),
     "keep_duplicates": ("keep_duplicates:", _flag),
+    "community_id": ("--community-id", _flag),
     "config": ("--config", _text),
     "max_memory": ("--max-memory", memory_bound),
     "findings": ("--findings", _severity),

@@ -22,7 +22,7 @@ from tests.report_rows import blank, connections, findings, put_ip, reuses, time
 
 def write(target: Path, sink_rows: dict, force: bool = False, several_files: bool = False) -> None:
     with Folder(target, force) as folder:
-        sink = ParquetSink(folder.path, several_files)
+        sink = ParquetSink(folder.path, several_files, has_community_ids=True)
         for table, rows in sink_rows.items():
             sink.rows(table, rows)
         sink.findings(findings())

@@ -117,6 +117,7 @@ WRONG = [
     ({"until": "9" * 5000}, f"--until {'9' * 60}...: is not a valid time"),
     ({"since": datetime.datetime(2026, 11, 21)}, "--since datetime.datetime(2026, 11, 21, 0, 0): is not text"),
     ({"ignore_vlan": "no"}, "--ignore-vlan 'no': is neither true nor false"),
+    ({"community_id": "1"}, "--community-id '1': is neither true nor false"),
     ({"keep_duplicates": 1}, "keep_duplicates: 1: is neither true nor false"),
     ({"thresholds": [("LA01", "cost_ns", 1, None)]}, "thresholds: 'LA01': did you mean LA001?"),
     ({"thresholds": [("LA", "cost_ns", 1, None)]}, "thresholds: 'LA': "),

@@ -1,5 +1,6 @@
 """``tcptrace-tw analyze``: the tables as Parquet."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -24,6 +25,10 @@ class AnalyzeOptions(NamedTuple):
         str, typer.Option("--output", "-o", metavar="DIR", help="Directory for the tables.", show_default=False)
     ]
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that contains other files.")] = False
+    community_id: Annotated[
+        bool,
+        typer.Option("--community-id", help="Write the Community ID of each connection, to join with Zeek's logs."),
+    ] = False
     save: o.Save = ""
     jobs: o.Jobs = 1
     cluster: o.Cluster = ""
@@ -42,6 +47,7 @@ def analyze(*, captures: o.Captures = None, own: AnalyzeOptions, shared: Annotat
     captures = run.sources(captures, shared.files_from)
     written = [*targets.folder(output), *targets.saved(own.save, captures)]
     reading = prepared(captures, shared, written, own.save)
+    reading.settings = replace(reading.settings, community_id=own.community_id)
     with means_of(own.jobs, own.cluster, own.spool, keep_spool=own.keep_spool) as means:
         digest, counts = _write(reading, output, own.force, means)
     run.say_policy(digest.policy, shared.quiet)
@@ -65,7 +71,10 @@ def _write(reading: Reading, output: str, force: bool, means: "Means | None") ->
         if means is not None:
             reading.means = means.writing(folder.parts_into, folder.mark)
         totals = SummarySink(several, least)
-        tables = ParquetSink(folder.path, several, totals.incidents, least, own_tables(reading.means))
+        tables = ParquetSink(
+            folder.path, several, totals.incidents, least, own_tables(reading.means),
+            has_community_ids=reading.settings.community_id,
+        )  # fmt: skip
         try:
             digest = totals.digest(reading.analyze([tables, totals]))
             with reading.busy("writing tables"):

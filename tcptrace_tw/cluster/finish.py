@@ -66,7 +66,10 @@ def _finish(plan: Plan, part: int, target: Place) -> dict[str, Any]:
     partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=beside))
     try:
         blocks = vars(_SPARE).setdefault("blocks", row_blocks())
-        sink = ParquetSink(partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks)
+        sink = ParquetSink(
+            partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks,
+            has_community_ids=plan.settings["community_id"],
+        )  # fmt: skip
         try:
             for table, rows in _rows(plan, part, int(task["begin"])):
                 sink.rows(table.name, rows)

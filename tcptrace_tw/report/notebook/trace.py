@@ -11,6 +11,7 @@ from tcptrace_tw.report.pages import terminal
 from tcptrace_tw.report.pages.renderable import Shown
 from tcptrace_tw.report.summary.digest import Digest
 from tcptrace_tw.report.summary.headline import headline
+from tcptrace_tw.report.tables.community_ids import with_community_ids
 from tcptrace_tw.report.tables.dataframes import by_number, to_pandas, worst_first
 from tcptrace_tw.report.tables.replay import findings_of
 from tcptrace_tw.report.tables.stored import manifest_of, read_table, stored_digest
@@ -70,7 +71,8 @@ class Trace(Shown):
             raise KeyError(f"{name}: no such table; there are {', '.join(BY_NAME)}")
         if name not in self._tables:
             assert self._folder is not None
-            self._tables[name] = read_table(self._folder, name)
+            read = read_table(self._folder, name)
+            self._tables[name] = with_community_ids(read) if name == "connections" else read
         return self._tables[name]
 
     def frame(self, name: str) -> "pd.DataFrame":

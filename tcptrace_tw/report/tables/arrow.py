@@ -81,9 +81,11 @@ def taken_apart(chunks: Sequence[NDArray[Any]]) -> Columns:
     return gathered.columns
 
 
-def batch_of(table: Table, columns: Columns, several_files: bool = False) -> pa.RecordBatch:
+def batch_of(
+    table: Table, columns: Columns, several_files: bool = False, has_community_ids: bool = True
+) -> pa.RecordBatch:
     """Columns of one table, as they are written."""
-    made = _made(columns) if "history_lo" in columns else {}
+    made = _made(columns, has_community_ids) if "history_lo" in columns else {}
     arrays: list[pa.Array] = []
     for column in table.columns:
         if column.name in made:
@@ -182,14 +184,14 @@ def _array(column: Column, columns: Columns) -> pa.Array:
     return numbers(columns[name]) if column.is_nullable else array(columns[name])
 
 
-def _made(columns: Columns) -> dict[str, pa.Array]:
+def _made(columns: Columns, has_community_ids: bool) -> dict[str, pa.Array]:
     """Columns of ``connections`` that are made from others when it is written."""
     history, conn_state = histories(columns)
     return {
         "conn_state": conn_state,
         "history": history,
         "vlan": numbers(vlans_of(columns["scope"]).astype(np.int32)),
-        "community_id": community_ids(columns),
+        "community_id": community_ids(columns) if has_community_ids else pa.nulls(len(history), pa.string()),
         "duration_ns": array(columns["last_time"] - columns["first_time"]),
         "handshake_ns": numbers(_handshakes(columns)),
     }

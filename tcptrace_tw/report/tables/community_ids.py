@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from tcptrace_tw.kernels import library, marks
 from tcptrace_tw.measure.community_id import LENGTH, MAPPED, TCP, Tuples, scratch, write_ids
 from tcptrace_tw.report.tables.buffers import strings
+from tcptrace_tw.report.tables.records import records
+from tcptrace_tw.schema.columns import CONNECTIONS
 
 _IPV4 = MAPPED.to_bytes(12, "big")
+_ENDS = ("orig_ip", "orig_port", "resp_ip", "resp_port")
 _FEW = 2000
 """So many are hashed one by one as fast as by a kernel."""
 
@@ -23,6 +26,18 @@ def community_ids(columns: dict[str, NDArray[Any]]) -> pa.StringArray:
     if tuples.orig_hi.size <= _FEW or not library.choose():
         return strings([_text(*row) for row in zip(*(column.tolist() for column in tuples), strict=True)])
     return ids_by_kernel(tuples, compiled=True)
+
+
+def with_community_ids(connections: pa.Table) -> pa.Table:
+    """The written table with its Community IDs, also where it was written without them."""
+    at = connections.column_names.index("community_id")
+    if connections["community_id"].null_count == 0:
+        return connections
+    chunks = []
+    for rows in records(CONNECTIONS, connections, _ENDS):
+        chunks.append(community_ids({name: rows[name] for name in rows.dtype.names or ()}))
+    made = pa.chunked_array(chunks, pa.string())
+    return connections.set_column(at, connections.schema.field(at), made)
 
 
 def tuples_of(columns: dict[str, NDArray[Any]]) -> Tuples:

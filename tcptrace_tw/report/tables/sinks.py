@@ -60,6 +60,8 @@ class TableSink:
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
         self._blocks = row_blocks()
+        self.has_community_ids = True
+        """Whether connections are written with them."""
         self._incidents, self._least = incidents, least
         self._waiting = WaitingFindings(spill)
 
@@ -110,7 +112,8 @@ class TableSink:
 
     def _flush_rows(self, name: str) -> None:
         columns = self._gathered.pop(name).columns
-        self.write(BY_NAME[name], partial(batch_of, BY_NAME[name], columns, self.several_files))
+        make = partial(batch_of, BY_NAME[name], columns, self.several_files, self.has_community_ids)
+        self.write(BY_NAME[name], make)
 
 
 class ArrowSink(TableSink):
@@ -205,9 +208,11 @@ class ParquetSink(TableSink):
         least: int = INFO,
         tables: Collection[Table] = TABLES,
         blocks: Buffers | None = None,
+        has_community_ids: bool = False,
     ) -> None:
         """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink."""
         super().__init__(several_files, incidents, least, partial(_spill, folder))
+        self.has_community_ids = has_community_ids
         self._blocks = self._blocks if blocks is None else blocks
         self.tables = frozenset(table.name for table in tables)
         # Arrow gets open files, not their names, as in ``stored.read_table``.

@@ -87,7 +87,13 @@ CONNECTIONS = Table(
             "from resp; upper case is orig, lower case resp.",
         ),
         Column("vlan", "i4", "The outer VLAN id.", is_nullable=True),
-        Column("community_id", "text", "Community ID v1, the same for every incarnation of a 4-tuple."),
+        Column(
+            "community_id",
+            "text",
+            "Community ID v1, the same for every incarnation of a 4-tuple. In Parquet only with --community-id; "
+            "Python makes it when it is asked for the table.",
+            is_nullable=True,
+        ),
     ),
 )
 
