@@ -234,6 +234,8 @@ def has_several_files(captures: Sequence[str]) -> bool:
 
 def written_folder(captures: Sequence[str]) -> "Place | None":
     """The folder that ``analyze`` wrote, if that is what was given."""
+    if not any("://" in each or os.path.isdir(each) for each in captures):
+        return None  # what follows is not even imported
     from tcptrace_tw.report.tables.folder import read_manifest
     from tcptrace_tw.storage import is_remote, place
 

@@ -127,10 +127,11 @@ def digest_of(files: Iterable[str]) -> str:
     Raises ``Unfit`` where one of them cannot be read.
     """
     digest = hashlib.sha256()
-    package = FOLDER.parent
+    package = str(FOLDER.parent)
     try:
         for name in files:
-            source = (package / name).read_bytes()
+            with open(os.path.join(package, name), "rb", buffering=0) as file:
+                source = file.readall()
             digest.update(f"{name} {len(source)}\n".encode())
             digest.update(source)
     except OSError as error:
