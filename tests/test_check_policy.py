@@ -238,7 +238,9 @@ def test_a_threshold_keeps_rows_within_and_those_whose_number_is_not_known():
     found = {}
     for bounds in ((), (("RU002", "gap_ns", 10, None),), (("RU002", "gap_ns", None, 10),)):
         runner = RuleRunner(["RU002"], [], profile("linux"), bounds, compiled=False, seed=new_seed())
-        found[bounds] = [n for f in runner.evaluate(REUSES, rows.copy()) for n in f.rows.connection_id.tolist()]
+        found[bounds] = [
+            n for f in (*runner.evaluate(REUSES, rows.copy()), *runner.close()) for n in f.rows.connection_id.tolist()
+        ]
 
     assert list(found.values()) == [[7, 8, 9], [7, 9], [7, 8, 9]]
 

@@ -13,7 +13,7 @@ joined captures     9.9                         all but CP    likely
 control only        9.2                         all but CP    confirmed: only named
 ==================  ==========================  ============  =====================
 
-A grade states what is known when its rows leave: a caveat that shows later does not change it.
+The caveats are those of the whole capture: findings wait for its end (see ``deferred``).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""Findings that wait for the end of the capture, because what an endpoint does elsewhere decides how sure they are.
+"""Findings that wait for the end of the capture, because what is seen elsewhere decides how sure they are.
+
+That the capture shows one direction only, that its clock was set, or that its tap reorders frames may show when the rows
+of a finding have long left: so findings from ``notice`` on wait, and get the caveats of the whole capture. Ordinary
+mechanisms do not wait. They are many, nobody acts on them, and their caveats are those known when their rows leave.
 
 An endpoint that aborts five connections of a service and never closes one with FIN has the habit of it, unless one of
 the aborts may have left data unread.
@@ -13,13 +17,13 @@ from numpy.typing import NDArray
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.endings import Endings
 from tcptrace_tw.rules.rule import RuleHits
-from tcptrace_tw.schema.words import CONFIRMED
+from tcptrace_tw.schema.words import CONFIRMED, NOTICE
 
 HABIT = 5
 """From this many aborts on, it is a pattern (docs/semantics.md: resets)."""
 
 MOST_HELD = 1 << 16
-"""At most this many findings wait; with one more, all are reported unchanged."""
+"""So many findings wait; then all of them are reported with what is known by then, and the next ones wait."""
 
 
 class DeferredFindings:
@@ -35,15 +39,24 @@ class DeferredFindings:
         if table == "connections":
             self._endings.see(rows)
 
+    def takes(self, findings: RuleHits) -> bool:
+        """Whether these findings must wait."""
+        return findings.rule.is_held or bool((findings.severity >= NOTICE).any())
+
     def keep(self, findings: RuleHits) -> None:
         """Let findings wait."""
-        self._endings.abort(findings.rows)
-        self._findings.append(findings)
+        if findings.rule.is_held:
+            self._endings.abort(findings.rows)
+        own = findings.rows.copy()  # a view would hold the memory of all rows of its chunk
+        self._findings.append(findings._replace(rows=own))
         self._size += findings.rows.size
 
     def release(self) -> Iterator[RuleHits]:
-        """All that waited, with the confidence that the habit gives them."""
+        """All that waited; aborts have the confidence that the habit gives them."""
         for findings in self._findings:
+            if not findings.rule.is_held:
+                yield findings
+                continue
             is_habit = self._are_habits(findings.rows)
             yield findings._replace(confidence=np.where(is_habit, np.uint8(CONFIRMED), findings.confidence))
         self._findings, self._size = [], 0

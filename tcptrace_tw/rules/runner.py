@@ -57,7 +57,7 @@ class RuleRunner:
                 found = apply(rule, records)
                 if found is None:
                     continue
-                if rule.is_held:
+                if self._deferred.takes(found):
                     self._deferred.keep(found)
                     if self._deferred.is_full:
                         yield from (capped(each, self.caveats) for each in self._deferred.release())
