@@ -16,6 +16,7 @@ from tcptrace_tw.schema.words import (
     SUSPECT_FILTERED,
     SUSPECT_NOTHING_HEARD,
     SUSPECT_TIMESTAMPS,
+    SUSPECT_WRONG_RST,
     WARNING,
 )
 
@@ -57,6 +58,11 @@ def is_nobody_heard(connects: Rows) -> Mask:
     return (connects.suspect == SUSPECT_FILTERED) | (connects.suspect == SUSPECT_NOTHING_HEARD)
 
 
+def is_reset_in_vain(connects: Rows) -> Mask:
+    """RSTs came, and the client must ignore them: they do not acknowledge its SYN."""
+    return connects.suspect == SUSPECT_WRONG_RST
+
+
 CONNECT_UNANSWERED = Rule(
     id="SI001",
     name="connect-unanswered",
@@ -74,6 +80,18 @@ CONNECT_UNANSWERED = Rule(
     "{longest_wait_ns})[, while {answered:other connect was|other connects were} answered]; {?}{suspect}",
     wordings=(
         Wording(
+            lambda r: is_reset_in_vain(r) & (r.unanswered == 1),
+            "one connect, and RSTs came that do not acknowledge its SYN",
+            "a connect from {ip} to {peer_ip}:{peer_port} got only RSTs that do not acknowledge its SYN: a client ignores them, and this "
+            "one sent {syns:SYN} in {longest_wait_ns}; {?}{suspect}",
+        ),
+        Wording(
+            is_reset_in_vain,
+            "RSTs came that do not acknowledge the SYNs",
+            "{unanswered:connect} from {ip} to {peer_ip}:{peer_port} got only RSTs that do not acknowledge their SYNs: a client ignores "
+            "them ({syns:SYN}, the longest for {longest_wait_ns}); {?}{suspect}",
+        ),
+        Wording(
             lambda r: r.unanswered == 1,
             "one connect",
             "a connect from {ip} to {peer_ip}:{peer_port} got no answer to {syns:SYN} in {longest_wait_ns}"
@@ -86,6 +104,7 @@ CONNECT_UNANSWERED = Rule(
     set_when=(
         "a SYN is sent three times or more, for 2 s or longer, and nothing comes back",
         "or three connects of one client to one service sent theirs twice",
+        "RSTs that do not acknowledge the SYN are no answer: the client must ignore them",
     ),
     not_set_when=(
         "the SYN was sent once: a scan, a flood, two addresses tried at once, or the end of the capture",
@@ -99,6 +118,7 @@ CONNECT_UNANSWERED = Rule(
     remedy="Capture at the server to see if the SYNs arrive. If so: ss -ltn (a full Recv-Q: call accept() faster, raise the backlog) "
     "and nstat TcpExtListenDrops there. If not: look for loss, or a limit in a firewall (iptables -vL, conntrack -S).",
     advice=(
+        Advice(is_reset_in_vain, "RSTs came that do not acknowledge the SYN", "Look who sends the RSTs (TTL and link-layer address, tcpdump -ve). A RST that refuses a SYN must have ACK, and ISN + 1 as its number: a stack that sends another one is faulty, and a device that forges RSTs guesses. Until then the connect times out instead of failing at once."),
         Advice(is_queue_full, "the accept queue is full", "On the server: find out why the program does not call accept() (ss -ltn: Recv-Q above Send-Q; nstat TcpExtListenOverflows), then raise the backlog (listen(), net.core.somaxconn) if bursts are the cause."),
         Advice(are_timestamps_old, "the timestamps are below those of others", "On the server: sysctl net.ipv4.tcp_tw_recycle must be 0 (Linux before 4.12; nstat TcpExtPAWSPassive counts what it drops). Behind a NAT with a server that cannot be changed: sysctl net.ipv4.tcp_timestamps=0 on the clients."),
         Advice(is_nobody_heard, "nothing came from there", "Look if the host is up (ping, arping) and if the service listens; then for a filter on the way: traceroute -T -p PORT shows where the SYNs end."),

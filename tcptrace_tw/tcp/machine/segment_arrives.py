@@ -47,7 +47,7 @@ from __future__ import annotations
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_SACK, HAS_TS, RST, SYN
 from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
@@ -66,7 +66,7 @@ from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
-from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, remember_ack
+from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, acknowledge, remember_ack
 from tcptrace_tw.tcp.machine.after_reset import after_reset
 from tcptrace_tw.tcp.machine.closing import (
     ack_denies_fin,
@@ -381,9 +381,8 @@ def fifth_check_the_ack(st: KernelState, c: int, side: int, seg: Seg, ack: int) 
                 note_unseen(st, c, 1 - side, rcv.snd_nxt, ack, frame)
         rcv.snd_nxt = ack
         rcv.bits |= NXT_ACKED
-    if seq_gt(ack, rcv.snd_una):
-        rcv.snd_una = ack
-        rcv.unanswered = 0
+    if seq_gt(ack, rcv.snd_una) or seg.options & HAS_SACK:
+        acknowledge(rcv, seg, ack)
     state = rcv.state
     tsval = seg.tsval if seg.options & HAS_TS else -1
     if state == SYN_RECEIVED:
