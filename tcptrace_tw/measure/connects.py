@@ -38,6 +38,9 @@ WAIT_NS = 1_980_000_000
 REFUSALS = 10
 """So many refused connects of one client to one service are a storm."""
 
+SOME_REFUSALS = 3
+"""So many are remarkable if the service answers others of that client."""
+
 SCAN_SERVICES = 12
 SCAN_CONNECTS = 20
 FLOOD_CONNECTS = 50
@@ -206,7 +209,8 @@ class Connects:
         services = self._services.numbers(parts(2), parts(3), parts(4))
         unanswered = np.maximum(pairs["unanswered"] - pairs["told"], 0)
         failed = np.maximum(pairs["failed"] - pairs["told_failed"], 0)
-        vain = (unanswered > 0) | (pairs["half_open"] > 0) | (pairs["refused"] >= REFUSALS)
+        some = (pairs["refused"] >= SOME_REFUSALS) & (pairs["answered"] > 0)
+        vain = (unanswered > 0) | (pairs["half_open"] > 0) | (pairs["refused"] >= REFUSALS) | some
         chosen = np.flatnonzero(vain & ~self._is_hidden(services))
         services = services[chosen]
         rows: Any = np.zeros(chosen.size, CONNECTS.dtype).view(np.recarray)

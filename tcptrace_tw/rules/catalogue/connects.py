@@ -193,26 +193,44 @@ REFUSALS = 10
 """So many refused connects of one client to one service are a storm."""
 
 
+def is_refused_at_times(connects: Rows) -> Mask:
+    """Some connects were refused, and others answered."""
+    return (connects.refused >= SEVERAL) & (connects.refused < REFUSALS) & (connects.answered > 0)
+
+
 def connects_refused(connects: Rows) -> Mask:
     """SI005."""
-    return (connects.is_scan == 0) & (connects.refused >= REFUSALS)
+    return (connects.is_scan == 0) & ((connects.refused >= REFUSALS) | is_refused_at_times(connects))
 
 
 CONNECTS_REFUSED = Rule(
     id="SI005",
     name="connects-refused",
     severity=WARNING,
-    summary="A client was refused by the same service ten times or more.",
+    summary="A client was refused by the same service ten times or more, or three times while others of its connects were answered.",
     table="connects",
     predicate=connects_refused,
-    grades=(Grade(always, WARNING, CONFIRMED),),
+    grades=(
+        Grade(is_refused_at_times, NOTICE, CONFIRMED, "less than ten, and others were answered"),
+        Grade(always, WARNING, CONFIRMED),
+    ),
     message="{peer_ip}:{peer_port} refused {refused:connect} of {ip}[, and answered {answered}]",
     frames=("syn_frame", "last_frame"),
     values=("refused", "answered", "connects"),
-    set_when=("RST answers ten or more SYNs of one client to one service",),
+    set_when=(
+        "RST answers ten or more connects of one client to one service",
+        "or three or more, and others of that client are answered",
+    ),
     not_set_when=("the client tries many services: SI011", "a connect is refused now and then: RS004"),
     rfc=("RFC 9293 3.10.7.1",),
     remedy="Start the server, or correct the address; let the client wait longer after each refusal.",
+    advice=(
+        Advice(
+            is_refused_at_times,
+            "others were answered",
+            "Look if the server was started anew at that time, if one of several servers behind the address does not listen, and if its backlog was full: Windows refuses then.",
+        ),
+    ),
     example="connects-refused",
     end_time="end_time",
 )

@@ -63,8 +63,8 @@ DATA_UNANSWERED = Rule(
     ),
     frames=("unanswered_frame", "last_frame"),
     values=("unanswered", "unanswered_ns", "unanswered_silence_ns", "unanswered_bytes", "is_sacked_beyond"),
-    set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more", "or it has what was sent behind them, and never these"),
-    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered", "a silence of 20 s or longer came before: SI006"),
+    set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more", "or it has the few bytes that were sent behind them, and never these"),
+    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered", "a silence of 20 s or longer came before: SI006", "the peer has spoken meanwhile"),
     rfc=("RFC 9293 3.8.3", "RFC 1122 4.2.3.5"),
     remedy="Look if the peer is alive, and what on the path drops its segments; TCP_USER_TIMEOUT or keep-alives end such a "
     "connection sooner (Linux retransmits for about 15 minutes).",

@@ -24,6 +24,7 @@ from tcptrace_tw.schema.words import (
     SILENCE_UNANSWERED,
 )
 from tcptrace_tw.tcp.facts.history import is_text_again
+from tcptrace_tw.tcp.facts.repeats import is_keep_alive_probe
 from tcptrace_tw.tcp.store.access import conn_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
@@ -101,8 +102,8 @@ def is_sent_again(snd: Tcb, rcv: Tcb, seg: Seg) -> bool:
         return True
     if snd.unanswered > 0 and rcv.last_frame < snd.last_frame:
         return True
-    is_probe = seg.payload_len == 1 and snd.snd_una == snd.snd_nxt  # a keep-alive with a byte (RFC 1122 4.2.3.6)
-    return is_text_again(snd, seg) and not is_probe
+    ahead = seq_diff((seg.seq + seg.payload_len) & MASK, snd.snd_nxt)
+    return is_text_again(snd, seg) and not is_keep_alive_probe(snd, seg, ahead)
 
 
 @kernel
@@ -267,6 +268,12 @@ def is_farewell(row: Row, tcb: Tcb) -> bool:
 
 
 @kernel
+def is_first_large(tcb: Tcb) -> bool:
+    """Whether less had been acknowledged before than the unanswered segment has: none as large as that."""
+    return tcb.bits & ISS_KNOWN != 0 and seq_diff(tcb.snd_una, tcb.iss) - 1 < tcb.last_len
+
+
+@kernel
 def make_blank_silence(row: Row) -> None:
     """Nobody is deaf or silent yet."""
     row.unheard_frame = -1
@@ -302,7 +309,7 @@ def finish_silence(row: Row, tcb: Tcb, peer: Tcb) -> None:
         row.unanswered_frame = peer.last_frame
         row.unanswered_silence_ns = silence if silence else -1
         row.is_peer_gone = 1 if peer.bits & RST_SENT else 0
-        row.is_sacked_beyond = 1 if tcb.bits & SACKED_BEYOND else 0
+        row.is_sacked_beyond = 1 if tcb.bits & SACKED_BEYOND and is_first_large(tcb) else 0
         row.unanswered_bytes = max(tcb.last_len, 0)
     if row.race_frame >= 0:
         is_reset = peer.last_flags & RST and peer.last_frame > row.race_frame

@@ -41,6 +41,9 @@ from tcptrace_tw.tcp.store.records import (
     Tcb,
 )
 
+LARGE = 1000
+"""So much payload no path refuses but one with an MTU that somebody made small (a tunnel, PPPoE)."""
+
 
 @kernel
 def ack_proves(st: KernelState, c: int, side: int, seg: Seg, ack: int) -> None:
@@ -128,4 +131,7 @@ def acknowledge(rcv: Tcb, seg: Seg, ack: int) -> None:
         rcv.unanswered = 0
         rcv.bits &= ~SACKED_BEYOND
     if seg.options & HAS_SACK and seq_gt(seg.sack_start, rcv.snd_una):
-        rcv.bits |= SACKED_BEYOND
+        if seq_diff(seg.sack_end, seg.sack_start) < LARGE:
+            rcv.bits |= SACKED_BEYOND
+        else:
+            rcv.bits &= ~SACKED_BEYOND

@@ -54,13 +54,13 @@ from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_hal
 from tcptrace_tw.tcp.facts.history import (
     count_segment,
     count_text_again,
-    is_silent_since_probe,
     note_earlier,
     note_history,
 )
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.races import after_silence
+from tcptrace_tw.tcp.facts.repeats import is_keep_alive_probe, note_probe, note_retransmission
 from tcptrace_tw.tcp.facts.rows import note_established
 from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
@@ -307,12 +307,13 @@ def sender_sends(st: KernelState, c: int, side: int, seg: Seg, end: int) -> None
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED
-    if ahead <= 0 and end != seq:
+    is_probe = is_keep_alive_probe(snd, seg, ahead)
+    if is_probe:
+        note_probe(snd, rcv)
+    elif ahead <= 0 and end != seq:
         note_retransmission(snd, rcv)
         count_text_again(snd, rcv, seg.payload_len)
-    elif ahead == -1:
-        note_probe(snd, rcv)
-    if rcv.bits & PROBING and ahead != -1:
+    if rcv.bits & PROBING and not is_probe:
         rcv.probes = 0  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
     if flags & FIN and snd.bits & FIN_SENT == 0:
         fin_sent(st, c, side, seg, end, ahead)
@@ -334,26 +335,6 @@ def fin_sent(st: KernelState, c: int, side: int, seg: Seg, end: int, ahead: int)
 def is_old_text(rcv: Tcb, seg: Seg, end: int) -> bool:
     """Text without FIN, all of which the receiver had before: without timestamps only its numbers give it away."""
     return seg.payload_len > 0 and seg.flags & FIN == 0 and seq_le(end, rcv.rcv_nxt)
-
-
-@kernel
-def note_retransmission(snd: Tcb, rcv: Tcb) -> None:
-    """Count what is sent again while the peer is silent."""
-    if snd.last_flags & RST or rcv.last_frame >= snd.last_frame:
-        return
-    count = 0 if snd.bits & PROBING else snd.unanswered
-    snd.bits &= ~PROBING
-    snd.probes = 0
-    snd.unanswered = min(count + 1, 65535)
-
-
-@kernel
-def note_probe(snd: Tcb, rcv: Tcb) -> None:
-    """Count keep-alive probes that get no answer."""
-    is_next = snd.bits & PROBING != 0 and is_silent_since_probe(snd, rcv)
-    snd.probes = min(snd.probes + 1, 65535)
-    snd.bits |= PROBING
-    snd.unanswered = min(snd.unanswered + 1, 65535) if is_next else 1
 
 
 @kernel
