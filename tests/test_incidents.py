@@ -19,7 +19,8 @@ from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, MECHANISMS, PROOFS, REASONS, SEVERAL, SEVERAL_IF, About
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
-from tests.report_rows import findings, put_ip, reuses
+from tcptrace_tw.schema.columns import ANOMALIES
+from tests.report_rows import blank, findings, put_ip, reuses
 from tests.scenario import count_frames, parse, render
 from tests.test_fixtures import FIXTURES, expectation
 
@@ -153,9 +154,14 @@ def test_another_rule_of_the_mechanism_is_the_same_incident() -> None:
 
 def test_what_is_explained_on_the_same_connection_goes_to_its_cause() -> None:
     """A slow handshake after a challenge is no incident of its own; on another connection it is."""
-    rows, others = challenged(2), challenged(2)
+    rows, others = challenged(2), blank(ANOMALIES, 2)
+    for name in ("ip_hi", "ip_lo", "port", "peer_ip_hi", "peer_ip_lo", "peer_port", "time"):
+        others[name] = rows[name]
     rows.connection_id, others.connection_id = [11, 12], [12, 13]
-    both = told([warned(rows[:1], "RU011"), warned(others, "HS002"), warned(rows[1:], "RU011")])
+    slow = findings(
+        others, id="HS002", table="anomalies", severity=w.WARNING, message="slow", frames=("syn_frame",), values=()
+    )
+    both = told([warned(rows[:1], "RU011"), slow, warned(rows[1:], "RU011")])
 
     assert [(incident.rule, incident.count) for incident in both if incident.rule == "HS002"] == [("HS002", 1)]
     assert sum(rule.count for incident in both for rule in incident.rules) == 4

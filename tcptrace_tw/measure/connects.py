@@ -38,13 +38,18 @@ WAIT_NS = 1_980_000_000
 REFUSALS = 10
 """So many refused connects of one client to one service are a storm."""
 
+SOME_REFUSALS = 3
+"""So many are remarkable if the service answers others of that client."""
+
 SCAN_SERVICES = 12
 SCAN_CONNECTS = 20
 FLOOD_CONNECTS = 50
 MOSTLY = 4
 """A scan or a flood comes to nothing so many times more often than not."""
 
-PLAIN = 4 | 8
+ACK_BIT = 4
+SYN_AND_RST = 1 | 32
+PLAIN = ACK_BIT | 8
 TALK = PLAIN | 16
 """Of ``completeness``: an ACK or data; or a FIN, too. Who sends these has heard the other side."""
 
@@ -56,7 +61,7 @@ COLUMNS = (
 )
 
 PAIR = ("connects", "answered", "refused", "unanswered", "failed", "syns", "half_open", "first_time", "last_time",
-        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed")  # fmt: skip
+        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed", "misreset")  # fmt: skip
 CLIENT = ("vain", "retried", "answered", "first_time", "last_time", "first_frame", "first_id")
 SERVICE = ("answered", "one_way", "two_way", "vain", "first_unread", "first_time", "last_time", "first_frame",
            "first_id")  # fmt: skip
@@ -121,11 +126,13 @@ class Connects:
 
     def _hear(self, rows: Any) -> None:
         """Which addresses have sent anything, and whether both directions of the talk were captured."""
+        is_own = (rows.orig_ip_hi == rows.resp_ip_hi) & (rows.orig_ip_lo == rows.resp_ip_lo)
         for segments, hi, lo in (
             (rows.orig_segments, rows.orig_ip_hi, rows.orig_ip_lo),
             (rows.resp_segments, rows.resp_ip_hi, rows.resp_ip_lo),
         ):
-            spoke = segments > 0
+            # What an address says to itself is no sign that it answers.
+            spoke = (segments > 0) & ((rows.resp_segments > 0) | ~is_own)
             if spoke.any():
                 self._addresses.take(self._addresses.numbers(hi[spoke], lo[spoke]), heard=1)
         both = (rows.orig_segments > 0) & (rows.resp_segments > 0)
@@ -146,7 +153,7 @@ class Connects:
         pairs, wait = self._pairs, np.where(kinds.is_unanswered, rows.last_time - rows.first_time, -1)
         pairs.take(
             numbers, connects=1, answered=kinds.is_answered, refused=kinds.is_refused, unanswered=kinds.is_unanswered,
-            failed=kinds.is_failed, half_open=kinds.is_half_open, longest_wait_ns=wait,
+            failed=kinds.is_failed, half_open=kinds.is_half_open, longest_wait_ns=wait, misreset=kinds.is_misreset,
             syns=np.where(kinds.is_unanswered, rows.syn_retries + 1, 0),
         )  # fmt: skip
         vain = ~kinds.is_answered | kinds.is_half_open
@@ -202,14 +209,15 @@ class Connects:
         services = self._services.numbers(parts(2), parts(3), parts(4))
         unanswered = np.maximum(pairs["unanswered"] - pairs["told"], 0)
         failed = np.maximum(pairs["failed"] - pairs["told_failed"], 0)
-        vain = (unanswered > 0) | (pairs["half_open"] > 0) | (pairs["refused"] >= REFUSALS)
+        some = (pairs["refused"] >= SOME_REFUSALS) & (pairs["answered"] > 0)
+        vain = (unanswered > 0) | (pairs["half_open"] > 0) | (pairs["refused"] >= REFUSALS) | some
         chosen = np.flatnonzero(vain & ~self._is_hidden(services))
         services = services[chosen]
         rows: Any = np.zeros(chosen.size, CONNECTS.dtype).view(np.recarray)
         for word, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo", "peer_port")):
             rows[name] = parts(word)[chosen]
         rows.unanswered, rows.failed = unanswered[chosen], failed[chosen]
-        for name in ("connects", "answered", "refused", "syns", "half_open", "longest_wait_ns"):
+        for name in ("connects", "answered", "refused", "syns", "half_open", "longest_wait_ns", "misreset"):
             rows[name] = pairs[name][chosen]
         for name, of in (("connection_id", "first_id"), ("time", "first_time"), ("end_time", "last_time"),
                          ("syn_frame", "first_frame"), ("last_frame", "last_frame")):  # fmt: skip
@@ -274,7 +282,11 @@ class _Kinds:
 
     def __init__(self, rows: Any) -> None:
         never = (rows.established_time < 0) & (rows.rst_frame < 0)
-        self.is_silent = (rows.close == CLOSE_UNANSWERED) & (rows.resp_segments == 0)
+        # Only RSTs came that the client must ignore: they do not acknowledge its SYN (RFC 9293 3.10.7.3).
+        is_open = (rows.close == CLOSE_OPEN) & (rows.resp_syn_frame < 0) & (rows.established_time < 0)
+        is_reset = (rows.completeness & ~ACK_BIT == SYN_AND_RST) & (rows.resp_segments > 0)  # a RST may have ACK
+        self.is_misreset = is_open & is_reset & (rows.orig_segments == rows.syn_retries + 1)
+        self.is_silent = ((rows.close == CLOSE_UNANSWERED) & (rows.resp_segments == 0)) | self.is_misreset
         self.is_unanswered = self.is_silent & (rows.syn_retries > 0)
         wait = rows.last_time - rows.first_time
         self.is_failed = self.is_unanswered & (rows.syn_retries >= RETRIES) & (wait >= WAIT_NS)

@@ -58,11 +58,14 @@ def prose() -> tuple[str, ...]:
 
 
 def largest_between(survived_ns: int, died_ns: int, shows: int) -> int:
-    """The place of the longest timeout that a silence of ``survived_ns`` did not reach, and one of ``died_ns`` did."""
+    """The place of the longest timeout that a silence of ``survived_ns`` did not reach, and one of ``died_ns`` did.
+
+    A silence of more than twice the time says nothing for it: any other would fit as well.
+    """
     fitting = [
         place
         for place, each in enumerate(IDLE_TIMEOUTS)
-        if survived_ns < each.seconds * NS <= died_ns and shows in each.shows
+        if survived_ns < each.seconds * NS <= died_ns <= 2 * each.seconds * NS and shows in each.shows
     ]
     return fitting[-1] if fitting else NOT_KNOWN
 

@@ -161,6 +161,9 @@ SEVERAL: dict[str, str] = {
 
 SEVERAL_IF: dict[tuple[str, str], str] = {
     ("SI004", "nothing came after the SYN+ACK"): "the first data of {count} connections were sent to {service} again and again, and nothing came after its SYN+ACKs, not even an ACK",
+    ("SI004", "what was sent behind them arrived, and they are large"): "in {count} connections with {service} large segments were sent again and again in vain, while what came behind them arrived: {?}they are too large for the path, and nobody says so (path MTU)",
+    ("SI001", "RSTs came that do not acknowledge the SYNs"): "connects of {count} clients to {service} got only RSTs that do not acknowledge their SYNs, and clients ignore those",
+    ("HS002", "the port had been in use shortly before"): "{count} connects from {client} to {service} took 1 s or longer, because their SYNs were retransmitted; the same ports had been in use shortly before",
     ("RS001", "a client got no answer"): "{actor} sent requests to {peer} on {count} connections, got nothing but ACKs, and reset them: {?}it gave up waiting",
     ("RS003", "data drew the RST"): "{actor} had {?}closed {count} sockets when data of {peer} arrived, and answered with RST",
     ("RS003", "data had come just before"): "{actor} had {?}closed {count} sockets when data of {peer} arrived, and answered with RST",

@@ -59,13 +59,14 @@ FIRST_DATA = Vocabulary(
     prose=("it sent no data", "its data were taken", "its data were taken late", "its data were never taken"),
 )  # fmt: skip
 SUSPECT = Vocabulary(
-    "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard",
+    "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard", "wrong-rst",
     prose=(
         "the server's accept queue is full: it has connections that it never read from",
         "the server takes them for old (tcp_tw_recycle, or PAWS): their timestamps are below those of other SYNs from this address",
         "a queue that is full at times, loss, or a limit or filter that stops some",
         "a filter stops this port: that host answers on others",
         "a filter, or a host that is down: nothing else came from that address either",
+        "a stack that refuses SYNs wrongly, or a device that sends RSTs in its name",
     ),
 )  # fmt: skip
 TIMEOUT = Vocabulary("timeout", *words(), prose=prose())
@@ -129,7 +130,14 @@ ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST, ANSWER_REFUSED = rang
 MEANWHILE_UNKNOWN, OTHERS_ANSWERED, NOBODY_ANSWERED = range(3)
 SILENCE_FIN, SILENCE_RESET, SILENCE_ANSWERED_BY_RESET, SILENCE_UNANSWERED = range(4)
 DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST = range(4)
-SUSPECT_ACCEPT_QUEUE, SUSPECT_TIMESTAMPS, SUSPECT_SOME_ANSWERED, SUSPECT_FILTERED, SUSPECT_NOTHING_HEARD = range(5)
+(
+    SUSPECT_ACCEPT_QUEUE,
+    SUSPECT_TIMESTAMPS,
+    SUSPECT_SOME_ANSWERED,
+    SUSPECT_FILTERED,
+    SUSPECT_NOTHING_HEARD,
+    SUSPECT_WRONG_RST,
+) = range(6)
 (
     ICMP_NO_ROUTE,
     ICMP_HOST_UNREACHABLE,

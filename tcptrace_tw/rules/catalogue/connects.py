@@ -16,6 +16,7 @@ from tcptrace_tw.schema.words import (
     SUSPECT_FILTERED,
     SUSPECT_NOTHING_HEARD,
     SUSPECT_TIMESTAMPS,
+    SUSPECT_WRONG_RST,
     WARNING,
 )
 
@@ -57,6 +58,11 @@ def is_nobody_heard(connects: Rows) -> Mask:
     return (connects.suspect == SUSPECT_FILTERED) | (connects.suspect == SUSPECT_NOTHING_HEARD)
 
 
+def is_reset_in_vain(connects: Rows) -> Mask:
+    """RSTs came, and the client must ignore them: they do not acknowledge its SYN."""
+    return connects.suspect == SUSPECT_WRONG_RST
+
+
 CONNECT_UNANSWERED = Rule(
     id="SI001",
     name="connect-unanswered",
@@ -74,6 +80,18 @@ CONNECT_UNANSWERED = Rule(
     "{longest_wait_ns})[, while {answered:other connect was|other connects were} answered]; {?}{suspect}",
     wordings=(
         Wording(
+            lambda r: is_reset_in_vain(r) & (r.unanswered == 1),
+            "one connect, and RSTs came that do not acknowledge its SYN",
+            "a connect from {ip} to {peer_ip}:{peer_port} got only RSTs that do not acknowledge its SYN: a client ignores them, and this "
+            "one sent {syns:SYN} in {longest_wait_ns}; {?}{suspect}",
+        ),
+        Wording(
+            is_reset_in_vain,
+            "RSTs came that do not acknowledge the SYNs",
+            "{unanswered:connect} from {ip} to {peer_ip}:{peer_port} got only RSTs that do not acknowledge their SYNs: a client ignores "
+            "them ({syns:SYN}, the longest for {longest_wait_ns}); {?}{suspect}",
+        ),
+        Wording(
             lambda r: r.unanswered == 1,
             "one connect",
             "a connect from {ip} to {peer_ip}:{peer_port} got no answer to {syns:SYN} in {longest_wait_ns}"
@@ -86,6 +104,7 @@ CONNECT_UNANSWERED = Rule(
     set_when=(
         "a SYN is sent three times or more, for 2 s or longer, and nothing comes back",
         "or three connects of one client to one service sent theirs twice",
+        "RSTs that do not acknowledge the SYN are no answer: the client must ignore them",
     ),
     not_set_when=(
         "the SYN was sent once: a scan, a flood, two addresses tried at once, or the end of the capture",
@@ -99,6 +118,7 @@ CONNECT_UNANSWERED = Rule(
     remedy="Capture at the server to see if the SYNs arrive. If so: ss -ltn (a full Recv-Q: call accept() faster, raise the backlog) "
     "and nstat TcpExtListenDrops there. If not: look for loss, or a limit in a firewall (iptables -vL, conntrack -S).",
     advice=(
+        Advice(is_reset_in_vain, "RSTs came that do not acknowledge the SYN", "Look who sends the RSTs (TTL and link-layer address, tcpdump -ve). A RST that refuses a SYN must have ACK, and ISN + 1 as its number: a stack that sends another one is faulty, and a device that forges RSTs guesses. Until then the connect times out instead of failing at once."),
         Advice(is_queue_full, "the accept queue is full", "On the server: find out why the program does not call accept() (ss -ltn: Recv-Q above Send-Q; nstat TcpExtListenOverflows), then raise the backlog (listen(), net.core.somaxconn) if bursts are the cause."),
         Advice(are_timestamps_old, "the timestamps are below those of others", "On the server: sysctl net.ipv4.tcp_tw_recycle must be 0 (Linux before 4.12; nstat TcpExtPAWSPassive counts what it drops). Behind a NAT with a server that cannot be changed: sysctl net.ipv4.tcp_timestamps=0 on the clients."),
         Advice(is_nobody_heard, "nothing came from there", "Look if the host is up (ping, arping) and if the service listens; then for a filter on the way: traceroute -T -p PORT shows where the SYNs end."),
@@ -173,26 +193,44 @@ REFUSALS = 10
 """So many refused connects of one client to one service are a storm."""
 
 
+def is_refused_at_times(connects: Rows) -> Mask:
+    """Some connects were refused, and others answered."""
+    return (connects.refused >= SEVERAL) & (connects.refused < REFUSALS) & (connects.answered > 0)
+
+
 def connects_refused(connects: Rows) -> Mask:
     """SI005."""
-    return (connects.is_scan == 0) & (connects.refused >= REFUSALS)
+    return (connects.is_scan == 0) & ((connects.refused >= REFUSALS) | is_refused_at_times(connects))
 
 
 CONNECTS_REFUSED = Rule(
     id="SI005",
     name="connects-refused",
     severity=WARNING,
-    summary="A client was refused by the same service ten times or more.",
+    summary="A client was refused by the same service ten times or more, or three times while others of its connects were answered.",
     table="connects",
     predicate=connects_refused,
-    grades=(Grade(always, WARNING, CONFIRMED),),
+    grades=(
+        Grade(is_refused_at_times, NOTICE, CONFIRMED, "less than ten, and others were answered"),
+        Grade(always, WARNING, CONFIRMED),
+    ),
     message="{peer_ip}:{peer_port} refused {refused:connect} of {ip}[, and answered {answered}]",
     frames=("syn_frame", "last_frame"),
     values=("refused", "answered", "connects"),
-    set_when=("RST answers ten or more SYNs of one client to one service",),
+    set_when=(
+        "RST answers ten or more connects of one client to one service",
+        "or three or more, and others of that client are answered",
+    ),
     not_set_when=("the client tries many services: SI011", "a connect is refused now and then: RS004"),
     rfc=("RFC 9293 3.10.7.1",),
     remedy="Start the server, or correct the address; let the client wait longer after each refusal.",
+    advice=(
+        Advice(
+            is_refused_at_times,
+            "others were answered",
+            "Look if the server was started anew at that time, if one of several servers behind the address does not listen, and if its backlog was full: Windows refuses then.",
+        ),
+    ),
     example="connects-refused",
     end_time="end_time",
 )

@@ -52,6 +52,15 @@ def syn_retry_cost(anomalies: Rows) -> Mask:
     return (anomalies.syn_retry_frame >= 0) & (anomalies.handshake_ns >= FIRST_RTO_NS - ROUNDING_NS)
 
 
+REMEMBERED_NS = 240_000_000_000
+"""Devices on the path remember a closed connection for up to four minutes (RFC 5382 REQ-5); IPVS and conntrack for two."""
+
+
+def is_on_reused_port(anomalies: Rows) -> Mask:
+    """The 4-tuple had been in use not long before, and both ends were done with it: something between may not be."""
+    return (anomalies.reuse_gap_ns >= 0) & (anomalies.reuse_gap_ns <= REMEMBERED_NS)
+
+
 SYN_RETRY_COST = Rule(
     id="HS002",
     name="syn-retry-cost",
@@ -61,25 +70,36 @@ SYN_RETRY_COST = Rule(
     predicate=syn_retry_cost,
     grades=(Grade(always, NOTICE, CONFIRMED),),
     message="the connect from {ip}:{port} to {peer_ip}:{peer_port} took {handshake_ns}: its SYN was retransmitted[ {syn_retries:time}]",
+    wordings=(
+        Wording(is_on_reused_port, "the port had been in use shortly before", "the connect from {ip}:{port} to {peer_ip}:{peer_port} took {handshake_ns}: its SYN was retransmitted[ {syn_retries:time}]; the same port had been in use until {reuse_gap_ns} before"),
+    ),
     frames=("syn_frame", "syn_retry_frame", "synack_frame"),
-    values=("syn_retries", "handshake_ns"),
+    values=("syn_retries", "handshake_ns", "reuse_gap_ns"),
     set_when=("the SYN is retransmitted before the SYN+ACK arrives", "the handshake takes 1 s or longer"),
     not_set_when=("the path is slow and no SYN is retransmitted", "the connection never opens"),
     rfc=("RFC 6298 2.1",),
     remedy="Capture at the server. Where the SYN arrives there: ss -ltn and nstat TcpExtListenOverflows, TcpExtListenDrops show a full accept queue. Where it does not: look for loss on the path.",
+    advice=(
+        Advice(is_on_reused_port, "the port had been in use shortly before", "Where connects from fresh ports are fast, a device on the path still remembers the connection before, and drops the first SYN of the next: IPVS (kube-proxy) before Linux 5.9 with net.ipv4.vs.conn_reuse_mode=1 and conntrack=1 does so for 1 s; or a firewall or NAT. Reuse ports later (wider ip_local_port_range, keep-alive), or change that device. Otherwise capture at the server: a full accept queue (nstat TcpExtListenOverflows), or loss."),
+    ),
     example="syn-retry-cost",
     counter="TcpRetransSegs",
 )  # fmt: skip
 
 
+def is_one_server(anomalies: Rows) -> Mask:
+    """All SYN+ACKs have one ISN."""
+    return anomalies.other_synacks == 0
+
+
 def accept_queue_full(anomalies: Rows) -> Mask:
-    """HS005."""
-    return (anomalies.first_data == DATA_LOST) | (anomalies.first_data == DATA_TAKEN_LATE)
+    """HS005: where several servers answer one SYN, the one that the client did not choose repeats its SYN+ACK."""
+    return ((anomalies.first_data == DATA_LOST) | (anomalies.first_data == DATA_TAKEN_LATE)) & is_one_server(anomalies)
 
 
 def synack_repeated(anomalies: Rows) -> Mask:
     """HS003."""
-    return (anomalies.synack_repeat_frame >= 0) & ~accept_queue_full(anomalies)
+    return (anomalies.synack_repeat_frame >= 0) & is_one_server(anomalies) & ~accept_queue_full(anomalies)
 
 
 DEFERRED_NS = 5_000_000_000
@@ -112,7 +132,7 @@ SYNACK_REPEATED = Rule(
     frames=("syn_frame", "synack_repeat_frame"),
     values=("synack_repeats", "synack_repeat_ns", "first_data"),
     set_when=("the SYN+ACK is retransmitted more than one round trip after the client's ACK",),
-    not_set_when=("no ACK had arrived: the first SYN+ACK was lost", "data of the client were dropped meanwhile: HS005"),
+    not_set_when=("no ACK had arrived: the first SYN+ACK was lost", "data of the client were dropped meanwhile: HS005", "SYN+ACKs of several ISNs came: HS007"),
     rfc=("RFC 9293 3.10.7.4",),
     remedy="On the server: ss -ltn shows a full accept queue (Recv-Q above Send-Q): raise the backlog (net.core.somaxconn, listen()), call accept() faster. Nothing to do where the listener sets TCP_DEFER_ACCEPT.",
     advice=(
@@ -185,6 +205,7 @@ ACCEPT_QUEUE_FULL = Rule(
     not_set_when=(
         "the client's first data are taken at once: TCP_DEFER_ACCEPT, HS003",
         "the client had sent no data: HS003",
+        "SYN+ACKs of several ISNs came: the server that the client did not choose repeats its own, HS007",
     ),
     rfc=("RFC 9293 3.10.7.4",),
     remedy="Raise the backlog (somaxconn, listen()); call accept() faster. ss -ltn shows the queue.",

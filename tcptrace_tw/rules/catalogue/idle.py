@@ -151,6 +151,7 @@ KEEP_ALIVE_RACE = Rule(
     not_set_when=(
         "the data come later than that: their sender could have known",
         "they acknowledge the FIN and are no longer than a close_notify of TLS: an answer to the FIN",
+        "they acknowledge the FIN, are shorter than 160 bytes, and the client's FIN follows: a farewell (close_notify, GOAWAY)",
         "the FIN had been repeated before, in vain: nothing crosses",
         "no payload had passed in the connection: nothing was kept alive",
     ),

@@ -39,7 +39,7 @@ RST_INJECTED = Rule(
     not_set_when=(
         "only one sign is present",
         "the IP ID is 0, or the sender's IP IDs are random",
-        "the endpoint had already sent a RST: a RST from a device after that changes nothing",
+        "the endpoint, or its peer, had already sent a RST: a RST from a device after that changes nothing",
         "it looks like the answer of a host without a socket, and has the host's own TTL: RS005, RS012",
         "the TTL is one that the sender's other segments had",
         "what follows is a copy, or out of sequence",
@@ -110,7 +110,7 @@ IDLE_FLOW_FORGOTTEN = Rule(
     frames=("trigger_frame", "frame"),
     values=("silence_ns", "trigger_gap_ns", "rtt_ns", "ttl_delta"),
     set_when=(
-        "both sides were silent for 10 s or longer, and the next segment gets a bare RST with its ACK field, or one that acknowledges it",
+        "both sides were silent for 10 s or longer, and the next segment gets a bare RST with its ACK field, or one that acknowledges it, or any with another TTL at once",
         "the RST has another TTL than the host, or comes in less than half the time in which the host had ever answered",
     ),
     not_set_when=("it looks like the host's own: RS005", "there was no such silence: RS006"),

@@ -23,13 +23,24 @@ LEAST_DROP_NS = 20_000_000_000
 def data_unanswered(anomalies: Rows) -> Mask:
     """SI004."""
     is_idle = anomalies.unanswered_silence_ns >= LEAST_DROP_NS
-    return (anomalies.unanswered > 0) & (anomalies.unanswered_ns >= SHORT_RUN_NS) & ~is_idle
+    return (
+        (anomalies.unanswered > 0) & (anomalies.unanswered_ns >= SHORT_RUN_NS) & (~is_idle | are_large_lost(anomalies))
+    )
 
 
 def is_after_syn_ack(r: Rows) -> Mask:
     """A client's first data are unanswered: the last segment of its peer is not later than the handshake."""
     spoken_ns = r.lasted_ns - r.unanswered_ns - np.maximum(r.unanswered_silence_ns, 0)
     return (r.endpoint == ORIG) & (r.handshake_ns >= 0) & (spoken_ns <= r.handshake_ns) & (r.is_peer_gone == 0)
+
+
+LARGE = 1000
+"""Every path takes packets of 576 bytes (RFC 9293 3.7.1), and hardly any does not take this much payload."""
+
+
+def are_large_lost(r: Rows) -> Mask:
+    """The peer has what was sent behind them, and they are large: these alone do not pass."""
+    return (r.is_sacked_beyond != 0) & (r.unanswered_bytes >= LARGE)
 
 
 DATA_UNANSWERED = Rule(
@@ -47,16 +58,18 @@ DATA_UNANSWERED = Rule(
     message="{ip}:{port} sent data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}"
     "[, after a silence of {unanswered_silence_ns}], and nothing came back[; the peer had reset the connection before{is_peer_gone:?}]: {?}the peer or the path is gone",
     wordings=(
+        Wording(are_large_lost, "what was sent behind them arrived, and they are large", "{ip}:{port} sent the same {unanswered_bytes:byte} to {peer_ip}:{peer_port} again {unanswered:time} in vain, although what it sent behind them had arrived (SACK): {?}segments of that size are too large for the path, and nobody says so (path MTU)"),
         Wording(is_after_syn_ack, "nothing came after the SYN+ACK", "{ip}:{port} sent its first data to {peer_ip}:{peer_port} again {unanswered:time} in {unanswered_ns}, and nothing came after the SYN+ACK, not even an ACK: {?}a full accept queue that keeps no trace of the client (SYN cookies), a device that answered for the server, or the path"),
     ),
     frames=("unanswered_frame", "last_frame"),
-    values=("unanswered", "unanswered_ns", "unanswered_silence_ns"),
-    set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more"),
-    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered", "a silence of 20 s or longer came before: SI006"),
+    values=("unanswered", "unanswered_ns", "unanswered_silence_ns", "unanswered_bytes", "is_sacked_beyond"),
+    set_when=("data is retransmitted three times or more, for 1 s or longer", "the peer, which had spoken before, sends nothing more", "or it has the few bytes that were sent behind them, and never these"),
+    not_set_when=("its sender gave up with a RST: RS007", "the peer was never captured", "only a FIN or keep-alive probes are unanswered", "a silence of 20 s or longer came before: SI006", "the peer has spoken meanwhile"),
     rfc=("RFC 9293 3.8.3", "RFC 1122 4.2.3.5"),
     remedy="Look if the peer is alive, and what on the path drops its segments; TCP_USER_TIMEOUT or keep-alives end such a "
     "connection sooner (Linux retransmits for about 15 minutes).",
     advice=(
+        Advice(are_large_lost, "what was sent behind them arrived, and they are large", "Find the largest packet that passes (ping -M do -s SIZE, or tracepath), and a tunnel, VPN or PPPoE link with a smaller MTU. Let ICMP packet-too-big through, clamp the MSS there (iptables -j TCPMSS --clamp-mss-to-pmtu), or set a smaller MTU; sysctl net.ipv4.tcp_mtu_probing=1 on the sender helps meanwhile."),
         Advice(is_after_syn_ack, "nothing came after the SYN+ACK", "On the server, ss -ltn and nstat TcpExtListenOverflows show a full accept queue: raise the backlog (somaxconn, listen()), call accept() faster. If the data never arrive there: look for a SYN proxy or firewall that answers SYNs itself, and for large segments that are lost (path MTU)."),
     ),
     example="data-unanswered",

@@ -20,6 +20,8 @@ def goes_on_meanwhile(reuses: Rows) -> Mask:
     return reuses.is_old_alive != 0
 
 
+_RETRIED = "[; {reset_frame:?}the client sent RST][; it retransmitted the SYN {syn_retries:time}][ in vain{outcome:=gave-up}][; it connected after {cost_ns}]"
+
 SYN_INTO_ESTABLISHED = Rule(
     id="RU011",
     name="syn-into-established",
@@ -28,15 +30,17 @@ SYN_INTO_ESTABLISHED = Rule(
     table="reuses",
     predicate=syn_into_established,
     grades=(
+        Grade(lambda r: is_challenged(r) & is_observed(r, OPENING, PAYLOAD) & stalls(r), ERROR, CONFIRMED, "the delay was 1 s or longer, or it never connected"),
+        Grade(lambda r: is_challenged(r) & stalls(r), ERROR, LIKELY, "the same, and not all of the previous connection was captured"),
         Grade(lambda r: (r.answer == ANSWER_CHALLENGE) & ~is_observed(r, OPENING, PAYLOAD), WARNING, LIKELY, "not all of the previous connection was captured: it may have been closing"),
         Grade(lambda r: r.answer == ANSWER_CHALLENGE, WARNING, CONFIRMED, "a challenge ACK with the old sequence numbers"),
         Grade(is_reset, WARNING, LIKELY),
         Grade(always, WARNING, PREDICTED, "no answer"),
     ),
     wordings=(
-        Wording(lambda r: is_challenged(r) & ~is_observed(r, OPENING, PAYLOAD, BOTH_DIRECTIONS), "not all of the previous connection was captured", "new SYN from {ip}:{port} was challenged by {peer_ip}:{peer_port}, which still holds the previous connection, in a state that was not captured"),
+        Wording(lambda r: is_challenged(r) & ~is_observed(r, OPENING, PAYLOAD, BOTH_DIRECTIONS), "not all of the previous connection was captured", "new SYN from {ip}:{port} was challenged by {peer_ip}:{peer_port}, which still holds the previous connection, in a state that was not captured" + _RETRIED),
     ),
-    message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ refused it{answer:=refused}][ did not answer{answer:=none}]",
+    message="new SYN from {ip}:{port} arrived in {receiver_state} of {peer_ip}:{peer_port}, which[ sent a challenge ACK{answer:=challenge-ack}][ sent RST{answer:=rst}][ refused it{answer:=refused}][ did not answer{answer:=none}]" + _RETRIED,
     frames=SYN_FRAMES,
     values=("receiver_state", "gap_ns", "cost_ns", "isn_delta", "answer", "is_old_alive"),
     set_when=(

@@ -151,9 +151,9 @@ TW_SYN_DROPPED = Rule(
         Grade(never_worked, ERROR, LIKELY, "it never connected"),
         Grade(always, WARNING, LIKELY),
     ),
-    message="{peer_ip}:{peer_port}, {?}in TIME-WAIT, did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time} in {waited_ns}[; its timestamp was older than the last one: perhaps a server with tcp_tw_recycle (Linux before 4.12), which drops such SYNs in silence{acceptance:=paws-reject}]",
+    message="{peer_ip}:{peer_port}, {?}in TIME-WAIT, did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time} in {waited_ns}[; its timestamp was older than the last one: perhaps a server with tcp_tw_recycle (Linux before 4.12), which drops such SYNs in silence{acceptance:=paws-reject}][; its ISN was not above the old numbers: perhaps a stack that drops such SYNs in silence, as FreeBSD does{acceptance:=challenge}]",
     wordings=(
-        Wording(lambda r: r.cost_ns >= 0, "it connected", "{peer_ip}:{peer_port}, {?}in TIME-WAIT, did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time}; it connected after {cost_ns}[; its timestamp was older than the last one: perhaps a server with tcp_tw_recycle (Linux before 4.12), which drops such SYNs in silence{acceptance:=paws-reject}]"),
+        Wording(lambda r: r.cost_ns >= 0, "it connected", "{peer_ip}:{peer_port}, {?}in TIME-WAIT, did not answer the SYN from {ip}:{port}, which was retransmitted {syn_retries:time}; it connected after {cost_ns}[; its timestamp was older than the last one: perhaps a server with tcp_tw_recycle (Linux before 4.12), which drops such SYNs in silence{acceptance:=paws-reject}][; its ISN was not above the old numbers: perhaps a stack that drops such SYNs in silence, as FreeBSD does{acceptance:=challenge}]"),
     ),
     frames=SYN_FRAMES,
     values=("gap_ns", "syn_retries", "waited_ns", "isn_delta", "tsval_delta", "acceptance", "outcome"),
@@ -162,7 +162,7 @@ TW_SYN_DROPPED = Rule(
     rfc=("RFC 6191",),
     remedy="Capture at the server to see if the SYN arrives and what answers it: a TIME-WAIT socket of Linux sends an ACK, so look for a firewall that drops the SYN or that ACK, and for loss.",
     advice=(
-        Advice(is_stale, "the timestamp of the SYN is older", "If the server runs Linux before 4.12: sysctl -w net.ipv4.tcp_tw_recycle=0 there (nstat TcpExtPAWSPassive counts what it drops). Otherwise capture at the server: a TIME-WAIT socket of Linux answers such a SYN with an ACK, which a firewall may drop."),
+        Advice(is_stale, "the timestamp of the SYN is older", "If the server runs Linux before 4.12: sysctl -w net.ipv4.tcp_tw_recycle=0 there (nstat TcpExtPAWSPassive counts what it drops). Otherwise capture at the server: a TIME-WAIT socket of Linux answers such a SYN with an ACK, which a firewall may drop; one of FreeBSD is silent where the ISN is not above the old numbers either."),
     ),
     example="tw-syn-dropped",
     rival="loss on the way, or a firewall: one 4-tuple alone cannot tell them apart",

@@ -12,9 +12,11 @@ from tcptrace_tw.schema.words import (
     SUSPECT_NOTHING_HEARD,
     SUSPECT_SOME_ANSWERED,
     SUSPECT_TIMESTAMPS,
+    SUSPECT_WRONG_RST,
 )
 
 SUSPECT: tuple[Case, ...] = (
+    Case(lambda r: (r.misreset > 0) & (r.misreset >= r.unanswered), SUSPECT_WRONG_RST, "RSTs came, and none acknowledges its SYN", "connect-reset-in-vain", "connect-unanswered"),
     Case(lambda r: r.service_unread > 0, SUSPECT_ACCEPT_QUEUE, "others were established before and never got data: they wait for accept()", "connect-unanswered-queue", "connect-unanswered"),
     Case(lambda r: r.stale > 0, SUSPECT_TIMESTAMPS, "only SYNs with lower timestamps were ignored (tcp_tw_recycle, or PAWS at a peer that remembers the 4-tuple)", "connect-unanswered-timestamps", "connect-unanswered"),
     Case(lambda r: r.service_answered > 0, SUSPECT_SOME_ANSWERED, "the service answers, but not these", "connect-unanswered", "connect-unanswered-dead-host"),

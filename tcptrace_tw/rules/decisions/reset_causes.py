@@ -28,7 +28,7 @@ from tcptrace_tw.rules.reset_signs import (
     rst_on_last_ack,
 )
 from tcptrace_tw.rules.rule import Case, Derived, Mask, Rows, always, decided
-from tcptrace_tw.schema.columns import SYN
+from tcptrace_tw.schema.columns import RST, SYN
 from tcptrace_tw.schema.words import ORIG, RESP
 
 (
@@ -84,9 +84,10 @@ def is_seen_from_the_peer(r: Rows) -> Mask:
 
 
 def is_made_between(r: Rows) -> Mask:
-    """Two signs of a device on the path."""
+    """Two signs of a device on the path; a RST to an endpoint that had sent one itself changes nothing."""
     signs = has_other_ttl(r).astype(np.int8) + is_too_soon(r) + is_seen_from_the_peer(r) + has_other_ip_id(r)
     signs += r.twin_gap_ns >= 0
+    signs *= r.receiver_state != CLOSED
     return (signs >= 2) & (has_other_ttl(r) | ~is_echo(r)) & (r.is_repeat == 0) & (r.has_plain != 0)
 
 
@@ -112,7 +113,9 @@ def may_be_of_the_host(r: Rows) -> Mask:
 def is_forgotten_by_a_device(r: Rows) -> Mask:
     """The first segment after silence is answered, with or without ACK, and not by the host."""
     is_drawn = (r.silence_ns >= FORGETS_NS) & (r.silence_ns > r.trigger_gap_ns)
-    acks_it = (r.trigger_len > 0) & (r.acked_bytes > 0) & (r.sender_seq_delta == 0)
+    at_once = (r.trigger_gap_ns >= 0) & (r.trigger_gap_ns < ANSWER_NS + 4 * np.maximum(r.rtt_ns, 0))
+    at_once &= (r.trigger_flags & RST) == 0
+    acks_it = (((r.trigger_len > 0) & (r.acked_bytes > 0)) | (at_once & has_other_ttl(r))) & (r.sender_seq_delta == 0)
     return is_drawn & (is_echo(r) | acks_it) & ~has_closed(r) & (has_other_ttl(r) | is_too_soon(r))
 
 

@@ -66,5 +66,9 @@ ANOMALIES = Table(
         word("first_data", w.FIRST_DATA, "Only where its SYN+ACK was repeated after the peer's ACK: what became of the peer's data.", null=True),
         Column("peer_retransmits", "u4", "Retransmissions of the peer's data."),
         OBSERVED,
+        flag("has_race_seen_fin", "Whether its first data after the peer's FIN acknowledge that FIN."),
+        flag("is_sacked_beyond", "Whether the peer had acknowledged by SACK less than 1000 bytes behind its unanswered data, and nothing as large as those before."),
+        Column("unanswered_bytes", "u4", "Payload of its last unanswered segment."),
+        duration("reuse_gap_ns", "If its SYN was retransmitted: how long the connection before it on the 4-tuple was over; null if there was none in the capture."),
     ),
 )  # fmt: skip

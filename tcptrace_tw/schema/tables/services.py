@@ -70,6 +70,9 @@ CONNECTS = Table(
             "The likeliest cause by the decision table (rules/decisions/connect_suspects).",
             null=True,
         ),
+        Column(
+            "misreset", "u4", "Connects whose SYNs only got RSTs that do not acknowledge them: a client ignores those."
+        ),
     ),
 )
 

@@ -15,7 +15,7 @@ from tcptrace_tw.schema.columns import ACK, FIN, HAS_TS, RST, SYN
 from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import DATA_TAKEN_LATE
 from tcptrace_tw.tcp.facts.silence import is_data_waiting, make_blank_silence
-from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, tcb_at
+from tcptrace_tw.tcp.store.access import anomaly_at, conn_at, reuse_at, tcb_at
 from tcptrace_tw.tcp.store.freelists import new_anomaly
 from tcptrace_tw.tcp.store.records import (
     ACKED,
@@ -100,6 +100,7 @@ def make_blank(row: Row) -> None:
     row.synack_repeat_frame = -1
     row.synack_repeats = 0
     row.synack_repeat_ns = -1
+    row.reuse_gap_ns = -1
     row.other_synack_frame = -1
     row.other_synacks = 0
     row.challenge_trigger_frame = -1
@@ -149,6 +150,8 @@ def note_syn_retry(st: KernelState, c: int, side: int, seg: Seg) -> None:
         row.synack_frame = seg.frame
         # Where the ACK of it is not captured, this is the end of the handshake.
         row.handshake_ns = st.counters[NOW] - conn_at(st, c).first_time
+        reuse = conn_at(st, c).reuse
+        row.reuse_gap_ns = reuse_at(st, reuse).gap_ns if reuse >= 0 else -1
 
 
 @kernel

@@ -24,6 +24,7 @@ from tcptrace_tw.schema.words import (
     SILENCE_UNANSWERED,
 )
 from tcptrace_tw.tcp.facts.history import is_text_again
+from tcptrace_tw.tcp.facts.repeats import is_keep_alive_probe
 from tcptrace_tw.tcp.store.access import conn_at, reset_at, tcb_at
 from tcptrace_tw.tcp.store.records import (
     ACKED,
@@ -34,6 +35,7 @@ from tcptrace_tw.tcp.store.records import (
     NXT_ACKED,
     NXT_KNOWN,
     RST_SENT,
+    SACKED_BEYOND,
     START,
     Conn,
     KernelState,
@@ -48,6 +50,9 @@ MS = 1_000_000
 
 FAREWELL = 32
 """A close_notify of TLS is no longer (RFC 8446 6.1): many programs answer a FIN with it."""
+
+FAREWELLS = 160
+"""Nor are a close_notify in any cipher and what HTTP/2 says before it (GOAWAY), if the FIN of their sender follows."""
 
 UNANSWERED = 3
 """So many retransmissions without an answer are no chance."""
@@ -97,7 +102,8 @@ def is_sent_again(snd: Tcb, rcv: Tcb, seg: Seg) -> bool:
         return True
     if snd.unanswered > 0 and rcv.last_frame < snd.last_frame:
         return True
-    return is_text_again(snd, seg)
+    ahead = seq_diff((seg.seq + seg.payload_len) & MASK, snd.snd_nxt)
+    return is_text_again(snd, seg) and not is_keep_alive_probe(snd, seg, ahead)
 
 
 @kernel
@@ -184,6 +190,7 @@ def note_race(row: Row, st: KernelState, c: int, side: int, rcv: Tcb, seg: Seg) 
         row.race_frame = seg.frame
         row.race_idle_ns = rcv.silence_ms * MS
         row.race_gap_ns = st.counters[NOW] - end_time(st, c, 1 - side, rcv)
+        row.has_race_seen_fin = 1 if rcv.bits & FIN_SENT and seq_gt(seg.ack, rcv.fin_seq) else 0
 
 
 @kernel
@@ -238,6 +245,8 @@ def is_unanswered(tcb: Tcb, peer: Tcb) -> bool:
         return False
     if peer.bits & NXT_ACKED or tcb.last_seq != tcb.snd_una:
         return False  # it acknowledges what was not captured, or its last segment is no retransmission
+    if tcb.again_since == peer.last_frame and tcb.again < UNANSWERED and tcb.bits & SACKED_BEYOND == 0:
+        return False  # the peer has spoken meanwhile
     fin = 1 if tcb.bits & FIN_SENT else 0
     if seq_diff(tcb.snd_nxt, tcb.snd_una) <= fin:
         return False
@@ -249,6 +258,19 @@ def is_deaf(tcb: Tcb, peer: Tcb) -> bool:
     """Whether endpoint ``tcb`` sent a SYN and never acknowledged the SYN+ACK of its peer."""
     is_opened = tcb.bits & ISS_KNOWN and tcb.syn_frame >= 0 and peer.syn_frame >= 0
     return is_opened and tcb.bits & (ACKED | RST_SENT | FIN_SENT) == 0 and peer.bits & RST_SENT == 0
+
+
+@kernel
+def is_farewell(row: Row, tcb: Tcb) -> bool:
+    """Whether the data after the peer's FIN were few, and knew of it, and the FIN of their sender followed them."""
+    has_closed = tcb.bits & FIN_SENT and tcb.fin_frame > row.race_frame
+    return row.has_race_seen_fin != 0 and has_closed != 0 and seq_diff(tcb.fin_seq, tcb.snd_una) <= FAREWELLS
+
+
+@kernel
+def is_first_large(tcb: Tcb) -> bool:
+    """Whether less had been acknowledged before than the unanswered segment has: none as large as that."""
+    return tcb.bits & ISS_KNOWN != 0 and seq_diff(tcb.snd_una, tcb.iss) - 1 < tcb.last_len
 
 
 @kernel
@@ -267,6 +289,9 @@ def make_blank_silence(row: Row) -> None:
     row.race_gap_ns = -1
     row.is_race_crossed = 0
     row.is_race_lost = 0
+    row.has_race_seen_fin = 0
+    row.is_sacked_beyond = 0
+    row.unanswered_bytes = 0
     row.first_data = NULL_WORD
     row.peer_retransmits = 0
 
@@ -278,15 +303,17 @@ def finish_silence(row: Row, tcb: Tcb, peer: Tcb) -> None:
         row.is_deaf = 1
     if is_unanswered(tcb, peer):
         is_counted = tcb.again_since == peer.last_frame
-        row.unanswered = tcb.again if is_counted else tcb.unanswered
+        row.unanswered = tcb.again if is_counted and tcb.again >= UNANSWERED else tcb.unanswered
         silence = tcb.silence_ms * MS if tcb.bits & BROKE_SILENCE else 0
         row.unanswered_ns = max(tcb.last_time - peer.last_time - silence, 0)
         row.unanswered_frame = peer.last_frame
         row.unanswered_silence_ns = silence if silence else -1
         row.is_peer_gone = 1 if peer.bits & RST_SENT else 0
+        row.is_sacked_beyond = 1 if tcb.bits & SACKED_BEYOND and is_first_large(tcb) else 0
+        row.unanswered_bytes = max(tcb.last_len, 0)
     if row.race_frame >= 0:
         is_reset = peer.last_flags & RST and peer.last_frame > row.race_frame
-        row.is_race_lost = 1 if is_reset else 0
+        row.is_race_lost = 1 if is_reset and not is_farewell(row, tcb) else 0
     if row.synack_repeats:
         row.peer_retransmits = peer.retransmits
         if row.first_data == NULL_WORD:

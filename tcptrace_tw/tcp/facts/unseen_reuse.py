@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import seq_diff
-from tcptrace_tw.schema.columns import HAS_TS
+from tcptrace_tw.schema.columns import FIN, HAS_TS
 from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import ANSWER_CHALLENGE, NONE, NULL_WORD
 from tcptrace_tw.tcp.facts.observed import observed
@@ -69,8 +69,10 @@ def note_own_syn(row: Row, orig: Tcb, seg: Seg) -> None:
 
 @kernel
 def note_unseen_answer(st: KernelState, c: int, seg: Seg) -> None:
-    """An ACK or SYN+ACK of other numbers towards the SYN of ``c``."""
+    """An ACK or SYN+ACK of other numbers towards the SYN of ``c``; a FIN comes by its own timer."""
     conn = conn_at(st, c)
+    if seg.flags & FIN:
+        return
     if conn.reuse < 0:
         open_unseen_reuse(st, c, seg)
     answer(reuse_at(st, conn.reuse), ANSWER_CHALLENGE, seg, st.counters[NOW])

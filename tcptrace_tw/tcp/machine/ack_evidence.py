@@ -15,7 +15,7 @@ from tcptrace_tw.protocol.states import (
     SYN_SENT,
     TIME_WAIT,
 )
-from tcptrace_tw.schema.columns import HAS_TS, SYN
+from tcptrace_tw.schema.columns import HAS_SACK, HAS_TS, SYN
 from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import BASIS_INFERRED, START_ACK
 from tcptrace_tw.tcp.machine.closing import fin_received
@@ -35,10 +35,14 @@ from tcptrace_tw.tcp.store.records import (
     RCV_KNOWN,
     RST_SENT,
     RST_TAKEN,
+    SACKED_BEYOND,
     SYN_PAYLOAD,
     KernelState,
     Tcb,
 )
+
+LARGE = 1000
+"""So much payload no path refuses but one with an MTU that somebody made small (a tunnel, PPPoE)."""
 
 
 @kernel
@@ -117,3 +121,17 @@ def remember_ack(snd: Tcb, ack: int) -> None:
     """LAST.ACK of the sender."""
     snd.last_ack = ack
     snd.bits |= ACKED
+
+
+@kernel
+def acknowledge(rcv: Tcb, seg: Seg, ack: int) -> None:
+    """What an ACK field and a SACK block say about the text of ``rcv``."""
+    if seq_gt(ack, rcv.snd_una):
+        rcv.snd_una = ack
+        rcv.unanswered = 0
+        rcv.bits &= ~SACKED_BEYOND
+    if seg.options & HAS_SACK and seq_gt(seg.sack_start, rcv.snd_una):
+        if seq_diff(seg.sack_end, seg.sack_start) < LARGE:
+            rcv.bits |= SACKED_BEYOND
+        else:
+            rcv.bits &= ~SACKED_BEYOND

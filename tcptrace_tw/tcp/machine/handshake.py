@@ -153,11 +153,17 @@ def syn_ack_again(st: KernelState, c: int, side: int, seg: Seg) -> None:
     if rcv.bits & ACKED and rcv.state >= ESTABLISHED:
         if seg.options & HAS_TS and seg.tsval == snd.first_tsval:
             expect_challenge(st, c, 1 - side, seg.frame)  # the clock stands still: the network's copy
-        elif st.counters[NOW] - rcv.last_time > rtt_ns(snd):
+        elif st.counters[NOW] - acked_since(conn_at(st, c), rcv) > rtt_ns(snd):
             note_synack_repeat(st, c, side, seg)
     if snd.last_flags & (SYN | ACK) == SYN | ACK or snd.state >= ESTABLISHED:
         snd.syn_repeats += 1
     take_back(st, k, RCV_ACK_OF_SYN)
+
+
+@kernel
+def acked_since(conn: Conn, rcv: Tcb) -> int:
+    """When the third ACK crossed the tap; the last segment of its sender where that is not known."""
+    return conn.established_time if conn.established_time >= 0 else rcv.last_time
 
 
 @kernel

@@ -58,6 +58,8 @@ def is_third_ack_of_same_isn(st: KernelState, c: int, seg: Seg) -> bool:
     orig = tcb_at(st, 2 * c)
     if orig.last_flags & (SYN | ACK) != SYN or orig.bits & resp.bits & ISS_KNOWN == 0:
         return False
+    if orig.bits & ACKED == 0:
+        return False  # the first of several servers that answer one SYN was not heard, or not chosen
     return (
         seg.flags & (ACK | SYN | RST) == ACK
         and orig.last_seq == orig.iss

@@ -47,26 +47,26 @@ from __future__ import annotations
 from tcptrace_tw.kernels.marks import kernel
 from tcptrace_tw.protocol.seq import MASK, seq_diff, seq_gt, seq_le
 from tcptrace_tw.protocol.states import RCV_ACK_OF_SYN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_TS, RST, SYN
+from tcptrace_tw.schema.columns import ACK, BEHIND, FIN, HAS_SACK, HAS_TS, RST, SYN
 from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import BASIS_INFERRED
 from tcptrace_tw.tcp.facts.anomalies import anomaly_of, follow_anomaly, note_half_close, note_merged, note_unseen
 from tcptrace_tw.tcp.facts.history import (
     count_segment,
     count_text_again,
-    is_silent_since_probe,
     note_earlier,
     note_history,
 )
 from tcptrace_tw.tcp.facts.observed import note_observed
 from tcptrace_tw.tcp.facts.old_duplicate import follow_old_duplicate, note_old_duplicate
 from tcptrace_tw.tcp.facts.races import after_silence
+from tcptrace_tw.tcp.facts.repeats import is_keep_alive_probe, note_probe, note_retransmission
 from tcptrace_tw.tcp.facts.rows import note_established
 from tcptrace_tw.tcp.facts.silence import SILENCE_NS, is_race, note_race
 from tcptrace_tw.tcp.facts.stale_segments import follow_stale, open_stale
 from tcptrace_tw.tcp.facts.timestamp_clock import look_at_clock
 from tcptrace_tw.tcp.facts.unseen_reuse import note_unseen_answer
-from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, remember_ack
+from tcptrace_tw.tcp.machine.ack_evidence import ack_proves, acknowledge, remember_ack
 from tcptrace_tw.tcp.machine.after_reset import after_reset
 from tcptrace_tw.tcp.machine.closing import (
     ack_denies_fin,
@@ -307,12 +307,13 @@ def sender_sends(st: KernelState, c: int, side: int, seg: Seg, end: int) -> None
     if ahead >= 0:
         snd.snd_nxt = end
         snd.bits &= ~NXT_ACKED
-    if ahead <= 0 and end != seq:
+    is_probe = is_keep_alive_probe(snd, seg, ahead)
+    if is_probe:
+        note_probe(snd, rcv)
+    elif ahead <= 0 and end != seq:
         note_retransmission(snd, rcv)
         count_text_again(snd, rcv, seg.payload_len)
-    elif ahead == -1:
-        note_probe(snd, rcv)
-    if rcv.bits & PROBING and ahead != -1:
+    if rcv.bits & PROBING and not is_probe:
         rcv.probes = 0  # any other segment is an answer, a probe is none (RFC 1122 4.2.3.6)
     if flags & FIN and snd.bits & FIN_SENT == 0:
         fin_sent(st, c, side, seg, end, ahead)
@@ -334,26 +335,6 @@ def fin_sent(st: KernelState, c: int, side: int, seg: Seg, end: int, ahead: int)
 def is_old_text(rcv: Tcb, seg: Seg, end: int) -> bool:
     """Text without FIN, all of which the receiver had before: without timestamps only its numbers give it away."""
     return seg.payload_len > 0 and seg.flags & FIN == 0 and seq_le(end, rcv.rcv_nxt)
-
-
-@kernel
-def note_retransmission(snd: Tcb, rcv: Tcb) -> None:
-    """Count what is sent again while the peer is silent."""
-    if snd.last_flags & RST or rcv.last_frame >= snd.last_frame:
-        return
-    count = 0 if snd.bits & PROBING else snd.unanswered
-    snd.bits &= ~PROBING
-    snd.probes = 0
-    snd.unanswered = min(count + 1, 65535)
-
-
-@kernel
-def note_probe(snd: Tcb, rcv: Tcb) -> None:
-    """Count keep-alive probes that get no answer."""
-    is_next = snd.bits & PROBING != 0 and is_silent_since_probe(snd, rcv)
-    snd.probes = min(snd.probes + 1, 65535)
-    snd.bits |= PROBING
-    snd.unanswered = min(snd.unanswered + 1, 65535) if is_next else 1
 
 
 @kernel
@@ -381,9 +362,8 @@ def fifth_check_the_ack(st: KernelState, c: int, side: int, seg: Seg, ack: int) 
                 note_unseen(st, c, 1 - side, rcv.snd_nxt, ack, frame)
         rcv.snd_nxt = ack
         rcv.bits |= NXT_ACKED
-    if seq_gt(ack, rcv.snd_una):
-        rcv.snd_una = ack
-        rcv.unanswered = 0
+    if seq_gt(ack, rcv.snd_una) or seg.options & HAS_SACK:
+        acknowledge(rcv, seg, ack)
     state = rcv.state
     tsval = seg.tsval if seg.options & HAS_TS else -1
     if state == SYN_RECEIVED:

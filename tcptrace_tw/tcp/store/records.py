@@ -154,7 +154,8 @@ TCB = in_lines(
     FIN_DENIED,  # it acknowledges less than the peer's FIN after the peer had to repeat that
     ANSWERED_FIN,  # it has acknowledged the peer's FIN again, out of TIME-WAIT
     SENT_BEHIND,  # its last segment came while the clock of the capture was behind
-) = (1 << i for i in range(27))
+    SACKED_BEYOND,  # the peer has acknowledged by SACK a little that lies behind the first unacknowledged byte
+) = (1 << i for i in range(28))
 
 IP_ID_STEPS = 30
 """TCB.bits above this one: how often in a row the sender's IP identification rose by a little, up to 3."""
