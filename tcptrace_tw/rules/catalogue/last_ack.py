@@ -1,6 +1,6 @@
 """LA: LAST-ACK (RFC 9293 3.10.7.4, RFC 5961 4.2)."""
 
-from tcptrace_tw.protocol.states import FIN_WAIT_2, LAST_ACK
+from tcptrace_tw.protocol.states import LAST_ACK
 from tcptrace_tw.rules.decisions.reset_causes import INJECTED
 from tcptrace_tw.rules.decisions.syn_answers import (
     HITS_LAST_ACK,
@@ -204,10 +204,7 @@ RST_ON_LAST_ACK = Rule(
     summary="The passive closer's FIN was answered with RST: the other side no longer had the connection.",
     table="resets",
     predicate=rst_on_last_ack,
-    grades=(
-        Grade(lambda r: r.sender_state == FIN_WAIT_2, NOTICE, CONFIRMED, "both had closed, and nothing is lost"),
-        Grade(always, WARNING, CONFIRMED),
-    ),
+    grades=(Grade(always, WARNING, CONFIRMED),),
     message="{ip}:{port} answered the FIN of {peer_ip}:{peer_port} with RST: it no longer had the connection",
     frames=("peer_fin_frame", "fin_frame", "trigger_frame", "frame"),
     values=("sender_state", "trigger_gap_ns"),
