@@ -100,6 +100,15 @@ class Object:
             found = [each["path"] for chunk in obstore.list(store, prefix or None) for each in chunk]
         return [Object(f"{base}/{path}") for path in found]
 
+    def folders(self) -> list[str]:
+        """The names of the folders that a folder of this name would have in it."""
+        _, prefix = _parted(self.url)
+        with _asking(self) as (store, _):
+            import obstore
+
+            found = obstore.list_with_delimiter(store, prefix or None)["common_prefixes"]
+        return [path.rstrip("/").rpartition("/")[2] for path in found]
+
     def copy_to(self, other: Object) -> None:
         """Copy it; the store does that itself where it can."""
         if self._base != other._base:
