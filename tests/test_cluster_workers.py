@@ -179,7 +179,7 @@ def begun(files: list[str], spool: Path, parts: int) -> set[str]:
             return super().submit(*arguments, **options)
 
     with pytest.raises(KeyboardInterrupt):
-        in_parts(files, parts, means=run.Means(executor=Ends(), workers=parts // 4, spool=str(spool)))
+        in_parts(files, parts, means=run.Means(executor=Ends(), workers=2, spool=str(spool), parts=parts))
     return {path.name for path in spool.iterdir()}
 
 

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,8 +70,10 @@ def _finish(plan: Plan, part: int, target: Place) -> dict[str, Any]:
         blocks = vars(_SPARE).setdefault("blocks", row_blocks())
         sink = ParquetSink(partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks)
         try:
-            for table, rows in _rows(plan, part, int(task["begin"])):
-                sink.rows(table.name, rows)
+            for table, pieces in groupby(_rows(plan, part, int(task["begin"])), key=lambda piece: piece[0].name):
+                for _, rows in pieces:
+                    sink.rows(table, rows)
+                sink.end(table)
             sink.finish(task["metadata"])
         except BaseException:
             sink.abandon()

@@ -67,8 +67,9 @@ class Numbers:
         """Give rows of a part the numbers of the whole."""
         for name in CONNECTIONS:
             if name in (rows.dtype.names or ()):
-                own = rows[name]
-                rows[name] = np.where(own > 0, self._connections[part][np.maximum(own, 0)], own)
+                own = np.ascontiguousarray(rows[name])
+                found = self._connections[part][own]  # that of 0 is 0; below it the number says why there is none
+                rows[name] = found if own.min(initial=0) >= 0 else np.where(own > 0, found, own)
         if "tuple_id" in (rows.dtype.names or ()):
             rows["tuple_id"] = self._tuples[part][rows["tuple_id"]]
 

@@ -23,6 +23,9 @@ from tcptrace_tw.version import __version__
 PARTS_A_WORKER = 4
 """So many parts come to a worker: the largest goes first, and whoever is done takes the next one."""
 
+FEW_WORKERS, PARTS_OF_FEW = 4, 2
+"""Up to so many workers have fewer: each part costs something, and few have not long to wait for the last one."""
+
 _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
 """Settings that rows of the spool do not depend on."""
 
@@ -96,7 +99,7 @@ def make_plan(
 
 def _parts(begun: Collection[int], workers: int) -> int:
     """How many parts there are: as many as an earlier run has begun with, if all workers have something to do then."""
-    count = min(SHARDS, PARTS_A_WORKER * workers)
+    count = min(SHARDS, workers * (PARTS_OF_FEW if workers <= FEW_WORKERS else PARTS_A_WORKER))
     fit = [each for each in begun if each >= min(count, workers)]
     return count if count in fit else max(fit, default=count)
 
