@@ -15,9 +15,9 @@ from tcptrace_tw.kernels.kinds import INTEGER, Array, bundle
 from tcptrace_tw.kernels.marks import entry, inlined, kernel
 from tcptrace_tw.schema.segments import prefetch
 
-BLOCK_BITS = 14
+BLOCK_BITS = 12
 BLOCK = 1 << BLOCK_BITS
-"""Rows of a block."""
+"""Rows of a block: they fit into the second-level cache with what is made of them."""
 
 PIECE = 256
 """Rows that are gone through together, word by word: they stay in the first-level cache."""
@@ -35,6 +35,9 @@ many bits and which ones, and which item that is. Of the whole block: its first 
 
 AHEAD = 12
 """So many rows before it is read a packed row is fetched: rows of one connection are far from each other."""
+
+_MASKS = np.array([(1 << 8 * width) - 1 for width in range(8)] + [-1])
+"""By the width of a word: its bits."""
 
 LEAST_NUMBER, MOST_NUMBER = -(1 << 63), (1 << 63) - 1
 FAR = 1 << 33
@@ -61,12 +64,13 @@ def memory_of(data: Any) -> Memory:
     return Memory(*(data.view(dtype) for dtype in (np.int64, np.uint32, np.uint16, np.uint8)))
 
 
-def how_to_read(block: Any, first: int, stride: int) -> Any:
-    """What ``unpack`` wants to know of a block; ``first``: its first item, ``stride``: the items of a packed row."""
-    how = np.zeros((5, block.shape[1]), np.int64)
-    how[LOWEST], how[SHIFT], how[ITEM] = block[BASE], block[PLACE] % 8 * 8, block[PLACE] // 8
-    how[MASK] = [(1 << 8 * int(width)) - 1 if width < 8 else -1 for width in block[WIDTH]]
-    how[LIMITS, :2] = first, stride
+def how_to_read(blocks: Any, limits: Any) -> Any:
+    """What ``unpack`` wants to know of blocks; ``limits`` of each: its first item, and the items of a packed row."""
+    how = np.zeros((blocks.shape[0], 5, blocks.shape[2]), np.int64)
+    places = blocks[:, PLACE]
+    how[:, LOWEST], how[:, SHIFT], how[:, ITEM] = blocks[:, BASE], places % 8 * 8, places // 8
+    how[:, MASK] = _MASKS[blocks[:, WIDTH]]
+    how[:, LIMITS, :2] = limits
     return how
 
 
@@ -179,7 +183,7 @@ def unpack(packed: Any, how: Any, order: Any, first: int, count: int, rows: Any)
 def start_of(how: Any, row: int) -> int:
     """The first item of a packed row."""
     block = row >> BLOCK_BITS
-    return how[block, LIMITS, 0] + (row & (BLOCK - 1)) * how[block, LIMITS, 1]  # type: ignore[no-any-return]
+    return how[block, LIMITS, 0] + (row & (BLOCK - 1)) * how[block, LIMITS, 1]
 
 
 @entry(_WORDS, Array(np.int64, ndim=3), INTEGER, _WORDS)

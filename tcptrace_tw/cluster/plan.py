@@ -108,7 +108,7 @@ def _begun(spools: Place, stem: str) -> list[int]:
     """Of the spools whose names begin so: in how many parts each is. Whoever writes there says what is wrong."""
     names = list[str]()
     with suppress(OSError):
-        names = spools.folders() if isinstance(spools, Object) else os.listdir(spools)
+        names = spools.entries()[0] if isinstance(spools, Object) else os.listdir(spools)
     rests = [name.removeprefix(stem) for name in names if name.startswith(stem)]
     return [int(rest) for rest in rests if rest.isdecimal()]
 

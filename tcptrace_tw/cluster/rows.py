@@ -102,22 +102,24 @@ class Rows:
     def __init__(self, path: Place, dtype: np.dtype[Any], *, compiled: bool) -> None:
         self.dtype, self.size = dtype, 0
         self._packed, size = _words_of(path), dtype.itemsize // WORD
-        blocks, at = list[Words](), 0
+        heads, limits, at = list[Words](), list[tuple[int, int]](), 0
         while at < self._packed.size:
-            head = self._packed[at : at + HEAD + 3 * size]
-            count, stride = head[:HEAD].tolist()
-            at += head.size
-            blocks.append(how_to_read(head[HEAD:].reshape(3, size), at, stride))
+            heads.append(self._packed[at + HEAD : at + HEAD + 3 * size])
+            count, stride = self._packed[at : at + HEAD].tolist()
+            at += HEAD + 3 * size
+            limits.append((at, stride))
             at += count * stride
             self.size += count
-        self._how = np.array(blocks, np.int64).reshape(len(blocks), 5, size)
+        blocks = np.array(heads, np.int64).reshape(len(heads), 3, size)
+        self._how = how_to_read(blocks, np.array(limits, np.int64).reshape(len(heads), 2))
         self._unpack = load(unpack, compiled=compiled)
         self._unpack_word = load(unpack_word, compiled=compiled)
 
     def column(self, name: str, room: Words | None = None) -> Words:
         """One column of eight bytes of all rows; ``room``: memory for it."""
         found = zeros(self.size, np.int64) if room is None else room
-        self._unpack_word(self._packed, self._how, (self.dtype.fields or {})[name][1] // WORD, found)
+        assert self.dtype.fields is not None
+        self._unpack_word(self._packed, self._how, self.dtype.fields[name][1] // WORD, found)
         return found
 
     def take(self, order: Words, begin: int, rows: NDArray[Any]) -> None:

@@ -117,7 +117,7 @@ def analyze(
         plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_temporary()), notice)
         work = _Work(plan)
         _make_folders(plan)
-        executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
+        executor = means.executor or stack.enter_context(_at_home(plan, means))
         if progress is not None:  # in a thread: the workers are copies of this process as long as it has none
             progress(work.position)
         work.run(executor)
@@ -178,8 +178,11 @@ class _temporary:
 class _at_home:
     """Workers of this machine, which end with this block."""
 
-    def __init__(self, size: int) -> None:
-        self._workers = Workers(size)
+    def __init__(self, plan: Plan, means: Means) -> None:
+        places = [*plan.files, plan.folder, str(means.parts_into)]
+        # What asks a store has threads, which no copy of the process has.
+        size, is_local = min(plan.workers, max(len(plan.files), plan.parts)), not any("://" in each for each in places)
+        self._workers = Workers(size, may_be_copies=is_local)
 
     def __enter__(self) -> Workers:
         begin(self._workers.end_at_once)

@@ -45,12 +45,13 @@ def receive(stream: IO[bytes]) -> Any:
 class Workers(Executor):
     """``size`` processes; a task goes to the first that is free."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, may_be_copies: bool = True) -> None:
+        """``may_be_copies``: whether they may be copies of this process, where that is possible."""
         self._waiting: deque[tuple[Future[Any], tuple[Any, ...]]] = deque()
         self._changed = threading.Condition()
         self._is_over = False
         self._processes: list[Process | None] = [None] * size
-        if may_fork():
+        if may_be_copies and may_fork():
             self._processes[:] = [forked(work) for _ in range(size)]
         self._threads = [threading.Thread(target=self._serve, args=[n], daemon=True) for n in range(size)]
         for thread in self._threads:
