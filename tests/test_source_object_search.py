@@ -43,9 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bucket(folder: Path) -> Iterator[str]:
     with s3_store() as url:
         for name in NAMES:
-            storage.bring(folder / name, Object(f"{url}/{name}"))
+            storage.bring(folder / name, Object(f"{url}/archive/{name}"))
         object_search.is_search.cache_clear()
-        yield url
+        yield f"{url}/archive"
     object_search.is_search.cache_clear()
 
 
