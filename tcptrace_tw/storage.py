@@ -100,6 +100,18 @@ class Object:
             found = [each["path"] for chunk in obstore.list(store, prefix or None) for each in chunk]
         return [Object(f"{base}/{path}") for path in found]
 
+    def entries(self) -> tuple[list[str], list[str]]:
+        """The names of the folders and of the objects that a folder of this name would have in it."""
+        with _asking(self) as (store, prefix):
+            import obstore
+
+            found = obstore.list_with_delimiter(store, prefix or None)
+        objects = [each["path"] for each in found["objects"]]
+        names = [
+            [path.rstrip("/").rpartition("/")[2] for path in paths] for paths in (found["common_prefixes"], objects)
+        ]
+        return names[0], names[1]
+
     def copy_to(self, other: Object) -> None:
         """Copy it; the store does that itself where it can."""
         if self._base != other._base:
@@ -180,6 +192,8 @@ def _asking(where: Object) -> Iterator[tuple[Any, str]]:
         raise
     except Exception as error:  # obstore's errors have no common base but Exception
         said = printable(str(error).strip().partition("\n")[0])
+        if "404 Not Found" in said:  # so answers a list of what is in a bucket that does not exist
+            raise FileNotFoundError(f"{where}: there is no such bucket") from None
         raise OSError(f"{where}: the store does not do it ({said}); check the name and your keys") from None
 
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 
 Undo = Callable[[], object]
 
+LISTENER = "signals"
+"""The name of the thread that waits for signals."""
+
 _lock = threading.RLock()
 _undos: list[Undo] = []
 

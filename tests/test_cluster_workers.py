@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tcptrace_tw.cluster import run, workers
+from tcptrace_tw.cluster import run, tasks, workers
 from tcptrace_tw.errors import UsageError
 from tests.cluster_runs import ROOT, Here, assert_same, in_one_pass, in_parts, is_alive, wait_for
 from tests.generate import healthy_traffic
@@ -166,3 +167,43 @@ def test_a_file_that_does_not_exist_is_told_as_in_one_pass(tmp_path: Path, jobs:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (3, "tcptrace-tw: nofile.pcap: there is no such file; check the path\n")
+
+
+def begun(files: list[str], spool: Path, parts: int) -> set[str]:
+    """What a run leaves that has only dealt the files."""
+
+    class Ends(Here):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            if arguments[1] is tasks.reduce_part:
+                raise KeyboardInterrupt
+            return super().submit(*arguments, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        in_parts(files, parts, means=run.Means(executor=Ends(), workers=2, spool=str(spool), parts=parts))
+    return {path.name for path in spool.iterdir()}
+
+
+@pytest.mark.parametrize(("workers", "is_taken_up"), [(1, True), (2, True), (3, True), (8, True), (9, False)])
+def test_another_number_of_workers_goes_on_with_what_is_there(
+    workers: int, is_taken_up: bool, files: list[str], tmp_path: Path
+) -> None:
+    """If it has a part for each; if not, it is removed when all is done."""
+    spool = tmp_path / "spool"
+    (left,) = begun(files, spool, 8)
+    other = spool / "tcptrace-tw-of-something-else-8"
+    other.mkdir()
+    made = {path: path.stat().st_mtime_ns for path in (spool / left / "map").iterdir()}
+    seen = set[str]()
+
+    class Looks(Here):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            done = super().submit(*arguments, **options)
+            seen.update(path.name for path in spool.iterdir() if path != other)
+            if is_taken_up:
+                assert {path: path.stat().st_mtime_ns for path in (spool / left / "map").iterdir()} == made
+            return done
+
+    means = run.Means(executor=Looks(), workers=workers, spool=str(spool))
+    assert_same(in_parts(files, 8, means=means), in_one_pass(files))
+    assert len(seen) == 2 - is_taken_up
+    assert list(spool.iterdir()) == [other]

@@ -11,10 +11,12 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
+from tcptrace_tw.capture import object_search
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import Head, read_head
@@ -23,6 +25,9 @@ from tcptrace_tw.capture.unsupported_formats import LOOK_BYTES, describe
 from tcptrace_tw.errors import CaptureError, UsageError
 
 SECOND_NS = 1_000_000_000
+
+AT_ONCE = 16
+"""So many heads are asked of a store at the same time."""
 
 NAMED = 3
 """How many of the files that were left out are named."""
@@ -62,12 +67,13 @@ def _look(named: Sequence[str], remarks: list[str]) -> list[_Candidate]:
     looked: dict[str, _Candidate | None] = {}
     for arg in named:
         searches = is_search(arg)
-        keys: list[str] = []
+        paths = list(_search(arg)) if searches else [arg]
+        keys = [path if "://" in path else os.path.realpath(path) for path in paths]
+        new = {key: path for key, path in zip(keys, paths, strict=True) if key not in looked}
         left_out: list[str] = []
-        for path in _search(arg) if searches else [arg]:
-            keys.append(path if "://" in path else os.path.realpath(path))
-            if keys[-1] not in looked:
-                looked[keys[-1]] = _candidate(path, searches, left_out)
+        for key, (candidate, why) in zip(new, _candidates(new.values(), searches), strict=True):
+            looked[key] = candidate
+            left_out += why
         if searches and not any(looked[key] for key in keys):
             none = f"none of its {len(keys)} files is one" if len(keys) > 1 else "its only file is not one"
             outcome = none if keys else "there is no file"
@@ -75,6 +81,19 @@ def _look(named: Sequence[str], remarks: list[str]) -> list[_Candidate]:
         if left_out:
             remarks.append(f"{arg}: {_count(left_out)} left out: {_some(left_out)}")
     return [candidate for candidate in looked.values() if candidate]
+
+
+def _candidates(paths: Collection[str], is_search: bool) -> list[tuple[_Candidate | None, list[str]]]:
+    """What each is, or why it is left out; a store is asked for many at the same time."""
+
+    def look(path: str) -> tuple[_Candidate | None, list[str]]:
+        left_out: list[str] = []
+        return _candidate(path, is_search, left_out), left_out
+
+    if not any("://" in path for path in paths):
+        return list(map(look, paths))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(look, paths))
 
 
 def _candidate(path: str, is_search: bool, left_out: list[str]) -> _Candidate | None:
@@ -135,8 +154,10 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 
 def is_search(arg: str) -> bool:
-    """Whether an argument may stand for several files: a directory or a glob."""
-    return "://" not in arg and arg != STDIN and (os.path.isdir(arg) or (not os.path.exists(arg) and _is_glob(arg)))
+    """Whether an argument may stand for several files: a directory or a glob, here or in a store."""
+    if "://" in arg:
+        return object_search.is_search(arg)
+    return arg != STDIN and (os.path.isdir(arg) or (not os.path.exists(arg) and _is_glob(arg)))
 
 
 def _is_glob(arg: str) -> bool:
@@ -176,6 +197,9 @@ def _kind(path: str) -> str:
 
 
 def _search(arg: str) -> Iterator[str]:
+    if "://" in arg:
+        yield from sorted(object_search.search(arg), key=_natural)
+        return
     for path in sorted(_expand(arg), key=_natural) if _is_glob(arg) else [arg]:
         if os.path.isdir(path):
             yield from _walk(path)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from tcptrace_tw.unfinished import undo_all
+from tcptrace_tw.unfinished import LISTENER, undo_all
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -125,7 +125,7 @@ def install() -> None:
     """From now on signals arrive here; those that the caller wants ignored, as ``nohup`` does, stay ignored."""
     heard, written = os.pipe()
     os.set_blocking(written, False)
-    threading.Thread(target=_listen, args=[heard], name="signals", daemon=True).start()
+    threading.Thread(target=_listen, args=[heard], name=LISTENER, daemon=True).start()
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

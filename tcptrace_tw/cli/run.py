@@ -137,7 +137,7 @@ def analyze(
     """
     from tcptrace_tw.checking import obey
 
-    if wanted_later:
+    if wanted_later and means is None:  # workers are copies of this process as long as it has no other thread
         threading.Thread(target=importlib.import_module, args=[wanted_later], daemon=True).start()
     with interrupts.reading(captures, quiet=quiet), progress_of(quiet, no_progress, label) as progress:
         notice = warn if says and not quiet else None

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,10 @@ from tcptrace_tw.capture.time_window import WholeConnections
 from tcptrace_tw.cluster.dealing import order_by_connection
 from tcptrace_tw.cluster.numbering import Numbers
 from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.cluster.rows import Rows
 from tcptrace_tw.cluster.spool import read_note, write_note
 from tcptrace_tw.cluster.tasks import read_rows
-from tcptrace_tw.kernels.arrays import zeros
+from tcptrace_tw.kernels.arrays import Buffers, zeros
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.report.tables.sinks import ParquetSink, row_blocks
 from tcptrace_tw.rules.runner import classified
@@ -37,7 +39,7 @@ PIECE_BYTES = 1 << 19
 
 
 _SPARE = threading.local()
-"""Row groups of the part before, whose memory need not be cleared again."""
+"""Memory of the part before, which need not be cleared again: row groups, and what rows are sorted by."""
 
 TRANSFERS = 16
 """This many files are moved to the output at the same time."""
@@ -71,8 +73,10 @@ def _finish(plan: Plan, part: int, target: Place) -> dict[str, Any]:
             has_community_ids=plan.settings["community_id"],
         )  # fmt: skip
         try:
-            for table, rows in _rows(plan, part, int(task["begin"])):
-                sink.rows(table.name, rows)
+            for table, pieces in groupby(_rows(plan, part, int(task["begin"])), key=lambda piece: piece[0].name):
+                for _, rows in pieces:
+                    sink.rows(table, rows)
+                sink.end(table)
             sink.finish(task["metadata"])
         except BaseException:
             sink.abandon()
@@ -98,7 +102,7 @@ def _rows(plan: Plan, part: int, begin: int) -> Iterator[tuple[Table, NDArray[An
     whole = None if keeps is None else WholeConnections(keeps)
     for name in LEFT_TO_PARTS:
         table = BY_NAME[name]
-        for piece in _in_order(np.asarray(read_rows(plan, part, name)), numbers.size(part), compiled=plan.compiled):
+        for piece in _in_order(read_rows(plan, part, name), numbers.size(part), compiled=plan.compiled):
             numbers.renumber(part, piece)
             classified(table, piece)
             yield from [(table, piece)] if whole is None else whole.choose([(table, piece)], begin)
@@ -106,15 +110,28 @@ def _rows(plan: Plan, part: int, begin: int) -> Iterator[tuple[Table, NDArray[An
         yield from whole.settle()
 
 
-def _in_order(rows: NDArray[Any], connections: int, *, compiled: bool) -> Iterator[NDArray[Any]]:
-    """Copies of the rows, sorted by connection, some at a time; the highest number is that of ``connections``."""
-    order, ends = zeros(rows.size, np.int64), zeros(connections + 1, np.int64)
+def _in_order(rows: Rows, connections: int, *, compiled: bool) -> Iterator[NDArray[Any]]:
+    """The rows, sorted by connection, some at a time; ``connections``: the highest number."""
+    order, ids = (_scratch(name, rows.size) for name in ("order", "ids"))
     if rows.size:
-        load(order_by_connection, compiled=compiled)(rows["connection_id"], ends, order)
-    plain = rows.view(np.dtype((np.void, rows.dtype.itemsize)))
+        ends = zeros(connections + 1, np.int64)
+        load(order_by_connection, compiled=compiled)(rows.column("connection_id", ids), ends, order)
     step = max(1, PIECE_BYTES // rows.dtype.itemsize)
+    pieces = Buffers(rows.dtype, step)
     for start in range(0, order.size, step):
-        yield np.take(plain, order[start : start + step]).view(rows.dtype)
+        piece = np.asarray(pieces.take())[: order.size - start]
+        rows.take(order, start, piece)
+        yield piece
+        del piece
+
+
+def _scratch(name: str, size: int) -> NDArray[np.int64]:
+    """Memory that the table before has left, if that is large enough."""
+    spare = vars(_SPARE)
+    if name not in spare or spare[name].size < size:
+        spare[name] = zeros(size, np.int64)
+    kept: NDArray[np.int64] = spare[name]
+    return kept[:size]
 
 
 def place_tables(plan: Plan, folder: Place, mark: str = "", *, is_kept: bool) -> Placed:

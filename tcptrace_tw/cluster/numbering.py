@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.cluster.plan import Plan
 from tcptrace_tw.cluster.spool import appearing, append_rows
-from tcptrace_tw.cluster.tasks import BIRTHS, read_rows
+from tcptrace_tw.cluster.tasks import read_births, read_rows
 
 NUMBERED = "numbers"
 
@@ -32,7 +32,7 @@ class Numbers:
     @classmethod
     def of(cls, plan: Plan) -> Self:
         """Those of all parts."""
-        births = [np.asarray(read_rows(plan, part, BIRTHS)).reshape(-1, 2) for part in range(plan.parts)]
+        births = [read_births(plan, part) for part in range(plan.parts)]
         together = np.concatenate(births)
         ranks = np.empty(together.shape[0], np.int64)
         ranks[np.lexsort((together[:, 1], together[:, 0]))] = np.arange(1, ranks.size + 1)
@@ -67,8 +67,9 @@ class Numbers:
         """Give rows of a part the numbers of the whole."""
         for name in CONNECTIONS:
             if name in (rows.dtype.names or ()):
-                own = rows[name]
-                rows[name] = np.where(own > 0, self._connections[part][np.maximum(own, 0)], own)
+                own = np.ascontiguousarray(rows[name])
+                found = self._connections[part][own]  # that of 0 is 0; below it the number says why there is none
+                rows[name] = found if own.min(initial=0) >= 0 else np.where(own > 0, found, own)
         if "tuple_id" in (rows.dtype.names or ()):
             rows["tuple_id"] = self._tuples[part][rows["tuple_id"]]
 
@@ -77,7 +78,7 @@ def _first_of_tuples(plan: Plan, part: int, connections: Ints) -> Ints:
     """By the number of a 4-tuple in its part: the number of its first connection in the whole."""
     rows = read_rows(plan, part, "connections")
     tuples = np.zeros(connections.size, np.int64)
-    tuples[rows["connection_id"]] = rows["tuple_id"]
+    tuples[rows.column("connection_id")] = rows.column("tuple_id")
     first = np.zeros(int(tuples.max(initial=0)) + 1, np.int64)
     first[tuples[:0:-1]] = connections[:0:-1]  # the first is written last
     return first

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ from tcptrace_tw.version import __version__
 
 PARTS_A_WORKER = 4
 """So many parts come to a worker: the largest goes first, and whoever is done takes the next one."""
+
+FEW_WORKERS, PARTS_OF_FEW = 4, 2
+"""Up to so many workers have fewer: each part costs something, and few have not long to wait for the last one."""
 
 _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
 """Settings that rows of the spool do not depend on."""
@@ -80,16 +84,40 @@ def make_plan(
             raise UsageError(
                 f"{shown(name)}: can be read only once, which is not enough for several processes; save it first"
             )
-    count = min(SHARDS, parts or PARTS_A_WORKER * workers)
     kept = {name: value for name, value in asdict(settings).items() if name not in _LATER}
     names = [_identity(name) for name in found.files]
-    what = [__version__, SCHEMA_VERSION, names, found.first_times, count, kept, compiled, transitions, codec]
+    what = [__version__, SCHEMA_VERSION, names, found.first_times, kept, compiled, transitions, codec]
     digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=12).hexdigest()
+    spools = place(spool if is_remote(spool) else os.path.abspath(spool))
+    count = min(SHARDS, parts) if parts else _parts(_begun(spools, f"tcptrace-tw-{digest}-"), workers)
     return Plan(
-        str(place(spool if is_remote(spool) else os.path.abspath(spool), f"tcptrace-tw-{digest}")),
+        str(place(spools, f"tcptrace-tw-{digest}-{count}")),
         tuple(found.files), tuple(found.first_times), tuple(found.remarks), count, asdict(settings), compiled,
         transitions, codec, workers,
     )  # fmt: skip
+
+
+def _parts(begun: Collection[int], workers: int) -> int:
+    """How many parts there are: as many as an earlier run has begun with, if all workers have something to do then."""
+    count = min(SHARDS, workers * (PARTS_OF_FEW if workers <= FEW_WORKERS else PARTS_A_WORKER))
+    fit = [each for each in begun if each >= min(count, workers)]
+    return count if count in fit else max(fit, default=count)
+
+
+def _begun(spools: Place, stem: str) -> list[int]:
+    """Of the spools whose names begin so: in how many parts each is. Whoever writes there says what is wrong."""
+    names = list[str]()
+    with suppress(OSError):
+        names = spools.entries()[0] if isinstance(spools, Object) else os.listdir(spools)
+    rests = [name.removeprefix(stem) for name in names if name.startswith(stem)]
+    return [int(rest) for rest in rests if rest.isdecimal()]
+
+
+def spools_of(plan: Plan) -> list[str]:
+    """The spool of a plan, and what runs over the same with other numbers of parts have left."""
+    stem, _, _ = plan.folder.rpartition("-")
+    where, _, name = stem.rpartition("/")
+    return [f"{stem}-{parts}" for parts in _begun(place(where), f"{name}-")]
 
 
 def _identity(name: str) -> list[Any]:

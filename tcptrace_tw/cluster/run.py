@@ -25,17 +25,16 @@ from tcptrace_tw.cluster.dask_cluster import is_lost
 from tcptrace_tw.cluster.figures import merged_figures, no_figures
 from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
-from tcptrace_tw.cluster.plan import Plan, make_plan
+from tcptrace_tw.cluster.plan import Plan, make_plan, spools_of
+from tcptrace_tw.cluster.rows import MOST_PIECE_ROWS
 from tcptrace_tw.cluster.spool import CODECS, read_note, write_note
 from tcptrace_tw.cluster.tasks import (
     MAPPED,
-    MOST_PIECE_ROWS,
     REDUCED,
     TRACKED,
     map_file,
     read_rows,
     reduce_part,
-    whole_connections,
 )
 from tcptrace_tw.cluster.workers import Workers
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
@@ -117,10 +116,10 @@ def analyze(
     with ExitStack() as stack:
         plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_temporary()), notice)
         work = _Work(plan)
-        if progress is not None:
-            progress(work.position)
         _make_folders(plan)
-        executor = means.executor or stack.enter_context(_at_home(min(plan.workers, max(len(plan.files), plan.parts))))
+        executor = means.executor or stack.enter_context(_at_home(plan, means))
+        if progress is not None:  # in a thread: the workers are copies of this process as long as it has none
+            progress(work.position)
         work.run(executor)
         dealt = None if plan.is_found_again else Background(partial(remove_all, str(plan.path(MAPPED, ""))))
         numbers = Numbers.of(plan)
@@ -138,7 +137,8 @@ def analyze(
         if dealt is not None:
             dealt.join()
         if not means.keep_spool:
-            remove_all(plan.folder)
+            for folder in spools_of(plan):
+                remove_all(folder)
     return summary
 
 
@@ -178,8 +178,11 @@ class _temporary:
 class _at_home:
     """Workers of this machine, which end with this block."""
 
-    def __init__(self, size: int) -> None:
-        self._workers = Workers(size)
+    def __init__(self, plan: Plan, means: Means) -> None:
+        places = [*plan.files, plan.folder, str(means.parts_into)]
+        # What asks a store has threads, which no copy of the process has.
+        size, is_local = min(plan.workers, max(len(plan.files), plan.parts)), not any("://" in each for each in places)
+        self._workers = Workers(size, may_be_copies=is_local)
 
     def __enter__(self) -> Workers:
         begin(self._workers.end_at_once)
@@ -343,7 +346,7 @@ class _Reduced:
                 continue
             pieces = Buffers(BY_NAME[table].dtype, MOST_PIECE_ROWS)
             for part in range(self._plan.parts):
-                for rows in whole_connections(read_rows(self._plan, part, table), pieces):
+                for rows in read_rows(self._plan, part, table).whole_connections(pieces):
                     self._numbers.renumber(part, rows)
                     yield from (Chunk(*each, known) for each in self._chosen(table, rows))
         if self._whole is not None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.cluster import dealing
 from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.cluster.rows import Rows, RowWriter
 from tcptrace_tw.cluster.spool import (
     BlockReader,
     Hashed,
@@ -37,7 +37,6 @@ from tcptrace_tw.cluster.spool import (
 )
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.flow import FlowTable
-from tcptrace_tw.kernels.arrays import Buffers
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.memory_limit import for_connections
@@ -45,7 +44,7 @@ from tcptrace_tw.one_pass import kept_segments
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.schema.columns import BY_NAME
 from tcptrace_tw.schema.segments import MOST, Segments
-from tcptrace_tw.storage import Object, Place
+from tcptrace_tw.storage import Place
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.tracker import Tracker
 
@@ -62,9 +61,6 @@ _ROOMS: dict[int, list[dealing.Dealt]] = {}
 
 BIRTHS = "births"
 """When each connection of a part was opened: clock and frame."""
-
-PIECE_ROWS, MOST_PIECE_ROWS = 1 << 14, (1 << 14) + 256
-"""So many rows are looked at together, and a few more where a connection goes on."""
 
 TRACKED = ("connections", "transitions", "time_wait", "reuses", "stale_segments", "resets", "anomalies")
 
@@ -197,6 +193,7 @@ class _Reducer:
         self._rows = dict.fromkeys(TRACKED, 0)
         self._segments = self._opened = 0
         self._readers: list[BlockReader] = []
+        self._writers: dict[str, RowWriter] = {}
 
     def run(self) -> dict[str, Any]:
         """Write the rows of every table, and when each connection was opened."""
@@ -206,10 +203,15 @@ class _Reducer:
                 name: stack.enter_context(appearing(self._path(name), is_checked=self._plan.is_found_again))
                 for name in [*names, BIRTHS]
             }
+            self._writers = {
+                name: RowWriter(files[name], BY_NAME[name].dtype, compiled=self._plan.compiled) for name in names
+            }
             for batch in self._batches():
-                self._take(batch, files)
+                self._take(batch, files[BIRTHS])
             for table, rows in self._tracker.finish(self._task["end"], self._flow.tuples):
-                self._write(files, table.name, rows)
+                self._write(table.name, rows)
+            for writer in self._writers.values():
+                writer.close()
             digests = {self._path(name).name: file.digest for name, file in files.items()}
         figures = self._tracker.figures()
         self._tracker.close()
@@ -218,21 +220,21 @@ class _Reducer:
     def _path(self, name: str) -> Place:
         return self._plan.path(REDUCED, f"{self._part:03d}.{name}")
 
-    def _take(self, batch: Segments, files: dict[str, Hashed]) -> None:
+    def _take(self, batch: Segments, births: Hashed) -> None:
         self._segments += batch.size
         number = self._flow.assign(batch)
         for table, rows in self._tracker.arrive(batch, self._flow.tuples, wants_states=True):
-            self._write(files, table.name, rows)
+            self._write(table.name, rows)
         free = self._tracker.take_released()
         if free.size:
             self._flow.give_back(free, number)
         before = self._opened
         self._opened = int(self._note_births(batch, batch.size, before, self._births))
-        append_rows(files[BIRTHS], self._births[: self._opened - before])
+        append_rows(births, self._births[: self._opened - before])
 
-    def _write(self, files: dict[str, Hashed], table: str, rows: NDArray[Any]) -> None:
+    def _write(self, table: str, rows: NDArray[Any]) -> None:
         self._rows[table] += rows.size
-        append_rows(files[table], rows)
+        self._writers[table].add(rows)
 
     def _batches(self) -> Iterator[Segments]:
         """The segments of the part in the order of the clock, then of the files: as in one pass."""
@@ -248,31 +250,11 @@ class _Reducer:
         self._readers.append(reader)
 
 
-def read_rows(plan: Plan, part: int, table: str) -> NDArray[Any]:
-    """The rows of one table that a part has, mapped: they may be changed, the file is not."""
-    path = plan.path(REDUCED, f"{part:03d}.{table}")
-    dtype = np.dtype(("i8", 2)) if table == BIRTHS else BY_NAME[table].dtype
-    if isinstance(path, Object):
-        return np.frombuffer(path.read_bytes(), dtype).copy()
-    if not path.stat().st_size:
-        return np.zeros(0, dtype)
-    return np.memmap(path, dtype, "c")
+def read_rows(plan: Plan, part: int, table: str) -> Rows:
+    """The rows of one table that a part has."""
+    return Rows(plan.path(REDUCED, f"{part:03d}.{table}"), BY_NAME[table].dtype, compiled=plan.compiled)
 
 
-def whole_connections(rows: NDArray[Any], pieces: Buffers) -> Iterator[NDArray[Any]]:
-    """Copies of pieces of about ``PIECE_ROWS`` rows, which end where a connection does; ``pieces``: memory for them."""
-    ids = rows["connection_id"]
-    cuts = [0]
-    while cuts[-1] < rows.size:
-        cut = min(cuts[-1] + PIECE_ROWS, rows.size)
-        while cut < rows.size and ids[cut] == ids[cut - 1]:
-            cut += 1
-        cuts.append(cut)
-    for begin, end in pairwise(cuts):
-        if end - begin > MOST_PIECE_ROWS:
-            yield np.array(rows[begin:end])
-        else:
-            piece = np.asarray(pieces.take())[: end - begin]
-            piece[:] = rows[begin:end]
-            yield piece
-            del piece
+def read_births(plan: Plan, part: int) -> NDArray[np.int64]:
+    """Clock and frame of the segment that opened each connection of a part."""
+    return np.frombuffer(plan.path(REDUCED, f"{part:03d}.{BIRTHS}").read_bytes(), np.int64).reshape(-1, 2)

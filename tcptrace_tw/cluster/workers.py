@@ -10,8 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from typing import IO, Any
 
+from tcptrace_tw.cluster.processes import Process, forked, may_fork, started
 from tcptrace_tw.unfinished import uninterrupted
 
 HEAD_BYTES = 8
@@ -46,11 +45,14 @@ def receive(stream: IO[bytes]) -> Any:
 class Workers(Executor):
     """``size`` processes; a task goes to the first that is free."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, may_be_copies: bool = True) -> None:
+        """``may_be_copies``: whether they may be copies of this process, where that is possible."""
         self._waiting: deque[tuple[Future[Any], tuple[Any, ...]]] = deque()
         self._changed = threading.Condition()
         self._is_over = False
-        self._processes: list[subprocess.Popen[bytes] | None] = [None] * size
+        self._processes: list[Process | None] = [None] * size
+        if may_be_copies and may_fork():
+            self._processes[:] = [forked(work) for _ in range(size)]
         self._threads = [threading.Thread(target=self._serve, args=[n], daemon=True) for n in range(size)]
         for thread in self._threads:
             thread.start()
@@ -88,7 +90,7 @@ class Workers(Executor):
         for process in self._kill():
             process.wait()
 
-    def _kill(self) -> list[subprocess.Popen[bytes]]:
+    def _kill(self) -> list[Process]:
         processes = [process for process in self._processes if process is not None]
         for process in processes:
             process.kill()
@@ -110,9 +112,7 @@ class Workers(Executor):
         process = self._processes[number]
         if process is None:
             with uninterrupted():
-                process = self._processes[number] = _start()
-        assert process.stdin is not None
-        assert process.stdout is not None
+                process = self._processes[number] = started()
         try:
             send(process.stdin, task)
             is_done, result = receive(process.stdout)
@@ -129,27 +129,10 @@ class Workers(Executor):
     def _end(self, number: int) -> None:
         process, self._processes[number] = self._processes[number], None
         if process is not None:
-            assert process.stdin is not None
-            assert process.stdout is not None
             for stream in (process.stdin, process.stdout):
                 with suppress(OSError):
                     stream.close()
             process.wait()
-
-
-def _start() -> subprocess.Popen[bytes]:
-    """A process of its own group: an interrupt of the terminal is the business of the one that started it.
-
-    ``-P``: a folder of captures may hold a ``json.py``, which nobody wants to be imported.
-    """
-    command = [sys.executable, "-P", "-c", "from tcptrace_tw.cluster.workers import work; work()"]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
 
 
 def work() -> None:

@@ -29,10 +29,11 @@ from tcptrace_tw.kernels.compiler import compile_entry, processor
 
 MODULES = (
     "capture.clock", "capture.damage", "capture.decode", "capture.pcap", "capture.pcapng_scan", "cluster.dealing",
-    "flow", "measure.census", "measure.clocks", "measure.community_id", "measure.endings", "measure.keys",
-    "measure.measurements", "measure.ramp_up", "measure.services", "measure.syns", "report.summary.pools",
-    "report.summary.steps", "report.summary.totals", "tcp.machine.batch", "tcp.machine.early_forgetting",
-    "tcp.machine.end_of_capture", "tcp.machine.retirement", "tcp.machine.time_wait_count", "tcp.store.attempt_index",
+    "cluster.packing", "flow", "measure.census", "measure.clocks", "measure.community_id", "measure.endings",
+    "measure.keys", "measure.measurements", "measure.ramp_up", "measure.services", "measure.syns",
+    "report.summary.pools", "report.summary.steps", "report.summary.totals", "tcp.machine.batch",
+    "tcp.machine.early_forgetting", "tcp.machine.end_of_capture", "tcp.machine.retirement",
+    "tcp.machine.time_wait_count", "tcp.store.attempt_index",
 )  # fmt: skip
 """The modules that have entry kernels."""
 

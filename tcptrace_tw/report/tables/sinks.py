@@ -80,6 +80,11 @@ class TableSink:
             if self._gathered[table].is_full:
                 self._flush_rows(table)
 
+    def end(self, table: str) -> None:
+        """Write what waits of a table of which no more rows are expected: another one can have its memory."""
+        if table in self._gathered:
+            self._flush_rows(table)
+
     def _room_for(self, dtype: np.dtype[Any]) -> Gathered:
         """Room for a row group, in memory that an earlier one has left, if there is any."""
         return Gathered(dtype, ROW_GROUP_BYTES // dtype.itemsize, np.asarray(self._blocks.take()))
