@@ -193,7 +193,7 @@ def _differs(name: str, got: Any, tables: set[str] | None = None) -> bool:
     """Whether it is something else than before, or than must be true of the changed rules."""
     from tests import said
 
-    return any(said.problems(name, got, tables))
+    return any(said.problems(name, got, tables, has_borders=tables is not None))
 
 
 @contextmanager
