@@ -1,9 +1,9 @@
 """``python -m tests.mutate --count 500``: change the code in one place, and see if the quick tests notice.
 
 Each mutant is one change (a comparison, a constant by 1, ``and`` or ``or``, a ``not``, the branches of an ``if``) in
-rules/, tcp/, measure/ or flow.py. A child process puts it in, and plays the fixtures that run the changed line by
-interpreted kernels, until one of them says something else than before; then it runs the quick tests of the room.
-Those that nothing notices are listed at the end.
+rules/, tcp/, measure/ or flow.py. A child process puts it in, and plays the random conversations and the fixtures that
+run the changed line by interpreted kernels, until one of them says something else than before; then it runs the quick
+tests of the room. Those that nothing notices are listed at the end.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def imported() -> dict[str, list[FunctionType]]:
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the shortest example that fails
     hypothesis.settings.register_profile("mutants", deadline=None, phases=phases, database=None)
     import_module("tests.said")
+    import_module("tests.conversations")
     play_interpreted()
     fixtures = import_module("tests.test_fixtures")
     for name in fixtures.NAMES:

@@ -1,4 +1,4 @@
-"""What every mutant is judged by: the fixtures, the lines that each of them runs, and the rows that rules read.
+"""What every mutant is judged by: fixtures and random conversations, the lines that each runs, the rows that rules read.
 
 It is prepared once, in a process of its own, and is plain data, so that it can be kept in a file.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+
+from tests import conversations
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "tcptrace_tw"
@@ -31,13 +33,23 @@ class Ground(NamedTuple):
     """Path of a module and number of a line: a bit for each fixture that runs it, in the order of ``captures``."""
     archived: dict[str, dict[int, int]]
     """The same where everything that is over or silent is archived at once."""
+    conversations: dict[str, dict[int, int]]
+    """The same of the random conversations, in the order of their file."""
 
     def names(self, lines: dict[int, int], first: int, last: int) -> list[str]:
         """The fixtures that run one of these lines."""
-        bits = 0
-        for line in range(first, last + 1):
-            bits |= lines.get(line, 0)
-        return [name for number, name in enumerate(self.captures) if bits >> number & 1]
+        return _running(lines, first, last, self.captures)
+
+    def talks(self, path: str, first: int, last: int) -> list[str]:
+        """The random conversations that run one of these lines."""
+        return _running(self.conversations.get(path, {}), first, last, conversations.kept())
+
+
+def _running(lines: dict[int, int], first: int, last: int, names: Iterable[str]) -> list[str]:
+    bits = 0
+    for line in range(first, last + 1):
+        bits |= lines.get(line, 0)
+    return [name for number, name in enumerate(names) if bits >> number & 1]
 
 
 class Tracer:
@@ -86,10 +98,10 @@ def _path_of(file: str) -> str:
 
 
 def prepared() -> Ground:
-    """Play every fixture that is not long, and note what it runs."""
+    """Play every fixture that is not long, and every random conversation, and note what it runs."""
     from tests import test_fixtures
 
-    ground = Ground({}, {}, {}, {})
+    ground = Ground({}, {}, {}, {}, {})
     for name in test_fixtures.NAMES:
         captured = test_fixtures.FIXTURES / name / "capture.pcap"
         data = captured.read_bytes() if captured.exists() else test_fixtures.rendered(name)
@@ -100,6 +112,11 @@ def prepared() -> Ground:
         ground.chunks[name] = _played(name, data, number, ground.lines)
         with archiving():
             _played(name, data, number, ground.archived)
+    for number, name in enumerate(conversations.kept()):
+        tracer = Tracer()
+        with tracer:
+            list(conversations.lines([name]))
+        tracer.put(number, ground.conversations)
     return ground
 
 
