@@ -197,7 +197,7 @@ def _borders(asked: Question, base: Rows, columns: list[str]) -> Iterator[list[s
         now = _asked(asked, base, columns, rows[at], places[at], middle)
         low, high = np.where(apart & (now == below), middle, low), np.where(apart & (now != below), middle, high)
         above = np.where(apart & (now != below), now, above)
-    for place, grid in enumerate(grids):
+    for place in range(len(columns)):
         told = []
         for row in range(base.size):
             mine = np.flatnonzero((places[at] == place) & (rows[at] == row))

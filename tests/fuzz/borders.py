@@ -30,7 +30,7 @@ FAR, TRUE, FALSE = 2, 3, 4
 """Codes beside the differences -1, 0 and 1; ``FAR`` with its sign."""
 
 met: set[tuple[str, int, int]] = set()
-"""Module, number of the node, and what was met there."""
+"""Path of the module, number of the node (as ``ast.walk`` finds them), and what was met there."""
 
 
 class Noting(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -46,18 +46,20 @@ class Noting(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """The module's code, with notes."""
         path = str(module.__file__)
-        tree = ast.fix_missing_locations(_Notes().visit(ast.parse(Path(path).read_text())))
-        of = module.__name__.removeprefix("tcptrace_tw.")
+        tree = ast.parse(Path(path).read_text())
+        numbers = {node: number for number, node in enumerate(ast.walk(tree))}
+        tree = ast.fix_missing_locations(_Notes(numbers).visit(tree))
+        of = Path(path).relative_to(ROOT).as_posix()
         vars(module)["_note"] = lambda number, value: note(of, number, value)
-        vars(module)["_compare"] = lambda number, name, left, right: compare(of, number, name, left, right)
+        vars(module)["_note_apart"] = lambda number, name, left, right: compare(of, number, name, left, right)
         exec(compile(tree, path, "exec", dont_inherit=True), vars(module))
 
 
 class _Notes(ast.NodeTransformer):
     """Puts calls around what decides, within functions."""
 
-    def __init__(self) -> None:
-        self._number = 0
+    def __init__(self, numbers: dict[ast.AST, int]) -> None:
+        self._numbers = numbers
         self._depth = 0
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
@@ -71,11 +73,12 @@ class _Notes(ast.NodeTransformer):
         name = COMPARISONS.get(type(node.ops[0]), "")
         if not self._depth or len(node.ops) > 1 or not name:
             return self._noted(node)
-        return self._call("_compare", ast.Constant(name), node.left, node.comparators[0])
+        return self._call("_note_apart", node, ast.Constant(name), node.left, node.comparators[0])
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        parts = list(node.values)
         self.generic_visit(node)
-        node.values = [self._noted(each) for each in node.values]
+        node.values = [self._noted(new, old) for new, old in zip(node.values, parts, strict=True)]
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
@@ -83,24 +86,23 @@ class _Notes(ast.NodeTransformer):
         return self._noted(node) if isinstance(node.op, (ast.BitAnd, ast.BitOr)) else node
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        self.generic_visit(node)
-        node.test = self._noted(node.test)
-        return node
+        return self._with_test(node)
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        return self._with_test(node)
+
+    def _with_test(self, node: ast.If | ast.IfExp) -> ast.AST:
+        test = node.test
         self.generic_visit(node)
-        node.test = self._noted(node.test)
+        node.test = self._noted(node.test, test)
         return node
 
-    def _noted(self, node: ast.expr) -> ast.expr:
-        is_noted = (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_note", "_compare")
-        )
-        return node if not self._depth or is_noted else self._call("_note", node)
+    def _noted(self, node: ast.expr, of: ast.expr | None = None) -> ast.expr:
+        is_noted = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("_note")
+        return node if not self._depth or is_noted else self._call("_note", of or node, node)
 
-    def _call(self, name: str, *arguments: ast.expr) -> ast.expr:
-        self._number += 1
-        return ast.Call(ast.Name(name, ast.Load()), [ast.Constant(self._number), *arguments], [])
+    def _call(self, name: str, of: ast.expr, *arguments: ast.expr) -> ast.expr:
+        return ast.Call(ast.Name(name, ast.Load()), [ast.Constant(self._numbers[of]), *arguments], [])
 
 
 def note(module: str, number: int, value: Any) -> Any:

@@ -157,8 +157,12 @@ def rename(random: Random, frames: list[cb.Record]) -> None:
         if not place:
             continue
         data = bytearray(frames[number].frame)
-        spots = (place.tcp, place.tcp + 2) if is_port else (place.tcp - 17, place.tcp - 1) if place.is_ipv6 else (
-            place.ip + 15, place.ip + 19
+        spots = (
+            (place.tcp, place.tcp + 2)
+            if is_port
+            else (place.tcp - 17, place.tcp - 1)
+            if place.is_ipv6
+            else (place.ip + 15, place.ip + 19)
         )
         for spot in spots:
             found = bytes(data[spot : spot + len(new)])

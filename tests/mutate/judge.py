@@ -167,7 +167,7 @@ def _conversations(mutant: Mutant, ground: Ground) -> Iterator[tuple[str, bool]]
     from tests import conversations
 
     kept = conversations.kept()
-    names = ground.talks(mutant.path, mutant.first, mutant.last)
+    names = ground.talks(mutant)
     if not names and not mutant.function:
         names = list(kept)
     until = time.process_time() + SECONDS
@@ -184,7 +184,7 @@ def _fixtures(mutant: Mutant, ground: Ground) -> Iterator[tuple[str, bool]]:
 
     until = time.process_time() + SECONDS
     is_on_rows = mutant.path.startswith(ON_ROWS) and not mutant.path.endswith(NOT_ON_ROWS)
-    names = ground.names(ground.lines.get(mutant.path, {}), mutant.first, mutant.last)
+    names = ground.names(mutant)
     if not names and not mutant.function:
         names = list(ground.captures)
     for name in _near(names, mutant, test_fixtures):
@@ -222,7 +222,7 @@ def _archived(mutant: Mutant, ground: Ground, until: float) -> Iterator[tuple[st
     """The same where everything is archived at once: fixtures expect what they expect otherwise."""
     from tests import test_fixtures
 
-    names = ground.names(ground.archived.get(mutant.path, {}), mutant.first, mutant.last)
+    names = ground.names_archived(mutant)
     for name in _near(names, mutant, test_fixtures):
         if time.process_time() > until:
             return
