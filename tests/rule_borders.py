@@ -4,6 +4,9 @@ The rows are those of a fixture in which the rule fires, or nearly does. One col
 all of its range, and what is said of the row changes at certain values: these are found exactly, and written down.
 They prove nothing alone: that a border is right is said in ``expect.toml`` of the fixtures, in ``test_rule_numbers.py``
 and in docs/semantics.md. But no border can move by 1 without a diff.
+
+The fixtures are the examples and near misses of a rule; those in which it gives another grade, sentence or remedy stand
+in ``tests/rule_borders.txt``, which ``python -m tests.rule_borders`` writes.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 BY_ID = {rule.id: rule for rule in RULES}
+FILE = Path(__file__).parent / "rule_borders.txt"
 BORDERS_OF = "borders of "
 
 MOST_ROWS = 3
@@ -88,13 +92,20 @@ def questions() -> dict[str, tuple[Question, ...]]:
         if rule:
             found.setdefault(path.parent.name, []).append(_of_rule(rule))
     for rule in RULES:
-        found.setdefault(rule.example, []).append(_of_rule(rule))
+        for fixture in (rule.example, *_more().get(rule.id, ())):
+            found.setdefault(fixture, []).append(_of_rule(rule))
     for name, cases in DECISIONS.items():
         for number, case in enumerate(cases[:-1]):
             asked = Question(f"{name} {number}", name.partition(".")[0], _holds(case), _yes_or_no)
             for fixture in (case.example, case.nearly):
                 found.setdefault(fixture, []).append(asked)
     return {fixture: tuple(dict.fromkeys(asked)) for fixture, asked in found.items()}
+
+
+def _more() -> dict[str, list[str]]:
+    """For a rule, other fixtures in which it says something else."""
+    lines = (line.split() for line in FILE.read_text().splitlines() if not line.startswith("#"))
+    return {rule: fixtures for rule, *fixtures in lines}
 
 
 def _of_rule(rule: Rule) -> Question:
@@ -239,3 +250,35 @@ def _grid(base: Rows, name: str) -> Codes:
     others = np.stack([base[other].astype(np.int64) for other in same], axis=1)
     near = np.clip(np.concatenate([others - 1, others, others + 1], axis=1), least, most)
     return np.sort(np.concatenate([np.tile(fixed, (base.size, 1)), near], axis=1), axis=1)
+
+
+def missing(records: Callable[[str, str], Rows]) -> Iterator[str]:
+    """Of each rule the fixtures in which it says what it says in no example or near miss, and in none before them."""
+    names = sorted(path.parent.name for path in FIXTURES.glob("*/expect.toml"))
+    for rule in RULES:
+        asked = _of_rule(rule)
+        known: set[int] = set()
+        fixtures = []
+        for name in sorted(names, key=lambda name: asked not in questions().get(name, ())):
+            rows = records(name, asked.table)
+            codes = set(asked.answer(_copies(rows)).tolist()) if rows.size else set()
+            if codes - known and asked not in questions().get(name, ()):
+                fixtures.append(name)
+            known |= codes
+        if fixtures:
+            yield " ".join([rule.id, *fixtures])
+
+
+def main() -> None:
+    """Write the file."""
+    from tests import test_fixtures
+
+    FILE.write_text("")
+    questions.cache_clear()
+    play = cache(test_fixtures.played)
+    lines = list(missing(lambda name, table: play(name).records(table)))
+    FILE.write_text("\n".join(["# fixtures in which a rule says something else than in its example", *lines]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

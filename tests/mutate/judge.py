@@ -27,7 +27,7 @@ import numpy as np
 from tests.mutate.ground import ROOT, Ground, archiving
 from tests.mutate.operators import Mutant
 
-SECONDS = 8
+SECONDS = 5
 """A mutant that no fixture has noticed in so much processor time survives the fixtures; and so the conversations."""
 
 LONGEST = 8
