@@ -5,6 +5,7 @@ The index of the flow table has its model in ``test_flow.py``, buckets have a tw
 
 from __future__ import annotations
 
+import types
 from collections import defaultdict
 from typing import Any
 
@@ -20,6 +21,7 @@ from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.tallies import Tallies
 from tcptrace_tw.tcp.store import delta_codec
 from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.store.access import set_word
 from tcptrace_tw.tcp.store.freelists import clear, free_incarnation, new_incarnation
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 
@@ -209,3 +211,36 @@ def test_archived_records_of_several_connections_do_not_touch_each_other(seed: i
         delta_codec.unpack_connection(state, twin[0], twin[0], twin[0], 0, 0, begin)
 
         assert (twin.established_time, twin.duplicates) == (conn.established_time, conn.duplicates)
+
+
+EDGES = [sign * (1 << power) + off for power in (0, 1, 15, 16, 31, 32, 47) for sign in (1, -1) for off in (-1, 0, 1)]
+
+
+@pytest.mark.parametrize("distance", EDGES)
+def test_a_distance_comes_back_from_as_many_units_as_it_takes(distance: int) -> None:
+    """None for 0, then one, two or four units of 16 bits: the fewest that hold it with its sign."""
+    bits = delta_codec.width(distance)
+    units = 0 if distance == 0 else next(n for n in (1, 2, 4) if -(1 << 16 * n - 1) <= distance < 1 << 16 * n - 1)
+    state = types.SimpleNamespace(archive=np.full(8, 0x5555, np.uint16))
+    set_word(state, 1, distance)
+    state.archive[1 + units :] = 0xAAAA  # what is packed behind it
+
+    assert bits + (bits >> 1 & bits) == units
+    assert delta_codec.taken(state, 1, bits) == distance
+
+
+@pytest.mark.parametrize("base", [0, 5, 1 << 40])
+@pytest.mark.parametrize("off", [-2, -1, 0, 1, 2])
+def test_a_time_comes_back_and_none_is_none(base: int, off: int) -> None:
+    value = base + off
+    if value >= 0:
+        assert delta_codec.later(delta_codec.since(value, base), base) == value
+    assert delta_codec.since(-1, base) == 0
+    assert delta_codec.later(0, base) == -1
+
+
+@pytest.mark.parametrize(("x", "distance"), [
+    (0, 0), (1, 1), (0xFFFFFFFF, -1), (0x7FFFFFFF, 0x7FFFFFFF), (0x80000000, -0x80000000), (-1, -1), (1 << 32, 0),
+])  # fmt: skip
+def test_a_distance_modulo_has_a_sign(x: int, distance: int) -> None:
+    assert delta_codec.around(x) == distance

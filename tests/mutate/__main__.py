@@ -75,13 +75,9 @@ def sources() -> list[Path]:
 
 def kept_ground(path: Path | None) -> Ground:
     """What mutants are judged by; prepared by a process of its own, because it changes the runner of the rules."""
-    if path is None or not path.exists():
-        target = path or Path(tempfile.mkdtemp()) / "ground"
-        environment = {**os.environ, "TCPTRACE_TW_KERNELS": "interpreted"}
-        subprocess.run(
-            [sys.executable, "-m", "tests.mutate.ground", str(target)], check=True, cwd=ROOT, env=environment
-        )
-        path = target
+    path = path or Path(tempfile.mkdtemp()) / "ground"
+    environment = {**os.environ, "TCPTRACE_TW_KERNELS": "interpreted"}
+    subprocess.run([sys.executable, "-m", "tests.mutate.ground", str(path)], check=True, cwd=ROOT, env=environment)
     return Ground(**pickle.loads(path.read_bytes()))
 
 

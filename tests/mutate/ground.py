@@ -45,6 +45,9 @@ class Ground(NamedTuple):
     borders: dict[str, dict[tuple[str, int], dict[int, int]]]
     """Of ``FIXTURES`` and ``TALKS``: by how much the sides of a comparison differ, and the bits of who meets that."""
 
+    talked: list[str]
+    """The names of the random conversations, in the order of their bits."""
+
     def names(self, mutant: Mutant) -> list[str]:
         """The fixtures that can meet the change."""
         return _named(self._running(self.lines, mutant) & self._meeting(FIXTURES, mutant), self.captures)
@@ -55,8 +58,7 @@ class Ground(NamedTuple):
 
     def talks(self, mutant: Mutant) -> list[str]:
         """The random conversations that can meet the change."""
-        kept = conversations.kept()
-        return _named(self._running(self.conversations, mutant) & self._meeting(TALKS, mutant), kept)
+        return _named(self._running(self.conversations, mutant) & self._meeting(TALKS, mutant), self.talked)
 
     def _running(self, of: dict[str, dict[int, int]], mutant: Mutant) -> int:
         lines, bits = of.get(mutant.path, {}), 0
@@ -131,7 +133,7 @@ def prepared() -> Ground:
     """Play every fixture that is not long, and every random conversation, and note what it runs."""
     from tests import test_fixtures
 
-    ground = Ground({}, {}, {}, {}, {}, {FIXTURES: {}, TALKS: {}})
+    ground = Ground({}, {}, {}, {}, {}, {FIXTURES: {}, TALKS: {}}, [])
     for name in test_fixtures.NAMES:
         captured = test_fixtures.FIXTURES / name / "capture.pcap"
         data = captured.read_bytes() if captured.exists() else test_fixtures.rendered(name)
@@ -144,14 +146,22 @@ def prepared() -> Ground:
         _put_borders(number, ground.borders[FIXTURES])
         with archiving():
             _played(name, data, number, ground.archived)
-    for number, name in enumerate(conversations.kept()):
+    add_conversations(ground)
+    return ground
+
+
+def add_conversations(ground: Ground) -> None:
+    """Play those that are not known, and note what they run."""
+    for name in conversations.kept():
+        if name in ground.talked:
+            continue
         tracer = Tracer()
         borders.met.clear()
         with tracer:
             list(conversations.lines([name]))
-        tracer.put(number, ground.conversations)
-        _put_borders(number, ground.borders[TALKS])
-    return ground
+        tracer.put(len(ground.talked), ground.conversations)
+        _put_borders(len(ground.talked), ground.borders[TALKS])
+        ground.talked.append(name)
 
 
 def _put_borders(number: int, into: dict[tuple[str, int], dict[int, int]]) -> None:
@@ -205,5 +215,12 @@ def _played(name: str, data: bytes, number: int, lines: dict[str, dict[int, int]
     return chunks
 
 
+def main(path: Path) -> None:
+    """Write the file; if it is there, only the conversations that are new are played."""
+    ground = Ground(**pickle.loads(path.read_bytes())) if path.exists() else prepared()
+    add_conversations(ground)
+    path.write_bytes(pickle.dumps(ground._asdict()))
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(pickle.dumps(prepared()._asdict()))
+    main(Path(sys.argv[1]))

@@ -55,6 +55,8 @@ TESTS = (
     ("tcp/tracker.py", ("memory_bound", "models")),
     ("tcp/machine/early_forgetting.py", ("memory_bound",)),
     ("tcp/machine/duplicate_frames.py", ("duplicate_frames",)),
+    ("tcp/store/delta_codec.py", ("archive",)),
+    ("tcp/machine/syn_in_time_wait.py", ("decision_tables",)),
     ("tcp/machine/time_wait_count.py", ("time_wait_count",)),
     ("tcp/facts/silence.py", ("silence",)),
     ("tcp/", ("twin_tracker",)),
