@@ -19,7 +19,7 @@ from tcptrace_tw.kernels.wide_records import Records
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.tallies import Tallies
-from tcptrace_tw.tcp.store import delta_codec
+from tcptrace_tw.tcp.store import delta_codec, freelists
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.store.access import set_word
 from tcptrace_tw.tcp.store.freelists import clear, free_incarnation, new_incarnation
@@ -141,6 +141,41 @@ def test_a_free_list_is_a_stack(acts: list[int | None]) -> None:
 
             assert store.conns[place].id == 0
         assert store.counters[s.CONNS_USED] == len(used) + len(free)
+
+
+OTHERS = {
+    freelists.new_span: ("spans", s.SPAN, s.SPANS_USED, s.SPANS_FREE),
+    freelists.new_reuse: ("reuses", s.REUSE, s.REUSES_USED, s.REUSES_FREE),
+    freelists.new_stale: ("stales", s.STALE, s.STALES_USED, s.STALES_FREE),
+    freelists.new_reset: ("resets", s.RESET, s.RESETS_USED, s.RESETS_FREE),
+    freelists.new_anomaly: ("anomalies", s.ANOMALY, s.ANOMALIES_USED, s.ANOMALIES_FREE),
+}
+"""Records that are chained by ``next`` where they are free."""
+
+
+@pytest.mark.parametrize("new", OTHERS, ids=lambda new: new.__name__)
+@MANY
+@given(acts=st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=40))
+def test_records_that_were_given_back_are_taken_again(new: Any, acts: list[int | None]) -> None:
+    """The last one first; only where none is free, a new one."""
+    pool, dtype, used_at, free_at = OTHERS[new]
+    rows = Records(np.zeros(50, dtype).view(np.recarray))
+    counters = np.zeros(s.REGISTERS, np.int64)
+    counters[free_at] = -1
+    state: Any = types.SimpleNamespace(counters=counters, **{pool: rows})
+    held, free = list[int](), list[int]()
+    for act in acts:
+        if act is None:
+            place = int(new(state))
+
+            assert place == (free.pop() if free else len(held))
+            held.append(place)
+        elif held:
+            place = held.pop(act % len(held))
+            rows[place].next = counters[free_at]
+            counters[free_at] = place
+            free.append(place)
+        assert counters[used_at] == len(held) + len(free)
 
 
 SET_BY_OPENER = {"id", "slot", "previous", "opened", "orig_is_b", "incarnation", "due", "queue_previous", "queue_next",

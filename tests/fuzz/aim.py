@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.fuzz import borders
@@ -21,6 +22,8 @@ TRIES = 2
 
 Border = tuple[str, int, int]
 TIMES = ("time", "_ns", "now", "NOW", "_NS", "gap", "silen", "wait", "due")
+UNITS = (1, 1000, 1_000_000, 1_000_000_000)
+LONGEST_NS = 100 * 86_400 * 10**9
 FRAME_MASK = (1 << 40) - 1
 
 
@@ -72,6 +75,7 @@ def _unmet(met: frozenset[Border]) -> Iterator[Border]:
                     yield path, number, code
 
 
+@cache
 def nodes(path: str) -> list[ast.AST]:
     """All of a module, as ``ast.walk`` finds them."""
     return list(ast.walk(ast.parse((ROOT / path).read_text())))
@@ -103,12 +107,14 @@ def _places(name: str, path: str, number: int) -> list[tuple[int, int]]:
 
 
 def _edits(name: str, frame: int, by: int, is_time: bool) -> Iterator[str]:
-    kinds = "t" if is_time or abs(by) >= 1 << 31 else "saw" if abs(by) < 1 << 16 else "sa"
-    for kind in kinds:
+    if is_time or abs(by) >= 1 << 31:
+        for unit in UNITS:
+            yield from (f"{name} t{frame}{sign * by * unit:+d}" for sign in (1, -1) if abs(by * unit) < LONGEST_NS)
+        return
+    for kind in "saw" if abs(by) < 1 << 16 else "sa":
         for signed in (by, -by):
             yield f"{name} {kind}{frame}{signed:+d}"
-    if not is_time and abs(by) < 1 << 31:
-        yield f"{name} v{frame}{by:+d}"
+    yield f"{name} v{frame}{by:+d}"
 
 
 if __name__ == "__main__":
