@@ -20,7 +20,7 @@ from zlib import crc32
 from tcptrace_tw.kernels.arrays import Allocator
 from tests.fuzz import engines
 from tests.fuzz.cases import Case, case
-from tests.fuzz.variations import edited, variation
+from tests.fuzz.variations import variation
 from tests.said import short
 
 FILE = Path(__file__).parent / "conversations.txt"
@@ -32,9 +32,8 @@ def kept() -> dict[str, str]:
 
 
 def named(name: str) -> Case:
-    """The case of the fuzzer with this number, or the variation of this name; what follows are edits."""
-    kind, number, *edits = name.split()
-    return edited(case(int(number)) if kind == "case" else variation(f"{kind} {number}"), edits)
+    """The case of the fuzzer with this number, or the variation of this name."""
+    return case(int(name.removeprefix("case "))) if name.startswith("case ") else variation(name)
 
 
 def lines(names: Iterable[str], *, compiled: bool = False) -> Iterator[str]:

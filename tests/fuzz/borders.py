@@ -33,10 +33,6 @@ met: set[tuple[str, int, int]] = set()
 """Path of the module, number of the node (as ``ast.walk`` finds them), and what was met there."""
 
 
-wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}
-"""Of these comparisons: at which frames they are made, and by how much their sides differ (``aim``)."""
-
-
 class Noting(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports the modules of the rooms with notes."""
 
@@ -127,25 +123,12 @@ def compare(module: str, number: int, name: str, left: Any, right: Any) -> Any:
     """Compare, and note by how much the sides differ."""
     if isinstance(left, (int, np.integer)) and isinstance(right, (int, np.integer)):
         apart = int(left) - int(right)
-        if (module, number) in wanted:
-            wanted[module, number].append((_frame(), apart))
         met.add((module, number, apart if -FAR < apart < FAR else FAR if apart > 0 else -FAR))
     elif isinstance(left, np.ndarray) and left.dtype.kind in "iu":
         apart = np.clip(left.astype(np.int64) - np.asarray(right).astype(np.int64), -FAR, FAR)
         met.update((module, number, int(each)) for each in np.unique(apart))
     result = getattr(operator, name)(left, right)
     return note(module, number, result)
-
-
-def _frame() -> int:
-    """The frame of the segment that a kernel looks at just now; -1 where there is none."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        seg = frame.f_locals.get("seg")
-        if seg is not None:
-            return int(seg.frame)
-        frame = frame.f_back  # type: ignore[assignment]
-    return -1
 
 
 def install() -> None:

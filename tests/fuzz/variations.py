@@ -1,18 +1,14 @@
 """Fixtures that went a little differently: a frame lost, sent twice, late, cut, or with a number changed; two in a row.
 
 A fixture stands at a place where much is decided; what is decided beside that place, its variations show. They are
-named after their fixtures and a number, as ``abort-linger0+half-close 3``, and are always the same for a name. Behind
-the number, edits: ``t7-5`` moves frame 7 and what follows by 5 ns, ``s7+1`` adds 1 to its sequence number (a: ACK
-field, w: window, v: TSval, e: TSecr). ``tests/fuzz/aim.py`` finds those that meet a border.
+named after their fixtures and a number, as ``abort-linger0+half-close 3``, and are always the same for a name.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -269,32 +265,6 @@ def _place(frame: bytes) -> Place | None:
     else:
         return None
     return Place(at, tcp, kind == b"\x86\xdd") if len(frame) >= tcp + 20 else None
-
-
-EDIT = re.compile(r"([tsawve])(\d+)([+-]\d+)")
-FIELDS = {"s": (4, 4), "a": (8, 4), "w": (14, 2)}
-STAMPS = {"v": 2, "e": 6}
-
-
-def edited(case: Case, edits: Sequence[str]) -> Case:
-    """The case with some numbers changed; frames are counted over all files, from 1."""
-    frames = [frame for file in case.files for frame in file]
-    for edit in edits:
-        kind, place, by = EDIT.fullmatch(edit).groups()  # type: ignore[union-attr]
-        at, add = min(int(place), len(frames)) - 1, int(by)
-        if kind == "t":
-            frames[at:] = _at(frames[at:], add)
-        elif found := _place(frames[at].frame):
-            data = bytearray(frames[at].frame)
-            begin, size = FIELDS.get(kind, (0, 4))
-            begin += found.tcp
-            if kind in STAMPS:
-                begin = data.find(b"\x08\x0a", found.tcp + 20, found.tcp + 60) + STAMPS[kind]
-            number = int.from_bytes(data[begin : begin + size], "big")
-            data[begin : begin + size] = ((number + add) % (1 << 8 * size)).to_bytes(size, "big")
-            frames[at] = frames[at]._replace(frame=bytes(data))
-    left = iter(frames)
-    return replace(case, files=tuple(tuple(next(left) for _ in file) for file in case.files))
 
 
 Change = Callable[[Random, list[cb.Record]], None]
