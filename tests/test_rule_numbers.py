@@ -16,7 +16,7 @@ import pytest
 
 import tcptrace_tw.rules
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.protocol.states import FIN_WAIT_2
+from tcptrace_tw.protocol.states import ESTABLISHED, FIN_WAIT_2
 from tcptrace_tw.rules import caveats, predicates
 from tcptrace_tw.rules.catalogue import (
     aborts,
@@ -59,6 +59,7 @@ from tcptrace_tw.schema.columns import (
     SCANS,
     SERVICES,
     STALE_SEGMENTS,
+    SYN,
     TIME_WAIT,
     Table,
 )
@@ -127,6 +128,7 @@ ECHO = {"is_bare": 1, "is_echo": 1, "has_plain": 1}
 UNTOLD = {"is_repeat": 0, "verdict": 255}
 WAITED = {"sender_state": FIN_WAIT_2, **ECHO}
 RECYCLED = {"has_shared_clock": 1, "has_server_time_wait": 1}
+PROBING = {"endpoint": ORIG, "receiver_state": ESTABLISHED, "sender_state": ESTABLISHED}
 CONNECTED = {"syn_retries": 1, "answer_frame": 9, "reset_frame": 10, "opened_frame": 12, "late_retry_frame": -1}
 SURE_CLOCKS = {"clocks": 2, "ignored": 3, "ignored_stale": 3}
 
@@ -243,6 +245,19 @@ UNNAMED = (
     Pair("", 100, severity(capture_times.DUPLICATE_FRAMES, NOTICE), CAPTURE, "segments", {"duplicates": 1}, TO),
     Pair("", 5, capture.one_way_capture, CAPTURE, "one_way_connections", {"long_connections": 5}),
     Pair("", 4, capture.one_way_capture, CAPTURE, "long_connections", {"one_way_connections": 4}, TO),
+    Pair("", 1, reset_causes.is_probe, RESETS, "sender_segments", PROBING),
+    Pair("", SYN, reset_causes.is_probe, RESETS, "trigger_flags", {**PROBING, "sender_segments": 1, "receiver_state": FIN_WAIT_2}),
+    Pair("", 0, reset_causes.is_probe, RESETS, "retransmits", {**PROBING, "sender_segments": 1}, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "sent_bytes", PROBING, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "received_bytes", PROBING, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "sender_seq_delta", PROBING, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "ack_delta", PROBING, TO),
+    Pair("", 1, aborts.sent_nothing, RESETS, "sender_segments", PROBING),
+    Pair("", 0, aborts.sent_nothing, RESETS, "sent_bytes", {**PROBING, "sender_segments": 1}, TO),
+    Pair("", 1, aborts.fin_never_arrived, RESETS, "retransmits", {**PROBING, **ECHO, "trigger_len": 1}),
+    Pair("", 1, aborts.fin_never_arrived, RESETS, "trigger_len", {**PROBING, **ECHO, "retransmits": 1}),
+    Pair("", 1, aborts.is_drawn_by_data, RESETS, "trigger_len", {**ECHO, "received_gap_ns": -1}),
+    Pair("", 0, aborts.is_drawn_by_data, RESETS, "received_gap_ns", {**ECHO, "unacked_bytes": 1}),
     Pair("", 1, syn_answers.went_whole_way, REUSES, "syn_retries", {"answer_frame": 9, "reset_frame": 10, "opened_frame": 12, "late_retry_frame": -1}),
 )  # fmt: skip
 """Numbers that stand in a rule without a name: shares, and what is one or several."""
