@@ -1,7 +1,8 @@
 """``python -m tests.said [FIXTURE ...]``: write ``said.txt`` of the fixtures, all that the tool says about each.
 
-Every finding with its sentence, values and remedy, every incident, and every column of every table. A test compares
-it (``test_fixtures.py``), so that whoever changes a sentence or a decision sees in the diff what it changes.
+Every finding with its sentence, values and remedy, every incident, every column of every table, and where the rules
+that the fixture is about decide (``rule_borders``). A test compares it (``test_fixtures.py``), so that whoever changes
+a sentence or a decision sees in the diff what it changes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.words.findings import Finding, finding
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.rule import Rule
+from tests import rule_borders
+from tests.rule_borders import BORDERS_OF
 from tests.scenario import Result
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -29,27 +32,31 @@ COLUMNS_OF = "columns of "
 BY_ID = {rule.id: rule for rule in RULES}
 
 
-def lines(got: Result, tables: Container[str] | None = None) -> list[str]:
-    """All that is said, a line for each thing; ``tables``: only the columns of these."""
+def lines(name: str, got: Result, tables: Container[str] | None = None, *, has_borders: bool = True) -> list[str]:
+    """All that is said of a fixture, a line for each thing; ``tables``: only the columns of these."""
     caveats = list(dict.fromkeys(caveat for hits in got.hits for caveat in hits.caveats))
     return [
         *(f"caveat {number}: {text}" for number, text in enumerate(caveats, 1)),
         *_findings(got, caveats),
         *_incidents(got),
         *(
-            _digest(name, got)
-            for name in got.tables
-            if (tables is None or name in tables) and got.tables.records(name).size
+            _digest(table, got)
+            for table in got.tables
+            if (tables is None or table in tables) and got.tables.records(table).size
         ),
+        *(rule_borders.lines(name, got.records) if has_borders else ()),
     ]
 
 
-def problems(name: str, got: Result, tables: Container[str] | None = None) -> Iterator[str]:
+def problems(
+    name: str, got: Result, tables: Container[str] | None = None, *, has_borders: bool = True
+) -> Iterator[str]:
     """Where it is something else than what the file of the fixture has."""
     path = FIXTURES / name / "said.txt"
     kept = path.read_text().splitlines() if path.exists() else []
     before = [line for line in kept if tables is None or not line.startswith(COLUMNS_OF) or _table(line) in tables]
-    now = lines(got, tables)
+    before = [line for line in before if has_borders or not line.startswith(BORDERS_OF)]
+    now = lines(name, got, tables, has_borders=has_borders)
     if before == now:
         return
     differences = [line for line in difflib.unified_diff(before, now, n=0, lineterm="") if line[:2] not in ("--", "++")]
@@ -143,7 +150,7 @@ def write(names: list[str], play: Callable[[str], Result], say: Callable[[str], 
     """The files of these fixtures."""
     changed = 0
     for name in names:
-        path, text = FIXTURES / name / "said.txt", "\n".join(lines(play(name))) + "\n"
+        path, text = FIXTURES / name / "said.txt", "\n".join(lines(name, play(name))) + "\n"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             changed += 1

@@ -137,3 +137,46 @@ def test_many_connects_with_one_isn_take_no_square_of_time() -> None:
     moves.see(rows, traits)
 
     assert sum(found.size for _, found in moves.close()) == 4096
+
+
+@pytest.mark.parametrize(
+    ("vain", "answered", "is_scan"), [(20, 0, True), (19, 0, False), (40, 10, True), (40, 11, False)]
+)
+def test_a_scan_is_twenty_connects_and_four_times_those_that_are_answered(
+    vain: int, answered: int, is_scan: bool
+) -> None:
+    silent = [Connect(1, server, "silent", 2, 3) for server in range(100, 100 + vain)]
+    found = said([*silent, *(Connect(1, 9, "answered") for _ in range(answered))])
+
+    assert ("scans" in found) == is_scan
+
+
+def test_a_scan_is_of_many_services() -> None:
+    assert "scans" not in said([Connect(1, 100 + n % 5, "silent", 2, 3) for n in range(40)])
+
+
+@pytest.mark.parametrize(
+    ("vain", "answered", "is_flood"), [(50, 0, True), (49, 0, False), (80, 20, True), (80, 21, False)]
+)
+def test_a_flood_is_fifty_syns_and_four_times_those_that_are_answered(vain: int, answered: int, is_flood: bool) -> None:
+    silent = [Connect(client, 9, "silent") for client in range(1000, 1000 + vain)]
+    found = said([*silent, *(Connect(7, 9, "answered") for _ in range(answered))])
+
+    assert ("floods" in found) == is_flood
+
+
+@pytest.mark.parametrize(("refused", "is_told"), [(9, False), (10, True)])
+def test_ten_refusals_are_a_storm(refused: int, is_told: bool) -> None:
+    assert ("connects" in said([Connect(1, 11, "refused")] * refused)) == is_told
+
+
+@pytest.mark.parametrize(("wait_ns", "failed"), [(1_979_999_999, 0), (1_980_000_000, 1)])
+def test_a_connect_has_failed_after_two_seconds(wait_ns: int, failed: int) -> None:
+    """Stacks count in coarse ticks: 20 ms less are enough."""
+    rows = rows_of([Connect(1, 11, "silent", 2, 1)])
+    rows.last_time = rows.first_time + wait_ns
+    measured = Measurements(compiled=False, wants_seconds=False, seed=new_seed())
+    measured.see("connections", rows)
+    found = {table.name: rows for table, rows in measured.close({})}
+
+    assert found["connects"]["failed"].tolist() == [failed]

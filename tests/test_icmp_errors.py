@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tcptrace_tw.measure.icmp_errors import LATE_NS, IcmpErrors
+from tcptrace_tw.measure.icmp_errors import IcmpErrors
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema.words import ORIG, RESP
 from tests.report_rows import blank
 
 BEGIN, END = 10**18, 10**18 + 5 * 10**9
+MINUTE_NS = 60 * 10**9
 CLIENT, SERVER, ROUTER = (0, 1), (0, 2), (0, 3)
 
 
@@ -48,7 +49,7 @@ def told(*quotes: Quote, rows: Any = None, scanners: set[tuple[int, int]] | None
 
 
 @pytest.mark.parametrize(
-    ("time", "count"), [(BEGIN - 1, 0), (BEGIN, 1), (END, 1), (END + LATE_NS, 1), (END + LATE_NS + 1, 0)]
+    ("time", "count"), [(BEGIN - 1, 0), (BEGIN, 1), (END, 1), (END + MINUTE_NS, 1), (END + MINUTE_NS + 1, 0)]
 )
 def test_an_error_comes_while_its_connection_is_remembered(time: int, count: int) -> None:
     """From the first segment until a minute after the last one."""

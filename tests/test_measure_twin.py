@@ -264,3 +264,35 @@ def test_work_behind_is_done_in_order_and_its_error_comes_back() -> None:
     behind.stop()
 
     assert done == [0, 1, 2]
+
+
+SAMPLES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 4)), max_size=12)
+
+
+@FEW
+@given(SAMPLES)
+def test_syns_are_sorted_by_time_and_frame(samples: list[tuple[int, int, int]]) -> None:
+    """Of equals the earlier place comes first; values the same."""
+    mine = np.zeros(len(samples), measured.SAMPLE)
+    for i, (time, frame, port) in enumerate(samples):
+        mine["time"][i], mine["frame"][i], mine["port"][i] = time, frame, port
+    order = np.full(len(samples), -1)
+    measured.sort_by_time(mine, mine.size, order)
+    by_port = np.full(len(samples), -1)
+    measured.sort_by(mine["port"], mine.size, by_port)
+
+    assert order.tolist() == sorted(range(len(samples)), key=lambda i: samples[i][:2])
+    assert by_port.tolist() == sorted(range(len(samples)), key=lambda i: samples[i][2])
+
+
+@FEW
+@given(SAMPLES.filter(len), st.data())
+def test_a_group_has_members_if_three_ports_are_in_it(samples: list[tuple[int, int, int]], data: Any) -> None:
+    mine = np.zeros(len(samples), measured.SAMPLE)
+    mine["port"] = [port for _, _, port in samples]
+    order = np.array(data.draw(st.permutations(range(len(samples)))))
+    begin = data.draw(st.integers(0, len(samples) - 1))
+    end = data.draw(st.integers(begin, len(samples)))
+
+    ports = {int(mine["port"][place]) for place in order[begin:end]}
+    assert measured.has_members(mine, order, begin, end) == (len(ports) >= 3)

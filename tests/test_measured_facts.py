@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tcptrace_tw.capture.damage import Damage, is_impossible
-from tcptrace_tw.measure.meanwhile import NEAR_NS, Meanwhile
-from tcptrace_tw.measure.silent_services import MOST_REPEATS, SILENT_NS, SilentServices
+from tcptrace_tw.measure.meanwhile import Meanwhile
+from tcptrace_tw.measure.silent_services import SilentServices
 from tcptrace_tw.measure.two_msl import LongerTwoMsl
 from tcptrace_tw.protocol.states import LAST_ACK
 from tcptrace_tw.schema import words as w
@@ -75,9 +75,21 @@ def test_others_that_are_answered_tell_of_the_service() -> None:
     assert meanwhile(syn, connects([after], answered=False), connects([after], answered=True)) == "others-answered"
 
 
-@pytest.mark.parametrize("time", [T - NEAR_NS - 1, T + SECOND + NEAR_NS + 1])
-def test_connects_long_before_or_after_tell_nothing(time: int) -> None:
-    assert meanwhile(refused_syn(), connects([time], answered=True)) == "unknown"
+@pytest.mark.parametrize(("time", "word"), [
+    (T - 5 * SECOND - 1, "unknown"), (T - 5 * SECOND, "others-answered"), (T - 1, "others-answered"),
+    (T + 6 * SECOND, "others-answered"), (T + 6 * SECOND + 1, "unknown"),
+])  # fmt: skip
+def test_connects_long_before_or_after_tell_nothing(time: int, word: str) -> None:
+    """More than 5 s before the SYN, or behind its last one."""
+    assert meanwhile(refused_syn(), connects([time], answered=True)) == word
+
+
+@pytest.mark.parametrize("column", ["resp_ip_hi", "resp_ip_lo", "resp_port"])
+def test_a_service_has_an_address_and_a_port(column: str) -> None:
+    other = connects([T + SECOND], answered=True)
+    other[column] += 1
+
+    assert meanwhile(refused_syn(), other) == "unknown"
 
 
 def test_another_service_and_the_attempt_itself_tell_nothing() -> None:
@@ -126,8 +138,8 @@ def silent_count(rows: Any, end: int) -> int:
 
 
 def test_a_service_is_silent_if_nothing_follows_its_syn_ack() -> None:
-    assert silent_count(silent_rows(3), T + SILENT_NS) == 3
-    assert silent_count(silent_rows(3), T + SILENT_NS - 1) == 0
+    assert silent_count(silent_rows(3), T + SECOND) == 3
+    assert silent_count(silent_rows(3), T + SECOND - 1) == 0
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,7 @@ def test_a_service_is_silent_if_nothing_follows_its_syn_ack() -> None:
         {"orig_payload_bytes": 0},
         {"rst_frame": 9},
         {"observed": 0},
-        {"orig_retransmits": MOST_REPEATS + 1},
+        {"orig_retransmits": 2 + 1},
     ],
 )
 def test_a_service_is_not_silent(change: dict[str, int]) -> None:

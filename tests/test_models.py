@@ -5,6 +5,7 @@ The index of the flow table has its model in ``test_flow.py``, buckets have a tw
 
 from __future__ import annotations
 
+import types
 from collections import defaultdict
 from typing import Any
 
@@ -18,8 +19,9 @@ from tcptrace_tw.kernels.wide_records import Records
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure.keys import Keys
 from tcptrace_tw.measure.tallies import Tallies
-from tcptrace_tw.tcp.store import delta_codec
+from tcptrace_tw.tcp.store import delta_codec, freelists
 from tcptrace_tw.tcp.store import records as s
+from tcptrace_tw.tcp.store.access import set_word
 from tcptrace_tw.tcp.store.freelists import clear, free_incarnation, new_incarnation
 from tcptrace_tw.tcp.store.queues import dequeue, enqueue
 
@@ -141,6 +143,41 @@ def test_a_free_list_is_a_stack(acts: list[int | None]) -> None:
         assert store.counters[s.CONNS_USED] == len(used) + len(free)
 
 
+OTHERS = {
+    freelists.new_span: ("spans", s.SPAN, s.SPANS_USED, s.SPANS_FREE),
+    freelists.new_reuse: ("reuses", s.REUSE, s.REUSES_USED, s.REUSES_FREE),
+    freelists.new_stale: ("stales", s.STALE, s.STALES_USED, s.STALES_FREE),
+    freelists.new_reset: ("resets", s.RESET, s.RESETS_USED, s.RESETS_FREE),
+    freelists.new_anomaly: ("anomalies", s.ANOMALY, s.ANOMALIES_USED, s.ANOMALIES_FREE),
+}
+"""Records that are chained by ``next`` where they are free."""
+
+
+@pytest.mark.parametrize("new", OTHERS, ids=lambda new: new.__name__)
+@MANY
+@given(acts=st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=40))
+def test_records_that_were_given_back_are_taken_again(new: Any, acts: list[int | None]) -> None:
+    """The last one first; only where none is free, a new one."""
+    pool, dtype, used_at, free_at = OTHERS[new]
+    rows = Records(np.zeros(50, dtype).view(np.recarray))
+    counters = np.zeros(s.REGISTERS, np.int64)
+    counters[free_at] = -1
+    state: Any = types.SimpleNamespace(counters=counters, **{pool: rows})
+    held, free = list[int](), list[int]()
+    for act in acts:
+        if act is None:
+            place = int(new(state))
+
+            assert place == (free.pop() if free else len(held))
+            held.append(place)
+        elif held:
+            place = held.pop(act % len(held))
+            rows[place].next = counters[free_at]
+            counters[free_at] = place
+            free.append(place)
+        assert counters[used_at] == len(held) + len(free)
+
+
 SET_BY_OPENER = {"id", "slot", "previous", "opened", "orig_is_b", "incarnation", "due", "queue_previous", "queue_next",
                  "tuple_id", "first_time", "first_frame"}  # fmt: skip
 
@@ -209,3 +246,36 @@ def test_archived_records_of_several_connections_do_not_touch_each_other(seed: i
         delta_codec.unpack_connection(state, twin[0], twin[0], twin[0], 0, 0, begin)
 
         assert (twin.established_time, twin.duplicates) == (conn.established_time, conn.duplicates)
+
+
+EDGES = [sign * (1 << power) + off for power in (0, 1, 15, 16, 31, 32, 47) for sign in (1, -1) for off in (-1, 0, 1)]
+
+
+@pytest.mark.parametrize("distance", EDGES)
+def test_a_distance_comes_back_from_as_many_units_as_it_takes(distance: int) -> None:
+    """None for 0, then one, two or four units of 16 bits: the fewest that hold it with its sign."""
+    bits = delta_codec.width(distance)
+    units = 0 if distance == 0 else next(n for n in (1, 2, 4) if -(1 << 16 * n - 1) <= distance < 1 << 16 * n - 1)
+    state = types.SimpleNamespace(archive=np.full(8, 0x5555, np.uint16))
+    set_word(state, 1, distance)
+    state.archive[1 + units :] = 0xAAAA  # what is packed behind it
+
+    assert bits + (bits >> 1 & bits) == units
+    assert delta_codec.taken(state, 1, bits) == distance
+
+
+@pytest.mark.parametrize("base", [0, 5, 1 << 40])
+@pytest.mark.parametrize("off", [-2, -1, 0, 1, 2])
+def test_a_time_comes_back_and_none_is_none(base: int, off: int) -> None:
+    value = base + off
+    if value >= 0:
+        assert delta_codec.later(delta_codec.since(value, base), base) == value
+    assert delta_codec.since(-1, base) == 0
+    assert delta_codec.later(0, base) == -1
+
+
+@pytest.mark.parametrize(("x", "distance"), [
+    (0, 0), (1, 1), (0xFFFFFFFF, -1), (0x7FFFFFFF, 0x7FFFFFFF), (0x80000000, -0x80000000), (-1, -1), (1 << 32, 0),
+])  # fmt: skip
+def test_a_distance_modulo_has_a_sign(x: int, distance: int) -> None:
+    assert delta_codec.around(x) == distance

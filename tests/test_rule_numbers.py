@@ -16,7 +16,7 @@ import pytest
 
 import tcptrace_tw.rules
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.protocol.states import FIN_WAIT_2
+from tcptrace_tw.protocol.states import ESTABLISHED, FIN_WAIT_2
 from tcptrace_tw.rules import caveats, predicates
 from tcptrace_tw.rules.catalogue import (
     aborts,
@@ -34,6 +34,7 @@ from tcptrace_tw.rules.catalogue import (
     reset_effects,
     reuse,
     silence,
+    syn_in_open_connection,
     time_wait,
     time_wait_cut_short,
     timestamp_clocks,
@@ -58,6 +59,7 @@ from tcptrace_tw.schema.columns import (
     SCANS,
     SERVICES,
     STALE_SEGMENTS,
+    SYN,
     TIME_WAIT,
     Table,
 )
@@ -126,6 +128,8 @@ ECHO = {"is_bare": 1, "is_echo": 1, "has_plain": 1}
 UNTOLD = {"is_repeat": 0, "verdict": 255}
 WAITED = {"sender_state": FIN_WAIT_2, **ECHO}
 RECYCLED = {"has_shared_clock": 1, "has_server_time_wait": 1}
+PROBING = {"endpoint": ORIG, "receiver_state": ESTABLISHED, "sender_state": ESTABLISHED}
+CONNECTED = {"syn_retries": 1, "answer_frame": 9, "reset_frame": 10, "opened_frame": 12, "late_retry_frame": -1}
 SURE_CLOCKS = {"clocks": 2, "ignored": 3, "ignored_stale": 3}
 
 PAIRS = (
@@ -183,6 +187,7 @@ PAIRS = (
     Pair("catalogue.silence.LARGE", 1000, silence.are_large_lost, ANOMALIES, "unanswered_bytes", {"is_sacked_beyond": 1}),
     Pair("catalogue.silence.LEAST_DROP_NS", 20 * SECOND, silence.data_unanswered, ANOMALIES, "unanswered_silence_ns", {"unanswered": 1, "unanswered_ns": SECOND}, BELOW),
     Pair("predicates.STALL_NS", SECOND, syn_answers.stalls, REUSES, "cost_ns", {}),
+    Pair("predicates.STALL_NS", SECOND, severity(syn_in_open_connection.SYN_CHALLENGED_UNSEEN, ERROR), REUSES, "cost_ns", CONNECTED),
     Pair("predicates.SEVERAL", 3, silence.silent_after_handshake, SERVICES, "silent_after_handshake", {}),
     Pair("predicates.SEVERAL", 3, connects.connect_unanswered, CONNECTS, "unanswered", {}),
     Pair("predicates.SURE", 3, confidence(timestamp_clocks.TW_RECYCLE_DROP, CONFIRMED), CLOCKS, "ignored", {"clocks": 2, "answered": 3}),
@@ -242,6 +247,19 @@ UNNAMED = (
     Pair("", 100, severity(capture_times.DUPLICATE_FRAMES, NOTICE), CAPTURE, "segments", {"duplicates": 1}, TO),
     Pair("", 5, capture.one_way_capture, CAPTURE, "one_way_connections", {"long_connections": 5}),
     Pair("", 4, capture.one_way_capture, CAPTURE, "long_connections", {"one_way_connections": 4}, TO),
+    Pair("", 1, reset_causes.is_probe, RESETS, "sender_segments", PROBING),
+    Pair("", SYN, reset_causes.is_probe, RESETS, "trigger_flags", {**PROBING, "sender_segments": 1, "receiver_state": FIN_WAIT_2}),
+    Pair("", 0, reset_causes.is_probe, RESETS, "retransmits", {**PROBING, "sender_segments": 1}, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "sent_bytes", PROBING, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "received_bytes", PROBING, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "sender_seq_delta", PROBING, TO),
+    Pair("", 0, reset_causes.is_empty, RESETS, "ack_delta", PROBING, TO),
+    Pair("", 1, aborts.sent_nothing, RESETS, "sender_segments", PROBING),
+    Pair("", 0, aborts.sent_nothing, RESETS, "sent_bytes", {**PROBING, "sender_segments": 1}, TO),
+    Pair("", 1, aborts.fin_never_arrived, RESETS, "retransmits", {**PROBING, **ECHO, "trigger_len": 1}),
+    Pair("", 1, aborts.fin_never_arrived, RESETS, "trigger_len", {**PROBING, **ECHO, "retransmits": 1}),
+    Pair("", 1, aborts.is_drawn_by_data, RESETS, "trigger_len", {**ECHO, "received_gap_ns": -1}),
+    Pair("", 0, aborts.is_drawn_by_data, RESETS, "received_gap_ns", {**ECHO, "unacked_bytes": 1}),
     Pair("", 1, syn_answers.went_whole_way, REUSES, "syn_retries", {"answer_frame": 9, "reset_frame": 10, "opened_frame": 12, "late_retry_frame": -1}),
 )  # fmt: skip
 """Numbers that stand in a rule without a name: shares, and what is one or several."""
@@ -327,3 +345,25 @@ def test_so_many_findings_wait(waiting: int, is_full: bool) -> None:
     deferred._size = waiting
 
     assert deferred.is_full == is_full
+
+
+@pytest.mark.parametrize(("numbers", "is_set", "are_joined"), [
+    ((0, 0, -1), False, False), ((1, 1, -1), True, False), ((1, 0, -1), False, True), ((0, 1, -1), False, False),
+    ((0, 0, 0), True, False), ((2, 2, -1), True, False),
+])  # fmt: skip
+def test_the_clock_was_set_or_files_were_joined(numbers: tuple[int, int, int], is_set: bool, are_joined: bool) -> None:
+    """One step back is enough: with connections that go on it is the clock, without them the files were joined."""
+    assert caveats.is_clock_set(*numbers) == is_set
+    assert caveats.are_files_joined(*numbers[:2]) == are_joined
+
+
+@pytest.mark.parametrize(("long", "one_way", "holds"), [(0, 0, False), (1, 1, True), (5, 4, False), (100, 81, True)])
+def test_more_than_four_fifths_show_one_direction(long: int, one_way: int, holds: bool) -> None:
+    assert caveats.is_one_way(long, one_way) == holds
+
+
+@pytest.mark.parametrize(("connections", "plain", "vain", "holds"), [
+    (20, 0, 0, True), (19, 0, 0, False), (20, 1, 0, False), (20, 0, 1, False), (25, 0, 5, True),
+])  # fmt: skip
+def test_twenty_connections_without_acks_were_filtered(connections: int, plain: int, vain: int, holds: bool) -> None:
+    assert caveats.is_control_only(connections, plain, vain) == holds

@@ -68,7 +68,7 @@ def case(number: int, run: int = 0) -> Case:
     frames = Capture(random, habits(random, two_msl_ns)).run()
     return Case(
         number=number,
-        files=_cut(random, frames),
+        files=pieces(random, frames),
         settings=settings,
         batch_size=pick((1, 2, 3, 7, 64, 16384)),
         archive_from=pick((0, 0, 1, 2, 5, 20, 4096)),
@@ -79,7 +79,7 @@ def case(number: int, run: int = 0) -> Case:
     )
 
 
-def _cut(random: Random, frames: list[cb.Record]) -> tuple[tuple[cb.Record, ...], ...]:
+def pieces(random: Random, frames: list[cb.Record]) -> tuple[tuple[cb.Record, ...], ...]:
     """One file, a ring of some, or of tiny ones."""
     count = min(random.choice((1, 1, 1, 2, 5, 20)), max(1, len(frames)))
     ends = sorted(random.randrange(len(frames) + 1) for _ in range(count - 1))

@@ -114,9 +114,14 @@ def run(case: Case, folder: Path, allocator: Allocator) -> tuple[str | None, int
 
 def interpreted(case: Case, folder: Path, allocator: Allocator) -> Outcome | str:
     """The case interpreted alone: what it says, or what is wrong."""
+    return alone(case, folder, allocator, compiled=False)
+
+
+def alone(case: Case, folder: Path, allocator: Allocator, *, compiled: bool) -> Outcome | str:
+    """The case in one engine: what it says, or what is wrong."""
     paths = case.write(folder)
     try:
-        return analyse(case, paths, allocator, compiled=False)
+        return analyse(case, paths, allocator, compiled=compiled)
     except Exception as error:
         return _told(error)
     finally:

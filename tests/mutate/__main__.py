@@ -1,9 +1,9 @@
 """``python -m tests.mutate --count 500``: change the code in one place, and see if the quick tests notice.
 
 Each mutant is one change (a comparison, a constant by 1, ``and`` or ``or``, a ``not``, the branches of an ``if``) in
-rules/, tcp/, measure/ or flow.py. A child process puts it in, and plays the fixtures that run the changed line by
-interpreted kernels, until one of them says something else than before; then it runs the quick tests of the room.
-Those that nothing notices are listed at the end.
+rules/, tcp/, measure/ or flow.py. A child process puts it in, and plays the random conversations and the fixtures that
+run the changed line by interpreted kernels, until one of them says something else than before; then it runs the quick
+tests of the room. Those that nothing notices are listed at the end.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from tests.mutate.ground import PACKAGE, ROOMS, ROOT, Ground
 from tests.mutate.judge import functions, play_interpreted, verdict
 from tests.mutate.operators import Mutant, mutants
 
+SURVIVES = "[SURVIVES]"
+
 MOST_SECONDS = 60
 """A mutant that takes more processor time loops for ever."""
 
@@ -42,19 +44,26 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the path, as in rules/catalogue")
     parser.add_argument("--ground", type=Path, help="where the fixtures' rows are kept for the next run")
     parser.add_argument("--least", type=float, default=0.0, help="exit with 1 if fewer percent are noticed")
+    parser.add_argument("--again", type=Path, help="what an earlier run printed: only what survived it")
     options = parser.parse_args()
-    chosen = sample(options.count, options.seed, options.only)[options.first :]
+    chosen = list(enumerate(sample(options.count, options.seed, options.only)))[options.first :]
+    if options.again:
+        survived = {int(line.split()[0]) for line in options.again.read_text().splitlines() if line.endswith(SURVIVES)}
+        chosen = [each for each in chosen if each[0] in survived]
     ground = kept_ground(options.ground)
     known = imported()
-    begun, noticed, survivors = time.monotonic(), Counter[str](), list[Mutant]()
-    for number, mutant in enumerate(chosen, options.first):
+    begun, survivors = time.monotonic(), list[Mutant]()
+    total, noticed = Counter[str](), Counter[str]()
+    for number, mutant in chosen:
         by = judged(mutant, ground, known)
-        room = "/".join(mutant.path.split("/")[1:3])
-        noticed[room, bool(by)] += 1  # type: ignore[index]
+        room = mutant.path.split("/")[1]
+        total[room] += 1
+        noticed[room] += bool(by)
         if not by:
             survivors.append(mutant)
-        said = by.splitlines()[0][:60] if by else "SURVIVES"
-        print(f"{number:4} {mutant.path}:{mutant.line} {mutant.function}: {mutant.text}  [{said}]", flush=True)
+        said = f"[{by.splitlines()[0][:60]}]" if by else SURVIVES
+        print(f"{number:4} {mutant.path}:{mutant.line} {mutant.function}: {mutant.text}  {said}", flush=True)
+    print("\n" + ", ".join(f"{room} {noticed[room]} of {total[room]}" for room in sorted(total)))
     return tell(len(chosen), survivors, time.monotonic() - begun, options.least)
 
 
@@ -75,13 +84,9 @@ def sources() -> list[Path]:
 
 def kept_ground(path: Path | None) -> Ground:
     """What mutants are judged by; prepared by a process of its own, because it changes the runner of the rules."""
-    if path is None or not path.exists():
-        target = path or Path(tempfile.mkdtemp()) / "ground"
-        environment = {**os.environ, "TCPTRACE_TW_KERNELS": "interpreted"}
-        subprocess.run(
-            [sys.executable, "-m", "tests.mutate.ground", str(target)], check=True, cwd=ROOT, env=environment
-        )
-        path = target
+    path = path or Path(tempfile.mkdtemp()) / "ground"
+    environment = {**os.environ, "TCPTRACE_TW_KERNELS": "interpreted"}
+    subprocess.run([sys.executable, "-m", "tests.mutate.ground", str(path)], check=True, cwd=ROOT, env=environment)
     return Ground(**pickle.loads(path.read_bytes()))
 
 
@@ -91,6 +96,7 @@ def imported() -> dict[str, list[FunctionType]]:
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the shortest example that fails
     hypothesis.settings.register_profile("mutants", deadline=None, phases=phases, database=None)
     import_module("tests.said")
+    import_module("tests.conversations")
     play_interpreted()
     fixtures = import_module("tests.test_fixtures")
     for name in fixtures.NAMES:
@@ -122,9 +128,9 @@ def judged(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]])
 
 
 def tell(count: int, survivors: list[Mutant], seconds: float, least: float) -> int:
-    """The figures, by room, and the exit code."""
+    """The figures, and the exit code."""
     share = 100 * (1 - len(survivors) / max(count, 1))
-    print(f"\n{count - len(survivors)} of {count} mutants are noticed: {share:.1f} %, in {seconds:.0f} s; survivors:")
+    print(f"{count - len(survivors)} of {count} mutants are noticed: {share:.1f} %, in {seconds:.0f} s; survivors:")
     for mutant in sorted(survivors):
         print(f"  {mutant.path}:{mutant.line} {mutant.function}: {mutant.text}")
     return 1 if share < least else 0

@@ -1,4 +1,4 @@
-"""What every mutant is judged by: the fixtures, the lines that each of them runs, and the rows that rules read.
+"""What every mutant is judged by: fixtures and random conversations, the lines that each runs, the rows of rules.
 
 It is prepared once, in a process of its own, and is plain data, so that it can be kept in a file.
 """
@@ -8,11 +8,20 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+
+from tests.fuzz import borders
+
+if __name__ == "__main__":
+    borders.install()  # before the rooms are imported
+
+from tests import conversations
+from tests.mutate.meets import needed
+from tests.mutate.operators import Mutant
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "tcptrace_tw"
@@ -31,13 +40,48 @@ class Ground(NamedTuple):
     """Path of a module and number of a line: a bit for each fixture that runs it, in the order of ``captures``."""
     archived: dict[str, dict[int, int]]
     """The same where everything that is over or silent is archived at once."""
+    conversations: dict[str, dict[int, int]]
+    """The same of the random conversations, in the order of their file."""
+    borders: dict[str, dict[tuple[str, int], dict[int, int]]]
+    """Of ``FIXTURES`` and ``TALKS``: by how much the sides of a comparison differ, and the bits of who meets that."""
 
-    def names(self, lines: dict[int, int], first: int, last: int) -> list[str]:
-        """The fixtures that run one of these lines."""
-        bits = 0
-        for line in range(first, last + 1):
+    talked: list[str]
+    """The names of the random conversations, in the order of their bits."""
+
+    def names(self, mutant: Mutant) -> list[str]:
+        """The fixtures that can meet the change."""
+        return _named(self._running(self.lines, mutant) & self._meeting(FIXTURES, mutant), self.captures)
+
+    def names_archived(self, mutant: Mutant) -> list[str]:
+        """The same where everything is archived at once."""
+        return _named(self._running(self.archived, mutant), self.captures)
+
+    def talks(self, mutant: Mutant) -> list[str]:
+        """The random conversations that can meet the change."""
+        return _named(self._running(self.conversations, mutant) & self._meeting(TALKS, mutant), self.talked)
+
+    def _running(self, of: dict[str, dict[int, int]], mutant: Mutant) -> int:
+        lines, bits = of.get(mutant.path, {}), 0
+        for line in range(mutant.first, mutant.last + 1):
             bits |= lines.get(line, 0)
-        return [name for number, name in enumerate(self.captures) if bits >> number & 1]
+        return bits
+
+    def _meeting(self, who: str, mutant: Mutant) -> int:
+        wanted = needed(mutant)
+        known = self.borders[who].get((mutant.path, wanted[0]), {}) if wanted else {}
+        if not wanted or not any(-borders.FAR <= code <= borders.FAR for code in known):
+            return -1
+        bits = 0
+        for code in wanted[1]:
+            bits |= known.get(code, 0)
+        return bits
+
+
+FIXTURES, TALKS = "fixtures", "conversations"
+
+
+def _named(bits: int, names: Iterable[str]) -> list[str]:
+    return [name for number, name in enumerate(names) if bits >> number & 1]
 
 
 class Tracer:
@@ -86,10 +130,10 @@ def _path_of(file: str) -> str:
 
 
 def prepared() -> Ground:
-    """Play every fixture that is not long, and note what it runs."""
+    """Play every fixture that is not long, and every random conversation, and note what it runs."""
     from tests import test_fixtures
 
-    ground = Ground({}, {}, {}, {})
+    ground = Ground({}, {}, {}, {}, {}, {FIXTURES: {}, TALKS: {}}, [])
     for name in test_fixtures.NAMES:
         captured = test_fixtures.FIXTURES / name / "capture.pcap"
         data = captured.read_bytes() if captured.exists() else test_fixtures.rendered(name)
@@ -97,10 +141,34 @@ def prepared() -> Ground:
             continue
         number = len(ground.captures)
         ground.captures[name] = data
+        borders.met.clear()
         ground.chunks[name] = _played(name, data, number, ground.lines)
+        _put_borders(number, ground.borders[FIXTURES])
         with archiving():
             _played(name, data, number, ground.archived)
+    add_conversations(ground)
     return ground
+
+
+def add_conversations(ground: Ground) -> None:
+    """Play those that are not known, and note what they run."""
+    for name in conversations.kept():
+        if name in ground.talked:
+            continue
+        tracer = Tracer()
+        borders.met.clear()
+        with tracer:
+            list(conversations.lines([name]))
+        tracer.put(len(ground.talked), ground.conversations)
+        _put_borders(len(ground.talked), ground.borders[TALKS])
+        ground.talked.append(name)
+
+
+def _put_borders(number: int, into: dict[tuple[str, int], dict[int, int]]) -> None:
+    """Set the bit of this capture for all that was met."""
+    for path, node, code in borders.met:
+        of_node = into.setdefault((path, node), {})
+        of_node[code] = of_node.get(code, 0) | 1 << number
 
 
 @contextmanager
@@ -147,5 +215,12 @@ def _played(name: str, data: bytes, number: int, lines: dict[str, dict[int, int]
     return chunks
 
 
+def main(path: Path) -> None:
+    """Write the file; if it is there, only the conversations that are new are played."""
+    ground = Ground(**pickle.loads(path.read_bytes())) if path.exists() else prepared()
+    add_conversations(ground)
+    path.write_bytes(pickle.dumps(ground._asdict()))
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(pickle.dumps(prepared()._asdict()))
+    main(Path(sys.argv[1]))

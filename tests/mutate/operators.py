@@ -43,11 +43,13 @@ def mutants(path: Path, root: Path) -> Iterator[Mutant]:
     tree = ast.parse(source)
     functions = _functions(tree)
     homes = _homes(tree)
-    skipped = {*_skipped(tree), *_hints(tree)}
+    skipped, not_more = {*_skipped(tree), *_hints(tree), *_checks(tree)}, {*_true_or_roomy(tree)}
     for number, node in enumerate(ast.walk(tree)):
         if node in skipped:
             continue
         for change in _changes(node):
+            if change == "plus 1" and node in not_more:
+                continue
             around = functions.get(node, "")
             text, line = _said(node, change), node.lineno  # type: ignore[attr-defined]
             yield Mutant(path.relative_to(root).as_posix(), number, change, line, around, text, *homes[node])
@@ -172,6 +174,46 @@ def _hints(tree: ast.Module) -> Iterator[ast.AST]:
             names = {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
             if names <= AHEAD:
                 yield from ast.walk(node)
+
+
+def _checks(tree: ast.Module) -> Iterator[ast.AST]:
+    """What can only be noticed by who does not use it.
+
+    ``within`` lets an interpreted kernel stop at an index that no kernel may have; compiled ones have no such call.
+    Packing kernels of all kinds of records are called alike: a record without sides takes a 0 for its side, and what
+    is unpacked takes a number of pending changes, that only packing asks for.
+    """
+    for node in ast.walk(tree):
+        if _called(node) == "within":
+            yield from ast.walk(node)
+        elif isinstance(node, ast.Call) and _called(node).startswith(ALIKE):
+            yield from (each for each in node.args if isinstance(each, ast.Constant))
+
+
+ALIKE = ("pack_connection", "pack_span", "pack_cause", "unpack_")
+
+PROMISES = ("RESTORED", "LET_GO", "ATTEMPTS_LET_GO", "ARCHIVED_OR_LET_GO", "TOUCHED", "MOVES", "SPARE", "EACH")
+"""How much room is made before a batch, at the least: with more of it the same rows are written. Less is a mutant."""
+
+
+def _true_or_roomy(tree: ast.Module) -> Iterator[ast.AST]:
+    """Constants of which one more is the same: 2 is as true as 1, and a place more in a growing array stays empty."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and all(_is_flag(target) for target in node.targets):
+            value = node.value
+            for each in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
+                if isinstance(each, ast.Constant) and each.value == 1:
+                    yield each
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reserve":
+            yield from (each for each in ast.walk(node) if isinstance(each, ast.Constant))
+        elif isinstance(node, ast.Assign) and all(getattr(target, "id", "") in PROMISES for target in node.targets):
+            yield from ast.walk(node)
+
+
+def _is_flag(node: ast.expr) -> bool:
+    """Whether it is asked for as a yes or no: its name says so."""
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name.startswith(("is_", "has_", "was_"))
 
 
 def _called(node: ast.AST) -> str:
