@@ -218,16 +218,17 @@ class Run:
         ]
         yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
 
-    def _marked(self, index: int, batches: Iterator[Segments]) -> Iterator[Segments]:
+    def _marked(self, index: int, reader: Reader) -> Iterator[Segments]:
         """The segments of one file that are wanted, marked by its clock; files without known times share one."""
         is_timed = len(self._files.files) == 1 or self._files.first_times[index] is not None
         if is_timed or not self._clocks:
             self._clocks.append(Clock(compiled=self.compiled))
-        clock = self._clocks[-1]
-        for batch in batches:
+        clock, steps = self._clocks[-1], 0
+        for batch in reader.batches():
             wanted = kept_segments(batch, self._filter, is_vlan_ignored=self.settings.ignore_vlan)
             if wanted is not None:
-                clock.see(wanted)
+                clock.see(wanted, is_in_order=reader.facts.backward_steps == steps)
+                steps = reader.facts.backward_steps
                 yield wanted
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
@@ -242,7 +243,7 @@ class Run:
                     quotes=self.quotes,
                 )  # fmt: skip
                 facts = self.facts.files[-1] = reader.facts
-                yield from self._marked(index, reader.batches())
+                yield from self._marked(index, reader)
         except CaptureError as error:
             self._unreadable += 1
             if self._unreadable == len(self._files.files):

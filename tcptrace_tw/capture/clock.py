@@ -174,9 +174,21 @@ class Clock:
         self.words: NDArray[np.int64] = np.zeros(WORDS, np.int64)
         self.words[[START, BACKWARD_FRAME, LEAP_FROM, REPEATED_UNTIL]] = -1
 
-    def see(self, batch: Segments) -> None:
-        """Take one batch."""
-        self._mark(batch, batch.size, self.words)
+    def see(self, batch: Segments, *, is_in_order: bool = False) -> None:
+        """Take one batch. ``is_in_order``: no frame from the last batch on is older than the one before it."""
+        if not (is_in_order and self._goes_on(batch)):
+            self._mark(batch, batch.size, self.words)
+
+    def _goes_on(self, batch: Segments) -> bool:
+        """Whether a batch whose times rise marks nothing; then the clock is set by its last segment alone."""
+        words, first, last = self.words, int(batch.time[0]), int(batch.time[-1])
+        if words[START] < 0 or words[BACK_RUN] or not words[NOW] <= first <= last < words[NOW] + LEAP_NS:
+            return False
+        if first <= max(words[START], words[REPEATED_UNTIL]):
+            return False
+        words[LEAP_RUN] += batch.size
+        words[NOW] = last
+        return True
 
 
 def clock_figures(clocks: Iterable[NDArray[np.int64]]) -> dict[str, int]:

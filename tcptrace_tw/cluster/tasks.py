@@ -107,10 +107,13 @@ class _Mapper:
         self._deal = load(dealing.deal, compiled=plan.compiled)
         self._dealt = _room(plan.parts)
         self._blocks: list[list[int]] = []
+        self._steps = 0
+        """How often the time of a frame has gone back so far."""
 
     def take(self, batch: Segments, file: Hashed) -> None:
         """Deal one batch."""
-        self._clock.see(batch)
+        self._clock.see(batch, is_in_order=self._facts.backward_steps == self._steps)
+        self._steps = self._facts.backward_steps
         if self._facts.damaged_segments:
             self._damage.see(batch)
         self._words[dealing.NEXT] = 0
