@@ -132,12 +132,14 @@ def differences(got: Result, theirs: list[Stream]) -> list[Difference]:
             if one != other:
                 is_first = what == "completeness" and row.completeness == stream.counted
                 is_again = what == "active closer" and row.active_closer == "both" and stream.is_acked_beyond()
+                is_stray = what == "active closer" and row.active_closer == "none" and row.orig_state == "SYN-SENT"
                 is_hidden = what == "active closer" and row.active_closer == "unknown"
                 reason = (
                     "first-segment" if is_first
                     else "fin-sent-again" if is_again
                     else "self-connect" if row.orig_ip == row.resp_ip and row.orig_port == row.resp_port
                     else "contradictory-flags" if any(_is_spoilt(each) for each in theirs)
+                    else "old-numbers" if is_stray
                     else _why_other(got, row) or ("closer-not-captured" if is_hidden else "")
                 )  # fmt: skip
                 found.append(Difference(frame, what, one, other, reason))

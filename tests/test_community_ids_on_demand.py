@@ -8,12 +8,15 @@ from typer.testing import CliRunner
 
 import tcptrace_tw as tw
 from tcptrace_tw.cli.app import app
+from tcptrace_tw.report.tables import community_ids
 
 CAPTURE = str(Path(__file__).parent.parent / "fixtures" / "kernel-syn-into-last-ack" / "capture.pcap")
 
 
+@pytest.mark.parametrize("few", [2000, 0], ids=["few", "many"])
 @pytest.mark.parametrize("jobs", [(), ("--jobs", "2")], ids=["one pass", "jobs"])
-def test_parquet_has_them_on_demand(tmp_path, jobs):
+def test_parquet_has_them_on_demand(tmp_path, monkeypatch, jobs, few):
+    monkeypatch.setattr(community_ids, "_FEW", few)
     wanted = tw.analyze(CAPTURE).table("connections")["community_id"].to_pylist()
     for name, options in (("without", ()), ("with", ("--community-id",))):
         done = CliRunner().invoke(app, ["analyze", CAPTURE, "-o", str(tmp_path / name), *jobs, *options])

@@ -35,7 +35,7 @@ def with_community_ids(connections: pa.Table) -> pa.Table:
         return connections
     chunks = []
     for rows in records(CONNECTIONS, connections, _ENDS):
-        chunks.append(community_ids({name: rows[name] for name in rows.dtype.names or ()}))
+        chunks.append(community_ids({name: rows[name].copy() for name in rows.dtype.names or ()}))
     made = pa.chunked_array(chunks, pa.string())
     return connections.set_column(at, connections.schema.field(at), made)
 
