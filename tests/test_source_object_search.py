@@ -52,6 +52,7 @@ def bucket(folder: Path) -> Iterator[str]:
 @pytest.mark.parametrize("pattern", [
     "2026-11-01", "2026-11-01/", "2026-11-*", "2026-11-*/*.pcap", "2026-11-01/b?.pcap", "**/*.pcap", "2026-1[12]-01/*",
     "*/deep", "**/deep/*", "2026-11-02/**", "2026-11-01/.*", "*.pcap", "one[1].pcap", "", "*",
+    "*/", "2026-11-02/*/", "**/",
 ])  # fmt: skip
 def test_a_store_is_searched_like_a_folder(pattern: str, bucket: str, folder: Path) -> None:
     here, there = f"{folder}/{pattern}", f"{bucket}/{pattern}"

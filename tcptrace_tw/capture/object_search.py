@@ -12,6 +12,8 @@ from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.storage import Object, exists, is_remote
 
 ANY_DEPTH = "**"
+FOLDER = ""
+"""The last part of a pattern that ends with a slash: what it finds is a folder, and no object."""
 
 
 @cache
@@ -37,6 +39,8 @@ def search(uri: str) -> Iterator[str]:
     """The addresses of all objects that it stands for; ``CaptureError`` where the store cannot be asked."""
     parts = _key(uri).rstrip("/").split("/")
     at = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    if uri.endswith("/") and at < len(parts):
+        parts.append(FOLDER)
     bucket = uri[: len(uri) - len(_key(uri))].rstrip("/")
     top = Object("/".join([bucket, *filter(None, parts[:at])]))
     try:
@@ -57,7 +61,11 @@ def _key(uri: str) -> str:
 def _expanded(folder: Object, parts: Sequence[str]) -> Iterator[Object]:
     """What a pattern finds in a folder; a folder that it finds is searched like one that is named."""
     part, rest = parts[0], parts[1:]
+    if part == FOLDER:
+        yield from folder.inside()
+        return
     if part == ANY_DEPTH:
+        rest = [each for each in rest if each != FOLDER]
         for each in folder.inside():
             if _ends_with(each.url.removeprefix(f"{folder.url}/").split("/"), rest or ["*"]):
                 yield each
