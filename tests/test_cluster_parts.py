@@ -118,6 +118,22 @@ def test_the_clock_of_the_capture_is_that_of_all_its_connections(tmp_path: Path)
     assert_same(in_parts(files, 256), in_one_pass(files))
 
 
+def test_another_host_does_not_decide_whether_a_connection_lives_on(tmp_path: Path) -> None:
+    """A SYN that met it is forgotten when its time is over, whether or not another segment has come by then."""
+    text = (
+        "A = 10.0.0.1:40000\nB = 10.0.0.2:80\nC = 10.0.0.3:40001\n"
+        "0 A > B . 1000:1000(0) ack 5000 win 100\n1 A > B S 90000:90000(0) win 100\n"
+        "{}201 A > B . 1000:1000(0) ack 5000 win 100\n"
+    )
+    for number, between in enumerate(("", "200 C > B S 1:1(0) win 100\n")):
+        path = tmp_path / f"{number}.pcap"
+        path.write_bytes(render(parse(text.format(between)).frames))
+        whole = in_one_pass([str(path)])
+
+        assert_same(in_parts([str(path)], 256), whole)
+        assert len(whole[0]["connections"]) == 2 + number
+
+
 @pytest.mark.parametrize("settings", [
     {"filter": "host 10.0.0.1"}, {"read_filter": "port 80"}, {"since": "+1s"},
     {"ignore_vlan": True},

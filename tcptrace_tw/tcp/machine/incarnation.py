@@ -18,7 +18,7 @@ from tcptrace_tw.schema.words import (
 )
 from tcptrace_tw.schema.zeek import HISTORY_FLIPPED
 from tcptrace_tw.tcp.facts.reuse import note_opened, note_replayed
-from tcptrace_tw.tcp.machine.retirement import count_opened, forget_slot, is_forgotten, retire
+from tcptrace_tw.tcp.machine.retirement import count_opened, is_forgotten, retire
 from tcptrace_tw.tcp.machine.same_isn import begins_anew, forget_old_syn, is_third_ack_of_same_isn, replay_handshake
 from tcptrace_tw.tcp.machine.self_connect import is_self_connected
 from tcptrace_tw.tcp.machine.syn_in_time_wait import syn_meets_earlier
@@ -55,9 +55,9 @@ def incarnation_of(st: KernelState, seg: Seg, slot: int, direction: int) -> int:
     SYN with FIN is no connection attempt: scanners and tests send it, and most stacks drop it.
     """
     c = newest_incarnation(st, slot)
-    if c >= 0 and is_forgotten(st, c):
-        forget_slot(st, slot)
-        c = NO_CONNECTION
+    while c >= 0 and is_forgotten(st, c):  # but not one before it that lives on: a SYN that met it got no answer
+        retire(st, c)
+        c = newest_incarnation(st, slot)
     flags = seg.flags
     if c < 0:
         return open_incarnation(st, seg, slot, direction, NO_CONNECTION)

@@ -257,15 +257,6 @@ def look_ahead(st: KernelState, c: int) -> None:
 
 
 @kernel
-def forget_slot(st: KernelState, slot: int) -> None:
-    """Let go of everything that a tuple had."""
-    c = newest_incarnation(st, slot)
-    while c >= 0:
-        retire(st, c)
-        c = newest_incarnation(st, slot)
-
-
-@kernel
 def retire(st: KernelState, c: int) -> None:
     """Write the rows of incarnation ``c`` and give its records back."""
     conn = conn_at(st, c)
