@@ -332,7 +332,7 @@ RESET_BEFORE_REQUEST = Rule(
     remedy="On the server: look at its access rules (tcpd, allow lists, a limit of connections) and its backends.",
     advice=(
         Advice(is_timed, "it waited for whole seconds", "On the client: send the request or the protocol's greeting sooner than the server's timeout, or raise that timeout (RabbitMQ handshake_timeout, nginx client_header_timeout, HAProxy timeout http-request). A client that only opens connections in advance, or a port check, needs nothing."),
-        Advice(has_waited, "it waited, and not for whole seconds", "On the server: look if it was stopped or started anew at that time, and why it had not called accept() before: ss -ltn shows the waiting connections (Recv-Q)."),
+        Advice(has_waited, "it waited, and not for whole seconds", "On the server: look if it was stopped or restarted at that time, and why it had not called accept() before: ss -ltn shows the waiting connections (Recv-Q)."),
     ),
     rival="a timeout of the server, or a listener that was closed: they look alike",
     example="reset-before-request",

@@ -118,7 +118,7 @@ CONNECT_UNANSWERED = Rule(
     remedy="Capture at the server to see if the SYNs arrive. If so: ss -ltn (a full Recv-Q: call accept() faster, raise the backlog) "
     "and nstat TcpExtListenDrops there. If not: look for loss, or a limit in a firewall (iptables -vL, conntrack -S).",
     advice=(
-        Advice(is_reset_in_vain, "RSTs came that do not acknowledge the SYN", "Look who sends the RSTs (TTL and link-layer address, tcpdump -ve). A RST that refuses a SYN must have ACK, and ISN + 1 as its number: a stack that sends another one is faulty, and a device that forges RSTs guesses. Until then the connect times out instead of failing at once."),
+        Advice(is_reset_in_vain, "RSTs came that do not acknowledge the SYN", "Find out who sends the RSTs (TTL and link-layer address, tcpdump -ve). A RST that refuses a SYN must have ACK, and ISN + 1 as its number: a stack that sends another one is faulty, and a device that forges RSTs guesses. Until then the connect times out instead of failing at once."),
         Advice(is_queue_full, "the accept queue is full", "On the server: find out why the program does not call accept() (ss -ltn: Recv-Q above Send-Q; nstat TcpExtListenOverflows), then raise the backlog (listen(), net.core.somaxconn) if bursts are the cause."),
         Advice(are_timestamps_old, "the timestamps are below those of others", "On the server: sysctl net.ipv4.tcp_tw_recycle must be 0 (Linux before 4.12; nstat TcpExtPAWSPassive counts what it drops). Behind a NAT with a server that cannot be changed: sysctl net.ipv4.tcp_timestamps=0 on the clients."),
         Advice(is_nobody_heard, "nothing came from there", "Look if the host is up (ping, arping) and if the service listens; then for a filter on the way: traceroute -T -p PORT shows where the SYNs end."),
@@ -228,7 +228,7 @@ CONNECTS_REFUSED = Rule(
         Advice(
             is_refused_at_times,
             "others were answered",
-            "Look if the server was started anew at that time, if one of several servers behind the address does not listen, and if its backlog was full: Windows refuses then.",
+            "Find out if the server restarted at that time, if one of several servers behind the address does not listen, or if the backlog was full: Windows then refuses connects.",
         ),
     ),
     example="connects-refused",

@@ -265,7 +265,7 @@ SEVERAL_SYN_ACKS = Rule(
     rfc=("RFC 9293 3.10.7.4", "RFC 4987 3.6"),
     remedy="Find out which hosts answer: compare the TTLs and the link-layer addresses of the SYN+ACKs (tcpdump -ve). Look for a duplicate IP address (arping -D), for a load balancer that sends one SYN to several servers, or for a SYN proxy (SYN cookies) in front of the server.",
     example="several-syn-acks",
-    rival="a server that was started anew between two of them, or forgot the SYN (SYN cookies)",
+    rival="a server that was restarted between two of them, or forgot the SYN (SYN cookies)",
     needs=(BOTH_DIRECTIONS,),
 )  # fmt: skip
 

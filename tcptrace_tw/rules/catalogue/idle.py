@@ -65,7 +65,7 @@ IDLE_CONNECTION_DROPPED = Rule(
     remedy="Send keep-alives (TCP_KEEPIDLE, or those of the protocol) at least twice in the shortest silence that was not "
     "survived; or raise the idle timeout of the NAT, firewall or load balancer on the path.",
     example="idle-connection-dropped",
-    rival="the peer was started anew, or its program ended, within the silence",
+    rival="the peer was restarted, or its program ended, within the silence",
     end_time="end_time",
 )  # fmt: skip
 

@@ -217,7 +217,7 @@ RST_ON_LAST_ACK = Rule(
         "the sender had already sent a RST",
     ),
     rfc=("RFC 9293 3.5.2",),
-    remedy="Find out what removed the other side's socket so soon after its close(): tcp_max_tw_buckets that is full (nstat TcpExtTCPTimeWaitOverflow), TCP_LINGER2, a killed process, a device. Nothing is lost where both sides had sent all.",
+    remedy="Find out what removed the other side's socket so soon after its close(): a full tcp_max_tw_buckets (nstat TcpExtTCPTimeWaitOverflow), TCP_LINGER2, a killed process, a device. If both sides had sent everything, nothing is lost.",
     example="rst-on-last-ack",
     needs=(ACKS,),
 )

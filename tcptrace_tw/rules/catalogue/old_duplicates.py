@@ -25,9 +25,9 @@ OLD_SYN_DUPLICATE = Rule(
     set_when=("a SYN with the ISN of the connection arrives after its sender was ESTABLISHED",),
     not_set_when=("the handshake had not completed: that is a retransmission", "the capture recorded one frame twice"),
     rfc=("RFC 9293 3.5",),
-    remedy="Look for a loop in the network, a late duplicate, or a tap that reorders frames. A small device that was started anew may use the same ISN and port again: then let it choose its ISN at random (RFC 6528), and keep-alives on the server end what it left behind.",
+    remedy="Look for a loop in the network, a late duplicate, or a tap that reorders frames. A small device may use the same port and ISN again after a restart: let it choose its ISNs at random (RFC 6528), and let the server send keep-alives, which end the connection that the device has forgotten.",
     example="old-syn-duplicate",
-    rival="a device that was started anew and uses the same port and ISN",
+    rival="a device that has restarted, and uses the same port and ISN again",
     time="first_time",
 )
 

@@ -52,7 +52,7 @@ SYN_INTO_ESTABLISHED = Rule(
         "a SYN+ACK follows at once: the receiver no longer had the previous connection",
     ),
     rfc=("RFC 9293 3.5.1", "RFC 5961 4.2"),
-    remedy="Look if the client was started anew, or if a NAT or firewall forgot the connection and gave its port to another client: keep-alives on the server (TCP_KEEPIDLE) end such half-open connections. A load balancer that keeps the client's address and port sends two of its connections to one server: switch that off, or use one address of it.",
+    remedy="Look if the client was restarted, or if a NAT or firewall forgot the connection and gave its port to another client: keep-alives on the server (TCP_KEEPIDLE) end such half-open connections. A load balancer that keeps the client's address and port sends two of its connections to one server: switch that off, or use one address of it.",
     advice=(
         Advice(goes_on_meanwhile, "the earlier connection went on", "Two senders use this address and port at once: look for a NAT with too few ports or two of them with one address, or a load balancer that keeps the client's address and port (AWS NLB: client IP preservation, cross-zone) and leads two of its addresses to one server. Otherwise somebody forges SYNs."),
     ),
