@@ -91,7 +91,9 @@ class Tcpdump:
 
     def failure(self) -> CaptureError | None:
         """Why it could not capture; None where it could."""
-        if self._process.wait(ENDS_S) == 0 and not self._said:
+        code = self._process.wait(ENDS_S)
+        self._listener.join(ENDS_S)  # its last words may still be on their way
+        if code == 0 and not self._said:
             return None
         said = " ".join(self._said)
         if "permi" in said.lower():
