@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from tcptrace_tw.kernels.arrays import zeros
 from tcptrace_tw.kernels.intrinsics import record_of
 from tcptrace_tw.kernels.kinds import Array
-from tcptrace_tw.kernels.marks import entry, load
+from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.keys import KEYS_KIND, NEAR, Keys, number_of
+from tcptrace_tw.measure.keys import BLOCK, KEYS_KIND, NEAR, WANTED_KIND, Keys, number_keys, want, wanted
 from tcptrace_tw.schema.columns import CONNECTIONS
 from tcptrace_tw.schema.segments import prefetch
 from tcptrace_tw.schema.words import ORIG, RESP
 
 MOST_ENDPOINTS = 1 << 17
 
-CLOSES, ABORTS, UNACKED = range(3)
+CLOSES, ABORTS, UNACKED, COUNTS = range(4)
 
 Ints = NDArray[np.int64]
 
@@ -30,12 +30,13 @@ class Endings:
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
         self._keys = Keys(MOST_ENDPOINTS, compiled=compiled, seed=seed)
-        self._counts = zeros((MOST_ENDPOINTS, 3), np.int64)
+        self._counts = zeros((MOST_ENDPOINTS, COUNTS), np.int64)
+        self._ends = wanted()
         self._count_closes = load(count_closes, compiled=compiled)
 
     def see(self, connections: Any) -> None:
         """Take finished rows of ``connections``: who sent FIN."""
-        self._count_closes(connections, self._keys.table, self._counts)
+        self._count_closes(connections, self._keys.table, self._ends, self._counts)
 
     def abort(self, rows: Any) -> None:
         """Take rows that are each an abort by ``endpoint``; some may leave payload unread."""
@@ -56,18 +57,31 @@ class Endings:
         return self._keys.number(rows.ip_hi, rows.ip_lo, rows.endpoint, np.zeros(rows.size), service)
 
 
-@entry(Array(CONNECTIONS.dtype), KEYS_KIND, Array(np.int64, ndim=2))
-def count_closes(rows: Rows, keys: Any, counts: Any) -> None:
+@entry(Array(CONNECTIONS.dtype), KEYS_KIND, WANTED_KIND, Array(np.int64, ndim=2))
+def count_closes(rows: Rows, keys: Any, ends: Any, counts: Any) -> None:
     """Take rows of ``connections``: one more close for each end that sent FIN."""
+    for begin in range(0, rows.size, BLOCK):
+        count = want_ends(rows[begin : begin + BLOCK], ends)
+        number_keys(keys, ends, count)
+        for i in range(count):
+            if i + NEAR < count:
+                prefetch(counts, max(ends.numbers[i + NEAR], 0) * COUNTS)
+            number = ends.numbers[i]
+            if number >= 0:
+                counts[number, CLOSES] += 1
+
+
+@kernel
+def want_ends(rows: Rows, ends: Any) -> int:
+    """Put the ends down that sent FIN; returns how many."""
+    count = 0
     for i in range(rows.size):
         prefetch(rows, min(i + NEAR, rows.size - 1))
         r = record_of(rows, i)
-        port = r.resp_port
         if r.orig_fin_frame >= 0:
-            number = number_of(keys, r.orig_ip_hi, r.orig_ip_lo, ORIG, 0, port)
-            if number >= 0:
-                counts[number, CLOSES] += 1
+            want(ends, count, i, r.orig_ip_hi, r.orig_ip_lo, ORIG, 0, r.resp_port)
+            count += 1
         if r.resp_fin_frame >= 0:
-            number = number_of(keys, r.resp_ip_hi, r.resp_ip_lo, RESP, 0, port)
-            if number >= 0:
-                counts[number, CLOSES] += 1
+            want(ends, count, i, r.resp_ip_hi, r.resp_ip_lo, RESP, 0, r.resp_port)
+            count += 1
+    return count

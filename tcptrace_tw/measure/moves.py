@@ -98,10 +98,11 @@ class Moves:
 
     def _untranslated(self) -> Iterator[NDArray[Any]]:
         """Segments to the address and port of a living connection, but not from its peer, which a RST answered."""
-        rows, living = self._midstream.rows(), self._opened.rows()
+        rows = self._midstream.rows()
         strays = rows[(rows.rst_frame >= 0) & _is_reply(rows)]
         if not strays.size:
             return
+        living = self._opened.rows()
         ends = [_client_ends(each) for each in (strays, living)]
         known = np.flatnonzero(np.isin(ends[1], ends[0]))
         places: dict[int, list[int]] = {}
@@ -135,6 +136,10 @@ class Moves:
     def _retries(self) -> Iterator[NDArray[Any]]:
         """Connects with the ISN of the one before of the same address to the same service, which came to nothing."""
         opened = self._opened.rows()
+        is_vain = _is_vain(opened)
+        if not is_vain.any():
+            return
+        opened = opened[np.isin(opened.orig_isn, opened.orig_isn[is_vain])]  # few are worth sorting
         names = ("orig_isn", "resp_port", "resp_ip_lo", "resp_ip_hi", "orig_ip_lo", "orig_ip_hi")
         order = np.lexsort((opened.first_frame, opened.first_time, *(opened[name] for name in names)))
         opened = opened[order]
@@ -177,7 +182,8 @@ class _Few:
         """The rows in the order in which they came."""
         if not self._chunks:
             return np.zeros(0, [(name, "i8") for name in KEPT]).view(np.recarray)
-        return np.concatenate(self._chunks).view(np.recarray)
+        self._chunks = [np.concatenate(self._chunks)]
+        return self._chunks[0].view(np.recarray)
 
 
 def _joined(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:

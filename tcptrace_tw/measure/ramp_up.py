@@ -14,9 +14,10 @@ from tcptrace_tw.kernels.kinds import INTEGER, Array
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.kernels.wide_records import Row, Rows
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT
-from tcptrace_tw.measure.keys import Keys
+from tcptrace_tw.measure.keys import NEAR, Keys
 from tcptrace_tw.measure.series import NS, SERIES_KIND, Series
 from tcptrace_tw.schema.columns import CENSUS, Table
+from tcptrace_tw.schema.segments import prefetch
 
 CHUNK = 1 << 16
 
@@ -106,6 +107,7 @@ def sweep(
         bucket = record_of(series.entries, order[at]).word >> KEY_BITS
         end = at
         while end < order.size and record_of(series.entries, order[end]).word >> KEY_BITS == bucket:
+            prefetch(series.entries, order[min(end + NEAR, order.size - 1)])
             entry = record_of(series.entries, order[end])
             key = entry.word & KEY_MASK
             level = record_of(of_source, key)
@@ -142,8 +144,9 @@ def fill(series: Any, order: Any, of_source: Any, fillings: Any) -> None:
     The time from the first such bucket to the last is taken as a whole: a port that is free for a moment between two
     connections does not interrupt it.
     """
-    for place in order:
-        entry = record_of(series.entries, place)
+    for at in range(order.size):
+        prefetch(series.entries, order[min(at + NEAR, order.size - 1)])
+        entry = record_of(series.entries, order[at])
         key, bucket = entry.word & KEY_MASK, entry.word >> KEY_BITS
         filling = record_of(fillings, key)
         if filling.begin < 0:

@@ -18,6 +18,8 @@ from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, kernel
 from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.buckets import KEY_BITS, KEY_MASK, SHIFT, USED, BucketTable, bucket_table, buckets_kind
+from tcptrace_tw.measure.keys import NEAR
+from tcptrace_tw.schema.segments import prefetch
 
 NS = 1_000_000_000
 
@@ -179,6 +181,7 @@ def judge(syns: Any, order: Any) -> None:
     Ignored ones of a bucket count together, and only if a higher one was answered before the first of them.
     """
     for place in range(order.size):
+        prefetch(syns.table.entries, order[min(place + NEAR, order.size - 1)])
         entry = record_of(syns.table.entries, order[place])
         number = entry.word & KEY_MASK
         pair = record_of(syns.pairs, number)

@@ -14,8 +14,20 @@ from tcptrace_tw.kernels.kinds import Array, bundle
 from tcptrace_tw.kernels.marks import entry, load
 from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.measure.keys import BLOCK, KEYS_KIND, WANTED_KIND, Keys, KeyTable, Wanted, number_keys, want, wanted
+from tcptrace_tw.measure.keys import (
+    BLOCK,
+    KEYS_KIND,
+    NEAR,
+    WANTED_KIND,
+    Keys,
+    KeyTable,
+    Wanted,
+    number_keys,
+    want,
+    wanted,
+)
 from tcptrace_tw.schema.columns import TIME_WAIT
+from tcptrace_tw.schema.segments import prefetch
 from tcptrace_tw.schema.words import ORIG, RESP
 
 MOST_POOLS = 1 << 20
@@ -65,6 +77,7 @@ def take_spans(rows: Rows, tables: Any) -> None:
     for begin in range(0, rows.size, BLOCK):
         block = rows[begin : begin + BLOCK]
         for i in range(block.size):
+            prefetch(block, min(i + NEAR, block.size - 1))
             r = record_of(block, i)
             if r.holder == ORIG:
                 port = ORIG << PORT_BITS | r.peer_port
@@ -73,6 +86,8 @@ def take_spans(rows: Rows, tables: Any) -> None:
                 want(keys, i, i, r.ip_hi, r.ip_lo, 0, 0, RESP << PORT_BITS | r.port)
         number_keys(tables.keys, keys, block.size)
         for i in range(block.size):
+            if i + NEAR < block.size:
+                prefetch(tables.pools, max(keys.numbers[i + NEAR], 0))
             r, number = record_of(block, i), max(keys.numbers[i], 0)
             tables.reasons[r.end_reason] += 1
             tally[RESTARTS] += r.restarts

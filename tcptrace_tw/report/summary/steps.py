@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.kernels import library
 from tcptrace_tw.kernels.arrays import zeros
-from tcptrace_tw.kernels.kinds import Array
-from tcptrace_tw.kernels.marks import entry, load
+from tcptrace_tw.kernels.kinds import INTEGER, Array
+from tcptrace_tw.kernels.marks import entry, kernel, load
 
 Ints = NDArray[np.int64]
 
@@ -24,13 +24,20 @@ COARSEST = 62
 
 _KEY_BITS = 62
 
+_DIGITS = 64
+"""Of a bin."""
+
 
 class Steps:
     """A sorted multiset of (pool, bin of time), with bins as wide as the limit asks for."""
 
     def __init__(self) -> None:
-        self.pools, self.bins, self.counts = (np.zeros(0, np.int64) for _ in range(3))
-        self._merge = load(merge_steps, compiled=library.choose())
+        self._kept = zeros((3, LIMIT), np.int64)
+        self.pools, self.bins, self.counts = self._kept[:, :0]
+        compiled = library.choose()
+        self._merge = load(merge_steps, compiled=compiled)
+        self._coarsen = load(coarsen_steps, compiled=compiled)
+        self._count_digits = load(count_digits, compiled=compiled)
         self._shift = 0
         self._new = zeros((2, LIMIT), np.int64)
         """Pools and bins of the steps that are not counted yet."""
@@ -54,43 +61,47 @@ class Steps:
             pools, bins = self._new[:, : self._waiting]
             self._waiting = 0
             self._take(pools, bins)
-        if self.bins.size > LIMIT:
-            self.coarsen(min(self._shift + self._digits_too_many(), COARSEST))
         return self._shift
 
     def coarsen(self, shift: int) -> None:
         """Widen the bins to ``2 ** shift`` ns."""
         if shift > self._shift and self.bins.size:
-            self._keep(self.pools, self.bins >> (shift - self._shift), self.counts)
+            size = self._coarsen(self.pools, self.bins, self.counts, shift - self._shift)
+            self.pools, self.bins, self.counts = self.pools[:size], self.bins[:size], self.counts[:size]
         self._shift = max(shift, self._shift)
 
     def _take(self, pools: Ints, bins: Ints) -> None:
         """Sort the new ones, and let them in between the old ones; equal ones become one."""
-        pools, bins = _sorted(pools, bins)
+        _sort(pools, bins)
         room = _room(self.bins.size + bins.size)
         size = self._merge(self.pools, self.bins, self.counts, pools, bins, *room)
-        self.pools, self.bins, self.counts = (column[:size].copy() for column in room)
+        if size > LIMIT:
+            lost = min(self._digits_too_many(*room[:2, :size]), COARSEST - self._shift)
+            size = self._coarsen(*room[:, :size], lost)
+            self._shift += lost
+        self._keep(room[:, :size])
 
-    def _keep(self, pools: Ints, bins: Ints, counts: Ints) -> None:
-        """Of sorted pairs, take equal ones together."""
-        firsts = _firsts(pools, bins)
-        self.pools, self.bins = pools[firsts], bins[firsts]
-        self.counts = np.add.reduceat(counts, firsts)
+    def _keep(self, rows: Ints) -> None:
+        """Let these be the steps; their room is used again, for fresh pages cost more than the merge."""
+        size = rows.shape[1]
+        if size > self._kept.shape[1]:
+            self._kept = zeros((3, size), np.int64)
+        self._kept[:, :size] = rows
+        self.pools, self.bins, self.counts = self._kept[:, :size]
 
-    def _digits_too_many(self) -> int:
-        """How many binary digits the bins must lose until there are few enough of them."""
-        is_same = self.pools[1:] == self.pools[:-1]
-        needed = np.bincount(_bit_lengths((self.bins[1:] ^ self.bins[:-1])[is_same]), minlength=COARSEST + 1)
-        pools = self.pools.size - int(np.count_nonzero(is_same))
-        few = pools + needed.sum() - np.cumsum(needed) <= LIMIT  # by how many digits are lost
-        return min(int(few.argmax()), COARSEST) if few.any() else COARSEST
+    def _digits_too_many(self, pools: Ints, bins: Ints) -> int:
+        """How many binary digits the bins of sorted pairs must lose until there are few enough of them."""
+        needed = np.zeros(_DIGITS + 1, np.int64)
+        begun = self._count_digits(pools, bins, needed)
+        few = begun + needed.sum() - np.cumsum(needed) <= LIMIT  # by how many digits are lost
+        return int(few.argmax()) if few.any() else COARSEST
 
 
 _OF_THREAD = threading.local()
 
 
 def _room(size: int) -> Ints:
-    """Three columns to merge into, of the thread and soon used again: fresh ones cost more than the merge."""
+    """Three columns to merge into, of the thread and soon used again."""
     room: Ints | None = getattr(_OF_THREAD, "room", None)
     if room is None or room.shape[1] < size:
         room = _OF_THREAD.room = np.zeros((3, size), np.int64)
@@ -130,44 +141,86 @@ def merge_steps(
     return size
 
 
+@entry(_COLUMN, _COLUMN, _COLUMN)
+def count_digits(pools: Any, bins: Any, needed: Any) -> int:
+    """Count of sorted pairs how many binary digits each must lose to be the one before it; returns how many pools.
+
+    Pairs that begin a pool are not in ``needed``, which has ``_DIGITS + 1`` places.
+    """
+    begun = 0
+    for i in range(bins.size):
+        if i == 0 or pools[i] != pools[i - 1]:
+            begun += 1
+        else:
+            needed[bit_length(bins[i] ^ bins[i - 1])] += 1
+    return begun
+
+
+@kernel
+def bit_length(number: int) -> int:
+    """``int.bit_length`` of 64 bits without sign; 0 has none."""
+    if number < 0:
+        return _DIGITS
+    length = 0
+    for step in (32, 16, 8, 4, 2, 1):
+        if number >> step != 0:
+            number >>= step
+            length += step
+    return length + number
+
+
+@entry(_COLUMN, _COLUMN, _COLUMN, INTEGER)
+def coarsen_steps(pools: Any, bins: Any, counts: Any, digits: int) -> int:
+    """Let the bins of sorted pairs lose binary digits, in place; returns how many pairs there are then."""
+    size = 0
+    for i in range(bins.size):
+        pool, at, count = pools[i], bins[i] >> digits, counts[i]
+        if size > 0 and pools[size - 1] == pool and bins[size - 1] == at:
+            counts[size - 1] += count
+            continue
+        pools[size] = pool
+        bins[size] = at
+        counts[size] = count
+        size += 1
+    return size
+
+
 def order_of(pools: Ints, bins: Ints) -> Ints:
     """The order by pool and bin; of equal pairs the first one stays first."""
-    keys = _keys(pools, bins)
-    return np.lexsort((bins, pools)) if keys is None else np.argsort(keys[0], kind="stable")
+    fit = _key_bits(pools, bins)
+    if fit is None:
+        return np.lexsort((bins, pools))
+    keys = bins.copy()
+    _join(pools.copy(), keys, *fit)
+    return np.argsort(keys, kind="stable")
 
 
-def _sorted(pools: Ints, bins: Ints) -> tuple[Ints, Ints]:
-    keys = _keys(pools, bins)
-    if keys is None:
+def _sort(pools: Ints, bins: Ints) -> None:
+    """Sort pairs by pool and bin, in place."""
+    fit = _key_bits(pools, bins)
+    if fit is None:
         order = np.lexsort((bins, pools))
-        return pools[order], bins[order]
-    key, base, bits = keys
-    key.sort()
-    return key >> bits, (key & ((1 << bits) - 1)) + base
+        pools[:], bins[:] = pools[order], bins[order]
+        return
+    base, bits = fit
+    _join(pools, bins, base, bits)
+    bins.sort()
+    np.right_shift(bins, bits, out=pools)
+    bins &= (1 << bits) - 1
+    bins += base
 
 
-def _keys(pools: Ints, bins: Ints) -> tuple[Ints, int, int] | None:
-    """Pool and bin in one number, the least bin and the bits that a bin takes; None where they need more bits."""
+def _join(pools: Ints, bins: Ints, base: int, bits: int) -> None:
+    """Let each bin be one number with its pool; the pools are spoilt."""
+    pools <<= bits
+    bins -= base
+    bins |= pools
+
+
+def _key_bits(pools: Ints, bins: Ints) -> tuple[int, int] | None:
+    """The least bin, and the bits that a bin takes above it; None where a pool and a bin need more than one number."""
     if not bins.size:
         return None
     base = int(bins.min())
     bits = (int(bins.max()) - base).bit_length()
-    if int(pools.max()).bit_length() + bits > _KEY_BITS:
-        return None
-    return pools << bits | (bins - base), base, bits
-
-
-def _firsts(pools: Ints, bins: Ints) -> Ints:
-    """Where among sorted pairs another one begins."""
-    is_new = np.ones(bins.size, np.bool_)
-    np.logical_or(pools[1:] != pools[:-1], bins[1:] != bins[:-1], out=is_new[1:])
-    return np.flatnonzero(is_new)
-
-
-def _bit_lengths(numbers: Ints) -> Ints:
-    """``int.bit_length`` of 64 bits without sign; 0 has none."""
-    bits = numbers.view(np.uint64)
-    _, exponents = np.frexp(bits.astype(np.float64))
-    lengths = exponents.astype(np.int64)
-    is_rounded_up = (lengths > 0) & (bits >> np.maximum(lengths - 1, 0).astype(np.uint64) == 0)
-    return np.where(is_rounded_up, lengths - 1, lengths)
+    return None if int(pools.max()).bit_length() + bits > _KEY_BITS else (base, bits)

@@ -19,6 +19,7 @@ from tcptrace_tw.tcp.store.access import (
     prefetch_incarnation,
     prefetch_newest,
     prefetch_seen,
+    prefetch_tuple,
     tcb_at,
 )
 from tcptrace_tw.tcp.store.archive import is_archived, restore
@@ -121,3 +122,5 @@ def look_ahead(st: KernelState, batch: Segments, i: int, size: int) -> None:
         c = newest_incarnation(st, near.slot)
         if c >= 0:
             prefetch_incarnation(st, c)
+        else:
+            prefetch_tuple(st, near.slot)

@@ -21,9 +21,9 @@ from tcptrace_tw.tcp.store.access import (
     conn_at,
     key_at,
     newest_incarnation,
+    prefetch_incarnation,
     prefetch_newest,
     prefetch_span,
-    prefetch_whole,
     set_newest_incarnation,
     tcb_at,
     tuple_at,
@@ -253,7 +253,7 @@ def look_ahead(st: KernelState, c: int) -> None:
         prefetch_span(st, max(tcb_at(st, k).span, 0))
     following = conn_at(st, c).queue_next
     if following >= 0:
-        prefetch_whole(st, following)
+        prefetch_incarnation(st, following)
 
 
 @kernel

@@ -99,13 +99,6 @@ def prefetch_newest(st: Any, slot: Any) -> None:
 
 
 _LINES = tuple(range(0, TCB.itemsize, 64))
-_PAIR = (0, 64, 128, TCB.itemsize, TCB.itemsize + 64, TCB.itemsize + 128)
-"""The first three cache lines of each of two endpoints."""
-
-
-@intrinsic(prefetch((("conns", CONNECTION.itemsize, (0, 64)), ("tcbs", 2 * TCB.itemsize, _PAIR))))
-def prefetch_incarnation(st: Any, c: Any) -> None:
-    """Soon incarnation ``c`` and its endpoints will be asked for."""
 
 
 @intrinsic(
@@ -116,7 +109,7 @@ def prefetch_incarnation(st: Any, c: Any) -> None:
         )
     )
 )
-def prefetch_whole(st: Any, c: Any) -> None:
+def prefetch_incarnation(st: Any, c: Any) -> None:
     """Soon everything about incarnation ``c`` will be asked for."""
 
 

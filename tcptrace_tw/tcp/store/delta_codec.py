@@ -44,6 +44,9 @@ BASES = {
 }
 """Fields that are near another one. Those of 32 bits are numbers modulo 2**32."""
 
+FRAMES = ("again_since",)
+"""Fields that hold a frame, though their names do not end so."""
+
 TOGETHER = {
     "CONNECTION": (
         ("id", "first_time", "first_frame", "tuple_id", "slot", "incarnation", "bits", "opened"),
@@ -56,12 +59,14 @@ TOGETHER = {
         ("iss", "first_tsval", "syn_frame", "last_seq", "snd_una", "last_ip_id", "ts_run", "rtt_us"),
         ("payload_bytes", "payload_time", "last_len", "last_ack", "ts_echoed", "ts_echoed_s", "echo_frame",
          "ts_recent_frame"),
-        ("fin_frame", "fin_seq", "fin_acked_time", "fin_acked_frame", "earlier_frame", "earlier_time", "earlier_ack"),
+        ("fin_frame", "fin_seq", "fin_acked_time", "fin_acked_frame", "earlier_frame", "earlier_time", "earlier_ack",
+         "unacceptable_run"),
+        ("pending_event", "pending_from", "unanswered", "reset_state"),
     ),
     "SPAN": (("start", "start_frame", "fin_frame", "start_basis", "end", "end_frame", "end_reason", "answered_frame"),),
     "PENDING_CAUSE": (),
 }  # fmt: skip
-"""Fields that come into use together, by eight: what others are measured from first, what nobody names last."""
+"""Fields that come into use together, by eight numbers: what others are measured from first, what nobody names last."""
 
 NOT_KEPT = {
     "CONNECTION": ("due", "previous", "queue_previous", "queue_next"),
@@ -109,7 +114,7 @@ def _near(record: str, name: str, dtype: np.dtype[Any]) -> Field:
         return Field(name, f"{{at}} - {BASES[name]}", f"{BASES[name]} + d")
     if name in ("first_time", "first_frame", "id"):
         return Field(name, "{at}", "d")
-    if dtype == np.int64 and name.endswith("frame"):
+    if dtype == np.int64 and (name.endswith("frame") or name in FRAMES):
         return Field(name, "since({at}, conn.first_frame)", "later(d, conn.first_frame)")
     if dtype == np.int64 and (name.endswith("time") or record == "SPAN"):
         return Field(name, "since({at}, conn.first_time)", "later(d, conn.first_time)")
