@@ -320,7 +320,8 @@ def test_kernels_are_built_by_one_command(package: Path) -> None:
     loaded = subprocess.run([sys.executable, "-c", LOAD, "flow.assign_slots"], **options)
 
     assert (before.returncode, after.returncode) == (1, 0)
-    assert "built 31 kernels" in built.stderr
+    others = [name for name in build.entries() if not name.startswith("tcp.machine.")]
+    assert f"built {len(others)} kernels" in built.stderr
     assert after.stderr == ""
     assert loaded.stdout == "True\n"
     left = {path.name for path in (package / "tcptrace_tw" / "kernels").iterdir() if path.suffix != ".py"}

@@ -173,6 +173,8 @@ def keep_sample(samples: Any, pair: Any, r: Any, ignored: int) -> None:
     count = pair.ignored if ignored else pair.answered
     begin = MOST_SAMPLES if ignored else 0
     if count >= MOST_SAMPLES:
+        if r.first_time > (pair.ignored_samples_end if ignored else pair.answered_samples_end):
+            return
         last = record_of(samples, begin)
         if last.time < r.first_time or (last.time == r.first_time and last.frame < r.orig_syn_frame):
             return
@@ -183,6 +185,10 @@ def keep_sample(samples: Any, pair: Any, r: Any, ignored: int) -> None:
     sample.frame = r.orig_syn_frame
     if count >= MOST_SAMPLES - 1:
         bring_last(samples, begin)
+        if ignored:
+            pair.ignored_samples_end = samples[begin].time
+        else:
+            pair.answered_samples_end = samples[begin].time
 
 
 @kernel

@@ -35,11 +35,13 @@ TICK_BITS = 63 - NARROWEST
 
 PAIR = np.dtype(
     [("time", "i8"), ("frame", "i8"), ("connection_id", "i8"), ("end_time", "i8"), ("answered", "i8"),
-     ("ignored", "i8"), ("answered_stale", "i8"), ("ignored_stale", "i8"), ("first_time", "i8"), ("last_time", "i8"),
-     ("first_frame", "i8"), ("last_frame", "i8"), ("first_id", "i8"), ("waits_begin", "i8"), ("waits_end", "i8")]
+     ("ignored", "i8"), ("answered_samples_end", "i8"), ("ignored_samples_end", "i8"), ("answered_stale", "i8"),
+     ("ignored_stale", "i8"), ("first_time", "i8"), ("last_time", "i8"), ("first_frame", "i8"), ("last_frame", "i8"),
+     ("first_id", "i8"), ("waits_begin", "i8"), ("waits_end", "i8")]
 )  # fmt: skip
-"""All SYNs of a pair, and the first and the last that was ignored; every SYN changes the fields up to ``ignored``.
+"""All SYNs of a pair, and the first and the last that was ignored; every SYN looks at the fields of the first line.
 
+``answered_samples_end``, ``ignored_samples_end``: the time of the last sample of that kind, once there are enough.
 ``waits_begin``, ``waits_end``: when the server first and last entered TIME-WAIT towards the client; 0 if it did not.
 """
 

@@ -43,6 +43,9 @@ _OUT = (
 
 _NS = 1_000_000_000
 
+LENDING = 8
+"""Rows that fill one part of so many of their room are handed over with it: its other pages are soon used again."""
+
 ARCHIVE_FROM = 4096
 """Above this many live incarnations, closed and idle ones are archived, so that the working set fits the CPU cache."""
 
@@ -259,7 +262,7 @@ class Tracker:
             if not count:
                 continue
             if not self._lends_rows:
-                if 2 * count >= rows.size:
+                if LENDING * count >= rows.size:
                     self._replace(n)
                 else:
                     rows = rows[:count].copy()

@@ -75,9 +75,10 @@ class Steps:
         _sort(pools, bins)
         room = _room(self.bins.size + bins.size)
         size = self._merge(self.pools, self.bins, self.counts, pools, bins, *room)
+        pools, bins, counts = room[:, :size]
         if size > LIMIT:
-            lost = min(self._digits_too_many(*room[:2, :size]), COARSEST - self._shift)
-            size = self._coarsen(*room[:, :size], lost)
+            lost = min(self._digits_too_many(pools, bins), COARSEST - self._shift)
+            size = self._coarsen(pools, bins, counts, lost)
             self._shift += lost
         self._keep(room[:, :size])
 

@@ -145,12 +145,9 @@ def later(distance: int, base: int) -> int:
 
 @inlined
 def width(distance: int) -> int:
-    """How many units a distance takes, as two bits: 0, 1, 2, and 3 for four."""
-    if distance == 0:
-        return 0
-    if -0x8000 <= distance < 0x8000:
-        return 1
-    return 2 if -SIGN <= distance < SIGN else 3
+    """How many units a distance takes, as two bits: 0, 1, 2, and 3 for four; without branches, for all widths occur."""
+    size = distance ^ (distance >> 63)
+    return int(distance != 0) + int(size >= 0x8000) + int(size >= SIGN)
 
 
 @inlined
