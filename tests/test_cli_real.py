@@ -243,6 +243,11 @@ def test_a_span_is_said_and_the_commands_to_paste_keep_what_numbers_depend_on():
         (("export", CAPTURE, "--finding", "7", "-o", "out.pcap"), "no finding 7"),
         (("export", CAPTURE, "--finding", "810", "-o", "out.pcap"), "about the capture"),
         (("export", CAPTURE, "-c", "1", "-o", "nowhere/out.pcap"), "cannot be written"),
+        (("show", CAPTURE, "--finding", "7"), "no finding 7; tcptrace-tw report lists their numbers"),
+        (("show", CAPTURE, "--finding", "1499"), "no finding 1499"),
+        (("show", CAPTURE, "--finding", "810"), "finding 810 is about the capture"),
+        (("report", "s3://"), "s3://: it names no bucket; write s3://BUCKET/KEY"),
+        (("analyze", CAPTURE, "-o", "gs:///folder"), "gs:///folder: it names no bucket"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -162,7 +162,7 @@ def _draw(reading: Reading, numbers: list[int], own: ShowOptions, console: "Cons
     from tcptrace_tw.report.pages.connection_report import tell
     from tcptrace_tw.report.words.phrases import local_times
 
-    for place, (story, ladder, _) in enumerate(_drawn(reading, numbers)):
+    for place, (story, ladder, _) in enumerate(_drawn(reading, numbers, own.finding)):
         if place:
             console.print()
         with local_times(own.time_format == "local"):
@@ -175,7 +175,7 @@ def _write_picture(reading: Reading, asked: int, own: ShowOptions) -> None:
 
     with AtomicFile(own.svg) as file:
         reading, numbers = _numbers(reading, asked, own)
-        _write_svg(file, own.picture, *_drawn(reading, numbers[:1])[0], own.style)
+        _write_svg(file, own.picture, *_drawn(reading, numbers[:1], own.finding)[0], own.style)
     if len(numbers) > 1 and not reading.quiet:
         worst = f"connection {numbers[0]}, the worst of {len(numbers)}"
         run.warn(f"{own.svg}: {worst}; --connection N draws another one")
@@ -204,7 +204,7 @@ def _write_svg(
 
 def _asked(connection: int | None, finding: int | None, incident: int | None, said: str) -> int:
     """The number of the connection, or of the incident; 0 where a filter says which one."""
-    from tcptrace_tw.report.words.findings import connection_of
+    from tcptrace_tw.report.words.findings import connection_of, is_rule_number
 
     if sum(named is not None for named in (connection, finding, incident, said or None)) != 1:
         raise UsageError(
@@ -215,13 +215,21 @@ def _asked(connection: int | None, finding: int | None, incident: int | None, sa
         return 0
     if finding is not None:
         number = int(connection_of(finding))
+        if number < 1 and is_rule_number(finding):
+            raise UsageError(
+                f"finding {finding} is about the capture, not about a connection; there is nothing to draw"
+            )
         if number < 1:
-            raise UsageError("show: this finding is about the capture, not about a connection")
+            raise UsageError(_no_finding(finding))
         return number
     number, what = (connection, "connection") if connection is not None else (incident or 0, "incident")
     if number < 1:
         raise UsageError(f"no {what} {number}; numbers start at 1")
     return number
+
+
+def _no_finding(number: int) -> str:
+    return f"no finding {number}; tcptrace-tw report lists their numbers"
 
 
 def _of_incident(reading: Reading, number: int) -> list[int]:
@@ -250,12 +258,16 @@ def _matching(reading: Reading, selection: "Selection") -> "Listed":
     return listed
 
 
-def _drawn(reading: Reading, numbers: list[int]) -> "list[Drawn]":
-    """Each connection with its ladder."""
+def _drawn(reading: Reading, numbers: list[int], finding: int | None) -> "list[Drawn]":
+    """Each connection with its ladder; ``UsageError`` where none of them has the ``finding``."""
     if reading.folder is None:
-        return _read(reading, numbers)
-    with reading.busy("reading tables"):
-        return [_stored(reading.folder, number) for number in numbers]
+        drawn = _read(reading, numbers)
+    else:
+        with reading.busy("reading tables"):
+            drawn = [_stored(reading.folder, number) for number in numbers]
+    if finding is not None and not any(finding == each["finding_id"] for story, *_ in drawn for each in story.findings):
+        raise UsageError(_no_finding(finding))
+    return drawn
 
 
 def _stored(folder: "Place", number: int) -> "Drawn":

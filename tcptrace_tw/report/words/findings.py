@@ -28,6 +28,13 @@ def rule_number(rule_id: str) -> int:
     return (FAMILIES.index(family) + 1 if family in FAMILIES else 0) * 100 + number
 
 
+def is_rule_number(number: int) -> bool:
+    """Whether some rule has this number: alone, it is the number of a finding about the capture."""
+    from tcptrace_tw.rules import RULES
+
+    return any(number == rule_number(rule.id) for rule in RULES)
+
+
 def connection_of(finding_id: Any) -> Any:
     """The incarnations that findings are about, from their numbers; 0 for the capture."""
     return finding_id // RULES_PER_CONNECTION
