@@ -48,20 +48,24 @@ class TableSink:
 
     ``several_files`` says whether frames need the index of their file beside them. ``incidents`` numbers the findings;
     without it they have none. Findings below the severity ``least`` are left out, unless an incident tells of them:
-    other tables have their rows.
+    other tables have their rows. ``has_community_ids``: whether connections are written with theirs.
     """
 
     tables = frozenset(table.name for table in TABLES)
 
     def __init__(
-        self, several_files: bool = False, incidents: Incidents | None = None, least: int = INFO, spill: Spill = None
+        self,
+        several_files: bool = False,
+        incidents: Incidents | None = None,
+        least: int = INFO,
+        spill: Spill = None,
+        *,
+        has_community_ids: bool = True,
     ) -> None:
-        self.several_files = several_files
+        self.several_files, self._has_community_ids = several_files, has_community_ids
         self.counts = dict.fromkeys(BY_NAME, 0)
         self._gathered: dict[str, Gathered] = {}
         self._blocks = row_blocks()
-        self.has_community_ids = True
-        """Whether connections are written with them."""
         self._incidents, self._least = incidents, least
         self._waiting = WaitingFindings(spill)
 
@@ -117,7 +121,7 @@ class TableSink:
 
     def _flush_rows(self, name: str) -> None:
         columns = self._gathered.pop(name).columns
-        make = partial(batch_of, BY_NAME[name], columns, self.several_files, self.has_community_ids)
+        make = partial(batch_of, BY_NAME[name], columns, self.several_files, self._has_community_ids)
         self.write(BY_NAME[name], make)
 
 
@@ -216,8 +220,7 @@ class ParquetSink(TableSink):
         has_community_ids: bool = False,
     ) -> None:
         """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink."""
-        super().__init__(several_files, incidents, least, partial(_spill, folder))
-        self.has_community_ids = has_community_ids
+        super().__init__(several_files, incidents, least, partial(_spill, folder), has_community_ids=has_community_ids)
         self._blocks = self._blocks if blocks is None else blocks
         self.tables = frozenset(table.name for table in tables)
         # Arrow gets open files, not their names, as in ``stored.read_table``.
