@@ -59,7 +59,7 @@ TESTS = (
     ("tcp/machine/syn_in_time_wait.py", ("decision_tables",)),
     ("tcp/machine/time_wait_count.py", ("time_wait_count",)),
     ("tcp/facts/silence.py", ("silence",)),
-    ("tcp/", ("segment_limits", "reset_limits", "silence_limits", "twin_tracker")),
+    ("tcp/", ("segment_limits", "reset_limits", "silence_limits", "store_limits", "twin_tracker")),
 )
 """Test files that are quick, and look at what fixtures cannot show: those of every path that begins so."""
 
