@@ -22,6 +22,7 @@ from tcptrace_tw.protocol.states import (
     TIME_WAIT,
 )
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
+from tcptrace_tw.schema.words import END_ASSASSINATED, END_UNKNOWN
 from tcptrace_tw.tcp.facts import after_resets, echo, resets
 from tcptrace_tw.tcp.machine import after_reset, reset
 from tcptrace_tw.tcp.store import records as s
@@ -350,8 +351,6 @@ def test_a_rst_lies_beyond_the_text_that_was_captured(
     ("reason", "before", "answered"), [("assassinated", -1, 9), ("assassinated", 5, 5), ("unknown", -1, -1)]
 )
 def test_the_first_answer_after_an_assassination_is_kept(reason: str, before: int, answered: int) -> None:
-    from tcptrace_tw.schema.words import END_ASSASSINATED, END_UNKNOWN
-
     one = One()
     one.orig.span = 0
     put(

@@ -356,6 +356,30 @@ def test_an_old_duplicate_gives_itself_away_by_its_numbers(
     assert (row.suspect_frame == 99) == (is_old or is_suspect)
 
 
+@pytest.mark.parametrize("start", [100, (1 << 31) - 1, (1 << 32) - 10])
+@pytest.mark.parametrize(("ack", "sack", "taken", "refused"), [
+    (10, None, 99, -1), (11, None, 99, -1), (9, None, -1, -1), (0, None, -1, 99), (-1, None, -1, -1),
+    (-5, (0, 10), 99, -1), (10, (0, 10), -1, 99), (-5, (1, 10), -1, -1), (-5, (0, 9), -1, -1), (-5, (-3, 12), 99, -1),
+])  # fmt: skip
+def test_the_receiver_tells_what_became_of_an_old_duplicate(
+    start: int, ack: int, sack: tuple[int, int] | None, taken: int, refused: int
+) -> None:
+    """Ten bytes from ``start`` on: an ACK or a SACK block has them; a D-SACK, or an ACK that stays below, has not."""
+
+    def at(offset: int) -> int:
+        return (start + offset) & 0xFFFFFFFF
+
+    one = One()
+    put(one.orig, snd_nxt=at(-5), iss=at(-6))
+    row = reuse_row(suspect_frame=5, suspect_seq=start, suspect_end=at(10), old_duplicates=1)
+    put(row, old_duplicate_refused_frame=-1, old_duplicate_taken_frame=-1)
+    blocks = {"options": HAS_SACK, "sack_start": at(sack[0]), "sack_end": at(sack[1])} if sack else {}
+    old_duplicate.judge_by_receiver(one.st, 0, row, seg(ack=at(ack), **blocks))
+
+    assert (row.old_duplicate_taken_frame, row.old_duplicate_refused_frame) == (taken, refused)
+    assert row.suspect_frame == (5 if (taken, refused) == (-1, -1) else -1)
+
+
 @pytest.mark.parametrize("field", ["opened_frame", "previous_connection_id"])
 def test_nothing_is_old_where_no_earlier_incarnation_gave_way(field: str) -> None:
     one = One()

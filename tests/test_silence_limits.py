@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from tcptrace_tw.protocol.profiles import ACCEPT, ACCEPT_CHALLENGE, ACCEPT_DROP, ACCEPT_PAWS_REJECT
-from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LAST_ACK, TIME_WAIT
+from tcptrace_tw.protocol.states import (
+    CLOSED,
+    ESTABLISHED,
+    LAST_ACK,
+    RCV_ACK_OF_FIN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_SACK, HAS_TS, RST, SYN, TRUNCATED
 from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS, OPENING, OPTIONS, PAYLOAD
 from tcptrace_tw.schema.words import (
@@ -444,6 +452,16 @@ def test_who_held_time_wait_and_since_when(spans: Any, holder: int, gap: int, fr
     assert row.is_by_holder == (spans[0] is not None)
 
 
+def test_time_wait_may_begin_with_the_clock_of_the_capture() -> None:
+    """At 0: a time like any other."""
+    one, row = One(100), reuse_row()
+    put(one.orig, span=0, last_time=30)
+    put(one.st.spans[0], start=0, restart=-1, start_frame=5)
+    reuse.note_holder(one.st, 0, 0, row, 100)
+
+    assert (row.gap_ns, row.time_wait_frame) == (100, 5)
+
+
 @pytest.mark.parametrize(("frame", "flags", "length", "seq", "is_otherwise"), [
     (8, ACK, 1, 50, True), (7, ACK, 1, 50, False), (8, ACK, 0, 50, False), (8, ACK, 0, 51, True),
     (8, FIN | ACK, 0, 50, True),
@@ -481,8 +499,6 @@ def test_last_ack_is_likely_for_a_second(
     state: int, acked_at: int, gap: int, entered: bool, waits: bool, is_likely: bool
 ) -> None:
     """A FIN whose ACK was lost is retransmitted by then (RFC 6298 2.4)."""
-    from tcptrace_tw.protocol.states import RCV_ACK_OF_FIN
-
     one = One()
     put(one.orig, state=state, fin_acked_time=acked_at, bits=s.ENTERED_FIN_WAIT_1 if entered else 0)
     one.orig.pending = 1 if waits else 0
@@ -570,3 +586,58 @@ def test_the_syn_that_met_an_unseen_connection(
     put(orig, syn_repeats=1)
     unseen_reuse.note_own_syn(row, orig, seg(ack=200))
     assert (row.syn_retries, row.retry_frame, row.waited_ns) == (1, 4, 9)
+
+
+@pytest.mark.parametrize(("ack", "length", "state", "is_inferred"), [
+    (101, 1, SYN_SENT, True), (101, 0, SYN_SENT, False), (100, 1, SYN_SENT, False), (102, 1, SYN_SENT, False),
+    (101, 1, ESTABLISHED, False),
+])  # fmt: skip
+def test_text_that_acknowledges_a_syn_shows_that_a_syn_ack_was_sent(
+    ack: int, length: int, state: int, is_inferred: bool
+) -> None:
+    """It was not captured; a bare ACK may be a challenge ACK (RFC 5961 4.2)."""
+    one = One()
+    put(one.orig, state=state, iss=100, snd_nxt=101, bits=KNOWN)
+    ack_evidence.ack_proves_handshake(one.st, 1, seg(ack=ack, payload_len=length), ack)
+
+    assert one.resp.state == (SYN_RECEIVED if is_inferred else CLOSED)
+
+
+@pytest.mark.parametrize(("ack", "seq", "flags", "payload", "is_over"), [
+    (201, 101, ACK, False, False), (202, 101, ACK, False, True), (201, 102, ACK, False, True),
+    (201, 100, ACK, False, True),
+    (202, 101, SYN | ACK, False, False), (202, 102, ACK, True, False),
+])  # fmt: skip
+def test_more_than_the_handshake_shows_the_third_ack(
+    ack: int, seq: int, flags: int, payload: bool, is_over: bool
+) -> None:
+    """Whoever has sent or got more is ESTABLISHED; not where the SYN carried data (RFC 7413)."""
+    one = One()
+    put(one.orig, iss=200, bits=KNOWN | (s.SYN_PAYLOAD if payload else 0))
+    put(one.resp, state=SYN_RECEIVED, iss=100, bits=KNOWN)
+    ack_evidence.ack_proves_handshake(one.st, 1, seg(flags, seq=seq, ack=ack), ack)
+
+    assert one.resp.state == (ESTABLISHED if is_over else SYN_RECEIVED)
+
+
+@pytest.mark.parametrize(("ack", "bits", "is_opened"), [(201, KNOWN, True), (200, KNOWN, False), (201, 0, False)])
+def test_an_ack_above_the_peers_isn_shows_its_syn_ack(ack: int, bits: int, is_opened: bool) -> None:
+    one = One()
+    put(one.orig, state=SYN_SENT, iss=100, snd_nxt=101, bits=KNOWN)
+    put(one.resp, iss=200, bits=bits)
+    ack_evidence.ack_proves_handshake(one.st, 0, seg(seq=101, ack=ack), ack)
+
+    assert one.orig.state == (ESTABLISHED if is_opened else SYN_SENT)
+
+
+@pytest.mark.parametrize(("state", "bits", "is_inferred"), [
+    (CLOSED, s.NXT_KNOWN, True), (CLOSED, s.ISS_KNOWN, False), (CLOSED, s.RST_SENT, False),
+    (CLOSED, s.RST_TAKEN, False),
+    (ESTABLISHED, 0, False),
+])  # fmt: skip
+def test_a_syn_ack_is_inferred_where_nothing_is_known(state: int, bits: int, is_inferred: bool) -> None:
+    one = One()
+    put(one.resp, state=state, bits=bits)
+    ack_evidence.infer_syn_ack(one.st, 1, T, 5)
+
+    assert one.resp.state == (SYN_RECEIVED if is_inferred else state)

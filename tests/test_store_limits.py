@@ -54,7 +54,7 @@ def put_in(state: Any, chain: int, units: int, due: int) -> int:
 ACTS = st.lists(
     st.tuples(st.sampled_from(CHAINS), st.sampled_from(("put", "put", "put", "oldest", "any")),
               st.integers(2, 4000).map(lambda words: words * archive.WORD)),
-    max_size=80,
+    min_size=40, max_size=100,
 )  # fmt: skip
 
 
