@@ -28,7 +28,7 @@ from tcptrace_tw.tcp.store.cache_lines import in_lines
 from tests.report_rows import blank
 from tests.test_segment_limits import MS, One, T, put
 
-FEW = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 CHAINS = (archive.INCARNATION, archive.ATTEMPT)
 
 
