@@ -10,7 +10,7 @@ import pytest
 
 from tcptrace_tw.flow import place_of_print
 from tcptrace_tw.keyed_hash import new_seed
-from tcptrace_tw.measure import census, clocks, moves, syns, traits
+from tcptrace_tw.measure import census, clocks, endings, measurements, moves, syns, traits
 from tcptrace_tw.measure.connects import COLUMNS, _Kinds
 from tcptrace_tw.measure.idles import Idles
 from tcptrace_tw.measure.meanwhile import _asks, _facts
@@ -20,7 +20,7 @@ from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.protocol.states import CLOSED, ESTABLISHED, LAST_ACK, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
-from tcptrace_tw.schema.observed import OPTIONS
+from tcptrace_tw.schema.observed import ACKS, OPTIONS, PAYLOAD
 from tcptrace_tw.schema.segments import PRINT_PLACES, SHARDS, Segment
 from tests.report_rows import blank
 
@@ -497,6 +497,35 @@ def test_halves_in_two_vlans_are_one_connection() -> None:
         splits.see(second)
 
         assert (splits.count, splits.frame) == (count, 5 if count else -1)
+
+
+@pytest.mark.parametrize(("columns", "expected"), [
+    ({}, {}), ({"opened": w.OPENED_MIDSTREAM}, {"MIDSTREAM": 1, "MIDSTREAM_FRAME": 7}),
+    ({"orig_segments": 0}, {"ONE_WAY": 1}),
+    ({"resp_segments": 0}, {"ONE_WAY": 1}), ({"resp_segments": 0, "scope": 5}, {"ONE_WAY": 1, "ONE_WAY_SCOPED": 1}),
+    ({"observed": 0}, {"HIDDEN": 1}), ({"observed": ACKS}, {}), ({"observed": PAYLOAD}, {}),
+    ({"observed": 0, "orig_payload_bytes": 1}, {}), ({"observed": 0, "resp_payload_bytes": 1}, {}),
+    ({"observed": 0, "orig_fin_frame": 0}, {"HIDDEN": 1, "HIDDEN_WITH_FIN": 1}),
+    ({"observed": 0, "resp_fin_frame": 0}, {"HIDDEN": 1, "HIDDEN_WITH_FIN": 1}),
+])  # fmt: skip
+def test_odd_connections_are_counted(columns: dict[str, int], expected: dict[str, int]) -> None:
+    """From mid-stream, with one direction, in VLANs, with hidden text."""
+    plain = {"orig_segments": 1, "resp_segments": 1, "observed": ACKS | PAYLOAD, "first_frame": 7, **columns}
+    tally = np.zeros(measurements.TALLIES, np.int64)
+    measurements.count_odd_ones(rows_of(c.CONNECTIONS, 1, **plain), tally)
+
+    assert {name: int(tally[getattr(measurements, name)]) for name in expected} == expected
+    assert np.count_nonzero(tally) == len(expected)
+
+
+def test_endpoints_without_room_have_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that came before keep theirs."""
+    monkeypatch.setattr(endings, "MOST_ENDPOINTS", 4)
+    counted = endings.Endings(compiled=False, seed=new_seed())
+    counted.see(rows_of(c.CONNECTIONS, 5, orig_ip_lo=range(5), orig_fin_frame=[0] * 5, resp_fin_frame=-1, resp_port=80))
+    asked = rows_of(c.RESETS, 5, ip_lo=range(5), endpoint=w.ORIG, peer_port=80)
+
+    assert counted.of(asked)[0].tolist() == [1, 1, 1, 1, 0]
 
 
 def test_fingerprints_are_spread_over_their_places() -> None:
