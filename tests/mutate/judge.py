@@ -43,11 +43,11 @@ TESTS = (
     ("rules/early.py", ("live_parts",)),
     ("rules/mechanisms.py", ("incident_tables", "incidents")),
     ("rules/", ("rule_numbers", "decision_tables")),
-    ("flow.py", ("flow", "duplicate_frames")),
+    ("flow.py", ("flow", "duplicate_frames", "measure_limits")),
     ("measure/community_id.py", ("community_id",)),
     ("measure/icmp_errors.py", ("icmp_errors",)),
     ("measure/connects.py", ("connects",)),
-    ("measure/", ("measure_twin", "measured_facts")),
+    ("measure/", ("measure_limits", "measure_twin", "measured_facts")),
     ("tcp/store/attempt", ("attempts", "models")),
     ("tcp/store/reservations.py", ("reservations",)),
     ("tcp/store/", ("models",)),
@@ -59,7 +59,7 @@ TESTS = (
     ("tcp/machine/syn_in_time_wait.py", ("decision_tables",)),
     ("tcp/machine/time_wait_count.py", ("time_wait_count",)),
     ("tcp/facts/silence.py", ("silence",)),
-    ("tcp/", ("twin_tracker",)),
+    ("tcp/", ("segment_limits", "reset_limits", "silence_limits", "store_limits", "twin_tracker")),
 )
 """Test files that are quick, and look at what fixtures cannot show: those of every path that begins so."""
 
