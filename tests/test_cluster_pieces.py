@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcptrace_tw.capture.cuts import cuts
+from tcptrace_tw.capture.cuts import MOST_LOOKED, _Records, cuts
 from tcptrace_tw.cluster import plan, run
+from tcptrace_tw.cluster.workers import Workers
 from tcptrace_tw.position import Position
 from tests import capture_bytes as build
-from tests.cluster_runs import Here, Tables, assert_same, in_one_pass, in_parts
+from tests.cluster_runs import Here, Tables, assert_same, in_one_pass, in_parts, wait_for
 from tests.generate import healthy_traffic
 from tests.scenario.render import render_frame
 from tests.test_cluster_parts import FIXTURES, FOLDERS, FORGETS, IS_EVERYTHING, captures, is_small, settings_of
@@ -381,3 +383,32 @@ def test_a_file_that_has_changed_meanwhile_is_read_as_it_is(traffic: Frames, tmp
 
     assert_same(in_parts([str(path)], 4, means=means), in_one_pass([str(path)]))
     assert mapping.again == 1
+
+
+def test_headers_that_are_nearly_true_are_not_looked_at_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hostile file: every chain of headers ends at one that is false."""
+    group = b"".join(struct.pack("<IIIIc", 1_700_000_000, n, 1, 1, b"x") for n in range(1, 250)) + b"\xff" * 17
+    data = build.pcap([build.Record(b"x", 1_700_000_000 * 10**9)]) + group * 500
+    (tmp_path / "a.pcap").write_bytes(data)
+    looked = []
+    header = _Records.header
+    monkeypatch.setattr(_Records, "header", lambda self, *at: looked.append(at) or header(self, *at))
+
+    assert cuts(str(tmp_path / "a.pcap"), len(data) // 2) == []
+    assert MOST_LOOKED < len(looked) < 2 * MOST_LOOKED
+
+
+def test_workers_map_pieces_and_one_that_is_killed_costs_one(traffic: Frames, tmp_path: Path) -> None:
+    """Workers of this machine, to whom plan and pieces are sent."""
+    path = tmp_path / "a.pcap"
+    path.write_bytes(build.pcap(traffic, nano=True))
+    with Workers(2) as pool:
+        wait_for(lambda: pool.pids)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        means = run.Means(executor=pool, workers=2, spool=str(tmp_path / "spool"), parts=4, piece_bytes=FEW_BYTES)
+        found = in_parts([str(path)], 4, means=means)
+
+    assert_same(found, in_one_pass([str(path)]))
+    assert list((tmp_path / "spool").iterdir()) == []

@@ -31,6 +31,9 @@ LOOK_BYTES = 1 << 20
 LEAST_HEADERS, MOST_HEADERS = 6, 256
 """So many headers in a row are a record boundary, and so many are looked at for a good place to cut."""
 
+MOST_LOOKED = 1 << 14
+"""So many headers are looked at before the file is not cut there: a hostile one may have many that are nearly true."""
+
 STARTS = 1 << 12
 """At so many offsets a record is looked for at once: mostly one begins within a few hundred bytes."""
 
@@ -45,29 +48,29 @@ Header = tuple[int, int, int]
 
 
 def cuts(path: str, every: int) -> list[int]:
-    """The offsets at which to cut a file into pieces of at least ``every`` bytes; none where it cannot be cut.
+    """The offsets at which to cut a file into pieces of about ``every`` bytes or more; none where it cannot be cut.
 
     Only plain pcap files can, and only where the time goes on from each cut to the next.
     """
     with suppress(OSError):
         if os.path.isfile(path):
             with io.FileIO(path) as file:
-                return _cuts(file.fileno(), every)
+                return _cuts(file, every)
     return []
 
 
-def _cuts(fileno: int, every: int) -> list[int]:
-    size, head = os.fstat(fileno).st_size, os.pread(fileno, HEADER_LEN, 0)
+def _cuts(file: io.FileIO, every: int) -> list[int]:
+    size, head = os.fstat(file.fileno()).st_size, file.read(HEADER_LEN)
     if size < 2 * every or len(head) < HEADER_LEN or not pcap.is_pcap(head[:4]):
         return []
     records = _Records(pcap.parse_header(head))
-    first = records.header(os.pread(fileno, records.length, HEADER_LEN), 0)
+    first = records.header(file.read(records.length), 0)
     if first is None:
         return []
     count, found = size // every, [(HEADER_LEN, first[0])]
     for number in range(1, count):
-        at = size * number // count
-        border = records.border(os.pread(fileno, min(every, LOOK_BYTES), at), first[0])
+        at = file.seek(size * number // count)
+        border = records.border(file.read(min(every, LOOK_BYTES)), first[0])
         if border is not None:
             found.append((at + border[0], border[1]))
     does_rise = all(before[0] < after[0] and before[1] < after[1] for before, after in pairwise(found))
@@ -94,11 +97,15 @@ class _Records:
 
     def border(self, data: bytes, first_time: int) -> tuple[int, int] | None:
         """Offset and time of a record before which all is older than behind it, as far as ``data`` goes."""
+        looked = 0
         for start in self._starts(data, first_time // 1_000_000_000):
-            offsets, times = self._chain(data, start, first_time)
-            if len(offsets) >= LEAST_HEADERS:
+            offsets, times, is_true = self._chain(data, start, first_time)
+            if is_true and len(offsets) >= LEAST_HEADERS:
                 place = _parting(times)
                 return None if place is None else (offsets[place], times[place])
+            looked += len(offsets) + 1
+            if looked > MOST_LOOKED:
+                break
         return None
 
     def _starts(self, data: bytes, first_s: int) -> Iterator[int]:
@@ -110,20 +117,20 @@ class _Records:
             for at in np.flatnonzero(np.abs(seconds - first_s) < FAR_S).tolist():
                 yield begin + at
 
-    def _chain(self, data: bytes, at: int, first_time: int) -> tuple[list[int], list[int]]:
-        """Offsets and times of the records from one on; none where a header among them cannot be true."""
+    def _chain(self, data: bytes, at: int, first_time: int) -> tuple[list[int], list[int], bool]:
+        """Offsets and times of the records from one on, and whether the header behind them can be true, too."""
         offsets, times = list[int](), list[int]()
         while len(offsets) < MOST_HEADERS and (header := self.header(data, at)) is not None:
             time, caplen, wirelen = header
             if not 0 < caplen <= min(wirelen, self._header.limit) or wirelen > WIRE_MAX:
-                return [], []
+                return offsets, times, False
             fraction = self._layout.unpack_from(data, at)[1] * self._header.unit_ns
             if fraction >= 1_000_000_000 or abs(time - first_time) > (FAR_S + 1) * 1_000_000_000:
-                return [], []
+                return offsets, times, False
             offsets.append(at)
             times.append(time)
             at += self.length + caplen
-        return offsets, times
+        return offsets, times, True
 
 
 def _parting(times: list[int]) -> int | None:
