@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tcptrace_tw import load
 from tcptrace_tw.capture.cuts import MOST_LOOKED, _Records, cuts
 from tcptrace_tw.cluster import plan, run
 from tcptrace_tw.cluster.workers import Workers
 from tcptrace_tw.position import Position
 from tests import capture_bytes as build
-from tests.cluster_runs import Here, Tables, assert_same, in_one_pass, in_parts, wait_for
+from tests.cluster_runs import Here, Tables, assert_same, in_one_pass, in_parts, start, wait_for
 from tests.generate import healthy_traffic
 from tests.scenario.render import render_frame
 from tests.test_cluster_parts import FIXTURES, FOLDERS, FORGETS, IS_EVERYTHING, captures, is_small, settings_of
@@ -412,3 +413,46 @@ def test_workers_map_pieces_and_one_that_is_killed_costs_one(traffic: Frames, tm
 
     assert_same(found, in_one_pass([str(path)]))
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def of_transfers(count: int) -> bytes:
+    """Transfers whose segments the sender's hardware would cut: 60,000 bytes each."""
+    sent, now = list[build.Record](), 1_700_000_000 * 10**9
+
+    def frame(port: int, is_from_client: bool, flags: int, seq: int, ack: int, payload: bytes = b"") -> None:
+        nonlocal now
+        now += 1_000_000
+        ends = {"src": "10.0.0.1", "dst": "10.0.0.2"} if is_from_client else {"src": "10.0.0.2", "dst": "10.0.0.1"}
+        ports = {"sport": port, "dport": 80} if is_from_client else {"sport": 80, "dport": port}
+        segment = build.tcp(payload, seq=seq, ack=ack, flags=flags, **ports)
+        sent.append(build.Record(build.ethernet(build.ipv4(segment, **ends)), now))
+
+    payload = bytes(range(240)) * 250
+    for port in range(40_000, 40_000 + count):
+        frame(port, True, 0x02, 100, 0)
+        frame(port, False, 0x12, 500, 101)
+        for n in range(20):
+            frame(port, True, 0x10, 101 + n * len(payload), 501, payload)
+            frame(port, False, 0x10, 501, 101 + (n + 1) * len(payload))
+        frame(port, True, 0x11, 101 + 20 * len(payload), 501)
+        frame(port, False, 0x11, 501, 102 + 20 * len(payload))
+        frame(port, True, 0x10, 102 + 20 * len(payload), 502)
+    return b"".join([build.pcap([]), *(build.pcap([each])[HEADER:] for each in sent)])
+
+
+@pytest.mark.slow
+def test_a_file_of_200_mb_by_the_command_line(tmp_path: Path) -> None:
+    """Of the size that is cut without being asked: by two processes, in three pieces."""
+    (tmp_path / "a.pcap").write_bytes(of_transfers(170))
+
+    def written(name: str, *more: str) -> dict[str, list[str]]:
+        assert start("analyze", "a.pcap", "-o", name, "-q", *more, cwd=tmp_path).wait() == 0
+        trace = load(tmp_path / name)
+        tables = ("connections", "transitions", "time_wait", "findings", "services", "capture")
+        return {table: sorted(map(repr, trace.table(table).to_pylist())) for table in tables}
+
+    whole = written("one")
+
+    assert len(whole["connections"]) == 170
+    assert written("two", "--jobs", "2", "--spool", "spool", "--keep-spool") == whole
+    assert len(list(tmp_path.glob("spool/*/map/*.json"))) == 3

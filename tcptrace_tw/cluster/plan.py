@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
-from tcptrace_tw.capture.cuts import cuts
+from tcptrace_tw.capture.cuts import PIECE_BYTES, cuts
 from tcptrace_tw.capture.pcap import HEADER_LEN
 from tcptrace_tw.cluster.spool import CODECS
 from tcptrace_tw.errors import UsageError
@@ -103,10 +103,10 @@ def make_plan(
     *,
     workers: int,
     parts: int | None,
-    piece_bytes: int,
     compiled: bool,
     transitions: bool,
     codec: int,
+    piece_bytes: int = PIECE_BYTES,
 ) -> Plan:
     """Look at all captures and decide who does what. The same captures and settings have the same folder."""
     found = ring.find(captures)
