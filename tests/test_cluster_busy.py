@@ -11,9 +11,8 @@ import pytest
 
 from tcptrace_tw import analyze
 from tcptrace_tw.cluster import tasks
+from tcptrace_tw.cluster.mapped import joined, write_tasks
 from tcptrace_tw.cluster.plan import Plan, make_plan
-from tcptrace_tw.cluster.run import write_tasks
-from tcptrace_tw.cluster.spool import read_note
 from tcptrace_tw.settings import Settings
 from tests import a_day
 from tests.cluster_runs import assert_same, in_one_pass, in_parts
@@ -60,8 +59,10 @@ def dealt(capture: Path, spool: Path, parts: int) -> tuple[Plan, list[int]]:
     )
     for stage in (tasks.MAPPED, tasks.REDUCED):
         Path(plan.folder, stage).mkdir(parents=True)
-    tasks.map_file(plan, 0)
-    return plan, write_tasks(plan, [read_note(plan.path(tasks.MAPPED, "000000.json"))])
+    tasks.map_piece(plan, 0)
+    file = joined(plan, [0])
+    assert file is not None
+    return plan, write_tasks(plan, [file])
 
 
 def peak(plan: Plan, part: int) -> int:

@@ -64,7 +64,9 @@ def dealt_and_read(batches: list[Any], path: Path, parts: int, size: int, codec:
         digest = file.digest
     assert spool.is_whole(path, digest)
     reader = spool.BlockReader(compiled=compiled)
-    return [[batch.copy() for batch in reader.batches(path, own)] if own else [] for own in places]
+    return [
+        [batch.copy() for batch in reader.batches([spool.BlockSource(path, 0, own)])] if own else [] for own in places
+    ]
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -63,8 +63,12 @@ class Reader:
         is_prompt: bool = False,
         buffers: int = 1,
         quotes: list[Quote] | None = None,
+        left_out: int = 0,
     ) -> None:
-        """``quotes``: where to put the ICMP errors that quote a TCP segment; None where nobody wants them."""
+        """``quotes``: where to put the ICMP errors that quote a TCP segment; None where nobody wants them.
+
+        ``left_out``: bytes of the file between its header and its frames that the stream does not have.
+        """
         self.facts = FileFacts(stream.name, compression=stream.compression, size=stream.size)
         self._stream = stream
         self._compiled = compiled
@@ -81,6 +85,19 @@ class Reader:
         self._totals.first_time = _NO_TIME
         self._decode_frames = marks.load(decode_frames, compiled=compiled)
         self._format = self._open()
+        self._window.offset += left_out
+        self.stopped: str | None = None
+        """Where the frames end and why, if not at the end of the stream; known when ``batches`` has come to its end."""
+
+    @property
+    def end(self) -> int:
+        """Offset in the file behind the frames that were read."""
+        return self._window.offset + self._window.start
+
+    @property
+    def skipped(self) -> dict[int, int]:
+        """Frames by the code of ``skip_reasons``."""
+        return {code: int(self._skipped[code]) for code in np.flatnonzero(self._skipped).tolist()}
 
     def batches(self) -> Iterator[segments.Segments]:
         """Batches of segments in file order. A batch is valid until as many more as there are buffers are asked for."""
@@ -198,7 +215,9 @@ class Reader:
         if facts.frames:
             facts.first_time, facts.last_time = totals.first_time, totals.last_time
 
-    def _unknown_links(self) -> str:
+    @property
+    def unknown_links(self) -> str:
+        """The link types that nobody here can read."""
         unknown = [link for link in self._format.links if not link_types_slow.is_known(link)]
         more = f" and {len(unknown) - pcapng.LINKS_NAMED} more" if len(unknown) > pcapng.LINKS_NAMED else ""
         return ", ".join(map(link_number, unknown[: pcapng.LINKS_NAMED])) + more
@@ -207,15 +226,20 @@ class Reader:
         """Complete the facts, and say what is damaged."""
         self._update_facts()
         facts, window = self.facts, self._window
-        facts.skipped = skip_reasons.count_by_name(self._skipped, self._unknown_links())
+        facts.skipped = skip_reasons.count_by_name(self._skipped, self.unknown_links)
         damage = self._format.damage(window)
         if self._stream.damage is not None:
             what = self._stream.damage.partition("; ")[0]
         elif damage is not None:
-            what = f"byte {window.offset + window.start}: {damage}"
+            what = f"byte {self.end}: {damage}"
         else:
             return
         if not facts.frames:
             raise CaptureError(f"{facts.name}: {what}; there is no whole frame before it: fetch it or capture again")
-        kept = "1 frame before it was" if facts.frames == 1 else f"{facts.frames} frames before it were"
-        facts.damage = f"{what}; the {kept} kept"
+        self.stopped, facts.damage = what, with_kept(what, facts.frames)
+
+
+def with_kept(what: str, frames: int) -> str:
+    """What is damaged, and that the frames before it were kept."""
+    kept = "1 frame before it was" if frames == 1 else f"{frames} frames before it were"
+    return f"{what}; the {kept} kept"

@@ -8,10 +8,13 @@ import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.cuts import PIECE_BYTES, cuts
+from tcptrace_tw.capture.pcap import HEADER_LEN
 from tcptrace_tw.cluster.spool import CODECS
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
@@ -30,6 +33,16 @@ _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "finding
 """Settings that rows of the spool do not depend on."""
 
 
+class Piece(NamedTuple):
+    """What one task maps: a file, or of a large pcap file the records from ``begin`` to ``end``."""
+
+    file: int
+    begin: int = 0
+    """0: all of the file, with its header."""
+    end: int | None = None
+    """None: to the end of the file."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Plain values only: it is handed to every task."""
@@ -38,6 +51,8 @@ class Plan:
     """Where this plan has its spool."""
     files: tuple[str, ...]
     first_times: tuple[int | None, ...]
+    pieces: tuple[Piece, ...]
+    """Of all files, in their order."""
     remarks: tuple[str, ...]
     parts: int
     settings: dict[str, Any]
@@ -55,6 +70,21 @@ class Plan:
     def is_found_again(self) -> bool:
         """Whether another run may come back to the spool: a temporary one goes with its run."""
         return CODECS[self.codec] != "none"
+
+    def piece(self, number: int) -> Piece:
+        """What a task maps. Behind the pieces, each file comes as a whole: for where its pieces do not fit together."""
+        return self.pieces[number] if number < len(self.pieces) else Piece(number - len(self.pieces))
+
+    def numbers(self) -> list[list[int]]:
+        """By file, the tasks that map its pieces."""
+        found: list[list[int]] = [[] for _ in self.files]
+        for number, piece in enumerate(self.pieces):
+            found[piece.file].append(number)
+        return found
+
+    def whole(self, file: int) -> int:
+        """The task that maps all of a file."""
+        return len(self.pieces) + file
 
     def checked(self) -> Settings:
         """The settings once more."""
@@ -76,6 +106,7 @@ def make_plan(
     compiled: bool,
     transitions: bool,
     codec: int,
+    piece_bytes: int = PIECE_BYTES,
 ) -> Plan:
     """Look at all captures and decide who does what. The same captures and settings have the same folder."""
     found = ring.find(captures)
@@ -86,15 +117,24 @@ def make_plan(
             )
     kept = {name: value for name, value in asdict(settings).items() if name not in _LATER}
     names = [_identity(name) for name in found.files]
-    what = [__version__, SCHEMA_VERSION, names, found.first_times, kept, compiled, transitions, codec]
+    pieces = tuple(piece for index, name in enumerate(found.files) for piece in _pieces(index, name, piece_bytes))
+    what = [__version__, SCHEMA_VERSION, names, pieces, found.first_times, kept, compiled, transitions, codec]
     digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=12).hexdigest()
     spools = place(spool if is_remote(spool) else os.path.abspath(spool))
     count = min(SHARDS, parts) if parts else _parts(_begun(spools, f"tcptrace-tw-{digest}-"), workers)
     return Plan(
         str(place(spools, f"tcptrace-tw-{digest}-{count}")),
-        tuple(found.files), tuple(found.first_times), tuple(found.remarks), count, asdict(settings), compiled,
+        tuple(found.files), tuple(found.first_times), pieces, tuple(found.remarks), count, asdict(settings), compiled,
         transitions, codec, workers,
     )  # fmt: skip
+
+
+def _pieces(index: int, name: str, piece_bytes: int) -> list[Piece]:
+    """A large pcap file of this machine in pieces, any other one as it is."""
+    found = cuts(name, piece_bytes)
+    if not found:
+        return [Piece(index)]
+    return [Piece(index, begin, end) for begin, end in pairwise([HEADER_LEN, *found, None]) if begin is not None]
 
 
 def _parts(begun: Collection[int], workers: int) -> int:

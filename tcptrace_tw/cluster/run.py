@@ -13,17 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.capture.clock import clock_figures
+from tcptrace_tw.capture.cuts import PIECE_BYTES
 from tcptrace_tw.capture.damage import Damage
-from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
-from tcptrace_tw.capture.icmp import MOST_QUOTES, Quote
+from tcptrace_tw.capture.facts import CaptureFacts
+from tcptrace_tw.capture.icmp import MOST_QUOTES
 from tcptrace_tw.capture.time_window import WholeConnections
 from tcptrace_tw.cluster.dask_cluster import is_lost
 from tcptrace_tw.cluster.figures import merged_figures, no_figures
 from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
+from tcptrace_tw.cluster.mapped import Mapped, joined, write_tasks
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
 from tcptrace_tw.cluster.plan import Plan, make_plan, spools_of
 from tcptrace_tw.cluster.rows import MOST_PIECE_ROWS
@@ -32,9 +33,10 @@ from tcptrace_tw.cluster.tasks import (
     MAPPED,
     REDUCED,
     TRACKED,
-    map_file,
+    map_piece,
     read_rows,
     reduce_part,
+    size_of_piece,
 )
 from tcptrace_tw.cluster.workers import Workers
 from tcptrace_tw.errors import CaptureError, TcptraceError, UsageError, printable
@@ -78,6 +80,8 @@ class Means:
     """A folder that all workers see; empty: a temporary one of this machine."""
     keep_spool: bool = False
     parts: int | None = None
+    piece_bytes: int = PIECE_BYTES
+    """A pcap file of twice as many bytes or more is mapped in pieces."""
     parts_into: Place | None = None
     """An output folder: the parts write those tables into it that ``finish.LEFT_TO_PARTS`` names."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -120,10 +124,10 @@ def analyze(
         executor = means.executor or stack.enter_context(_at_home(plan, means))
         if progress is not None:  # in a thread: the workers are copies of this process as long as it has none
             progress(work.position)
-        work.run(executor)
+        files = work.run(executor)
         dealt = None if plan.is_found_again else Background(partial(remove_all, str(plan.path(MAPPED, ""))))
         numbers = Numbers.of(plan)
-        reduced = _Reduced(plan, work.notes, numbers, wanted_tables(sinks))
+        reduced = _Reduced(plan, files, numbers, wanted_tables(sinks))
         finishing = None
         if means.parts_into is not None:
             numbers.save(plan)
@@ -149,8 +153,9 @@ def _planned(
     has_transitions = "transitions" in wanted_tables(sinks) or means.parts_into is not None
     workers = means.workers or (means.jobs if means.executor is None else UNKNOWN_WORKERS)
     return make_plan(
-        captures, settings, spool, workers=workers, parts=means.parts, compiled=library.choose(notice),
-        transitions=has_transitions, codec=CODECS.index("lz4" if means.spool else "none"),
+        captures, settings, spool, workers=workers, parts=means.parts, piece_bytes=means.piece_bytes,
+        compiled=library.choose(notice), transitions=has_transitions,
+        codec=CODECS.index("lz4" if means.spool else "none"),
     )  # fmt: skip
 
 
@@ -181,7 +186,7 @@ class _at_home:
     def __init__(self, plan: Plan, means: Means) -> None:
         places = [*plan.files, plan.folder, str(means.parts_into)]
         # What asks a store has threads, which no copy of the process has.
-        size, is_local = min(plan.workers, max(len(plan.files), plan.parts)), not any("://" in each for each in places)
+        size, is_local = min(plan.workers, max(len(plan.pieces), plan.parts)), not any("://" in each for each in places)
         self._workers = Workers(size, may_be_copies=is_local)
 
     def __enter__(self) -> Workers:
@@ -220,8 +225,8 @@ class _Work:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.notes: list[dict[str, Any]] = []
-        self._sizes = [_size(name) for name in plan.files]
+        bytes_of = [_size(name) for name in plan.files]
+        self._sizes = [size_of_piece(piece, bytes_of[piece.file]) for piece in plan.pieces]
         self._read = self._segments = self._tracked = 0
 
     def position(self) -> Position:
@@ -230,17 +235,26 @@ class _Work:
         tracked = total * self._tracked // max(1, self._segments)
         return Position(min(self._read, total) + tracked, 2 * total, self._segments, 0, None)
 
-    def run(self, executor: Executor) -> None:
+    def run(self, executor: Executor) -> list[Mapped]:
         """Deal all files, then track all parts, the largest first."""
         plan = self.plan
-        order = sorted(range(len(plan.files)), key=lambda n: -self._sizes[n])
-        self._each(executor, map_file, order, self._count_read)
-        self.notes = [read_note(plan.path(MAPPED, f"{n:06d}.json")) for n in range(len(plan.files))]
-        if all(note["error"] for note in self.notes):
-            raise CaptureError(self.notes[-1]["error"])
-        sizes = write_tasks(plan, self.notes)
+        order = sorted(range(len(plan.pieces)), key=lambda n: -self._sizes[n])
+        self._each(executor, map_piece, order, self._count_read)
+        files = self._files(executor)
+        if all(file.error for file in files):
+            raise CaptureError(files[-1].error or "")
+        sizes = write_tasks(plan, files)
         self._segments = sum(sizes)
         self._each(executor, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked)
+        return files
+
+    def _files(self, executor: Executor) -> list[Mapped]:
+        """What was dealt of each file; one whose pieces do not fit together is dealt again, as a whole."""
+        plan = self.plan
+        found = [joined(plan, numbers) for numbers in plan.numbers()]
+        again = [plan.whole(index) for index, file in enumerate(found) if file is None]
+        self._each(executor, map_piece, again, lambda size: None)
+        return [file or joined(plan, [plan.whole(index)]) for index, file in enumerate(found)]  # type: ignore[misc]
 
     def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> Background:
         """Have all parts write their tables, in another thread."""
@@ -294,45 +308,22 @@ def _size(name: str) -> int:
     return 0
 
 
-def write_tasks(plan: Plan, notes: Sequence[dict[str, Any]]) -> list[int]:
-    """Put down for each part where its segments lie, and what it must know of the others; returns their numbers."""
-    sources: list[list[Any]] = [[] for _ in range(plan.parts)]
-    sizes = [0] * plan.parts
-    for index, note in enumerate(notes):
-        places: dict[int, list[list[int]]] = {}
-        for part, offset, size, segments in note.get("blocks", ()):
-            places.setdefault(part, []).append([offset, size, segments])
-            sizes[part] += segments
-        for part, blocks in places.items():
-            sources[part].append([f"{index:06d}.segments", plan.first_times[index], blocks])
-    known = [note for note in notes if note.get("first", -1) >= 0]
-    start = min((note["first"] for note in known), default=-1)
-    ends = [note["facts"]["last_time"] for note in notes if note["facts"].get("last_time") is not None]
-    acks = [note["first_ack"] for note in known if note["first_ack"] >= 0]
-    for part in range(plan.parts):
-        task = {
-            "sources": sources[part], "start": start, "end": max(ends, default=0), "first_ack": min(acks, default=-1),
-        }  # fmt: skip
-        write_note(plan.path(REDUCED, f"{part:03d}.task.json"), task)
-    return sizes
-
-
 class _Reduced:
     """What all parts have left, as one pass would have given it."""
 
-    def __init__(self, plan: Plan, mapped: Sequence[dict[str, Any]], numbers: Numbers, wanted: frozenset[str]) -> None:
+    def __init__(self, plan: Plan, files: Sequence[Mapped], numbers: Numbers, wanted: frozenset[str]) -> None:
         self._plan, self._numbers, self._wanted = plan, numbers, wanted
         self.settings = plan.checked()
         self.profile = profile(self.settings.profile, self.settings.two_msl_s)
         self.compiled = plan.compiled
         self.facts = CaptureFacts(
-            [FileFacts(**_facts(note["facts"])) for note in mapped], [printable(remark) for remark in plan.remarks],
-            Damage.added(note["damage"] for note in mapped if "damage" in note),
+            [file.facts for file in files], [printable(remark) for remark in plan.remarks],
+            Damage.added(tally for file in files for tally in file.damage),
         )  # fmt: skip
-        self.quotes = [_quote(each) for note in mapped for each in note.get("quotes", ())][:MOST_QUOTES]
+        self.quotes = [quote for file in files for quote in file.quotes][:MOST_QUOTES]
         notes = [read_note(plan.path(REDUCED, f"{part:03d}.json")) for part in range(plan.parts)]
         self._rows = {table: sum(note["rows"][table] for note in notes) for table in TRACKED}
-        clocks = [np.array(note["clock"]) for note in mapped if "clock" in note]
+        clocks = [clock for file in files for clock in file.clocks]
         figures = [note["figures"] for note in notes if note["figures"]]
         self._tracked = {**merged_figures(figures or [no_figures(self.profile)]), **clock_figures(clocks)}
         keeps = self.settings.keeps()
@@ -377,12 +368,3 @@ class _Reduced:
             facts, self.settings, self._rows["connections"], self._rows["transitions"],
             None if self._whole is None else self._whole.kept, is_compiled=self.compiled,
         )  # fmt: skip
-
-
-def _facts(facts: dict[str, Any]) -> dict[str, Any]:
-    return {**facts, "links": tuple(facts.get("links", ()))}
-
-
-def _quote(words: Sequence[Any]) -> Quote:
-    values: list[Any] = [tuple(word) if isinstance(word, list) else word for word in words]
-    return Quote(*values)

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +158,14 @@ def _packed(plain: bytes, codec: int) -> bytes:
     return packed
 
 
+class BlockSource(NamedTuple):
+    """Blocks of one file, by offset, size and rows; ``frames_before`` is added to the frame of each segment."""
+
+    path: Place
+    frames_before: int
+    places: list[list[int]]
+
+
 class BlockReader:
     """Reads the blocks of one part back, as batches of segments."""
 
@@ -169,15 +177,16 @@ class BlockReader:
         self._at = Places(*(np.zeros(count, np.int64) for count, _ in WIDTHS))
         self._memory = [room.view(dtype) for dtype in (np.int64, np.uint32, np.uint16, np.uint8)]
 
-    def batches(self, path: Place, places: list[list[int]]) -> Iterator[Segments]:
-        """The blocks of these offsets, sizes and rows, in batches as large as can be; one is valid until the next."""
+    def batches(self, sources: Iterable[BlockSource]) -> Iterator[Segments]:
+        """The blocks of files one behind the other, in batches as large as can be; one is valid until the next."""
         filled = 0
-        for rows in self._blocks(path, places):
-            if filled + rows > MOST:
-                yield self._batch[:filled]
-                filled = 0
-            self._append(filled)
-            filled += rows
+        for path, frames_before, places in sources:
+            for rows in self._blocks(path, places):
+                if filled + rows > MOST:
+                    yield self._batch[:filled]
+                    filled = 0
+                self._append(filled, frames_before)
+                filled += rows
         yield self._batch[:filled]
 
     def _blocks(self, path: Place, places: list[list[int]]) -> Iterator[int]:
@@ -195,10 +204,10 @@ class BlockReader:
                 file.readinto(memoryview(self._block)[:size])
                 yield rows
 
-    def _append(self, start: int) -> None:
+    def _append(self, start: int, frames_before: int) -> None:
         """Make segments of the block that has been read: from row ``start`` of the batch on."""
         head = self._block[: HEAD.itemsize].view(HEAD)[0]
-        size, first, is_wide = int(head["size"]), head["first"].astype(np.int64), bool(head["is_wide"])
+        size, first, is_wide = int(head["size"]), head["first"] + (0, frames_before), bool(head["is_wide"])
         codec = CODECS[int(head["codec"])]
         if codec != "none":
             import pyarrow as pa

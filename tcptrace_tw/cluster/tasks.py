@@ -1,4 +1,4 @@
-"""The two tasks: a file is dealt to parts, a part is tracked. Each depends on the plan and on files only.
+"""The two tasks: a piece of a file is dealt to parts, a part is tracked. Each depends on the plan and on files only.
 
 What a task leaves is the same whoever does it and however often: so it may be done again where a process has died.
 """
@@ -15,18 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.capture.address import shown
-from tcptrace_tw.capture.clock import Clock
+from tcptrace_tw.capture.clock import START, Clock
+from tcptrace_tw.capture.cuts import open_piece
 from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.icmp import Quote
 from tcptrace_tw.capture.merge import Source, merge
+from tcptrace_tw.capture.pcap import HEADER_LEN
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
-from tcptrace_tw.capture.source import open_stream
+from tcptrace_tw.capture.source import Stream, open_stream
 from tcptrace_tw.cluster import dealing
-from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.cluster.plan import Piece, Plan
 from tcptrace_tw.cluster.rows import Rows, RowWriter
 from tcptrace_tw.cluster.spool import (
     BlockReader,
+    BlockSource,
     Hashed,
     appearing,
     append_rows,
@@ -65,24 +68,32 @@ BIRTHS = "births"
 TRACKED = ("connections", "transitions", "time_wait", "reuses", "stale_segments", "resets", "anomalies")
 
 
-def map_file(plan: Plan, index: int) -> int:
-    """Deal the segments of one file to parts; returns how many bytes of the file were read."""
-    note_path = plan.path(MAPPED, f"{index:06d}.json")
+def map_piece(plan: Plan, number: int) -> int:
+    """Deal the segments of one piece to parts; returns how many bytes it has."""
+    note_path = plan.path(MAPPED, f"{number:06d}.json")
     note = read_note(note_path)
-    segments_path = plan.path(MAPPED, f"{index:06d}.segments")
+    segments_path = plan.path(MAPPED, f"{number:06d}.segments")
     if note is None or (note["digest"] and not is_whole(segments_path, note["digest"])):
-        note = _map_file(plan, index, segments_path)
+        note = _map_piece(plan, plan.piece(number), segments_path)
         write_note(note_path, note)
-    return int(note["facts"]["size"] or 0)
+    return size_of_piece(plan.piece(number), note["facts"]["size"] or 0)
 
 
-def _map_file(plan: Plan, index: int, path: Place) -> dict[str, Any]:
-    name, settings = plan.files[index], plan.checked()
+def size_of_piece(piece: Piece, file_bytes: int) -> int:
+    """Bytes of a piece."""
+    return (file_bytes if piece.end is None else piece.end) - piece.begin
+
+
+def _map_piece(plan: Plan, piece: Piece, path: Place) -> dict[str, Any]:
+    name, settings = plan.files[piece.file], plan.checked()
     facts, quotes = FileFacts(shown(name)), list[Quote]()
     try:
-        with open_stream(name) as stream, appearing(path, is_checked=plan.is_found_again) as file:
-            reader = Reader(stream, compiled=plan.compiled, file_index=index, quotes=quotes)
-            facts, mapper = reader.facts, _Mapper(plan, index, reader.facts)
+        with _open(name, piece) as stream, appearing(path, is_checked=plan.is_found_again) as file:
+            reader = Reader(
+                stream, compiled=plan.compiled, file_index=piece.file, quotes=quotes,
+                left_out=piece.begin and piece.begin - HEADER_LEN,
+            )  # fmt: skip
+            facts, mapper = reader.facts, _Mapper(plan, piece, reader.facts)
             for batch in reader.batches():
                 wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)
                 if wanted is not None:
@@ -92,17 +103,27 @@ def _map_file(plan: Plan, index: int, path: Place) -> dict[str, Any]:
     except CaptureError as error:
         facts.damage = str(error).removeprefix(f"{facts.name}: ")
         return {"facts": asdict(facts), "error": str(error), "digest": ""}
-    return {"facts": asdict(facts), "error": None, "digest": digest, "quotes": quotes, **mapper.note()}
+    return {
+        "facts": asdict(facts), "error": None, "digest": digest, "quotes": quotes, "end": reader.end,
+        "stopped": reader.stopped, "skipped": list(reader.skipped.items()), "unknown_links": reader.unknown_links,
+        **mapper.note(),
+    }  # fmt: skip
+
+
+def _open(name: str, piece: Piece) -> Stream:
+    return open_piece(name, piece.begin, piece.end) if piece.begin else open_stream(name)
 
 
 class _Mapper:
-    """Takes the batches of one file."""
+    """Takes the batches of one piece."""
 
-    def __init__(self, plan: Plan, index: int, facts: FileFacts) -> None:
+    def __init__(self, plan: Plan, piece: Piece, facts: FileFacts) -> None:
         self._plan, self._facts = plan, facts
         self._clock, self._damage = Clock(compiled=plan.compiled), Damage(compiled=plan.compiled)
+        if piece.begin > HEADER_LEN:
+            self._clock.words[START] = 0  # all that came before is older, which is proven later (see ``mapped``)
         self._words = np.full(dealing.DEALT + 1, -1, np.int64)
-        first = plan.first_times[index] if plan.several_files else None
+        first = plan.first_times[piece.file] if plan.several_files else None
         self._words[[dealing.LATEST, dealing.DEALT]] = first or 0, 0
         self._deal = load(dealing.deal, compiled=plan.compiled)
         self._dealt = _room(plan.parts)
@@ -137,7 +158,7 @@ class _Mapper:
         self._dealt.fill[part] = 0
 
     def note(self) -> dict[str, Any]:
-        """What is known of the file beside its segments."""
+        """What is known of the piece beside its segments."""
         words = self._words.tolist()
         return {
             "blocks": self._blocks, "first": words[dealing.FIRST_TIME], "first_ack": words[dealing.FIRST_ACK],
@@ -146,7 +167,7 @@ class _Mapper:
 
 
 def _room(parts: int) -> dealing.Dealt:
-    """Room for the blocks of a file."""
+    """Room for the blocks of a piece."""
     try:
         room = _ROOMS[parts].pop()
     except (KeyError, IndexError):
@@ -241,15 +262,15 @@ class _Reducer:
 
     def _batches(self) -> Iterator[Segments]:
         """The segments of the part in the order of the clock, then of the files: as in one pass."""
-        sources = [
-            Source(first_time, partial(self._read, path, places)) for path, first_time, places in self._task["sources"]
-        ]
+        sources = [Source(first_time, partial(self._read, pieces)) for first_time, pieces in self._task["sources"]]
         yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
 
-    def _read(self, path: str, places: list[list[int]]) -> Iterator[Segments]:
+    def _read(self, pieces: list[list[Any]]) -> Iterator[Segments]:
         """The segments that one file has of the part; a reader takes up the next file when it is done with one."""
         reader = self._readers.pop() if self._readers else BlockReader(compiled=self._plan.compiled)
-        yield from reader.batches(self._plan.path(MAPPED, path), places)
+        yield from reader.batches(
+            BlockSource(self._plan.path(MAPPED, name), frames_before, places) for name, frames_before, places in pieces
+        )
         self._readers.append(reader)
 
 
