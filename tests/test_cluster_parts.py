@@ -7,8 +7,10 @@ import random
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests import a_day
 from tests import capture_bytes as build
 from tests.cluster_runs import assert_same, in_one_pass, in_parts
 from tests.generate import conversations_on_one_tuple, healthy_traffic, merged
@@ -132,6 +134,20 @@ def test_another_host_does_not_decide_whether_a_connection_lives_on(tmp_path: Pa
 
         assert_same(in_parts([str(path)], 256), whole)
         assert len(whole[0]["connections"]) == 2 + number
+
+
+def test_copies_are_counted_while_a_connection_is_remembered(tmp_path: Path) -> None:
+    """Twenty are over when an absurd time comes; when they are forgotten one by one, their frames come again."""
+    found = a_day.records(20, span_ns=10**9)
+    absurd = found[-1:].copy()
+    absurd["s"] += 7200
+    (tmp_path / "again.pcap").write_bytes(a_day.file_of(np.concatenate((found, absurd, found))))
+    files = [str(tmp_path / "again.pcap")]
+    whole = in_one_pass(files)
+
+    for parts in (2, 4, 8):
+        assert_same(in_parts(files, parts), whole)
+    assert whole[1]["connections"]["total"] == 41
 
 
 @pytest.mark.parametrize("settings", [

@@ -67,15 +67,10 @@ def _with_large_pages(room: mmap.mmap) -> mmap.mmap:
 
     Such a map consists of two for the system, and cannot be made longer.
     """
-    _ask_for_large_pages(room, HUGE)
-    return room
-
-
-def _ask_for_large_pages(room: mmap.mmap, begin: int) -> None:
-    """From ``begin`` on, where the map is so large that they help."""
     if len(room) > HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a system may be built without them
-            room.madvise(mmap.MADV_HUGEPAGE, begin)
+            room.madvise(mmap.MADV_HUGEPAGE, HUGE)
+    return room
 
 
 def zeros(shape: int | tuple[int, ...], dtype: Any, align: int = 1) -> Any:
@@ -133,7 +128,6 @@ class Pool:
         self.records = None
         try:
             self._map.resize(size)
-            _ask_for_large_pages(self._map, 0)
             return True
         except (BufferError, SystemError):
             # An array of it is still held, as a compiler may do; or the system has no mremap(), as macOS and FreeBSD.

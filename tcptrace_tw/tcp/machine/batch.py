@@ -10,7 +10,7 @@ from tcptrace_tw.protocol.states import UNKNOWN_STATE
 from tcptrace_tw.schema.segments import BATCH_KIND, Seg, Segments, prefetch, segment_at
 from tcptrace_tw.tcp.machine.duplicate_frames import first_place, is_duplicate_frame
 from tcptrace_tw.tcp.machine.incarnation import incarnation_of
-from tcptrace_tw.tcp.machine.retirement import forget_finished
+from tcptrace_tw.tcp.machine.retirement import forget_finished, is_forgotten
 from tcptrace_tw.tcp.machine.segment_arrives import segment_arrives
 from tcptrace_tw.tcp.store.access import (
     STATE_KIND,
@@ -99,9 +99,11 @@ def note_duplicate(st: KernelState, row: Row, seg: Seg, c: int) -> None:
     row.connection_id = 0
     row.sender_state = UNKNOWN_STATE
     row.receiver_state = UNKNOWN_STATE
-    if c >= 0:
-        if conn_at(st, c).bits & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
-            enqueue(st, c, st.counters[NOW] + st.params[LINGER], True)
+    if c < 0:
+        return
+    if conn_at(st, c).bits & (IN_QUEUE | LINGERING) == 0:  # it comes from the archive
+        enqueue(st, c, st.counters[NOW] + st.params[LINGER], True)
+    if not is_forgotten(st, c):  # it may only wait for its turn: how long depends on who else is forgotten
         conn_at(st, c).duplicates += 1
         row.connection_id = conn_at(st, c).id
         row.side = seg.direction ^ conn_at(st, c).orig_is_b
