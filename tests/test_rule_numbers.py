@@ -367,3 +367,25 @@ def test_more_than_four_fifths_show_one_direction(long: int, one_way: int, holds
 ])  # fmt: skip
 def test_twenty_connections_without_acks_were_filtered(connections: int, plain: int, vain: int, holds: bool) -> None:
     assert caveats.is_control_only(connections, plain, vain) == holds
+
+
+@pytest.mark.parametrize(("attempts", "connections", "holds"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_whatever_was_forgotten_early_shows_the_bound_of_memory(attempts: int, connections: int, holds: bool) -> None:
+    rows = blank(CAPTURE)
+    rows.forgotten_attempts, rows.forgotten_connections = attempts, connections
+
+    assert capture.memory_bound(rows).tolist() == [holds]
+
+
+@pytest.mark.parametrize(("change", "holds"), [
+    ({}, True), ({"is_bare": 0}, False), ({"is_echo": 0}, False), ({"has_plain": 0}, False),
+    ({"sender_state": ESTABLISHED}, False), ({"is_syn_pending": 1}, False), ({"is_stale_ack_answer": 1}, False),
+    ({"trigger_flags": 0}, False), ({"trigger_len": 1}, False), ({"unacked_bytes": 1}, False),
+])  # fmt: skip
+def test_a_fin_draws_a_rst_after_the_timer_of_fin_wait_2(change: dict[str, int], holds: bool) -> None:
+    """Only a bare RST that echoes its ACK field, out of FIN-WAIT-2, and not one that answers a challenge ACK."""
+    rows = blank(RESETS)
+    for name, value in {**WAITED, "trigger_flags": FIN, "fin_wait_2_ns": SECOND, **change}.items():
+        rows[name] = value
+
+    assert half_close.fin_wait_2_timeout_reset(rows).tolist() == [holds]
