@@ -167,6 +167,13 @@ def test_buckets_are_added_as_if_they_had_been_one(one: Any, other: Any, stale: 
         assert (entry.high, entry.low) == (max(tsvals), min(tsvals))
 
 
+def test_a_bucket_without_ignored_syns_adds_none() -> None:
+    entry = entry_of(ignored=((7, 5),))
+    syns.add_syns(entry, entry_of((100, 9)))
+
+    assert (entry.ignored, entry.ignored_high, entry.ignored_begin, entry.ignored_end) == (1, 7, 5, 5)
+
+
 @pytest.mark.parametrize(("time", "begin", "end", "is_fresh"), [
     (9, 10, 20, True), (10, 10, 20, False), (9, 10, 9 + MINUTE_NS, True), (9, 10, 10 + MINUTE_NS, False),
 ])  # fmt: skip
