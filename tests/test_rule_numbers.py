@@ -17,6 +17,7 @@ import pytest
 import tcptrace_tw.rules
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.protocol.states import ESTABLISHED, FIN_WAIT_2
+from tcptrace_tw.protocol.states import TIME_WAIT as TIME_WAIT_STATE
 from tcptrace_tw.rules import caveats, predicates
 from tcptrace_tw.rules.catalogue import (
     aborts,
@@ -27,6 +28,7 @@ from tcptrace_tw.rules.catalogue import (
     handshake,
     icmp,
     idle,
+    last_ack,
     middlebox_resets,
     no_socket,
     paws,
@@ -389,3 +391,34 @@ def test_a_fin_draws_a_rst_after_the_timer_of_fin_wait_2(change: dict[str, int],
         rows[name] = value
 
     assert half_close.fin_wait_2_timeout_reset(rows).tolist() == [holds]
+
+
+IN_TIME_WAIT = {"fin_frame": 1, "sender_state": TIME_WAIT_STATE, "time_wait_gap_ns": 5, "trigger_gap_ns": 5}
+LONG_SILENT = {
+    "is_bare": 1,
+    "has_plain": 1,
+    "trigger_gap_ns": 10 * SECOND,
+    "sender_state": ESTABLISHED,
+    "fin_frame": -1,
+}
+
+CONDITIONS: tuple[tuple[Callable[[Any], Mask], Table, dict[str, int], dict[str, int]], ...] = (
+    (predicates.are_many_damaged, CAPTURE, {"damaged_segments": 2, "segments": 200, "impossible_flags": 1}, {"impossible_flags": 0}),
+    (last_ack.had_no_answer, RESETS, {"retransmits": 1}, {"retransmits": 0}),
+    (reset_causes.has_unread, RESETS, {"window": 1, "window_missing": 9, "received_bytes": 9, "is_window_low": 1}, {"window": 0}),
+    (reset_causes.is_gone, RESETS, {**IN_TIME_WAIT, "unacked_bytes": 0}, {"unacked_bytes": 1}),
+    (reset_causes.is_after_silence, RESETS, {**LONG_SILENT, "own_gap_ns": 10 * SECOND}, {"own_gap_ns": 0}),
+)  # fmt: skip
+"""What decides, a row of which it holds, and what must be otherwise for it not to hold."""
+
+
+@pytest.mark.parametrize(("holds", "table", "known", "otherwise"), CONDITIONS)
+def test_a_condition_holds_until_one_column_is_otherwise(
+    holds: Callable[[Any], Mask], table: Table, known: dict[str, int], otherwise: dict[str, int]
+) -> None:
+    for columns, expected in ((known, True), ({**known, **otherwise}, False)):
+        rows = blank(table)
+        for name, value in columns.items():
+            rows[name] = value
+
+        assert holds(rows).tolist() == [expected]
