@@ -23,6 +23,7 @@ from tcptrace_tw.schema import words as w
 from tcptrace_tw.schema.observed import ACKS, OPTIONS, PAYLOAD
 from tcptrace_tw.schema.segments import PRINT_PLACES, SHARDS, Segment
 from tests.report_rows import blank
+from tests.test_connects import Connect, said
 
 NS = 1_000_000_000
 START = 1_700_000_000 * NS
@@ -166,6 +167,13 @@ def test_buckets_are_added_as_if_they_had_been_one(one: Any, other: Any, stale: 
         assert (entry.high, entry.low) == (max(tsvals), min(tsvals))
 
 
+def test_a_bucket_without_ignored_syns_adds_none() -> None:
+    entry = entry_of(ignored=((7, 5),))
+    syns.add_syns(entry, entry_of((100, 9)))
+
+    assert (entry.ignored, entry.ignored_high, entry.ignored_begin, entry.ignored_end) == (1, 7, 5, 5)
+
+
 @pytest.mark.parametrize(("time", "begin", "end", "is_fresh"), [
     (9, 10, 20, True), (10, 10, 20, False), (9, 10, 9 + MINUTE_NS, True), (9, 10, 10 + MINUTE_NS, False),
 ])  # fmt: skip
@@ -302,6 +310,28 @@ def test_what_became_of_a_connect(columns: dict[str, int], which: str) -> None:
     names = ("silent", "unanswered", "failed", "refused", "answered", "misreset", "half_open", "unread")
 
     assert {name for name in names if getattr(found, f"is_{name}")[0]} == set(which.split())
+
+
+@pytest.mark.parametrize(("count", "kind", "retries", "answered", "is_flood"), [
+    (50, "silent", 0, 0, True), (49, "silent", 0, 0, False), (50, "silent", 1, 0, False), (50, "refused", 0, 0, False),
+    (50, "silent", 0, 12, True), (50, "silent", 0, 13, False), (50, "answered", 0, 0, False),
+])  # fmt: skip
+def test_a_flood_is_fifty_syns_that_are_sent_once(
+    count: int, kind: str, retries: int, answered: int, is_flood: bool
+) -> None:
+    """Four times as many as are answered."""
+    vain = [Connect(client, 9, kind, retries) for client in range(count)]
+
+    assert ("floods" in said(vain + [Connect(client, 9, "answered") for client in range(answered)])) == is_flood
+
+
+@pytest.mark.parametrize(("services", "count", "answered", "is_scan"), [
+    (20, 20, 0, True), (20, 19, 0, False), (5, 20, 0, False), (20, 20, 5, True), (20, 20, 6, False),
+])  # fmt: skip
+def test_a_scan_is_twenty_connects_to_many_services(services: int, count: int, answered: int, is_scan: bool) -> None:
+    vain = [Connect(1, 100 + n % services, "silent") for n in range(count)]
+
+    assert ("scans" in said(vain + [Connect(1, 9, "answered")] * answered)) == is_scan
 
 
 ENDED = {"opened": w.OPENED_HANDSHAKE, "close": w.CLOSE_NORMAL, "orig_segments": 1, "resp_segments": 1,

@@ -22,7 +22,7 @@ from tcptrace_tw.protocol.states import (
     TIME_WAIT,
 )
 from tcptrace_tw.schema.columns import ACK, FIN, RST, SYN
-from tcptrace_tw.schema.words import END_ASSASSINATED, END_UNKNOWN
+from tcptrace_tw.schema.words import END_ASSASSINATED, END_CAPTURE, END_UNKNOWN
 from tcptrace_tw.tcp.facts import after_resets, echo, resets
 from tcptrace_tw.tcp.machine import after_reset, reset
 from tcptrace_tw.tcp.store import records as s
@@ -364,3 +364,32 @@ def test_the_first_answer_after_an_assassination_is_kept(reason: str, before: in
 @pytest.mark.parametrize(("rtt_us", "ns"), [(0, 200 * MS + 50 * MS), (1000, 4 * MS + 50 * MS)])
 def test_segments_are_on_their_way_for_some_round_trips(rtt_us: int, ns: int) -> None:
     assert after_reset.still_on_its_way_ns(tcb(rtt_us=rtt_us)) == ns
+
+
+@pytest.mark.parametrize(("state", "flags", "repeats"), [
+    (TIME_WAIT, ACK, 0), (TIME_WAIT, FIN | ACK, 1), (ESTABLISHED, ACK, None),
+])  # fmt: skip
+def test_an_endpoint_that_goes_on_never_took_the_rst(state: int, flags: int, repeats: int | None) -> None:
+    """Back to the state before; in TIME-WAIT the span is open again, and the peer's last segment restarted 2MSL."""
+    one = One()
+    put(one.orig, state=CLOSED, reset_state=state, span=0, bits=s.RST_TAKEN)
+    put(one.resp, last_time=T + 5, last_frame=8, last_flags=flags)
+    ended = {"end": T + 1, "end_frame": 7, "end_reason": END_ASSASSINATED, "restart": -1}
+    span = put(one.st.spans[0], **ended)
+    after_reset.bring_back(one.st, 0, T, 9)
+
+    assert (one.orig.state, bool(one.orig.bits & s.RST_TAKEN)) == (state, False)
+    assert bool(one.orig.bits & s.IGNORES_RST) == (repeats is not None)
+    if repeats is None:
+        assert {name: getattr(span, name) for name in ended} == ended
+    else:
+        assert (span.end, span.end_frame, span.end_reason) == (-1, -1, END_CAPTURE)
+        assert (span.restarts, span.restart, span.restart_frame, span.fin_repeats) == (1, T + 5, 8, repeats)
+
+
+def test_who_had_closed_otherwise_stays_closed() -> None:
+    one = One()
+    put(one.orig, state=LAST_ACK, reset_state=TIME_WAIT, bits=s.RST_TAKEN)
+    after_reset.bring_back(one.st, 0, T, 9)
+
+    assert one.orig.state == LAST_ACK

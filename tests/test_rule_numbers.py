@@ -17,6 +17,7 @@ import pytest
 import tcptrace_tw.rules
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.protocol.states import ESTABLISHED, FIN_WAIT_2
+from tcptrace_tw.protocol.states import TIME_WAIT as TIME_WAIT_STATE
 from tcptrace_tw.rules import caveats, predicates
 from tcptrace_tw.rules.catalogue import (
     aborts,
@@ -27,6 +28,7 @@ from tcptrace_tw.rules.catalogue import (
     handshake,
     icmp,
     idle,
+    last_ack,
     middlebox_resets,
     no_socket,
     paws,
@@ -367,3 +369,56 @@ def test_more_than_four_fifths_show_one_direction(long: int, one_way: int, holds
 ])  # fmt: skip
 def test_twenty_connections_without_acks_were_filtered(connections: int, plain: int, vain: int, holds: bool) -> None:
     assert caveats.is_control_only(connections, plain, vain) == holds
+
+
+@pytest.mark.parametrize(("attempts", "connections", "holds"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_whatever_was_forgotten_early_shows_the_bound_of_memory(attempts: int, connections: int, holds: bool) -> None:
+    rows = blank(CAPTURE)
+    rows.forgotten_attempts, rows.forgotten_connections = attempts, connections
+
+    assert capture.memory_bound(rows).tolist() == [holds]
+
+
+@pytest.mark.parametrize(("change", "holds"), [
+    ({}, True), ({"is_bare": 0}, False), ({"is_echo": 0}, False), ({"has_plain": 0}, False),
+    ({"sender_state": ESTABLISHED}, False), ({"is_syn_pending": 1}, False), ({"is_stale_ack_answer": 1}, False),
+    ({"trigger_flags": 0}, False), ({"trigger_len": 1}, False), ({"unacked_bytes": 1}, False),
+])  # fmt: skip
+def test_a_fin_draws_a_rst_after_the_timer_of_fin_wait_2(change: dict[str, int], holds: bool) -> None:
+    """Only a bare RST that echoes its ACK field, out of FIN-WAIT-2, and not one that answers a challenge ACK."""
+    rows = blank(RESETS)
+    for name, value in {**WAITED, "trigger_flags": FIN, "fin_wait_2_ns": SECOND, **change}.items():
+        rows[name] = value
+
+    assert half_close.fin_wait_2_timeout_reset(rows).tolist() == [holds]
+
+
+IN_TIME_WAIT = {"fin_frame": 1, "sender_state": TIME_WAIT_STATE, "time_wait_gap_ns": 5, "trigger_gap_ns": 5}
+LONG_SILENT = {
+    "is_bare": 1,
+    "has_plain": 1,
+    "trigger_gap_ns": 10 * SECOND,
+    "sender_state": ESTABLISHED,
+    "fin_frame": -1,
+}
+
+CONDITIONS: tuple[tuple[Callable[[Any], Mask], Table, dict[str, int], dict[str, int]], ...] = (
+    (predicates.are_many_damaged, CAPTURE, {"damaged_segments": 2, "segments": 200, "impossible_flags": 1}, {"impossible_flags": 0}),
+    (last_ack.had_no_answer, RESETS, {"retransmits": 1}, {"retransmits": 0}),
+    (reset_causes.has_unread, RESETS, {"window": 1, "window_missing": 9, "received_bytes": 9, "is_window_low": 1}, {"window": 0}),
+    (reset_causes.is_gone, RESETS, {**IN_TIME_WAIT, "unacked_bytes": 0}, {"unacked_bytes": 1}),
+    (reset_causes.is_after_silence, RESETS, {**LONG_SILENT, "own_gap_ns": 10 * SECOND}, {"own_gap_ns": 0}),
+)  # fmt: skip
+"""What decides, a row of which it holds, and what must be otherwise for it not to hold."""
+
+
+@pytest.mark.parametrize(("holds", "table", "known", "otherwise"), CONDITIONS)
+def test_a_condition_holds_until_one_column_is_otherwise(
+    holds: Callable[[Any], Mask], table: Table, known: dict[str, int], otherwise: dict[str, int]
+) -> None:
+    for columns, expected in ((known, True), ({**known, **otherwise}, False)):
+        rows = blank(table)
+        for name, value in columns.items():
+            rows[name] = value
+
+        assert holds(rows).tolist() == [expected]

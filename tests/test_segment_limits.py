@@ -19,10 +19,12 @@ from tcptrace_tw.protocol.states import (
     ESTABLISHED,
     FIN_WAIT_1,
     LAST_ACK,
+    SYN_RECEIVED,
     TIME_WAIT,
 )
 from tcptrace_tw.schema.columns import ACK, FIN, HAS_SACK, HAS_TS, PSH, RST, SYN
 from tcptrace_tw.schema.segments import TUPLE, Segment
+from tcptrace_tw.schema.words import BASIS_CONFIRMED, START_ACK, START_FIN
 from tcptrace_tw.tcp.facts import (
     anomalies,
     anomaly_rows,
@@ -33,10 +35,13 @@ from tcptrace_tw.tcp.facts import (
     timestamp_clock,
 )
 from tcptrace_tw.tcp.machine import (
+    ack_evidence,
     closing,
     crossing_fins,
+    handshake,
     incarnation,
     segment_arrives,
+    transitions,
 )
 from tcptrace_tw.tcp.store import records as s
 from tcptrace_tw.tcp.tracker import Tracker
@@ -55,9 +60,9 @@ def seg(flags: int = ACK, **fields: int) -> Any:
 class One:
     """The state of a tracker that remembers one connection, at place 0, whose endpoints are new."""
 
-    def __init__(self, now: int = T, **counters: int) -> None:
+    def __init__(self, now: int = T, *, transitions: bool = False) -> None:
         self.keys = np.zeros(1, TUPLE).view(np.recarray)
-        self.tracker = Tracker(profile("linux"), compiled=False, transitions=False, seed=new_seed())
+        self.tracker = Tracker(profile("linux"), compiled=False, transitions=transitions, seed=new_seed())
         self.tracker._reserve(8, 1)
         self.st = self.tracker._state(self.keys)
         self.st.counters[s.NOW], self.st.counters[s.START] = now, T
@@ -710,3 +715,38 @@ def test_the_first_rst_of_an_endpoint_is_found() -> None:
     one.conn.reset = 3
 
     assert [anomaly_rows.first_rst(one.st, one.conn, side) for side in (0, 1)] == [5, 6]
+
+
+@pytest.mark.parametrize(("options", "echo", "is_proved"), [
+    (HAS_TS, 7, True), (HAS_TS, 8, True), (HAS_TS, 6, False), (HAS_TS, -1, False), (HAS_TS, 7 + (1 << 31), False),
+    (0, 7, False), (0, 0, False),
+])  # fmt: skip
+@pytest.mark.parametrize("is_syn_ack", [False, True])
+def test_an_echo_proves_what_was_received(options: int, echo: int, is_proved: bool, is_syn_ack: bool) -> None:
+    """A TSecr at or above the TSval of the segment (RFC 7323 4.3); one without timestamps no echo proves."""
+    one = One(transitions=True)
+    put(one.resp, state=SYN_RECEIVED, iss=100, snd_nxt=101, bits=KNOWN)
+    segment = seg(SYN | ACK if is_syn_ack else ACK, ack=101, options=options, tsval=7 if options else 0)
+    if is_syn_ack:
+        handshake.syn_is_acked(one.st, 0, 0, segment, 0)
+    else:
+        segment_arrives.fifth_check_the_ack(one.st, 0, 0, segment, 101)
+    assert (one.resp.state, one.resp.pending) == (ESTABLISHED, 1)
+    transitions.prove(one.st, 1, False, False, echo)
+
+    assert one.resp.pending == (0 if is_proved else 1)
+    assert one.st.out_transitions[0].basis == (BASIS_CONFIRMED if is_proved else 0)
+
+
+@pytest.mark.parametrize(("basis", "repeats", "ack", "has_answered"), [
+    (START_ACK, 1, 51, True), (START_ACK, 0, 51, False), (START_FIN, 1, 51, False), (START_ACK, 1, 50, False),
+])  # fmt: skip
+def test_the_holder_answers_a_fin_that_is_repeated(basis: int, repeats: int, ack: int, has_answered: bool) -> None:
+    """It had acknowledged the FIN before; so it was in TIME-WAIT, and not without a socket."""
+    one = One()
+    put(one.orig, state=TIME_WAIT, span=0, bits=KNOWN | s.FIN_RECEIVED)
+    put(one.resp, bits=KNOWN | s.FIN_SENT, fin_seq=50, snd_nxt=51)
+    put(one.st.spans[0], start_basis=basis, fin_repeats=repeats, restart=-1, end=-1)
+    ack_evidence.ack_proves(one.st, 0, 0, seg(ack=ack), ack)
+
+    assert bool(one.orig.bits & s.ANSWERED_FIN) == has_answered

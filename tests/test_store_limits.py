@@ -246,3 +246,10 @@ def test_shards_begin_alike() -> None:
 
     assert state.shards.size == SHARDS * s.SHARD_WORDS
     assert set(state.shards.reshape(SHARDS, -1)[:, s.SEEN_MASK].tolist()) == {s.LEAST_SEEN_MASK}
+
+
+def test_a_tracker_counts_what_was_opened() -> None:
+    hands = tracker.Tracker(profile("linux"), compiled=False, transitions=False, seed=new_seed())
+
+    assert (hands.connections, hands.live) == (0, 0)
+    assert (One().tracker.connections, One().tracker.live) == (1, 1)

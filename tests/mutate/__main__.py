@@ -96,7 +96,9 @@ def imported() -> dict[str, list[FunctionType]]:
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the shortest example that fails
     hypothesis.settings.register_profile("mutants", deadline=None, phases=phases, database=None)
     import_module("tests.said")
-    import_module("tests.conversations")
+    conversations = import_module("tests.conversations")
+    for name in conversations.kept():
+        conversations.named(name)
     play_interpreted()
     fixtures = import_module("tests.test_fixtures")
     for name in fixtures.NAMES:

@@ -36,6 +36,9 @@ LONGEST = 8
 ON_ROWS = "tcptrace_tw/rules/"
 """What is changed here is judged on the rows that were kept: the tracker need not run again."""
 
+CAPTURES = "tests.fuzz."
+"""What is kept there are captures: to make them anew takes longer than some mutants have."""
+
 NOT_ON_ROWS = ("caveats.py", "early.py")
 ARCHIVES = ("retirement.py", "tracker.py", "early_forgetting.py")
 
@@ -138,7 +141,7 @@ def verdict(mutant: Mutant, ground: Ground, known: dict[str, list[FunctionType]]
         if is_swapped(mutant, known):
             gc.unfreeze()
             for each in gc.get_objects():
-                if isinstance(each, functools._lru_cache_wrapper):
+                if isinstance(each, functools._lru_cache_wrapper) and not str(each.__module__).startswith(CAPTURES):
                     each.cache_clear()
         else:  # a number of the module itself: whoever has imported it must import it again
             for name in [name for name in sys.modules if name.partition(".")[0] in ("tcptrace_tw", "tests")]:
@@ -176,6 +179,7 @@ def _conversations(mutant: Mutant, ground: Ground) -> Iterator[tuple[str, bool]]
     for name in _mixed(names, mutant) if not mutant.path.startswith(ON_ROWS) else ():
         if time.process_time() > until:
             return
+        conversations.named(name)  # to make it is no part of what is limited
         with limited():
             yield name, next(conversations.lines([name])) != kept[name]
 
