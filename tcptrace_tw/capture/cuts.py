@@ -23,19 +23,19 @@ from tcptrace_tw.capture.source import Raw, Stream
 from tcptrace_tw.errors import CaptureError
 
 PIECE_BYTES = 64 << 20
-"""A piece has at least so many bytes; a smaller file, or one of fewer than two pieces, is not cut."""
+"""The least size of a piece; a file of less than twice as many bytes is not cut."""
 
 LOOK_BYTES = 1 << 20
 """So far behind the place where a file should be cut a record is looked for."""
 
 LEAST_HEADERS, MOST_HEADERS = 6, 256
-"""So many headers in a row are a record boundary, and so many are looked at for a good place to cut."""
+"""How many plausible headers in a row count as a record boundary, and how many are read to find a good place to cut."""
 
 MOST_LOOKED = 1 << 14
-"""So many headers are looked at before the file is not cut there: a hostile one may have many that are nearly true."""
+"""After so many headers the search ends, and the file is not cut there: a hostile one may have many that nearly fit."""
 
 STARTS = 1 << 12
-"""At so many offsets a record is looked for at once: mostly one begins within a few hundred bytes."""
+"""How many offsets are tried at a time: a record mostly begins within a few hundred bytes."""
 
 FAR_S = 365 * 24 * 3600
 """A header is not believed whose time is farther from that of the first frame."""

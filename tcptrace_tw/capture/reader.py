@@ -65,7 +65,7 @@ class Reader:
         quotes: list[Quote] | None = None,
         left_out: int = 0,
     ) -> None:
-        """``quotes``: where to put the ICMP errors that quote a TCP segment; None where nobody wants them.
+        """``quotes``: the list that takes the ICMP errors that quote a TCP segment; None leaves them out.
 
         ``left_out``: bytes of the file between its header and its frames that the stream does not have.
         """
@@ -217,7 +217,7 @@ class Reader:
 
     @property
     def unknown_links(self) -> str:
-        """The link types that nobody here can read."""
+        """The link types of the file that have no decoder, as text."""
         unknown = [link for link in self._format.links if not link_types_slow.is_known(link)]
         more = f" and {len(unknown) - pcapng.LINKS_NAMED} more" if len(unknown) > pcapng.LINKS_NAMED else ""
         return ", ".join(map(link_number, unknown[: pcapng.LINKS_NAMED])) + more

@@ -23,8 +23,6 @@ def open_body(uri: str) -> tuple[File, int | None]:
         body = web.open_http(uri)
         return body, body.size
     if scheme in ("s3", "gs", "az"):
-        if not uri.partition("://")[2].partition("/")[0]:
-            raise CaptureError(f"{shown(uri)}: it names no bucket; write {scheme}://BUCKET/KEY")
         return _open_object(uri)
     raise CaptureError(
         f"{shown(uri)}: the scheme {printable(scheme)}:// is not supported; use a path, http(s)://, s3://, gs:// or az://"

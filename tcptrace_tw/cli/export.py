@@ -102,13 +102,13 @@ def _matching(reading: Reading, selection: "Selection") -> set[int]:
 
 
 def _connections_of(numbers: list[int], reading: Reading) -> set[int]:
-    from tcptrace_tw.report.words.findings import Involved
+    from tcptrace_tw.report.words.findings import Involved, no_finding
 
     sink = Involved(numbers)
     reading.analyze([sink])
     for number in numbers:
         if number not in sink.connections:
-            raise UsageError(f"no finding {number}; tcptrace-tw report lists their numbers")
+            raise UsageError(no_finding(number))
         if not sink.connections[number]:
             raise UsageError(f"finding {number} is about the capture, not about a connection; there is nothing to copy")
     return {connection for involved in sink.connections.values() for connection in involved}

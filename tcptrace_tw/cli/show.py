@@ -204,7 +204,7 @@ def _write_svg(
 
 def _asked(connection: int | None, finding: int | None, incident: int | None, said: str) -> int:
     """The number of the connection, or of the incident; 0 where a filter says which one."""
-    from tcptrace_tw.report.words.findings import connection_of, is_rule_number
+    from tcptrace_tw.report.words.findings import connection_of, is_rule_number, no_finding
 
     if sum(named is not None for named in (connection, finding, incident, said or None)) != 1:
         raise UsageError(
@@ -220,16 +220,12 @@ def _asked(connection: int | None, finding: int | None, incident: int | None, sa
                 f"finding {finding} is about the capture, not about a connection; there is nothing to draw"
             )
         if number < 1:
-            raise UsageError(_no_finding(finding))
+            raise UsageError(no_finding(finding))
         return number
     number, what = (connection, "connection") if connection is not None else (incident or 0, "incident")
     if number < 1:
         raise UsageError(f"no {what} {number}; numbers start at 1")
     return number
-
-
-def _no_finding(number: int) -> str:
-    return f"no finding {number}; tcptrace-tw report lists their numbers"
 
 
 def _of_incident(reading: Reading, number: int) -> list[int]:
@@ -260,13 +256,15 @@ def _matching(reading: Reading, selection: "Selection") -> "Listed":
 
 def _drawn(reading: Reading, numbers: list[int], finding: int | None) -> "list[Drawn]":
     """Each connection with its ladder; ``UsageError`` where none of them has the ``finding``."""
+    from tcptrace_tw.report.words.findings import no_finding
+
     if reading.folder is None:
         drawn = _read(reading, numbers)
     else:
         with reading.busy("reading tables"):
             drawn = [_stored(reading.folder, number) for number in numbers]
     if finding is not None and not any(finding == each["finding_id"] for story, *_ in drawn for each in story.findings):
-        raise UsageError(_no_finding(finding))
+        raise UsageError(no_finding(finding))
     return drawn
 
 

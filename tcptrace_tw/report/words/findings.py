@@ -35,6 +35,11 @@ def is_rule_number(number: int) -> bool:
     return any(number == rule_number(rule.id) for rule in RULES)
 
 
+def no_finding(number: int) -> str:
+    """What to say of a number that no finding has."""
+    return f"no finding {number}; tcptrace-tw report lists their numbers"
+
+
 def connection_of(finding_id: Any) -> Any:
     """The incarnations that findings are about, from their numbers; 0 for the capture."""
     return finding_id // RULES_PER_CONNECTION
