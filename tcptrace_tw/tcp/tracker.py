@@ -44,7 +44,7 @@ _OUT = (
 _NS = 1_000_000_000
 
 LENDING = 8
-"""Rows that fill one part of so many of their room are handed over with it: its other pages are soon used again."""
+"""Finished rows that fill an eighth of their buffer or more leave with the buffer; fewer are copied out of it."""
 
 ARCHIVE_FROM = 4096
 """Above this many live incarnations, closed and idle ones are archived, so that the working set fits the CPU cache."""

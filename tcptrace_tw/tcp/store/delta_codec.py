@@ -66,7 +66,7 @@ TOGETHER = {
     "SPAN": (("start", "start_frame", "fin_frame", "start_basis", "end", "end_frame", "end_reason", "answered_frame"),),
     "PENDING_CAUSE": (),
 }  # fmt: skip
-"""Fields that come into use together, by eight numbers: what others are measured from first, what nobody names last."""
+"""Fields that are mostly used together, in groups of eight numbers. A field comes before those measured from it."""
 
 NOT_KEPT = {
     "CONNECTION": ("due", "previous", "queue_previous", "queue_next"),
