@@ -176,7 +176,7 @@ def keep_sample(samples: Any, pair: Any, r: Any, ignored: int) -> None:
         if r.first_time > (pair.ignored_samples_end if ignored else pair.answered_samples_end):
             return
         last = record_of(samples, begin)
-        if last.time < r.first_time or (last.time == r.first_time and last.frame < r.orig_syn_frame):
+        if last.time == r.first_time and last.frame < r.orig_syn_frame:
             return
     sample = samples[begin if count >= MOST_SAMPLES else begin + count]
     sample.time = r.first_time
@@ -185,10 +185,11 @@ def keep_sample(samples: Any, pair: Any, r: Any, ignored: int) -> None:
     sample.frame = r.orig_syn_frame
     if count >= MOST_SAMPLES - 1:
         bring_last(samples, begin)
+        last = record_of(samples, begin)
         if ignored:
-            pair.ignored_samples_end = samples[begin].time
+            pair.ignored_samples_end = last.time
         else:
-            pair.answered_samples_end = samples[begin].time
+            pair.answered_samples_end = last.time
 
 
 @kernel
