@@ -216,7 +216,10 @@ class Run:
             Source(time, partial(self._file, index, name))
             for index, (name, time) in enumerate(zip(files.files, files.first_times, strict=True))
         ]
-        yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
+        if len(sources) == 1:
+            yield from sources[0].open()
+        else:
+            yield from merge(sources, BATCH_SIZE, compiled=self.compiled)
 
     def _marked(self, index: int, reader: Reader) -> Iterator[Segments]:
         """The segments of one file that are wanted, marked by its clock; files without known times share one."""

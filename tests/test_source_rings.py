@@ -215,7 +215,7 @@ def test_merging_is_a_stable_sort_by_time_and_file(files: list[tuple[list[int], 
     ]
 
     frames: list[int] = []
-    for batch in merge(sources, size):
+    for batch in merge(sources, size, compiled=False):
         part: Any = batch
         assert 0 < part.frame.size <= size
         frames += part.frame.tolist()
@@ -237,7 +237,11 @@ def test_small_files_that_begin_together_are_closed_at_once() -> None:
 
         return Source(5, read)
 
-    frames = [frame for batch in merge([source(file) for file in range(200)], 100) for frame in batch.frame.tolist()]
+    frames = [
+        frame
+        for batch in merge([source(file) for file in range(200)], 100, compiled=False)
+        for frame in batch.frame.tolist()
+    ]
 
     times = [(time, (file << 40) + i + 1) for file in range(200) for i, time in enumerate((5, 5 + file % 7))]
     assert frames == [frame for _, frame in sorted(times)]
@@ -255,6 +259,6 @@ def test_a_rotated_capture_is_opened_file_by_file() -> None:
         return Source(first, read)
 
     seen = []
-    for _ in merge([source(0, 0), source(1, 10), source(2, 20), source(3, None)], 100):
+    for _ in merge([source(0, 0), source(1, 10), source(2, 20), source(3, None)], 100, compiled=False):
         seen.append(list(opened))
     assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.schema.segments import Segments
+from tcptrace_tw.capture.merge_order import lanes_of, put, take_in_order
+from tcptrace_tw.kernels.arrays import Buffers, in_parts, zeros
+from tcptrace_tw.kernels.marks import load
+from tcptrace_tw.schema.segments import SEGMENT, Segments
 
 SMALL = 4096
 """A batch of at most this many segments is copied, and the next one is read at once: mostly there is none, and the file
@@ -87,7 +90,7 @@ class _Cursor:
         return self.batch[part], self.keys[part]
 
 
-def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
+def merge(sources: Sequence[Source], size: int, *, compiled: bool) -> Iterator[Segments]:
     """Yield the segments of all files in time order, in batches of at most ``size``.
 
     The sources are in the order of their first times. A file is opened when its time has come and let go at its end,
@@ -95,6 +98,7 @@ def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
     """
     waiting = deque(enumerate(sources))
     cursors: list[_Cursor] = []
+    merger = _Merger(size, compiled=compiled)
     while True:
         cursors = [cursor for cursor in cursors if cursor.fill()]
         while waiting and _is_due(waiting[0][1], cursors):
@@ -103,7 +107,7 @@ def merge(sources: Sequence[Source], size: int) -> Iterator[Segments]:
                 cursors.append(cursor)
         if not cursors:
             return
-        yield from _pieces(_in_order(_take_until(cursors, waiting[0][1] if waiting else None)), size)
+        yield from merger.in_order(_take_until(cursors, waiting[0][1] if waiting else None))
 
 
 def _is_due(source: Source, cursors: Sequence[_Cursor]) -> bool:
@@ -133,13 +137,36 @@ def _take_until(cursors: Sequence[_Cursor], following: Source | None) -> list[tu
     return taken
 
 
-def _in_order(parts: Sequence[tuple[Segments, NDArray[np.int64]]]) -> Any:
-    if len(parts) == 1:
-        return parts[0][0]
-    order = np.argsort(np.concatenate([keys for _, keys in parts]), kind="stable")
-    return np.concatenate([batch for batch, _ in parts])[order].view(np.recarray)
+class _Merger:
+    """Puts what several files have at hand in order."""
+
+    def __init__(self, size: int, *, compiled: bool) -> None:
+        self._size = size
+        self._take_in_order = load(take_in_order, compiled=compiled)
+        self._put = load(put, compiled=compiled)
+        self._buffers = Buffers(SEGMENT, size)
+
+    def in_order(self, parts: Sequence[tuple[Segments, NDArray[np.int64]]]) -> Iterator[Segments]:
+        """Batches of at most ``size`` segments; those of one file need not be copied."""
+        if len(parts) == 1:
+            yield from in_parts(parts[0][0], self._size)
+            return
+        lanes = lanes_of([keys for _, keys in parts])
+        rows = [_as_words(batch) for batch, _ in parts]
+        begins, places = lanes.at.tolist(), zeros(lanes.keys.size, np.int64)
+        before = begins
+        while count := self._take_in_order(lanes, self._size, places):
+            merged = self._buffers.take()[:count]
+            words, now = _as_words(merged), lanes.at.tolist()
+            for row, begin, start, stop in zip(rows, begins, before, now, strict=True):
+                if start < stop:
+                    self._put(row[start - begin : stop - begin], places[start:stop], words)
+            before = now
+            yield merged
+            del merged, words
 
 
-def _pieces(batch: Any, size: int) -> Iterator[Segments]:
-    for at in range(0, batch.size, size):
-        yield batch[at : at + size]
+def _as_words(batch: Any) -> NDArray[np.int64]:
+    """The same memory, a row of words for each segment."""
+    words: NDArray[np.int64] = batch.view(np.ndarray).view(np.int64).reshape(batch.size, -1)
+    return words

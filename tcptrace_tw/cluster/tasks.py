@@ -263,7 +263,10 @@ class _Reducer:
     def _batches(self) -> Iterator[Segments]:
         """The segments of the part in the order of the clock, then of the files: as in one pass."""
         sources = [Source(first_time, partial(self._read, pieces)) for first_time, pieces in self._task["sources"]]
-        yield from sources[0].open() if len(sources) == 1 else merge(sources, BATCH_SIZE)
+        if len(sources) == 1:
+            yield from sources[0].open()
+        else:
+            yield from merge(sources, BATCH_SIZE, compiled=self._plan.compiled)
 
     def _read(self, pieces: list[list[Any]]) -> Iterator[Segments]:
         """The segments that one file has of the part; a reader takes up the next file when it is done with one."""

@@ -28,9 +28,9 @@ from tcptrace_tw.kernels import library, marks, platforms
 from tcptrace_tw.kernels.compiler import compile_entry, processor
 
 MODULES = (
-    "capture.clock", "capture.damage", "capture.decode", "capture.pcap", "capture.pcapng_scan", "cluster.dealing",
-    "cluster.packing", "flow", "measure.census", "measure.clocks", "measure.community_id", "measure.endings",
-    "measure.keys", "measure.measurements", "measure.ramp_up", "measure.services", "measure.syns",
+    "capture.clock", "capture.damage", "capture.decode", "capture.merge_order", "capture.pcap", "capture.pcapng_scan",
+    "cluster.dealing", "cluster.packing", "flow", "measure.census", "measure.clocks", "measure.community_id",
+    "measure.endings", "measure.keys", "measure.measurements", "measure.ramp_up", "measure.services", "measure.syns",
     "report.summary.pools", "report.summary.steps", "report.summary.totals", "tcp.machine.batch",
     "tcp.machine.early_forgetting", "tcp.machine.end_of_capture", "tcp.machine.retirement",
     "tcp.machine.time_wait_count", "tcp.store.attempt_index",
