@@ -197,7 +197,28 @@ def _asking(where: Object) -> Iterator[tuple[Any, str]]:
         said = printable(str(error).strip().partition("\n")[0])
         if "404 Not Found" in said:  # so answers a list of what is in a bucket that does not exist
             raise FileNotFoundError(f"{where}: there is no such bucket") from None
-        raise OSError(f"{where}: the store does not do it ({said}); check the name and your keys") from None
+        raise OSError(f"{where}: the store does not do it ({said}); {advice(base, said)}") from None
+
+
+def advice(url: str, said: str) -> str:
+    """What to do when a store fails; ``said``: the words of its library, which asks the machine for keys it has not."""
+    if not _ASKED_FOR_KEYS.search(said):
+        return "check the name and your keys"
+    keys, prefix = _KEYS[url.partition("://")[0].lower()]
+    return f"there are no keys: set {keys}, or {prefix}_SKIP_SIGNATURE=true for a public bucket"
+
+
+_ASKED_FOR_KEYS = re.compile(
+    r"169\.254\.169\.254|metadata\.google|/latest/(api/token|meta-data)|/metadata/identity|Account must be specified"
+)
+"""The places at which a machine of a cloud is asked for the keys that it was given; Azure wants an account before."""
+
+_KEYS = {
+    "s3": ("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY", "AZURE"),
+}
+"""By scheme: the variables that name the keys, and what those of the library begin with."""
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import os
 import sys
 import threading
 import types
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow.fs
 import pytest
 
+from tcptrace_tw import storage
 from tcptrace_tw.capture.source import Stream, open_stream
 from tcptrace_tw.errors import CaptureError
 
@@ -122,3 +124,32 @@ def test_objects_are_read_by_obstore(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert drain(open_stream("s3://bucket/deep/cap.pcap")) == DATA
     assert asked == [("s3://bucket", "deep/cap.pcap")]
+
+
+def test_without_keys_it_is_said_which_ones_are_missing(monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+    """Then the library asks the machine for the keys that its cloud has given it; here a server refuses them."""
+    pytest.importorskip("obstore")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", server)
+    storage._store.cache_clear()
+    said = "there are no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true"
+
+    with pytest.raises(CaptureError, match=said):
+        open_stream("s3://bucket/cap.pcap")
+    with pytest.raises(OSError, match=said):
+        storage.Object("s3://bucket/out").inside()
+    storage._store.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "advice"),
+    [
+        ("gs://b", "Error performing GET http://metadata.google.internal/x", "GOOGLE_SKIP_SIGNATURE=true"),
+        ("az://b", "Generic MicrosoftAzure error: Account must be specified", "set AZURE_STORAGE_ACCOUNT_NAME"),
+        ("S3://b", "PUT http://169.254.169.254/latest/api/token", "set AWS_ACCESS_KEY_ID"),
+        ("s3://b", "403 Forbidden: AccessDenied", "check the name and your keys"),
+    ],
+)
+def test_what_to_do_when_a_store_refuses(url: str, said: str, advice: str) -> None:
+    assert advice in storage.advice(url, said)
