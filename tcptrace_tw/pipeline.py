@@ -123,6 +123,7 @@ def measure_and_judge(run: Finishes, sinks: Sequence[Sink], seed: Seed) -> Summa
     if run.facts.last_time is not None:
         for table, rows in overview.close(run.figures()):
             pass_on(table, rows, run.caveats())
+        run.facts.remarks.extend(overview.remarks())
     runner.caveats = run.caveats()
     _hand_out(runner.close(), sinks)
     return run.summary()

@@ -119,6 +119,11 @@ class Census:
             if len(self._shown) < MOST_SHOWN or (high, low) in self._shown:
                 self._shown[high, low] = max(span, self._shown.get((high, low), -1))
 
+    @property
+    def refused(self) -> int:
+        """How many rows are those of sources for which there was no room."""
+        return self._keys.refused
+
     def waiting(self) -> list[Ints]:
         """Which address held TIME-WAIT for which other, as four columns."""
         held = self._sources.spans[: len(self._keys)] > 0

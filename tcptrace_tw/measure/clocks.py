@@ -99,6 +99,11 @@ class Clocks:
         if table == "time_wait":
             self._take_waits(rows, self.tables)
 
+    @property
+    def refused(self) -> int:
+        """How many rows are those of pairs for which there was no room."""
+        return self._keys.refused
+
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
         rows: Any = np.zeros(len(self._keys), CLOCKS.dtype).view(np.recarray)

@@ -98,6 +98,11 @@ class Connects:
         self._count_clients(picked, kinds)
         self._count_services(picked, kinds)
 
+    @property
+    def refused(self) -> int:
+        """How many rows are those of clients, or of pairs of a client and a service, for which there was no room."""
+        return max(self._pairs.keys.refused, self._clients.keys.refused)
+
     def take_ordinary(self, parts: list[Ints], counts: Ints, plain: int) -> None:
         """Add the ordinary connections to the tallies of their pairs, addresses, clients and services, at the end.
 

@@ -37,7 +37,7 @@ Ints = NDArray[np.int64]
 class KeyTable(NamedTuple):
     """``index``: open addressing, 0 or number + 1 and bits of the hash above. ``parts``: the keys by number.
 
-    ``used``: how many there are.
+    ``used``: how many there are, and how often there was no room for another one.
     """
 
     index: NDArray[np.int32]  # type: ignore[assignment]
@@ -96,6 +96,7 @@ def number_at(keys: Any, h: int, hi: int, lo: int, peer_hi: int, peer_lo: int, p
         place = (place + 1) & mask
     number = keys.used[0]
     if number == parts.shape[0]:
+        keys.used[1] += 1
         return -1
     keys.used[0] = number + 1
     keys.index[place] = mark << NUMBER_BITS | (number + 1)
@@ -147,11 +148,16 @@ class Keys:
     def __init__(self, most: int, *, compiled: bool, seed: Seed) -> None:
         self.most = most
         self._number_keys = load(number_keys, compiled=compiled)
-        self.table = KeyTable(zeros(2 * most, np.int32), zeros((most, WORDS), np.int64), zeros(1, np.int64), seed)
+        self.table = KeyTable(zeros(2 * most, np.int32), zeros((most, WORDS), np.int64), zeros(2, np.int64), seed)
         """What kernels take; the pages of its arrays are only used when written."""
 
     def __len__(self) -> int:
         return int(self.table.used[0])
+
+    @property
+    def refused(self) -> int:
+        """How often there was no room for a key."""
+        return int(self.table.used[1])
 
     def number(self, *columns: NDArray[Any]) -> Ints:
         """The numbers of the keys in the rows of at most five ``columns``; -1 where there is no room."""

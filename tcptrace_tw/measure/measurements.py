@@ -14,14 +14,14 @@ from tcptrace_tw.kernels.kinds import Array
 from tcptrace_tw.kernels.marks import entry, kernel, load
 from tcptrace_tw.kernels.wide_records import Rows
 from tcptrace_tw.keyed_hash import Seed
-from tcptrace_tw.measure.census import CENSUS_KIND, Census, count_connections
-from tcptrace_tw.measure.clocks import CLOCKS_KIND, Clocks, take_syns
-from tcptrace_tw.measure.connects import Connects
+from tcptrace_tw.measure.census import CENSUS_KIND, MOST_SOURCES, Census, count_connections
+from tcptrace_tw.measure.clocks import CLOCKS_KIND, MOST_PAIRS, Clocks, take_syns
+from tcptrace_tw.measure.connects import MOST_KEYS, Connects
 from tcptrace_tw.measure.icmp_errors import IcmpErrors
 from tcptrace_tw.measure.idles import Idles
 from tcptrace_tw.measure.keys import BLOCK
 from tcptrace_tw.measure.moves import Moves
-from tcptrace_tw.measure.services import SERVICES_KIND, Services, count_closes
+from tcptrace_tw.measure.services import MOST_SERVICES, SERVICES_KIND, Services, count_closes
 from tcptrace_tw.measure.traits import note_traits
 from tcptrace_tw.measure.vlan_splits import VlanSplits
 from tcptrace_tw.schema.columns import CAPTURE, CONNECTIONS, Table
@@ -99,6 +99,17 @@ class Measurements:
         if row[frame_name] < 0 or first_frame < row[frame_name]:
             row[frame_name] = first_frame
         row[name] += count
+
+    def remarks(self) -> Iterator[str]:
+        """What is said, at the end of the capture, of tables that had no room for all."""
+        for most, what, part in (
+            (MOST_SOURCES, "sources of connections", self._census),
+            (MOST_SERVICES, "services", self._services),
+            (MOST_KEYS, "clients, or pairs of a client and a service", self._connects),
+            (MOST_PAIRS, "pairs of hosts with TCP timestamps", self._clocks),
+        ):
+            if part.refused:
+                yield f"more than {most:,} {what}: {part.refused:,} rows of those beyond that are not counted"
 
     def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""

@@ -51,6 +51,11 @@ class Services:
         elif table == "connections":
             self._silent.see(rows)
 
+    @property
+    def refused(self) -> int:
+        """How many rows are those of services for which there was no room."""
+        return self._keys.refused
+
     def close(self, end_time: int) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture, which was at ``end_time``."""
         if not len(self._keys):
