@@ -12,9 +12,11 @@ from tcptrace_tw.kernels import build, library
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell without job control starts what runs in its background so, and every command under test would inherit it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell without job control starts what runs in its background without SIGINT, and nohup without SIGHUP: every command
+# under test would inherit it.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -117,7 +117,7 @@ def test_the_clock_of_the_capture_is_that_of_all_its_connections(tmp_path: Path)
     write(tmp_path / "late.pcap", late)
     files = [str(tmp_path / "late.pcap")]
 
-    assert_same(in_parts(files, 256), in_one_pass(files))
+    assert_same(in_parts(files, 64), in_one_pass(files))
 
 
 def test_another_host_does_not_decide_whether_a_connection_lives_on(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_another_host_does_not_decide_whether_a_connection_lives_on(tmp_path: Pa
         path.write_bytes(render(parse(text.format(between)).frames))
         whole = in_one_pass([str(path)])
 
-        assert_same(in_parts([str(path)], 256), whole)
+        assert_same(in_parts([str(path)], 64), whole)
         assert len(whole[0]["connections"]) == 2 + number
 
 
