@@ -58,6 +58,8 @@ class PortUse:
 def uses(rows: NDArray[Any], pools: Iterable[Pool], two_msl_s: float, most: int) -> tuple[PortUse, ...]:
     """Those of the clients in ``pools``, the fullest range first; ``rows`` are rows of ``ports``."""
     found = {(pool.ip, pool.service): pool for pool in pools if pool.role == "client"}
+    if not found:
+        return ()
     rows = rows[np.isin(rows["ip_lo"], [ip_halves(ip)[1] for ip, _ in found])]  # there may be very many others
     best = rows[np.argsort(-rows["most_used"].astype(np.int64), kind="stable")]
     taken = []
