@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Union
 
 from tcptrace_tw.errors import UsageError, printable
 
-_REMOTE = re.compile(r"(s3|gs|az)://([^/]?)", re.IGNORECASE)
+_REMOTE = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
 _TRIES, _LONGEST_S = 5, 60
 """So often, and so long, is a request repeated that the store does not answer."""
 
@@ -25,25 +25,30 @@ CHUNK_BYTES = 8 << 20
 
 
 def is_remote(name: str | os.PathLike[str]) -> bool:
-    """Whether this names an object of a store; ``UsageError`` for one without a bucket."""
-    found = _REMOTE.match(name) if isinstance(name, str) else None
-    if found is not None and not found[2]:
-        raise UsageError(f"{printable(str(name))}: it names no bucket; write {found[1]}://BUCKET/KEY")
-    return found is not None
+    """Whether this names an object of a store."""
+    return isinstance(name, str) and _REMOTE.match(name) is not None
 
 
 def place(folder: str | os.PathLike[str] | Object, *names: str) -> Place:
     """A place in a folder, wherever that is."""
     if isinstance(folder, Object) or is_remote(folder):
-        return Object("/".join([str(folder).rstrip("/"), *names]))
+        return Object("/".join([Object(str(folder)).url.rstrip("/"), *names]))
     return Path(folder, *names)
 
 
 @dataclass(frozen=True)
 class Object:
-    """A name in a store; what begins with it and a slash is what a folder would have in it."""
+    """A name in a store; what begins with it and a slash is what a folder would have in it.
+
+    ``UsageError`` for a name without a bucket.
+    """
 
     url: str
+
+    def __post_init__(self) -> None:
+        scheme, _, rest = self.url.partition("://")
+        if rest.startswith("/") or not rest:
+            raise UsageError(f"{printable(self.url)}: it names no bucket; write {scheme}://BUCKET/KEY")
 
     @property
     def name(self) -> str:

@@ -41,7 +41,7 @@ def search(uri: str) -> Iterator[str]:
     at = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     if uri.endswith("/") and at < len(parts):
         parts.append(FOLDER)
-    bucket = uri[: len(uri) - len(_key(uri))].rstrip("/")
+    bucket = Object(uri).url[: len(uri) - len(_key(uri))].rstrip("/")
     top = Object("/".join([bucket, *filter(None, parts[:at])]))
     try:
         yield from (each.url for each in (_expanded(top, parts[at:]) if parts[at:] else top.inside()))

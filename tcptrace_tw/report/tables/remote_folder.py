@@ -28,7 +28,7 @@ class RemoteFolder:
     """
 
     def __init__(self, target: str, force: bool = False) -> None:
-        self.parts_into = Object(target.rstrip("/"))
+        self.parts_into = Object(Object(target).url.rstrip("/"))
         self.mark = f"-{os.urandom(6).hex()}"
         self._is_complete = False
         self._check(force)
