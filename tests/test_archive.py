@@ -111,6 +111,61 @@ def test_packing_turns_back(seed: int) -> None:
             assert records[field].tolist() == others[field].tolist(), field
 
 
+PACKERS = {
+    "CONNECTION": delta_codec.pack_connection,
+    "TCB": delta_codec.pack_tcb,
+    "SPAN": delta_codec.pack_span,
+    "PENDING_CAUSE": delta_codec.pack_cause,
+}
+FRAME, TIME = 10**12, 10**18
+"""When an incarnation begins, late in a long capture."""
+
+
+def near(record: str, field: str, dtype: np.dtype[Any]) -> tuple[int, int]:
+    """What stands in a field of which nothing is known, and what soon after the incarnation has begun."""
+    if dtype == np.int64 and (field.endswith("frame") or field == "again_since"):
+        return -1, FRAME + 5
+    if dtype == np.int64 and (field.endswith("time") or record == "SPAN"):
+        return -1, TIME + 5
+    return (-1, 5) if dtype == np.int32 else (0, 5)
+
+
+def units(record: str, **known: int) -> int:
+    """How many units a record takes in which only this is known."""
+    kept = {name: np.zeros(1, dtype) for name, dtype in RECORDS.items()}
+    for name, rows in kept.items():
+        for field in rows.dtype.names or ():
+            rows[field] = near(name, field, rows.dtype[field].base)[0]
+    kept["CONNECTION"]["first_frame"], kept["CONNECTION"]["first_time"] = FRAME, TIME
+    for field, value in known.items():
+        kept[record][field] = value
+    one, conn = Records(kept[record])[0], Records(kept["CONNECTION"])[0]
+    return int(PACKERS[record](_State(), one, one, conn, 0, 0, 0))
+
+
+MEASURED_FROM = ("id", "first_frame", "first_time", "ttl")
+"""Others are nearer to these, or farther, when these change."""
+
+
+@pytest.mark.parametrize(("record", "field"), [
+    (record, field) for record, dtype in RECORDS.items() for field in dtype.names or ()
+    if field not in (*delta_codec.BASES, *delta_codec.NOT_KEPT[record], *MEASURED_FROM) and not dtype[field].shape
+])  # fmt: skip
+def test_what_is_near_the_beginning_takes_one_unit(record: str, field: str) -> None:
+    """Frames lie near the first frame, times near the first time, and all other numbers near 0 or none."""
+    unknown, known = near(record, field, RECORDS[record][field])
+
+    assert units(record, **{field: unknown}) == units(record)
+    assert units(record, **{field: known}) == units(record) + 1
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_what_is_not_known_takes_no_unit(record: str) -> None:
+    tags = delta_codec.tag_units(delta_codec.fields(record, RECORDS[record]))
+
+    assert units(record) == tags + (8 if record == "CONNECTION" else 0)  # its first frame and first time
+
+
 class _State:
     archive = np.zeros(4096, np.uint16)
 
