@@ -243,6 +243,91 @@ def test_a_clock_that_is_seen_on_one_port_is_unsure() -> None:
     assert clocks.clusters(mine, 3, 1000, scratch) == (clocks.UNSURE, 0)
 
 
+def ticking(
+    port: int, count: int, begin_ms: int = 0, ahead_ms: int = 0, rate: int = 1000
+) -> list[tuple[int, int, int]]:
+    """SYNs of one clock, a second apart, each from a port of its own."""
+    times = [begin_ms + 1000 * n for n in range(count)]
+    return [(time, (time + ahead_ms) * rate // 1000 % 2**32, port + n) for n, time in enumerate(times)]
+
+
+def clocks_of(*syns_of: tuple[int, int, int], rates: tuple[int, ...] = (1000,)) -> tuple[int, ...]:
+    """How many clocks, at which rate, and how far apart."""
+    mine, scratch = samples(*syns_of), np.zeros((3, len(syns_of)), np.int64)
+    clocks.sort_by_time(mine, len(syns_of), scratch[0])
+    return tuple(int(each) for each in clocks.clocks(mine, len(syns_of), np.array(rates), scratch))
+
+
+def test_where_no_rate_gives_clocks_there_is_no_rate_and_nothing_between_them() -> None:
+    assert clocks_of((0, 0, 1), rates=(1000, 100)) == (clocks.UNSURE, 0, 0)
+
+
+@pytest.mark.parametrize("rates", [(1000, 100), (100, 1000)])
+def test_the_rate_that_needs_the_fewest_clocks_is_taken(rates: tuple[int, ...]) -> None:
+    """At the wrong rate the SYNs of one clock drift apart, into as many clocks as there are bursts."""
+    bursts = [*ticking(1, 3, rate=100), *ticking(11, 3, begin_ms=600_000, rate=100)]
+
+    assert clocks_of(*bursts, rates=(1000,)) == (2, 1000, 540_000)
+    assert clocks_of(*bursts, rates=rates) == (1, 100, 0)
+
+
+def test_of_rates_that_need_as_many_clocks_the_first_is_taken() -> None:
+    assert clocks_of((0, 7, 1), (0, 7, 2), (0, 7, 3), rates=(1000, 100, 10)) == (1, 1000, 0)
+
+
+@pytest.mark.parametrize("rates", [(1000, 10), (10, 1000)])
+def test_a_rate_at_which_syns_do_not_cluster_is_not_taken(rates: tuple[int, ...]) -> None:
+    assert clocks_of(*ticking(1, 4), rates=rates) == (1, 1000, 0)
+
+
+@pytest.mark.parametrize("ahead_ms", [-5000, 5000])
+@pytest.mark.parametrize("count", [3, 4])
+def test_one_syn_with_a_timestamp_of_its_own_makes_clocks_unsure(ahead_ms: int, count: int) -> None:
+    assert clocks_of(*ticking(1, count)) == (1, 1000, 0)
+    assert clocks_of(*ticking(1, count), *ticking(11, 1, 500, ahead_ms)) == (clocks.UNSURE, 0, 0)
+
+
+@pytest.mark.parametrize("counts", [(3, 3), (3, 4), (4, 3), (4, 4)])
+def test_two_clocks_are_two_however_many_syns_each_has(counts: tuple[int, int]) -> None:
+    assert clocks_of(*ticking(1, counts[0]), *ticking(11, counts[1], 500, 5000)) == (2, 1000, 5000)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_clocks_are_held_against_that_of_the_earliest_syn(sign: int) -> None:
+    """Timestamps go round, so the farthest clock behind it may be the farthest one ahead of another."""
+    earliest, ahead, behind = (
+        ticking(11, 3), ticking(21, 3, 100, sign * 1_800_000_000), ticking(31, 3, 900, -sign * 1_800_000_000)
+    )  # fmt: skip
+    syns_of = [*ahead, *earliest, *behind]
+
+    assert clocks_of(*syns_of) == (3, 1000, 3_600_000_000)
+    assert clocks_of(*syns_of, rates=(10, 1000)) == (3, 1000, 3_600_000_000)
+
+
+def test_clocks_are_apart_from_the_least_ahead_to_the_next_ones_least_ahead() -> None:
+    one = [(0, 0, 1), (1000, 1100, 2), (2000, 2200, 3)]
+    other = [(5000, 14_000, 4), (6000, 15_100, 5), (7000, 16_200, 6)]
+
+    assert clocks_of(*one, *other) == (2, 1000, 9000)
+
+
+@pytest.mark.parametrize(("ahead_ms", "found"), [
+    (clocks.SLACK_MS, (1, 1000, 0)), (clocks.SLACK_MS + 1, (2, 1000, clocks.SLACK_MS + 1)),
+    (-clocks.SLACK_MS, (1, 1000, 0)), (-clocks.SLACK_MS - 1, (2, 1000, clocks.SLACK_MS + 1)),
+])  # fmt: skip
+def test_a_clock_is_the_same_an_hour_later(ahead_ms: int, found: tuple[int, int, int]) -> None:
+    assert clocks_of(*ticking(1, 3), *ticking(11, 3, 3_600_000, ahead_ms)) == found
+
+
+@pytest.mark.parametrize(("apart_ms", "is_shared"), [
+    (clocks.SLACK_MS, True), (clocks.SLACK_MS + 1, False), (-clocks.SLACK_MS, True), (-clocks.SLACK_MS - 1, False),
+])  # fmt: skip
+def test_two_ports_share_a_clock_an_hour_later(apart_ms: int, is_shared: bool) -> None:
+    mine = samples(*ticking(1, 1), *ticking(2, 1, 3_600_000, apart_ms))
+
+    assert bool(clocks.is_clock_shared(mine, 2, np.array([1000]))) == is_shared
+
+
 @pytest.mark.parametrize(("apart_ms", "port", "is_shared"), [
     (clocks.SLACK_MS, 2, True), (clocks.SLACK_MS + 1, 2, False), (-clocks.SLACK_MS, 2, True),
     (-clocks.SLACK_MS - 1, 2, False), (0, 1, False),
