@@ -16,6 +16,7 @@ from tcptrace_tw.schema.segments import allocate
 from tcptrace_tw.tcp import tracker as module
 from tcptrace_tw.tcp.peek import Peek, ended_now
 from tcptrace_tw.tcp.tracker import Tracker
+from tests.scenario import parse, render
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NAMES = sorted(path.parent.name for path in FIXTURES.glob("kernel-*/capture.pcap") if path.stat().st_size < 60_000)[::4]
@@ -119,7 +120,33 @@ def test_a_look_at_some_slots_gives_only_theirs():
     parts = [room.looked_at(time, [slot]) for slot in some]
 
     assert sorted(row for part in parts for row in part) == room.looked_at(time, some)
-    assert room.looked_at(time, []) == []
+    assert room.looked_at(time, []) == room.looked_at(time, [max(room.slots) + 1]) == []
+
+
+SYN_ON_AN_OPEN_CONNECTION = """
+A = 10.0.0.1:40000
+B = 10.0.0.2:80
+
++0.000 A > B  S  1000:1000(0) win 65535
++0.001 A < B  S. 5000:5000(0) ack 1001 win 65535
++0.001 A > B  .  1001:1001(0) ack 5001 win 65535
++9.000 A > B  S  9000000:9000000(0) win 65535
+"""
+
+
+def test_a_look_shows_the_first_connection_of_a_capture_before_a_syn_and_behind_it(tmp_path):
+    """Nobody has answered the SYN on its 4-tuple: both may live, and the earlier one has the first place of all."""
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(render(parse(SYN_ON_AN_OPEN_CONNECTION).frames))
+    room, connections = Room(compiled=True), []
+    for batch in batches(path, 3):
+        room.arrive(batch)
+        time = int(batch.time.max())
+        seen = room.looked_at(time)
+        connections.append([name for name, _ in seen].count("connections"))
+
+        assert seen == room.all_ended(time)
+    assert connections == [1, 2]
 
 
 def test_the_archive_and_attempts_are_part_of_everything(monkeypatch):
