@@ -45,7 +45,7 @@ from tcptrace_tw.rules.catalogue import (
 from tcptrace_tw.rules.decisions import reset_causes, syn_answers
 from tcptrace_tw.rules.deferred import DeferredFindings
 from tcptrace_tw.rules.rule import Mask, Rule
-from tcptrace_tw.rules.runner import grade
+from tcptrace_tw.rules.runner import bounded, grade
 from tcptrace_tw.schema.columns import (
     ANOMALIES,
     CAPTURE,
@@ -76,6 +76,7 @@ from tcptrace_tw.schema.words import (
     WARNING,
 )
 from tests.report_rows import blank
+from tests.report_rows import rule as synthetic
 
 FROM, TO, BELOW = (0, -1), (0, 1), (-1, 0)
 """Where it holds and where it does not any more, beside the number: from it on, up to it, only below it."""
@@ -393,7 +394,30 @@ def test_a_fin_draws_a_rst_after_the_timer_of_fin_wait_2(change: dict[str, int],
     assert half_close.fin_wait_2_timeout_reset(rows).tolist() == [holds]
 
 
+@pytest.mark.parametrize(("least", "most", "kept"), [
+    (10, None, [-1, 10, 11]), (None, 10, [-1, 0, 9, 10]), (10, 10, [-1, 10]), (11, 9, [-1]),
+])  # fmt: skip
+def test_the_least_and_the_most_of_a_threshold_are_within_it(
+    least: int | None, most: int | None, kept: list[int]
+) -> None:
+    """A row with just the number that the policy names is still found, and so is one whose number is not known."""
+    rows = blank(REUSES, 5)
+    rows.gap_ns = [-1, 0, 9, 10, 11]
+    rule = bounded(synthetic(predicate=lambda rows: np.ones(rows.size, np.bool_)), [("RU002", "gap_ns", least, most)])
+
+    assert rows.gap_ns[rule.predicate(rows)].tolist() == kept
+
+
 IN_TIME_WAIT = {"fin_frame": 1, "sender_state": TIME_WAIT_STATE, "time_wait_gap_ns": 5, "trigger_gap_ns": 5}
+PAST_THE_STACK = {
+    **ECHO,
+    "fin_frame": -1,
+    "trigger_flags": SYN,
+    "sender_segments": 1,
+    "window": 1,
+    "continued_frame": 9,
+    "continued_data_frame": 9,
+}
 LONG_SILENT = {
     "is_bare": 1,
     "has_plain": 1,
@@ -408,6 +432,8 @@ CONDITIONS: tuple[tuple[Callable[[Any], Mask], Table, dict[str, int], dict[str, 
     (reset_causes.has_unread, RESETS, {"window": 1, "window_missing": 9, "received_bytes": 9, "is_window_low": 1}, {"window": 0}),
     (reset_causes.is_gone, RESETS, {**IN_TIME_WAIT, "unacked_bytes": 0}, {"unacked_bytes": 1}),
     (reset_causes.is_after_silence, RESETS, {**LONG_SILENT, "own_gap_ns": 10 * SECOND}, {"own_gap_ns": 0}),
+    (confidence(no_socket.RST_NO_SOCKET, CONFIRMED), RESETS, PAST_THE_STACK, {"trigger_flags": 0}),
+    (confidence(no_socket.RST_NO_SOCKET, CONFIRMED), RESETS, PAST_THE_STACK, {"continued_frame": -1}),
 )  # fmt: skip
 """What decides, a row of which it holds, and what must be otherwise for it not to hold."""
 
