@@ -16,7 +16,7 @@ from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.clock import Clock, clock_figures
 from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
-from tcptrace_tw.capture.merge import Source, merge
+from tcptrace_tw.capture.merge import LOOK_AHEAD, Source, merge
 from tcptrace_tw.capture.reader import BATCH_SIZE, Reader
 from tcptrace_tw.capture.source import open_stream
 from tcptrace_tw.capture.time_window import WholeConnections
@@ -104,7 +104,7 @@ class Run:
         self._clock_figures = clock_figures(())
         keeps = settings.keeps()
         self._whole = None if keeps is None else WholeConnections(keeps)
-        self._buffers = BUFFERS if self.compiled else 1
+        self._buffers = (BUFFERS if self.compiled else 1) + (LOOK_AHEAD if len(found.files) > 1 else 0)
         self._flow = FlowTable(compiled=self.compiled, seed=seed)
         self._tracker = Tracker(
             self.profile,
@@ -116,7 +116,7 @@ class Run:
         )
         self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
-        self._begin = 0
+        self._begins: dict[int, int] = {}
         self._taken = Taken(found.files)
         self._is_ending = False
 
@@ -129,7 +129,7 @@ class Run:
                     if whole is None:
                         yield chunk
                     else:
-                        chosen = whole.choose([(chunk.table, chunk.rows)], self._begin)
+                        chosen = whole.choose([(chunk.table, chunk.rows)], self.begin)
                         yield from (Chunk(*rows, chunk.caveats) for rows in chosen)
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
@@ -144,8 +144,6 @@ class Run:
     def _placed(self) -> Generator[tuple[Segments, int, dict[str, int]]]:
         """Every batch, its slots filled in, its number, and what the clocks have shown by then."""
         for batch in self._batches():
-            if not self._begin:
-                self._begin = self.facts.first_time or 0
             self.facts.see(batch)
             yield batch, self._flow.assign(batch), clock_figures(clock.words for clock in self._clocks)
 
@@ -228,11 +226,22 @@ class Run:
             self._clocks.append(Clock(compiled=self.compiled))
         clock, steps = self._clocks[-1], 0
         for batch in reader.batches():
+            self._note_begin(index, reader)
             wanted = kept_segments(batch, self._filter, is_vlan_ignored=self.settings.ignore_vlan)
             if wanted is not None:
                 clock.see(wanted, is_in_order=reader.facts.backward_steps == steps)
                 steps = reader.facts.backward_steps
                 yield wanted
+        self._note_begin(index, reader)
+
+    def _note_begin(self, index: int, reader: Reader) -> None:
+        if reader.begin is not None:
+            self._begins.setdefault(index, reader.begin)
+
+    @property
+    def begin(self) -> int:
+        """Time of the first frame of the first file that has any: the same however the files are read."""
+        return self._begins[min(self._begins)] if self._begins else 0
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""

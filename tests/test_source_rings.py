@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcptrace_tw import one_pass
+from tcptrace_tw.capture import merge as merging
 from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import read_head
 from tcptrace_tw.capture.merge import Source, merge
+from tcptrace_tw.capture.reader import Reader
 from tcptrace_tw.errors import CaptureError, UsageError
+from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.schema import segments
+from tcptrace_tw.settings import Settings
+from tcptrace_tw.stages import BUFFERS, read_ahead
 
 S = 1_000_000_000
 
@@ -262,3 +269,51 @@ def test_a_rotated_capture_is_opened_file_by_file() -> None:
     for _ in merge([source(0, 0), source(1, 10), source(2, 20), source(3, None)], 100, compiled=False):
         seen.append(list(opened))
     assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_what_is_in_use_is_not_written_to_while_the_merge_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small batch is copied and the next one read at once: so a source keeps one more than a reader alone."""
+    monkeypatch.setattr(merging, "SMALL", 4)
+    room: list[Any] = [segments.allocate(9) for _ in range(BUFFERS + merging.LOOK_AHEAD)]
+
+    def read() -> Iterator[segments.Segments]:
+        for number, size in enumerate([9, 2, 2, 9, 9, 1, 3, 2, 9, 2, 9, 2, 2, 2, 9]):
+            room.append(room.pop(0))
+            room[-1].time[:] = room[-1].frame[:] = number
+            yield room[-1][:size]
+
+    behind = Source(100, lambda: batches([100] * 3, 1, []))
+
+    def read_and_kept() -> Iterator[tuple[list[int], list[int]]]:
+        for batch in read_ahead(merge([Source(0, read), behind], 20, compiled=False)):  # type: ignore[arg-type]
+            before = batch.frame.tolist()
+            time.sleep(0.02)  # the merge goes on as far as it can
+            yield before, batch.frame.tolist()
+
+    found = list(read_and_kept())
+
+    assert len(found) > 10
+    assert [before for before, _ in found] == [now for _, now in found]
+
+
+def test_a_pass_over_several_files_keeps_as_many_batches_as_the_merge_wants(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[int] = []
+
+    class Recorded(Reader):
+        def __init__(self, *arguments: Any, buffers: int, **options: Any) -> None:
+            given.append(buffers)
+            super().__init__(*arguments, buffers=buffers, **options)
+
+    monkeypatch.setattr(one_pass, "Reader", Recorded)
+    for name in "ab":
+        (tmp_path / f"{name}.pcap").write_bytes(pcap(None))
+    for names in (["a.pcap"], ["a.pcap", "b.pcap"]):
+        run = one_pass.Run(
+            [str(tmp_path / each) for each in names], Settings(), None, transitions=False, seed=new_seed()
+        )
+        list(run.chunks())
+
+    ahead = given[0]
+    assert given == [ahead, ahead + merging.LOOK_AHEAD, ahead + merging.LOOK_AHEAD]

@@ -23,6 +23,9 @@ SMALL = 4096
 """A batch of at most this many segments is copied, and the next one is read at once: mostly there is none, and the file
 is closed. A ring may have thousands of such files that all begin at the same time."""
 
+LOOK_AHEAD = 1
+"""So many batches more than a reader alone needs must a source keep valid: that one is read while a copy is in use."""
+
 _NEVER = (1 << 63) - 1
 
 

@@ -86,6 +86,8 @@ class Reader:
         self._decode_frames = marks.load(decode_frames, compiled=compiled)
         self._format = self._open()
         self._window.offset += left_out
+        self.begin: int | None = None
+        """Time of the first frame in the file, which need not be the earliest; None as long as there is none."""
         self.stopped: str | None = None
         """Where the frames end and why, if not at the end of the stream; known when ``batches`` has come to its end."""
 
@@ -105,6 +107,8 @@ class Reader:
         outcome = fr.FULL
         while outcome != fr.DAMAGED:
             count, outcome = self._format.scan(self._window, self._frames, self._batch_size - n)
+            if self.begin is None and count:
+                self.begin = int(self._frames.time[0])
             n = self._decode(count, n)
             is_enough = self._is_prompt or windows >= MOST_WINDOWS
             if (self._batch_size - n) * 8 < self._batch_size or (n and is_enough):
