@@ -574,6 +574,19 @@ def test_the_strays_were_old_where_the_clock_had_not_run() -> None:
         assert row.ts_back_frame == frame
 
 
+@pytest.mark.parametrize(("base_ms", "frame"), [((1 << 31) - 1, 7), (1 << 31, -1)])
+def test_a_clock_that_has_gone_round_has_no_rate(base_ms: int, frame: int) -> None:
+    """A clock of 1 kHz may have gone round in 25 days; and the product of both numbers would be none of 64 bits."""
+    one = One(T + (base_ms + (1 << 31)) * MS)
+    put(one.conn, first_time=T)
+    one.orig.first_tsval = 1
+    row = one.st.anomalies[anomalies.anomaly_of(one.st, 0, 0)]
+    put(row, ts_back_time=T + base_ms * MS, ts_top=1 << 31, ts_back_ticks=(1 << 31) - 1, ts_back_frame=7)
+    anomalies.clock_is_above(one.st, 0, 0, row)
+
+    assert row.ts_back_frame == frame
+
+
 @pytest.mark.parametrize(("gap", "flags", "ack", "challenges"), [
     (50 * MS + 4000, ACK, 10, 1), (50 * MS + 4001, ACK, 10, 0), (0, ACK, 11, 0), (0, ACK, 9, 1),
 ])  # fmt: skip

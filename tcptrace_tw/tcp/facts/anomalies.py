@@ -298,10 +298,11 @@ def clock_is_above(st: KernelState, c: int, side: int, row: Row) -> None:
     """The TSval is above the old ones again: in its own time, or because the others were strays."""
     conn = conn_at(st, c)
     tcb = tcb_at(st, 2 * c + side)
-    base_ns = row.ts_back_time - conn.first_time
+    base_ms = (row.ts_back_time - conn.first_time) // 1_000_000
     base_ticks = seq_diff(row.ts_top, tcb.first_tsval)
     since_ms = min((st.counters[NOW] - row.ts_back_time) // 1_000_000, LONGEST_MS)
-    if base_ticks <= 0 or since_ms * base_ticks < row.ts_back_ticks * (base_ns // 1_000_000) // 10 * 9:
+    is_rate_known = base_ticks > 0 and base_ms <= LONGEST_MS
+    if not is_rate_known or since_ms * base_ticks < row.ts_back_ticks * base_ms // 10 * 9:
         row.ts_back_frame = -1
         row.ts_back_ticks = 0
         row.ts_back_segments = 0
