@@ -98,7 +98,7 @@ def _analyze(
     if jobs != 1 or spool:
         from tcptrace_tw.cluster.run import Means
 
-        means = Means(jobs=jobs, spool=spool) if isinstance(jobs, int) else Means(executor=jobs, spool=spool)
+        means = Means(executor=jobs, spool=spool) if hasattr(jobs, "submit") else Means(jobs=jobs, spool=spool)
     digest = totals.digest(obey.analyze(paths, settings, policy, [tables, totals], notice=warn, means=means))
     if digest.policy is not None and (did := policy_text(digest.policy)):
         warn(f"{did}; config=False ignores it")

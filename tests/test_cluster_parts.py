@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tcptrace_tw.errors import UsageError
 from tests import a_day
 from tests import capture_bytes as build
 from tests.cluster_runs import assert_same, in_one_pass, in_parts
@@ -166,3 +168,30 @@ def test_a_capture_without_tcp_has_no_rows(tmp_path: Path) -> None:
     files = [str(tmp_path / "arp.pcap")]
 
     assert_same(in_parts(files, 8), in_one_pass(files))
+
+
+def test_a_span_is_counted_from_the_first_frame_of_the_first_file(tmp_path: Path) -> None:
+    """Another file steps back to before that: how soon this shows depends on how the files are read."""
+    frames = healthy_traffic(5, 12)
+    one, other = frames[::2], frames[1::2]
+    other[-1] = replace(other[-1], time_ns=frames[0].time_ns - 3 * 10**9)
+    write(tmp_path / "a.pcap", one)
+    write(tmp_path / "b.pcap", other)
+    files = [str(tmp_path / "a.pcap"), str(tmp_path / "b.pcap")]
+    whole = in_one_pass(files, since="+5s")
+
+    assert_same(in_parts(files, 4, since="+5s"), whole)
+    assert 0 < len(whole[0]["connections"]) < len(in_one_pass(files)[0]["connections"])
+
+
+def test_a_file_without_times_beside_others_is_refused(tmp_path: Path) -> None:
+    """One pass reads it behind all others; alone it goes on from 0."""
+    frames = healthy_traffic(3, 6)
+    write(tmp_path / "a.pcap", frames[::2])
+    simple = b"".join(build.simple_packet(render_frame(frame)) for frame in frames[1::2])
+    (tmp_path / "b.pcapng").write_bytes(build.section() + build.interface() + simple)
+    files = [str(tmp_path / "a.pcap"), str(tmp_path / "b.pcapng")]
+
+    with pytest.raises(UsageError, match=r"b\.pcapng: no frame at its beginning has a time.*leave --jobs away"):
+        in_parts(files, 4)
+    assert_same(in_parts(files[1:], 4), in_one_pass(files[1:]))

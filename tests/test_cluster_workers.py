@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +14,13 @@ from typing import Any
 
 import pytest
 
+import tcptrace_tw as tw
 from tcptrace_tw.cluster import run, tasks, workers
 from tcptrace_tw.errors import UsageError
-from tests.cluster_runs import ROOT, Here, assert_same, in_one_pass, in_parts, is_alive, wait_for
+from tests.cluster_runs import ROOT, Here, assert_same, in_one_pass, in_parts, is_alive, start, wait_for
 from tests.generate import healthy_traffic
 from tests.test_cluster_parts import write
+from tests.test_memory_bound import flood
 
 
 @pytest.fixture
@@ -207,3 +211,61 @@ def test_another_number_of_workers_goes_on_with_what_is_there(
     assert_same(in_parts(files, 8, means=means), in_one_pass(files))
     assert len(seen) == 2 - is_taken_up
     assert list(spool.iterdir()) == [other]
+
+
+def test_a_spool_of_a_run_that_forgot_for_want_of_memory_is_not_believed(tmp_path: Path) -> None:
+    """With more memory, whoever follows the advice gets what one pass with that memory gives."""
+    (tmp_path / "a.pcap").write_bytes(flood(12_000))
+    files, means = [str(tmp_path / "a.pcap")], run.Means(
+        executor=Here(), workers=1, spool=str(tmp_path / "spool"), parts=2, keep_spool=True
+    )  # fmt: skip
+    small = in_parts(files, 2, means=means, max_memory="1M")
+
+    assert "CP013" in "".join(small[0]["findings"])
+    assert_same(in_parts(files, 2, means=means), in_one_pass(files))
+
+
+def test_a_spool_is_found_again_by_another_choice_of_rows(files: list[str], tmp_path: Path) -> None:
+    spool = str(tmp_path / "spool")
+
+    def counted(out: str, *options: str) -> int:
+        done = start("analyze", *files, "-o", str(tmp_path / out), "-q", *options, stderr=subprocess.PIPE)
+        assert done.wait() == 0, done.stderr
+        return len(tw.load(tmp_path / out).connections)
+
+    everything = counted("all", "--jobs", "2", "--spool", spool, "--keep-spool")
+    some = counted("some", "--jobs", "2", "--spool", spool, "--keep-spool", "--filter", "closed by server")
+
+    assert some == counted("one", "--filter", "closed by server")
+    assert 0 < some < everything
+    assert counted("later", "--jobs", "2", "--spool", spool, "--until", "+2s") == counted("at-once", "--until", "+2s")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+def test_a_file_as_stdin_is_a_file_for_all_workers(name: str, files: list[str]) -> None:
+    """In each of them the name means another file."""
+    printed = []
+    for arguments in ((name, "--jobs", "2"), (name,)):
+        with open(files[0], "rb") as capture:
+            done = start("report", *arguments, "-q", "--json", stdin=capture, stdout=subprocess.PIPE)
+        said, _ = done.communicate(timeout=120)
+        assert done.returncode in (0, 3)
+        printed.append(json.loads(said)["connections"])
+
+    assert printed[0] == printed[1]
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 2.0, "2", None])
+def test_jobs_are_a_whole_number_or_an_executor(jobs: Any, files: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"jobs: .*give a whole number, 1 or more, or an executor"):
+        tw.analyze(files, jobs=jobs)
+
+
+def test_a_spool_without_room_is_named(files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some/file")
+
+    monkeypatch.setattr(tasks, "write_block", full)
+
+    with pytest.raises(UsageError, match=r"--spool .*/spool/.*: cannot be written: no space left on device; name a"):
+        in_parts(files, 2, spool=str(tmp_path / "spool"))

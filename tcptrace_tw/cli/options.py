@@ -154,7 +154,7 @@ Jobs = Annotated[
         "-j",
         metavar="N",
         min=1,
-        help="Let N processes of this machine do the work. What is said and written is the same.",
+        help="Let N processes of this machine do the work. The result is that of one process.",
         rich_help_panel=WORK,
     ),
 ]
@@ -164,7 +164,7 @@ Cluster = Annotated[
         "--cluster",
         metavar="ADDRESS",
         help="Let the workers of a dask.distributed cluster do the work: the address of its scheduler, as in"
-        " tcp://scheduler:8786. Needs --spool.",
+        " tcp://scheduler:8786. They need the captures, and --spool, under the same names as here.",
         rich_help_panel=WORK,
     ),
 ]
@@ -173,7 +173,8 @@ Spool = Annotated[
     typer.Option(
         "--spool",
         metavar="DIR",
-        help="Folder for what the processes hand to each other. The same command finds there what was done before.",
+        help="Folder for what the processes hand to each other. After an interrupt, the same command goes on from"
+        " there.",
         show_default="a temporary one",
         rich_help_panel=WORK,
     ),

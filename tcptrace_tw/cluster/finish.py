@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -21,7 +23,7 @@ from tcptrace_tw.cluster.numbering import Numbers
 from tcptrace_tw.cluster.plan import Plan
 from tcptrace_tw.cluster.rows import Rows
 from tcptrace_tw.cluster.spool import read_note, write_note
-from tcptrace_tw.cluster.tasks import read_rows
+from tcptrace_tw.cluster.tasks import REDUCED, read_rows
 from tcptrace_tw.kernels.arrays import Buffers, zeros
 from tcptrace_tw.kernels.marks import load
 from tcptrace_tw.report.tables.sinks import ParquetSink, row_blocks
@@ -55,15 +57,27 @@ class Placed(NamedTuple):
 def finish_part(plan: Plan, part: int) -> int:
     """Write the tables of a part, with the numbers of the whole; returns how many rows they have."""
     note_path, target = plan.path(FINISHED, f"{part:03d}.json"), plan.path(FINISHED, f"{part:03d}")
-    note = read_note(note_path)
-    if note is None or not all(exists(target / f"{name}.parquet") for name in LEFT_TO_PARTS):
-        note = _finish(plan, part, target)
+    note, task = read_note(note_path), read_note(plan.path(FINISHED, "task.json"))
+    is_done = note is not None and note.get("task") == task["digest"]
+    if not is_done or not all(exists(target / f"{name}.parquet") for name in LEFT_TO_PARTS):
+        note = _finish(plan, part, target, task)
         write_note(note_path, note)
     return sum(note["rows"].values())
 
 
-def _finish(plan: Plan, part: int, target: Place) -> dict[str, Any]:
-    task = read_note(plan.path(FINISHED, "task.json"))
+def write_task(plan: Plan, described: dict[str, Any], begin: int) -> None:
+    """Put down what all parts need: what the tables say about themselves, and when the capture begins.
+
+    Its digest is of that, of the settings that choose rows, and of the rows; a table that rests on others is made anew.
+    """
+    chosen = [plan.settings[name] for name in ("filter", "since", "until")]
+    rows = [read_note(plan.path(REDUCED, f"{part:03d}.json"))["digests"] for part in range(plan.parts)]
+    words = json.dumps([described, begin, chosen, rows], sort_keys=True).encode()
+    digest = hashlib.blake2b(words, digest_size=12).hexdigest()
+    write_note(plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin, "digest": digest})
+
+
+def _finish(plan: Plan, part: int, target: Place, task: dict[str, Any]) -> dict[str, Any]:
     beside = None if isinstance(target, Object) else target.parent
     partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=beside))
     try:
@@ -84,7 +98,7 @@ def _finish(plan: Plan, part: int, target: Place) -> dict[str, Any]:
         _place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {"rows": {name: sink.counts[name] for name in LEFT_TO_PARTS}}
+    return {"rows": {name: sink.counts[name] for name in LEFT_TO_PARTS}, "task": task["digest"]}
 
 
 def _place(partial: Path, target: Place) -> None:

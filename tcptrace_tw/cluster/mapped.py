@@ -52,6 +52,12 @@ class Mapped:
         return error
 
     @property
+    def begin(self) -> int | None:
+        """Time of its first frame; None where it has none, or cannot be read."""
+        begin: int | None = self.notes[0].get("begin")
+        return begin
+
+    @property
     def first(self) -> int:
         """The clock at its first segment; -1 where there is none."""
         return next((note["first"] for note in self.notes if note.get("first", -1) >= 0), -1)

@@ -30,7 +30,10 @@ FEW_WORKERS, PARTS_OF_FEW = 4, 2
 """Up to so many workers have fewer: each part costs something, and few have not long to wait for the last one."""
 
 _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
-"""Settings that rows of the spool do not depend on."""
+"""Settings that rows of the spool do not depend on.
+
+Those that choose rows, and ``max_memory`` where something had to be forgotten, are in the notes of the tasks that they
+matter to."""
 
 
 class Piece(NamedTuple):
@@ -49,6 +52,8 @@ class Plan:
 
     folder: str
     """Where this plan has its spool."""
+    directory: str
+    """What relative names of files are relative to, for workers that run elsewhere."""
     files: tuple[str, ...]
     first_times: tuple[int | None, ...]
     pieces: tuple[Piece, ...]
@@ -74,6 +79,11 @@ class Plan:
     def piece(self, number: int) -> Piece:
         """What a task maps. Behind the pieces, each file comes as a whole: for where its pieces do not fit together."""
         return self.pieces[number] if number < len(self.pieces) else Piece(number - len(self.pieces))
+
+    def place_of(self, file: int) -> str:
+        """Where a worker finds a file."""
+        name = self.files[file]
+        return name if "://" in name or os.getcwd() == self.directory else os.path.join(self.directory, name)
 
     def numbers(self) -> list[list[int]]:
         """By file, the tasks that map its pieces."""
@@ -109,9 +119,10 @@ def make_plan(
     piece_bytes: int = PIECE_BYTES,
 ) -> Plan:
     """Look at all captures and decide who does what. The same captures and settings have the same folder."""
-    found = ring.find(captures)
+    found = ring.find([_for_all(name) for name in captures])
     for name in found.files:
-        if name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+        is_of_process = name == "-" or name.startswith(OF_A_PROCESS)
+        if is_of_process or (os.path.exists(name) and not os.path.isfile(name)):
             raise UsageError(
                 f"{shown(name)}: can be read only once, which is not enough for several processes; save it first"
             )
@@ -123,10 +134,20 @@ def make_plan(
     spools = place(spool if is_remote(spool) else os.path.abspath(spool))
     count = min(SHARDS, parts) if parts else _parts(_begun(spools, f"tcptrace-tw-{digest}-"), workers)
     return Plan(
-        str(place(spools, f"tcptrace-tw-{digest}-{count}")),
+        str(place(spools, f"tcptrace-tw-{digest}-{count}")), os.getcwd(),
         tuple(found.files), tuple(found.first_times), pieces, tuple(found.remarks), count, asdict(settings), compiled,
         transitions, codec, workers,
     )  # fmt: skip
+
+
+OF_A_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
+"""So begin names that may mean another file in each process, as ``/dev/stdin`` does."""
+
+
+def _for_all(name: str) -> str:
+    """The name of the same file in every process, where there is one."""
+    real = os.path.realpath(name) if name.startswith(OF_A_PROCESS) else name
+    return real if os.path.isfile(real) else name
 
 
 def _pieces(index: int, name: str, piece_bytes: int) -> list[Piece]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 import traceback
@@ -23,7 +25,7 @@ from tcptrace_tw.capture.icmp import MOST_QUOTES
 from tcptrace_tw.capture.time_window import WholeConnections
 from tcptrace_tw.cluster.dask_cluster import is_lost
 from tcptrace_tw.cluster.figures import merged_figures, no_figures
-from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables
+from tcptrace_tw.cluster.finish import FINISHED, finish_part, place_tables, write_task
 from tcptrace_tw.cluster.mapped import Mapped, joined, write_tasks
 from tcptrace_tw.cluster.numbering import NUMBERED, Numbers
 from tcptrace_tw.cluster.plan import Plan, make_plan, spools_of
@@ -99,8 +101,8 @@ class Means:
 
     def __post_init__(self) -> None:
         """Check what a caller says."""
-        if self.jobs < 1:
-            raise UsageError(f"jobs: {self.jobs}: give 1 or more")
+        if type(self.jobs) is not int or self.jobs < 1:
+            raise UsageError(f"jobs: {self.jobs!r}: give a whole number, 1 or more, or an executor")
         if self.executor is not None and not self.spool:
             raise UsageError("spool: workers need a folder that all of them see; name one")
 
@@ -230,10 +232,10 @@ class _Work:
         self._read = self._segments = self._tracked = 0
 
     def position(self) -> Position:
-        """How far the work is: what is read, and behind that as much again for what is tracked."""
+        """How far the work is: half of it is to read, and half to track."""
         total = sum(self._sizes)
         tracked = total * self._tracked // max(1, self._segments)
-        return Position(min(self._read, total) + tracked, 2 * total, self._segments, 0, None)
+        return Position((min(self._read, total) + tracked) // 2, total, self._segments, 0, None)
 
     def run(self, executor: Executor) -> list[Mapped]:
         """Deal all files, then track all parts, the largest first."""
@@ -243,10 +245,20 @@ class _Work:
         files = self._files(executor)
         if all(file.error for file in files):
             raise CaptureError(files[-1].error or "")
+        self._refuse_without_times(files)
         sizes = write_tasks(plan, files)
         self._segments = sum(sizes)
         self._each(executor, reduce_part, sorted(range(plan.parts), key=lambda n: -sizes[n]), self._count_tracked)
         return files
+
+    def _refuse_without_times(self, files: Sequence[Mapped]) -> None:
+        """One pass reads such a file behind all others, by the clock that these have left; no part knows that clock."""
+        for first_time, file in zip(self.plan.first_times, files, strict=True):
+            if self.plan.several_files and first_time is None and file.first >= 0:
+                raise UsageError(
+                    f"{file.facts.name}: no frame at its beginning has a time, so that parts cannot put it in order;"
+                    " leave --jobs away, or this file out"
+                )
 
     def _files(self, executor: Executor) -> list[Mapped]:
         """What was dealt of each file; one whose pieces do not fit together is dealt again, as a whole."""
@@ -258,7 +270,7 @@ class _Work:
 
     def finish(self, executor: Executor, described: dict[str, Any], begin: int) -> Background:
         """Have all parts write their tables, in another thread."""
-        write_note(self.plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin})
+        write_task(self.plan, described, begin)
         return Background(lambda: self._each(executor, finish_part, range(self.plan.parts), lambda rows: None))
 
     def _count_read(self, size: int) -> None:
@@ -295,11 +307,21 @@ class _Work:
                         waiting.append(number)
                         continue
                     if not is_done:
-                        raise result
+                        raise self._said(result)
                     count(result)
         finally:
             for future in () if is_lost(executor) else running:
                 future.cancel()
+
+    def _said(self, error: Exception) -> Exception:
+        """An error of a task; where the spool has no room left, one that says which folder that is."""
+        if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+            return error
+        words = f"{printable(self.plan.folder)}: cannot be written: {os.strerror(error.errno).lower()}"
+        return UsageError(f"--spool {words}; name a folder with more room")
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _size(name: str) -> int:
@@ -320,6 +342,7 @@ class _Reduced:
             [file.facts for file in files], [printable(remark) for remark in plan.remarks],
             Damage.added(tally for file in files for tally in file.damage),
         )  # fmt: skip
+        self._begin = next((file.begin for file in files if file.begin is not None), 0)
         self.quotes = [quote for file in files for quote in file.quotes][:MOST_QUOTES]
         notes = [read_note(plan.path(REDUCED, f"{part:03d}.json")) for part in range(plan.parts)]
         self._rows = {table: sum(note["rows"][table] for note in notes) for table in TRACKED}
@@ -350,7 +373,7 @@ class _Reduced:
     @property
     def begin(self) -> int:
         """When the capture begins."""
-        return self.facts.files[0].first_time or 0
+        return self._begin
 
     def figures(self) -> dict[str, int]:
         """What is known about the capture itself."""

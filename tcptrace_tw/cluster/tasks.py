@@ -73,7 +73,7 @@ def map_piece(plan: Plan, number: int) -> int:
     note_path = plan.path(MAPPED, f"{number:06d}.json")
     note = read_note(note_path)
     segments_path = plan.path(MAPPED, f"{number:06d}.segments")
-    if note is None or (note["digest"] and not is_whole(segments_path, note["digest"])):
+    if note is None or note["error"] or not is_whole(segments_path, note["digest"]):
         note = _map_piece(plan, plan.piece(number), segments_path)
         write_note(note_path, note)
     return size_of_piece(plan.piece(number), note["facts"]["size"] or 0)
@@ -88,11 +88,12 @@ def _map_piece(plan: Plan, piece: Piece, path: Place) -> dict[str, Any]:
     name, settings = plan.files[piece.file], plan.checked()
     facts, quotes = FileFacts(shown(name)), list[Quote]()
     try:
-        with _open(name, piece) as stream, appearing(path, is_checked=plan.is_found_again) as file:
+        with _open(plan.place_of(piece.file), piece) as stream, appearing(path, is_checked=plan.is_found_again) as file:
             reader = Reader(
                 stream, compiled=plan.compiled, file_index=piece.file, quotes=quotes,
                 left_out=piece.begin and piece.begin - HEADER_LEN,
             )  # fmt: skip
+            reader.facts.name = shown(name)
             facts, mapper = reader.facts, _Mapper(plan, piece, reader.facts)
             for batch in reader.batches():
                 wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)
@@ -101,11 +102,13 @@ def _map_piece(plan: Plan, piece: Piece, path: Place) -> dict[str, Any]:
             mapper.finish(file)
             digest = file.digest
     except CaptureError as error:
-        facts.damage = str(error).removeprefix(f"{facts.name}: ")
-        return {"facts": asdict(facts), "error": str(error), "digest": ""}
+        words = str(error).replace(plan.place_of(piece.file), name, 1)
+        facts.damage = words.removeprefix(f"{facts.name}: ")
+        return {"facts": asdict(facts), "error": words, "digest": ""}
     return {
-        "facts": asdict(facts), "error": None, "digest": digest, "quotes": quotes, "end": reader.end,
-        "stopped": reader.stopped, "skipped": list(reader.skipped.items()), "unknown_links": reader.unknown_links,
+        "facts": asdict(facts), "error": None, "digest": digest, "quotes": quotes, "begin": reader.begin,
+        "end": reader.end, "stopped": reader.stopped, "skipped": list(reader.skipped.items()),
+        "unknown_links": reader.unknown_links,
         **mapper.note(),
     }  # fmt: skip
 
@@ -180,12 +183,19 @@ def reduce_part(plan: Plan, part: int) -> int:
     """Track the 4-tuples of one part; returns how many segments they have."""
     note_path = plan.path(REDUCED, f"{part:03d}.json")
     note = read_note(note_path)
-    if note is None or not all(is_whole(plan.path(REDUCED, n), d) for n, d in note["digests"].items()):
+    is_done = note is not None and not (note.get("has_forgotten", True) and note.get("most_bytes") != _most_bytes(plan))
+    if not is_done or not all(is_whole(plan.path(REDUCED, n), d) for n, d in note["digests"].items()):
         _ROOMS.clear()
         task = read_note(plan.path(REDUCED, f"{part:03d}.task.json"))
         note = (_Reducer(plan, part, task).run if task["sources"] else partial(_nothing, plan, part))()
         write_note(note_path, note)
     return int(note["segments"])
+
+
+def _most_bytes(plan: Plan) -> int | None:
+    """How much one part may remember."""
+    most = for_connections(plan.checked().max_memory)  # type: ignore[arg-type] # Settings makes it a number
+    return None if most is None else most // plan.workers
 
 
 def _nothing(plan: Plan, part: int) -> dict[str, Any]:
@@ -194,7 +204,9 @@ def _nothing(plan: Plan, part: int) -> dict[str, Any]:
     for name in [*TRACKED, BIRTHS]:
         with appearing(plan.path(REDUCED, f"{part:03d}.{name}"), is_checked=plan.is_found_again) as file:
             digests[f"{part:03d}.{name}"] = file.digest
-    return {"digests": digests, "figures": None, "rows": dict.fromkeys(TRACKED, 0), "segments": 0}
+    return {
+        "digests": digests, "figures": None, "rows": dict.fromkeys(TRACKED, 0), "segments": 0, "has_forgotten": False,
+    }  # fmt: skip
 
 
 class _Reducer:
@@ -203,12 +215,11 @@ class _Reducer:
     def __init__(self, plan: Plan, part: int, task: dict[str, Any]) -> None:
         self._plan, self._part, self._task = plan, part, task
         settings, seed = plan.checked(), new_seed()
-        most = for_connections(settings.max_memory)  # type: ignore[arg-type] # Settings makes it a number
         self._flow = FlowTable(compiled=plan.compiled, seed=seed)
         self._tracker = Tracker(
             profile(settings.profile, settings.two_msl_s), compiled=plan.compiled, transitions=plan.transitions,
             seed=seed, keep_duplicates=settings.keep_duplicates,
-            most_bytes=None if most is None else most // plan.workers, lends_rows=True,
+            most_bytes=_most_bytes(plan), lends_rows=True,
         )  # fmt: skip
         self._tracker.counters[[s.START, s.NOW]] = self._task["start"]
         self._tracker.counters[s.FIRST_ACK] = self._task["first_ack"]
@@ -237,9 +248,12 @@ class _Reducer:
             for writer in self._writers.values():
                 writer.close()
             digests = {self._path(name).name: file.digest for name, file in files.items()}
-        figures = self._tracker.figures()
+        figures, has_forgotten = self._tracker.figures(), self._tracker.forgotten > 0
         self._tracker.close()
-        return {"digests": digests, "figures": figures, "rows": self._rows, "segments": self._segments}
+        return {
+            "digests": digests, "figures": figures, "rows": self._rows, "segments": self._segments,
+            "has_forgotten": has_forgotten, "most_bytes": _most_bytes(self._plan),
+        }  # fmt: skip
 
     def _path(self, name: str) -> Place:
         return self._plan.path(REDUCED, f"{self._part:03d}.{name}")
