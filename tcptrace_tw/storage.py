@@ -200,9 +200,10 @@ def _asking(where: Object) -> Iterator[tuple[Any, str]]:
         raise
     except Exception as error:  # obstore's errors have no common base but Exception
         said = printable(str(error).strip().partition("\n")[0])
-        if "404 Not Found" in said:  # so answers a list of what is in a bucket that does not exist
+        # So answers a list of what is in a bucket that does not exist; or the machine, asked for keys that it has not.
+        if "404 Not Found" in said and not _ASKED_FOR_KEYS.search(said):
             raise FileNotFoundError(f"{where}: there is no such bucket") from None
-        raise OSError(f"{where}: the store does not do it ({said}); {advice(base, said)}") from None
+        raise OSError(f"{where}: the store refuses: {advice(base, said)} ({said})") from None
 
 
 def advice(url: str, said: str) -> str:

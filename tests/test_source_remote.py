@@ -22,6 +22,13 @@ DATA = bytes(range(256)) * 4000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self) -> None:
+        """As the place at which a machine asks for keys; what has none to give answers 404 to the next question."""
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"token")
+
     def do_GET(self) -> None:
         bodies = {"/plain": DATA, "/packed": gzip.compress(DATA), "/cut": DATA, "/empty": b""}
         if self.path not in bodies:

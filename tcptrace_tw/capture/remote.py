@@ -74,7 +74,7 @@ def _failed(uri: str, error: Exception) -> CaptureError:
     """Libraries repeat the address in their words, with the keys in it."""
     credentials = uri.partition("://")[2].partition("/")[0].rpartition("@")[0]
     words = web.said(str(error).replace(f"{credentials}@", "") if credentials else error)
-    return CaptureError(f"{shown(uri)}: cannot be fetched ({words}); {advice(uri, words)}")
+    return CaptureError(f"{shown(uri)}: cannot be fetched: {advice(uri, words)} ({words})")
 
 
 class _Chunks:

@@ -58,9 +58,13 @@ def open_http(uri: str) -> Body:
         ) from None
 
 
+MOST_LETTERS = 200
+
+
 def said(error: object) -> str:
     """The words of an error in one line, without characters that change a terminal."""
-    return printable(" ".join(str(error).split())[:200])
+    words = " ".join(str(error).partition(" Debug source: ")[0].split())  # what obstore adds is for its developers
+    return printable(words if len(words) <= MOST_LETTERS else words[:MOST_LETTERS].rpartition(" ")[0] + " ...")
 
 
 def _words(error: Exception) -> str:

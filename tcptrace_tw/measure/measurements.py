@@ -109,7 +109,8 @@ class Measurements:
             (MOST_PAIRS, "pairs of hosts with TCP timestamps", self._clocks),
         ):
             if part.refused:
-                yield f"more than {most:,} {what}: {part.refused:,} rows of those beyond that are not counted"
+                rows, are = ("row", "is") if part.refused == 1 else ("rows", "are")
+                yield f"more than {most:,} {what}: {part.refused:,} {rows} of those beyond that {are} not counted"
 
     def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""
