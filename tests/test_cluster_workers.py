@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -16,7 +17,8 @@ import pytest
 
 import tcptrace_tw as tw
 from tcptrace_tw.cluster import run, tasks, workers
-from tcptrace_tw.errors import UsageError
+from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.errors import CaptureError, UsageError
 from tests.cluster_runs import ROOT, Here, assert_same, in_one_pass, in_parts, is_alive, start, wait_for
 from tests.generate import healthy_traffic
 from tests.test_cluster_parts import write
@@ -269,3 +271,25 @@ def test_a_spool_without_room_is_named(files: list[str], tmp_path: Path, monkeyp
 
     with pytest.raises(UsageError, match=r"--spool .*/spool/.*: cannot be written: no space left on device; name a"):
         in_parts(files, 2, spool=str(tmp_path / "spool"))
+
+
+def test_relative_names_are_those_of_the_client(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of a cluster runs in another folder; and what could not be read there is tried again."""
+    (tmp_path / "elsewhere").mkdir()
+    names, spool = [Path(name).name for name in files], str(tmp_path / "spool")
+
+    class Elsewhere(Here):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            with contextlib.chdir(tmp_path / "elsewhere"):
+                return super().submit(*arguments, **options)
+
+    means = run.Means(executor=Elsewhere(), workers=1, spool=spool, parts=2, keep_spool=True)
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "place_of", lambda plan, file: plan.files[file])
+        with pytest.raises(CaptureError, match="there is no such file"):
+            in_parts(names, 2, means=means)
+
+    assert_same(in_parts(names, 2, means=means), in_one_pass(names))

@@ -83,7 +83,7 @@ class Plan:
     def place_of(self, file: int) -> str:
         """Where a worker finds a file."""
         name = self.files[file]
-        return name if "://" in name or os.getcwd() == self.directory else os.path.join(self.directory, name)
+        return name if "://" in name or _here() == self.directory else os.path.join(self.directory, name)
 
     def numbers(self) -> list[list[int]]:
         """By file, the tasks that map its pieces."""
@@ -134,10 +134,18 @@ def make_plan(
     spools = place(spool if is_remote(spool) else os.path.abspath(spool))
     count = min(SHARDS, parts) if parts else _parts(_begun(spools, f"tcptrace-tw-{digest}-"), workers)
     return Plan(
-        str(place(spools, f"tcptrace-tw-{digest}-{count}")), os.getcwd(),
+        str(place(spools, f"tcptrace-tw-{digest}-{count}")), _here(),
         tuple(found.files), tuple(found.first_times), pieces, tuple(found.remarks), count, asdict(settings), compiled,
         transitions, codec, workers,
     )  # fmt: skip
+
+
+def _here() -> str:
+    """The folder of the process; empty where that has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 OF_A_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
