@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import tcptrace_tw as tw
+from tcptrace_tw.capture.source import Stream, open_stream
 from tcptrace_tw.cluster import run, tasks, workers
-from tcptrace_tw.cluster.plan import Plan
+from tcptrace_tw.cluster.plan import Piece, Plan
 from tcptrace_tw.errors import CaptureError, UsageError
 from tests.cluster_runs import ROOT, Here, assert_same, in_one_pass, in_parts, is_alive, start, wait_for
 from tests.generate import healthy_traffic
@@ -293,3 +294,23 @@ def test_relative_names_are_those_of_the_client(
             in_parts(names, 2, means=means)
 
     assert_same(in_parts(names, 2, means=means), in_one_pass(names))
+
+
+def test_parts_are_tracked_again_when_a_file_can_be_read_at_last(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was tracked without it is whole, but of another task."""
+    means = run.Means(executor=Here(), workers=1, spool=str(tmp_path / "spool"), parts=2, keep_spool=True)
+
+    def refuses_one(name: str, piece: Piece) -> Stream:
+        if name == files[1]:
+            raise CaptureError(f"{name}: cannot be read")
+        return open_stream(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "_open", refuses_one)
+        without = in_parts(files, 2, means=means)
+    whole = in_one_pass(files)
+
+    assert len(without[0]["transitions"]) < len(whole[0]["transitions"])
+    assert_same(in_parts(files, 2, means=means), whole)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -22,7 +20,7 @@ from tcptrace_tw.cluster.dealing import order_by_connection
 from tcptrace_tw.cluster.numbering import Numbers
 from tcptrace_tw.cluster.plan import Plan
 from tcptrace_tw.cluster.rows import Rows
-from tcptrace_tw.cluster.spool import read_note, write_note
+from tcptrace_tw.cluster.spool import digest_of, read_note, write_note
 from tcptrace_tw.cluster.tasks import REDUCED, read_rows
 from tcptrace_tw.kernels.arrays import Buffers, zeros
 from tcptrace_tw.kernels.marks import load
@@ -68,12 +66,10 @@ def finish_part(plan: Plan, part: int) -> int:
 def write_task(plan: Plan, described: dict[str, Any], begin: int) -> None:
     """Put down what all parts need: what the tables say about themselves, and when the capture begins.
 
-    Its digest is of that, of the settings that choose rows, and of the rows; a table that rests on others is made anew.
+    A part whose tables were made of other rows, or by other settings, which ``described`` has, makes them anew.
     """
-    chosen = [plan.settings[name] for name in ("filter", "since", "until")]
     rows = [read_note(plan.path(REDUCED, f"{part:03d}.json"))["digests"] for part in range(plan.parts)]
-    words = json.dumps([described, begin, chosen, rows], sort_keys=True).encode()
-    digest = hashlib.blake2b(words, digest_size=12).hexdigest()
+    digest = digest_of([described, begin, rows])
     write_note(plan.path(FINISHED, "task.json"), {"metadata": described, "begin": begin, "digest": digest})
 
 

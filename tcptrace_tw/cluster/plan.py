@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -15,7 +13,7 @@ from tcptrace_tw.capture import ring
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.capture.cuts import PIECE_BYTES, cuts
 from tcptrace_tw.capture.pcap import HEADER_LEN
-from tcptrace_tw.cluster.spool import CODECS
+from tcptrace_tw.cluster.spool import CODECS, digest_of
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.schema.columns import SCHEMA_VERSION
 from tcptrace_tw.schema.segments import SHARDS
@@ -28,6 +26,9 @@ PARTS_A_WORKER = 4
 
 FEW_WORKERS, PARTS_OF_FEW = 4, 2
 """Up to so many workers have fewer: each part costs something, and few have not long to wait for the last one."""
+
+OF_A_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
+"""So begin names that may mean another file in each process, as ``/dev/stdin`` does."""
 
 _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
 """Settings that rows of the spool do not depend on.
@@ -130,7 +131,7 @@ def make_plan(
     names = [_identity(name) for name in found.files]
     pieces = tuple(piece for index, name in enumerate(found.files) for piece in _pieces(index, name, piece_bytes))
     what = [__version__, SCHEMA_VERSION, names, pieces, found.first_times, kept, compiled, transitions, codec]
-    digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=12).hexdigest()
+    digest = digest_of(what)
     spools = place(spool if is_remote(spool) else os.path.abspath(spool))
     count = min(SHARDS, parts) if parts else _parts(_begun(spools, f"tcptrace-tw-{digest}-"), workers)
     return Plan(
@@ -146,10 +147,6 @@ def _here() -> str:
         return os.getcwd()
     except OSError:
         return ""
-
-
-OF_A_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
-"""So begin names that may mean another file in each process, as ``/dev/stdin`` does."""
 
 
 def _for_all(name: str) -> str:

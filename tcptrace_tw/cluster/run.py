@@ -64,6 +64,9 @@ RETRIES = 3
 LOOK_S = 1.0
 """So often it is looked whether there still is a scheduler."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk, or a user's share of it, is full."""
+
 SCHEDULER_LOST = (
     "the scheduler of the cluster is gone; start one and give the same command again: what was done is in the spool"
 )
@@ -252,12 +255,12 @@ class _Work:
         return files
 
     def _refuse_without_times(self, files: Sequence[Mapped]) -> None:
-        """One pass reads such a file behind all others, by the clock that these have left; no part knows that clock."""
+        """One pass reads such a file last, when the clock stands at the end of the others; no part knows that time."""
         for first_time, file in zip(self.plan.first_times, files, strict=True):
             if self.plan.several_files and first_time is None and file.first >= 0:
                 raise UsageError(
                     f"{file.facts.name}: no frame at its beginning has a time, so that parts cannot put it in order;"
-                    " leave --jobs away, or this file out"
+                    " let one process read the files, or leave this one out"
                 )
 
     def _files(self, executor: Executor) -> list[Mapped]:
@@ -315,13 +318,10 @@ class _Work:
 
     def _said(self, error: Exception) -> Exception:
         """An error of a task; where the spool has no room left, one that says which folder that is."""
-        if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+        if not isinstance(error, OSError) or error.errno not in NO_ROOM:
             return error
         words = f"{printable(self.plan.folder)}: cannot be written: {os.strerror(error.errno).lower()}"
         return UsageError(f"--spool {words}; name a folder with more room")
-
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _size(name: str) -> int:

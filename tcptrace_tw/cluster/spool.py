@@ -1,8 +1,8 @@
 """The spool: what tasks hand to each other lies in files, which appear whole or not at all.
 
 A task writes its output under a name of its own, gives it its final name, and writes the note about it last. A note
-holds the digests of what it is about, so a task that is found done is not done again. All of it is named by the plan:
-another plan has another folder.
+holds the digests of what it is about, and of the task, so a task that is found done is not done again, unless what it
+rests on has changed. All of it is named by the plan: another plan has another folder.
 
 The digest of a file shows damage, such as data that never reached the disk before the power failed. No later run reads
 a temporary spool, so the digest there is the size alone.
@@ -10,6 +10,7 @@ a temporary spool, so the digest there is the size alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -90,6 +91,11 @@ def write_note(path: Place, note: Any) -> None:
     """Write a note: the last thing that a task does."""
     with appearing(path) as file:
         file.write(json.dumps(note).encode())
+
+
+def digest_of(value: Any) -> str:
+    """What tells whether a task is still the same: a digest of anything that a note can hold."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 def read_note(path: Place) -> Any:

@@ -33,6 +33,7 @@ from tcptrace_tw.cluster.spool import (
     Hashed,
     appearing,
     append_rows,
+    digest_of,
     is_whole,
     read_note,
     write_block,
@@ -182,14 +183,20 @@ def _room(parts: int) -> dealing.Dealt:
 def reduce_part(plan: Plan, part: int) -> int:
     """Track the 4-tuples of one part; returns how many segments they have."""
     note_path = plan.path(REDUCED, f"{part:03d}.json")
-    note = read_note(note_path)
-    is_done = note is not None and not (note.get("has_forgotten", True) and note.get("most_bytes") != _most_bytes(plan))
-    if not is_done or not all(is_whole(plan.path(REDUCED, n), d) for n, d in note["digests"].items()):
+    note, task = read_note(note_path), read_note(plan.path(REDUCED, f"{part:03d}.task.json"))
+    if note is None or not _is_reduced(plan, note, task):
         _ROOMS.clear()
-        task = read_note(plan.path(REDUCED, f"{part:03d}.task.json"))
         note = (_Reducer(plan, part, task).run if task["sources"] else partial(_nothing, plan, part))()
-        write_note(note_path, note)
+        write_note(note_path, {**note, "task": digest_of(task)})
     return int(note["segments"])
+
+
+def _is_reduced(plan: Plan, note: dict[str, Any], task: dict[str, Any]) -> bool:
+    """Whether a part is tracked: this task, and in as much memory as now, if that was not enough for all."""
+    is_same = note.get("task") == digest_of(task)
+    if not is_same or (note["has_forgotten"] and note["most_bytes"] != _most_bytes(plan)):
+        return False
+    return all(is_whole(plan.path(REDUCED, name), digest) for name, digest in note["digests"].items())
 
 
 def _most_bytes(plan: Plan) -> int | None:
