@@ -116,7 +116,8 @@ class Run:
         )
         self._notice = notice
         self._counts = {"connections": 0, "transitions": 0}
-        self._begins: dict[int, int] = {}
+        self._begin: int | None = None
+        """Time of the first frame of the first file that has any; known before the first rows are finished."""
         self._taken = Taken(found.files)
         self._is_ending = False
 
@@ -129,7 +130,7 @@ class Run:
                     if whole is None:
                         yield chunk
                     else:
-                        chosen = whole.choose([(chunk.table, chunk.rows)], self.begin)
+                        chosen = whole.choose([(chunk.table, chunk.rows)], self._begin or 0)
                         yield from (Chunk(*rows, chunk.caveats) for rows in chosen)
         if whole is not None:
             yield from (Chunk(*rows, self.caveats()) for rows in whole.settle())
@@ -226,22 +227,18 @@ class Run:
             self._clocks.append(Clock(compiled=self.compiled))
         clock, steps = self._clocks[-1], 0
         for batch in reader.batches():
-            self._note_begin(index, reader)
+            self._note_begin(reader)
             wanted = kept_segments(batch, self._filter, is_vlan_ignored=self.settings.ignore_vlan)
             if wanted is not None:
                 clock.see(wanted, is_in_order=reader.facts.backward_steps == steps)
                 steps = reader.facts.backward_steps
                 yield wanted
-        self._note_begin(index, reader)
+        self._note_begin(reader)
 
-    def _note_begin(self, index: int, reader: Reader) -> None:
-        if reader.begin is not None:
-            self._begins.setdefault(index, reader.begin)
-
-    @property
-    def begin(self) -> int:
-        """Time of the first frame of the first file that has any: the same however the files are read."""
-        return self._begins[min(self._begins)] if self._begins else 0
+    def _note_begin(self, reader: Reader) -> None:
+        """Files are opened in their order, and one is read until it gives segments, or has none, before the next."""
+        if self._begin is None:
+            self._begin = reader.begin
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""

@@ -32,7 +32,7 @@ def is_remote(name: str | os.PathLike[str]) -> bool:
 def place(folder: str | os.PathLike[str] | Object, *names: str) -> Place:
     """A place in a folder, wherever that is."""
     if isinstance(folder, Object) or is_remote(folder):
-        return Object("/".join([Object(str(folder)).url.rstrip("/"), *names]))
+        return Object("/".join([folder_of(str(folder)).url, *names]))
     return Path(folder, *names)
 
 
@@ -142,6 +142,11 @@ class Object:
         return _parted(self.url)[0]
 
 
+def folder_of(url: str) -> Object:
+    """The object that has the name of a folder; ``UsageError`` for a name without a bucket."""
+    return Object(Object(url).url.rstrip("/"))
+
+
 Place = Union[Path, Object]  # noqa: UP007 - Object is not yet known above
 
 
@@ -199,11 +204,16 @@ def _asking(where: Object) -> Iterator[tuple[Any, str]]:
     except (UsageError, GeneratorExit):
         raise
     except Exception as error:  # obstore's errors have no common base but Exception
-        said = printable(str(error).strip().partition("\n")[0])
+        said = words_of(error)
         # So answers a list of what is in a bucket that does not exist; or the machine, asked for keys that it has not.
         if "404 Not Found" in said and not _ASKED_FOR_KEYS.search(said):
             raise FileNotFoundError(f"{where}: there is no such bucket") from None
         raise OSError(f"{where}: the store refuses: {advice(base, said)} ({said})") from None
+
+
+def words_of(error: object) -> str:
+    """What obstore says, in one line; what it adds behind that is for its developers."""
+    return printable(str(error).strip().partition("\n")[0])
 
 
 def advice(url: str, said: str) -> str:
@@ -217,7 +227,7 @@ def advice(url: str, said: str) -> str:
 _ASKED_FOR_KEYS = re.compile(
     r"169\.254\.169\.254|metadata\.google|/latest/(api/token|meta-data)|/metadata/identity|Account must be specified"
 )
-"""The places at which a machine of a cloud is asked for the keys that it was given; Azure wants an account before."""
+"""Where the library asks the machine for its keys, when it has none. Azure wants to know the account first."""
 
 _KEYS = {
     "s3": ("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS"),

@@ -24,7 +24,7 @@ SMALL = 4096
 is closed. A ring may have thousands of such files that all begin at the same time."""
 
 LOOK_AHEAD = 1
-"""So many batches more than a reader alone needs must a source keep valid: that one is read while a copy is in use."""
+"""A source keeps so many more batches valid than without a merge, which reads one before the one in hand is used up."""
 
 _NEVER = (1 << 63) - 1
 

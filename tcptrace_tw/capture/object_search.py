@@ -9,7 +9,7 @@ from functools import cache
 
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.errors import CaptureError
-from tcptrace_tw.storage import Object, exists, is_remote
+from tcptrace_tw.storage import Object, exists, folder_of, is_remote
 
 ANY_DEPTH = "**"
 FOLDER = ""
@@ -41,8 +41,8 @@ def search(uri: str) -> Iterator[str]:
     at = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     if uri.endswith("/") and at < len(parts):
         parts.append(FOLDER)
-    bucket = Object(uri).url[: len(uri) - len(_key(uri))].rstrip("/")
-    top = Object("/".join([bucket, *filter(None, parts[:at])]))
+    bucket = folder_of(uri[: len(uri) - len(_key(uri))])
+    top = Object("/".join([bucket.url, *filter(None, parts[:at])]))
     try:
         yield from (each.url for each in (_expanded(top, parts[at:]) if parts[at:] else top.inside()))
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tcptrace_tw.capture import web
 from tcptrace_tw.capture.address import shown
 from tcptrace_tw.errors import CaptureError, printable
-from tcptrace_tw.storage import advice
+from tcptrace_tw.storage import advice, words_of
 
 if TYPE_CHECKING:
     from tcptrace_tw.capture.source import File
@@ -73,7 +73,7 @@ def _arrow_chunks(stream: Any) -> Iterator[bytes]:
 def _failed(uri: str, error: Exception) -> CaptureError:
     """Libraries repeat the address in their words, with the keys in it."""
     credentials = uri.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    words = web.said(str(error).replace(f"{credentials}@", "") if credentials else error)
+    words = words_of(str(error).replace(f"{credentials}@", "") if credentials else error)
     return CaptureError(f"{shown(uri)}: cannot be fetched: {advice(uri, words)} ({words})")
 
 

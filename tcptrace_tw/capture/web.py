@@ -59,11 +59,12 @@ def open_http(uri: str) -> Body:
 
 
 MOST_LETTERS = 200
+"""More of an error is not shown."""
 
 
 def said(error: object) -> str:
     """The words of an error in one line, without characters that change a terminal."""
-    words = " ".join(str(error).partition(" Debug source: ")[0].split())  # what obstore adds is for its developers
+    words = " ".join(str(error).split())
     return printable(words if len(words) <= MOST_LETTERS else words[:MOST_LETTERS].rpartition(" ")[0] + " ...")
 
 

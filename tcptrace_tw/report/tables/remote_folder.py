@@ -13,7 +13,7 @@ from typing import Self
 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.tables.folder import MANIFEST, OURS, read_manifest
-from tcptrace_tw.storage import Object, bring
+from tcptrace_tw.storage import Object, bring, folder_of
 from tcptrace_tw.unfinished import begin, complete
 
 FILES = "files"
@@ -28,7 +28,7 @@ class RemoteFolder:
     """
 
     def __init__(self, target: str, force: bool = False) -> None:
-        self.parts_into = Object(Object(target).url.rstrip("/"))
+        self.parts_into = folder_of(target)
         self.mark = f"-{os.urandom(6).hex()}"
         self._is_complete = False
         self._check(force)
