@@ -174,8 +174,14 @@ XZ = Codec("xz", (b"\xfd7zXZ\x00",), _xz, padding=True)
 BZIP2 = Codec("bzip2", tuple(b"BZh%d" % level for level in range(1, 10)), _bzip2)
 LZ4 = Codec("lz4", (b"\x04\x22\x4d\x18",), _no_object)
 
-_STARTS = {"gzip": re.compile(rb"\x1f\x8b\x08"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
-"""How the members of the codecs with a native loop begin."""
+_STARTS = {
+    "gzip": re.compile(rb"(?<=[\x00-\x0f]\x00)\x1f\x8b\x08"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+}
+"""How the members of the codecs with a native loop begin.
+
+A small gzip member ends with a length below 2**20, whose last bytes come before the next one (RFC 1952 2.3).
+"""
 
 CODECS = (GZIP, ZSTD, XZ, BZIP2, LZ4)
 
