@@ -17,7 +17,7 @@ from tests.test_cluster_parts import write
 
 ROOM = 4
 LIMITS = ((census, "MOST_SOURCES"), (services, "MOST_SERVICES"), (connects, "MOST_KEYS"), (clocks, "MOST_PAIRS"),
-          (idles, "MOST_SERVICES"))  # fmt: skip
+          (idles, "MOST_SILENT"))  # fmt: skip
 BY_KEY = ("census", "ports", "services", "idles")
 """Tables of which a row tells of one key alone; ``holders`` adds several up, and findings are about all of these."""
 OTHERS = ("holders", "clocks", "connects", "scans", "floods", "findings", "incidents")

@@ -131,7 +131,7 @@ def test_many_connects_with_one_isn_take_no_square_of_time() -> None:
     moves = Moves()
     rows = blank(c.CONNECTIONS, 20_000)
     rows.opened, rows.orig_syn_has_ts, rows.orig_isn = w.OPENED_HANDSHAKE, 1, 7
-    rows.orig_port = np.arange(rows.size)
+    rows.orig_port = rows.connection_id = np.arange(rows.size)
     rows.first_time = START + np.arange(rows.size)
     rows.orig_syn_tsval = np.arange(rows.size)
     rows.close = w.CLOSE_UNANSWERED

@@ -14,7 +14,7 @@ from tcptrace_tw.schema.words import ORIG, RESP
 LATE_NS = 60_000_000_000
 """An error comes so long after the last segment of its connection at the most."""
 
-MOST_ROWS = 1 << 16
+MOST_KINDS = 1 << 16
 
 Key = tuple[int, ...]
 
@@ -31,6 +31,8 @@ class IcmpErrors:
         self._by_tuple: dict[Key, list[Any]] = {}
         self._ports = np.zeros(0, np.int64)
         self._rows: dict[Key, Any] = {}
+        self.refused = 0
+        """How many errors are not in the sums, for want of room."""
 
     def see(self, rows: Any) -> None:
         """Take finished rows of ``connections``."""
@@ -67,7 +69,8 @@ class IcmpErrors:
                int(row.resp_port), *quote.router, quote.error, is_connect)  # fmt: skip
         found = self._rows.get(key)
         if found is None:
-            if len(self._rows) == MOST_ROWS:
+            if len(self._rows) == MOST_KINDS:
+                self.refused += 1
                 return
             found = self._rows[key] = _new(row, endpoint, own, peer, quote)
             found.is_connect = is_connect

@@ -21,7 +21,7 @@ from tcptrace_tw.schema.words import (
     SILENCE_UNANSWERED,
 )
 
-MOST_SERVICES = 1 << 16
+MOST_SILENT = 1 << 16
 
 LEAST_DROP_NS = 20_000_000_000
 """No device forgets a connection sooner; what ends after less is the doing of a program."""
@@ -37,8 +37,13 @@ class Idles:
     """Fed with rows of ``connections``; gives one row of ``idles`` for each service with silences."""
 
     def __init__(self, *, compiled: bool, seed: Seed) -> None:
-        self._services = Tallies(MOST_SERVICES, FIELDS, compiled=compiled, seed=seed)
+        self._services = Tallies(MOST_SILENT, FIELDS, compiled=compiled, seed=seed)
         self._least: dict[int, tuple[int, int, int, int]] = {}
+
+    @property
+    def refused(self) -> int:
+        """How many rows are not in the sums, for want of room."""
+        return self._services.keys.refused
 
     def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
         """Take finished rows of ``connections``."""

@@ -17,10 +17,10 @@ from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.census import CENSUS_KIND, MOST_SOURCES, Census, count_connections
 from tcptrace_tw.measure.clocks import CLOCKS_KIND, MOST_PAIRS, Clocks, take_syns
 from tcptrace_tw.measure.connects import MOST_KEYS, Connects
-from tcptrace_tw.measure.icmp_errors import IcmpErrors
-from tcptrace_tw.measure.idles import Idles
+from tcptrace_tw.measure.icmp_errors import MOST_KINDS, IcmpErrors
+from tcptrace_tw.measure.idles import MOST_SILENT, Idles
 from tcptrace_tw.measure.keys import BLOCK
-from tcptrace_tw.measure.moves import Moves
+from tcptrace_tw.measure.moves import MOST_KEPT, Moves
 from tcptrace_tw.measure.services import MOST_SERVICES, SERVICES_KIND, Services, count_closes
 from tcptrace_tw.measure.traits import note_traits
 from tcptrace_tw.measure.vlan_splits import VlanSplits
@@ -102,15 +102,19 @@ class Measurements:
 
     def remarks(self) -> Iterator[str]:
         """What is said, at the end of the capture, of tables that had no room for all."""
-        for most, what, part in (
-            (MOST_SOURCES, "sources of connections", self._census),
-            (MOST_SERVICES, "services", self._services),
-            (MOST_KEYS, "clients, or pairs of a client and a service", self._connects),
-            (MOST_PAIRS, "pairs of hosts with TCP timestamps", self._clocks),
+        counted, compared = "counted", "compared with others"
+        for most, what, part, done in (
+            (MOST_SOURCES, "sources of connections", self._census, counted),
+            (MOST_SERVICES, "services", self._services, counted),
+            (MOST_KEYS, "clients, or pairs of a client and a service", self._connects, counted),
+            (MOST_PAIRS, "pairs of hosts with TCP timestamps", self._clocks, counted),
+            (MOST_SILENT, "services with silent connections", self._idles, counted),
+            (MOST_KINDS, "kinds of ICMP errors, by client, service and router", self._icmp_errors, counted),
+            (MOST_KEPT, "connections that nobody ended, or that began before the capture", self._moves, compared),
         ):
             if part.refused:
                 rows, are = ("row", "is") if part.refused == 1 else ("rows", "are")
-                yield f"more than {most:,} {what}: {part.refused:,} {rows} of those beyond that {are} not counted"
+                yield f"more than {most:,} {what}: {part.refused:,} {rows} of those beyond that {are} not {done}"
 
     def close(self, figures: Mapping[str, int]) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture; ``figures`` are columns of ``capture`` that others have counted."""

@@ -19,11 +19,11 @@ from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, TOLD_APART
 from tcptrace_tw.schema.columns import MOVES, Table
 from tcptrace_tw.schema.words import CLOSE_REFUSED, MOVE_OTHER_ADDRESS, MOVE_REBINDING, MOVE_RETRY, MOVE_UNTRANSLATED
 
-MOST = 1 << 16
-"""So many rows of each kind are remembered; what comes later is not linked."""
+MOST_KEPT = 1 << 16
+"""So many rows of each kind are remembered: of those that were opened the latest ones, of the others the first."""
 
 MOST_LINKS = 1 << 12
-"""So many are linked, no more: where all are alike, somebody plays with the numbers."""
+"""So many are linked at once, and ``MOST_KEPT`` of a kind in all: where all are alike, somebody plays with numbers."""
 
 MOST_ALIKE = 16
 """Connections with the same numbers that are looked at; between other hosts they are chance."""
@@ -56,27 +56,53 @@ class Moves:
         self._midstream = _Few()
         self._opened = _Few()
         self._challenged: list[Any] = []
+        self._found: dict[tuple[int, ...], NDArray[Any]] = {}
+        self._looks = dict.fromkeys((MOVE_UNTRANSLATED, MOVE_RETRY, MOVE_OTHER_ADDRESS), MOST_KEPT)
+        """How many of each kind may still be looked at."""
+
+    @property
+    def refused(self) -> int:
+        """How many rows were not remembered, for want of room."""
+        return self._open.refused + self._midstream.refused
 
     def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
         """Take finished rows of ``connections``."""
-        self._open.keep(rows, traits, LEFT_OPEN)
-        self._midstream.keep(rows, traits, MIDSTREAM)
-        self._opened.keep(rows, traits, TOLD_APART)
+        self._open.keep(rows, np.flatnonzero(traits & LEFT_OPEN))
+        self._midstream.keep(rows, np.flatnonzero(traits & MIDSTREAM))
+        opened = np.flatnonzero(traits & TOLD_APART)
+        while opened.size > self._opened.room:
+            here, opened = np.split(opened, [self._opened.room])
+            self._opened.keep(rows, here)
+            self._link_opened()
+            self._opened.forget_half()
+        self._opened.keep(rows, opened)
 
     def see_reuses(self, rows: Any) -> None:
         """Take finished rows of ``reuses``: of those that met a connection which is not under their own 4-tuple."""
-        room = MOST - len(self._challenged)
+        room = MOST_KEPT - len(self._challenged)
         is_unseen = (rows.previous_connection_id < 0) & (rows.opened_frame >= 0)
         for place in np.flatnonzero(is_unseen)[:room].tolist():
             self._challenged.append(rows[place].copy())
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
-        found = [*self._rebindings(), *self._untranslated(), *self._retries(), *self._met()]
+        self._link_opened()
+        found = [*self._rebindings(), *self._found.values()]
         if found:
             rows: Any = np.concatenate(found).view(np.recarray)
             rows = rows[np.lexsort((rows.connection_id, rows.time))]
             yield MOVES, rows
+
+    def _link_opened(self) -> None:
+        """Look at the opened connections that are remembered now; those of a link may be met once more later."""
+        for each in (*self._untranslated(), *self._retries(), *self._met()):
+            self._found.setdefault(tuple(int(each[name][0]) for name in ("move", "connection_id", "frame")), each)
+
+    def _look_at(self, move: int, found: NDArray[Any]) -> NDArray[Any]:
+        """The first of those that are found, as many as may still be looked at."""
+        some = found[: min(MOST_LINKS, self._looks[move])]
+        self._looks[move] -= some.size
+        return some
 
     def _rebindings(self) -> Iterator[NDArray[Any]]:
         """Connections from mid-stream that begin where another one, open and silent since, stood."""
@@ -108,7 +134,8 @@ class Moves:
         places: dict[int, list[int]] = {}
         for place in known[:MOST_LINKS].tolist():
             places.setdefault(int(ends[1][place]), []).append(place)
-        for place, row in enumerate(strays[:MOST_LINKS]):
+        for place in self._look_at(MOVE_UNTRANSLATED, np.flatnonzero(np.isin(ends[0], ends[1]))).tolist():
+            row = strays[place]
             for old in (living[other] for other in places.get(int(ends[0][place]), [])[-MOST_ALIKE:]):
                 if _is_from_stranger(old, row) and _is_within(old, row):
                     yield _move(old, row, MOVE_UNTRANSLATED)
@@ -125,11 +152,13 @@ class Moves:
         for place in np.flatnonzero(np.isin(opened.orig_port, ports)).tolist():
             key = tuple(int(opened[name][place]) for name in ("orig_ip_hi", "orig_ip_lo", "orig_port", "resp_port"))
             places.setdefault(key, []).append(place)
-        for row in self._challenged[:MOST_LINKS]:
+        known = np.isin([int(row.connection_id) for row in self._challenged], opened.connection_id)
+        for number in self._look_at(MOVE_OTHER_ADDRESS, np.flatnonzero(known)).tolist():
+            row = self._challenged[number]
             key = tuple(int(row[name]) for name in ("ip_hi", "ip_lo", "port", "peer_port"))
-            new = opened[own[int(row.connection_id)]] if int(row.connection_id) in own else None
+            new = opened[own[int(row.connection_id)]]
             for old in (opened[place] for place in places.get(key, [])[-MOST_ALIKE:]):
-                if new is not None and _is_met(old, new, row):
+                if _is_met(old, new, row):
                     yield _meeting(old, row)
                     break
 
@@ -148,7 +177,7 @@ class Moves:
             is_same &= opened[name][1:] == opened[name][:-1]
         is_same &= (opened.orig_port[1:] != opened.orig_port[:-1]) & _is_vain(opened)[:-1]
         first_time, last = -1, -1
-        for place in np.flatnonzero(is_same)[:MOST_LINKS].tolist():
+        for place in self._look_at(MOVE_RETRY, np.flatnonzero(is_same)).tolist():
             old, row = opened[place], opened[place + 1]
             if _is_later(old, row):
                 first_time = first_time if last == place else int(old.first_time)
@@ -159,24 +188,29 @@ class Moves:
 
 
 class _Few:
-    """Some rows, no more than ``MOST``."""
+    """Some rows, no more than ``MOST_KEPT``."""
 
     def __init__(self) -> None:
         self._chunks: list[NDArray[Any]] = []
-        self._count = 0
+        self.room = MOST_KEPT
+        self.refused = 0
 
-    def keep(self, rows: Any, traits: NDArray[np.uint8], trait: int) -> None:
-        """Keep the rows with this trait, as far as there is room."""
-        room = MOST - self._count
-        if not room:
-            return
-        places = np.flatnonzero(traits & trait)[:room]
+    def keep(self, rows: Any, places: NDArray[np.intp]) -> None:
+        """Keep the rows at these places, as far as there is room."""
+        self.refused += max(0, places.size - self.room)
+        places = places[: self.room]
         if places.size:
             kept = np.zeros(places.size, [(name, "i8") for name in KEPT])
             for name in KEPT:
                 kept[name] = rows[name][places]
             self._chunks.append(kept)
-            self._count += kept.size
+            self.room -= kept.size
+
+    def forget_half(self) -> None:
+        """Make room: let those go that came first."""
+        kept = self.rows()
+        self._chunks = [kept[kept.size // 2 :].copy()]
+        self.room = MOST_KEPT - self._chunks[0].size
 
     def rows(self) -> Any:
         """The rows in the order in which they came."""
