@@ -26,6 +26,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 FLAG_BITS = {"F": 1, "S": 2, "R": 4, "P": 8, ".": 16, "U": 32, "E": 64, "W": 128}
@@ -254,11 +255,13 @@ def _peer(word: str) -> Peer:
     return Peer(str(address), int(match[2] or match[4]))
 
 
+@lru_cache
 def _nanoseconds(word: str) -> int:
     whole, _, fraction = word.partition(".")
     return int(whole) * 10**9 + int(fraction.ljust(9, "0")[:9] or 0)
 
 
+@lru_cache  # a block is read as often as it happens
 def _split_options(rest: str) -> tuple[str, Options]:
     match = re.fullmatch(r"([^<]*)(?:<([^>]*)>)?\s*", rest)
     if not match:
@@ -296,6 +299,7 @@ def _option(word: str, values: list[str]) -> dict[str, object]:
     raise KeyError(word)
 
 
+@lru_cache
 def _numbers(text: str, words: tuple[str, ...]) -> dict[str, int]:
     items = text.split()
     numbers = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 from tests.scenario.notation import Frame, Options
 
@@ -38,13 +39,18 @@ def render_frame(frame: Frame, link: str = "ethernet") -> bytes:
 
 
 def _ip_packet(frame: Frame) -> bytes:
-    source, target = (ipaddress.ip_address(peer.ip).packed for peer in (frame.src, frame.dst))
+    source, target = _packed(frame.src.ip), _packed(frame.dst.ip)
     segment = _tcp_segment(frame, source, target)
     if frame.src.is_ipv6:
         return struct.pack(">IHBB", 6 << 28, len(segment), 6, frame.ttl) + source + target + segment
     header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), frame.ip_id, 0x4000, frame.ttl, 6, 0)
     total = _checksum(header + source + target)
     return header[:10] + struct.pack(">H", total) + source + target + segment
+
+
+@lru_cache
+def _packed(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed
 
 
 def _tcp_segment(frame: Frame, source: bytes, target: bytes) -> bytes:
@@ -84,8 +90,6 @@ def _encode(options: Options) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    """RFC 1071: the sum of 16-bit words, whose carries come back, is the number that they make, modulo 2**16 - 1."""
+    total = int.from_bytes(data + b"\0" * (len(data) % 2), "big")
+    return ~(total % 0xFFFF or (0xFFFF if total else 0)) & 0xFFFF
