@@ -40,7 +40,7 @@ class CheckOptions(NamedTuple):
             metavar="THRESHOLD",
             help="Exit with 1 if a finding reaches this severity and confidence, as in warning:confirmed;"
             " never: always exit with 0. Default: error:likely.",
-            autocompletion=complete.bars,
+            autocompletion=complete.check_thresholds,
             rich_help_panel=VERDICT,
         ),
     ] = None

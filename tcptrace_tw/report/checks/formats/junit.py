@@ -1,4 +1,4 @@
-"""JUnit XML: one test case a rule; it fails if findings of the rule reach the bar, and tells the others as output."""
+"""JUnit XML: one test case a rule; it fails if a finding of the rule reaches the threshold; others are its output."""
 
 import re
 from collections.abc import Iterator, Sequence
