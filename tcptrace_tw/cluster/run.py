@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,20 @@ from tcptrace_tw.pipeline import Sink, measure_and_judge, wanted_tables
 from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.report.summary.sink import SummarySink
+from tcptrace_tw.report.tables.folder import PartTables
 from tcptrace_tw.report.tables.manifest import metadata
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.schema.columns import BY_NAME, Table
 from tcptrace_tw.settings import Settings
 from tcptrace_tw.stages import Background
-from tcptrace_tw.storage import Place, is_remote, place, remove_all
+from tcptrace_tw.storage import is_remote, place, remove_all
 from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
-"""So often a task is given to another worker when one is lost."""
+"""How often a task is given to another worker after its worker was lost."""
 
 LOOK_S = 1.0
-"""So often it is looked whether there still is a scheduler."""
+"""Seconds between two looks whether the scheduler is still there."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's share of it, is full."""
@@ -72,12 +73,12 @@ SCHEDULER_LOST = (
 )
 
 UNKNOWN_WORKERS = 8
-"""So many workers are thought of where an executor does not say how many it has."""
+"""The number of workers that is assumed where an executor does not say how many it has."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """With what the work is done. ``executor``: of the caller; without one, ``jobs`` processes of this machine."""
+    """Who does the work: an ``executor`` of the caller, or else ``jobs`` processes of this machine."""
 
     jobs: int = 1
     executor: Executor | None = None
@@ -87,20 +88,14 @@ class Means:
     parts: int | None = None
     piece_bytes: int = PIECE_BYTES
     """A pcap file of twice as many bytes or more is mapped in pieces."""
-    parts_into: Place | None = None
-    """An output folder: the parts write those tables into it that ``finish.LEFT_TO_PARTS`` names."""
-    counts: dict[str, int] = field(default_factory=dict)
-    """How many rows these have, when all is done."""
-    files: dict[str, list[str]] = field(default_factory=dict)
-    """In which files they are then."""
-    mark: str = ""
-    """A part of the names of these files."""
+    output: PartTables | None = None
+    """Where the parts write those tables that ``finish.LEFT_TO_PARTS`` names; in the end it says what they are."""
     workers: int = 0
     """How many tasks an executor does at once; 0 where that is not known."""
 
-    def writing(self, folder: Place, mark: str = "") -> Means:
+    def writing(self, output: PartTables) -> Means:
         """The same, with tables that the parts write themselves."""
-        return replace(self, parts_into=folder, mark=mark)
+        return replace(self, output=output)
 
     def __post_init__(self) -> None:
         """Check what a caller says."""
@@ -134,15 +129,13 @@ def analyze(
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, files, numbers, wanted_tables(sinks))
         finishing = None
-        if means.parts_into is not None:
+        if means.output is not None:
             numbers.save(plan)
             finishing = work.finish(executor, _metadata(reduced.summary()), reduced.begin)
         summary = measure_and_judge(reduced, sinks, seed)
-        if finishing is not None and means.parts_into is not None:
+        if finishing is not None and means.output is not None:
             finishing.join()
-            placed = place_tables(plan, means.parts_into, means.mark, is_kept=means.keep_spool)
-            means.counts.update(placed.counts)
-            means.files.update(placed.files)
+            place_tables(plan, means.output, is_kept=means.keep_spool)
         if dealt is not None:
             dealt.join()
         if not means.keep_spool:
@@ -155,7 +148,7 @@ def _planned(
     captures: Sequence[str], settings: Settings, sinks: Sequence[Sink], means: Means, spool: str, notice: Notice | None
 ) -> Plan:
     """The plan; a spool that others see is packed, since it may lie behind a network."""
-    has_transitions = "transitions" in wanted_tables(sinks) or means.parts_into is not None
+    has_transitions = "transitions" in wanted_tables(sinks) or means.output is not None
     workers = means.workers or (means.jobs if means.executor is None else UNKNOWN_WORKERS)
     return make_plan(
         captures, settings, spool, workers=workers, parts=means.parts, piece_bytes=means.piece_bytes,
@@ -189,7 +182,7 @@ class _at_home:
     """Workers of this machine, which end with this block."""
 
     def __init__(self, plan: Plan, means: Means) -> None:
-        places = [*plan.files, plan.folder, str(means.parts_into)]
+        places = [*plan.files, plan.folder, "" if means.output is None else str(means.output.folder)]
         # What asks a store has threads, which no copy of the process has.
         size, is_local = min(plan.workers, max(len(plan.pieces), plan.parts)), not any("://" in each for each in places)
         self._workers = Workers(size, may_be_copies=is_local)

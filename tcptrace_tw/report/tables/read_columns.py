@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.tables.folder import read_manifest
+from tcptrace_tw.report.tables.folder import FILES, read_manifest
 from tcptrace_tw.report.words.text import ip_halves
 from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
 from tcptrace_tw.storage import Object, Place
@@ -21,7 +21,7 @@ def parts_of(folder: Place, name: str) -> Sequence[Place]:
     In a store they are those that the manifest names: others may be of a run that was stopped.
     """
     if isinstance(folder, Object):
-        files = (read_manifest(folder) or {}).get("files", {}).get(name, [])
+        files = (read_manifest(folder) or {}).get(FILES, {}).get(name, [])
         return [folder / f"{name}.parquet" / file for file in files]
     path = folder / f"{name}.parquet"
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
