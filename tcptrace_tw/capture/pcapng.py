@@ -57,7 +57,7 @@ def is_pcapng(magic: bytes) -> bool:
 class PcapngFile:
     """A pcapng file whose magic has been seen."""
 
-    def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
+    def __init__(self, facts: FileFacts, *, compiled: bool) -> None:
         self._links: dict[int, int] = {}
         self._clocks: dict[bytes, Clock] = {}
         self._facts = facts

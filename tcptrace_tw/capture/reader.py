@@ -134,7 +134,7 @@ class Reader:
         if pcap.is_pcap(magic):
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
         if pcapng.is_pcapng(magic):
-            return pcapng.PcapngFile(window, self.facts, compiled=self._compiled)
+            return pcapng.PcapngFile(self.facts, compiled=self._compiled)
         window.need(other_formats.LOOK_BYTES)
         start = window.peek(other_formats.LOOK_BYTES)
         if other_formats.is_snoop(start):
