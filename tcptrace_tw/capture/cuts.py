@@ -32,7 +32,7 @@ LEAST_HEADERS, MOST_HEADERS = 6, 256
 """How many plausible headers in a row count as a record boundary, and how many are read to find a good place to cut."""
 
 MOST_LOOKED = 1 << 14
-"""The search gives up after so many headers, and the file is not cut there: in a hostile file many may nearly fit."""
+"""The search gives up after this many headers, and the file is not cut there: in a hostile file many nearly fit."""
 
 STARTS = 1 << 12
 """How many offsets are tried at a time: a record mostly begins within a few hundred bytes."""

@@ -24,7 +24,7 @@ from tcptrace_tw.schema.columns import FRAME_BITS, TRUNCATED
 BATCH_SIZE = 1 << 15
 
 MOST_WINDOWS = 12
-"""After so many windows a batch is handed on as it is: of large frames it is not worth while to wait for more."""
+"""The number of windows after which a batch is handed on as it is: with large frames it does not pay to wait."""
 
 _NO_TIME = (1 << 63) - 1
 

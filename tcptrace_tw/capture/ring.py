@@ -27,7 +27,7 @@ from tcptrace_tw.errors import CaptureError, UsageError
 SECOND_NS = 1_000_000_000
 
 AT_ONCE = 16
-"""So many heads are asked of a store at the same time."""
+"""The most beginnings of files that are read from a store at the same time."""
 
 NAMED = 3
 """How many of the files that were left out are named."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.storage import Place
 
 LIMIT = 30
-"""So many connections are shown on a terminal unless the user says how many."""
+"""The most connections that a terminal shows unless the user says how many."""
 
 
 class ListOptions(NamedTuple):
@@ -68,7 +68,7 @@ class ListOptions(NamedTuple):
 
     @property
     def most(self) -> int:
-        """So many connections are listed; 0 is all."""
+        """The most connections that are listed; 0 is all."""
         if self.limit is not None:
             return self.limit
         return LIMIT if sys.stdout.isatty() and not (self.as_json or self.as_csv) else 0

@@ -22,13 +22,13 @@ from tcptrace_tw.storage import Object, Place, is_remote, place
 from tcptrace_tw.version import __version__
 
 PARTS_A_WORKER = 4
-"""So many parts come to a worker: the largest goes first, and whoever is done takes the next one."""
+"""Parts per worker: the largest part goes first, and a worker that is done takes the next one."""
 
 FEW_WORKERS, PARTS_OF_FEW = 4, 2
-"""Up to so many workers have fewer: each part costs something, and few have not long to wait for the last one."""
+"""Up to ``FEW_WORKERS`` workers get fewer: each part has a cost, and few workers hardly wait for the last one."""
 
 OF_A_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
-"""So begin names that may mean another file in each process, as ``/dev/stdin`` does."""
+"""The beginnings of names that may mean another file in each process, as ``/dev/stdin`` does."""
 
 _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
 """Settings that rows of the spool do not depend on.
@@ -98,7 +98,7 @@ class Plan:
         return len(self.pieces) + file
 
     def checked(self) -> Settings:
-        """The settings once more."""
+        """The settings as ``Settings``; the plan holds them as plain values."""
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in self.settings.items()}
         return Settings(**values)
 

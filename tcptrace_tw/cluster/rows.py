@@ -23,7 +23,7 @@ COUNT, STRIDE, HEAD = 0, 1, 2
 WORD = 8
 
 PIECE_ROWS, MOST_PIECE_ROWS = 1 << 14, (1 << 14) + 256
-"""So many rows are looked at together, and a few more where a connection goes on."""
+"""The number of rows that are looked at together, and the most where a connection goes on."""
 
 Words = NDArray[np.int64]
 

@@ -27,7 +27,7 @@ from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, INCIDENTS, TABLES, Tab
 from tcptrace_tw.schema.words import INFO, NOTICE
 
 ROW_GROUP_BYTES = 1 << 24
-"""So large are rows, as the kernels write them, that become one row group."""
+"""Bytes of the rows, as the kernels write them, that become one row group."""
 
 WAITING_GROUPS = 1
 """Row groups that wait for the writer, beside the one that it writes."""
