@@ -54,7 +54,7 @@ class Summary:
     engine: str = "compiled"
     caveats: list[str] = field(default_factory=list)
     policy: PolicyDigest | None = None
-    """What a policy did to the findings, if there is one; whoever obeys it fills this in."""
+    """What a policy did to the findings, if there is one; ``checking.obey`` sets it."""
 
 
 Pick = Callable[[Segments], None]

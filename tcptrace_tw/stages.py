@@ -75,7 +75,7 @@ class _Stage(Generic[Item]):
             del error  # its traceback holds this frame: a circle would keep whatever the frames of the source hold
 
     def close(self) -> None:
-        """Nobody wants more: let the other thread leave its source, which may be a silent pipe that never lets go."""
+        """No more items are wanted: the other thread leaves its source, unless that is a pipe that stays silent."""
         with self._changed:
             self._is_unwanted = True
             self._changed.notify()

@@ -143,7 +143,7 @@ class _Pipe:
         self._is_closed = False
 
     def put(self, chunk: bytes) -> bool:
-        """Add a chunk, waiting for room; False once nobody reads any more."""
+        """Add a chunk, waiting for room; False once the reader has closed."""
         with self._change:
             while self._ahead > AHEAD_BYTES and not self._is_closed:
                 self._change.wait()
@@ -171,7 +171,7 @@ class _Pipe:
             self._change.notify_all()
 
     def close(self) -> None:
-        """Nobody will read any more."""
+        """The reader wants no more."""
         with self._change:
             self._is_closed = True
             self._chunks.clear()

@@ -50,7 +50,7 @@ class Plan:
         return shown if self.threshold is None else min(shown, self.threshold.severity)
 
     def remarks(self, today: date) -> list[str]:
-        """What whoever keeps the policy should know."""
+        """What the person who keeps the policy should know, one sentence each."""
         return [
             f"{self.policy}: ignore_for[{waiver.number}] ended on {waiver.until}: its findings count again"
             for waiver in self.waivers

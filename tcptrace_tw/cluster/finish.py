@@ -74,7 +74,7 @@ def finish_part(plan: Plan, part: int) -> int:
 def write_task(plan: Plan, described: dict[str, Any], begin: int) -> None:
     """Put down what all parts need: what the tables say about themselves, and when the capture begins.
 
-    A part whose tables were made of other rows, or by other settings, which ``described`` has, makes them anew.
+    A part whose tables were made of other rows, or by other settings (in ``described``), makes them again.
     """
     rows = [read_note(plan.path(REDUCED, f"{part:03d}.json"))["digests"] for part in range(plan.parts)]
     digest = digest_of([described, begin, rows])

@@ -171,7 +171,7 @@ def _parts(begun: Collection[int], workers: int) -> int:
 
 
 def _begun(spools: Place, stem: str) -> list[int]:
-    """Of the spools whose names begin so: in how many parts each is. Whoever writes there says what is wrong."""
+    """The numbers of parts of the spools whose names begin with ``stem``; none where the folder cannot be read."""
     names = list[str]()
     with suppress(OSError):
         names = spools.entries()[0] if isinstance(spools, Object) else os.listdir(spools)

@@ -1,6 +1,6 @@
 """The two tasks: a piece of a file is dealt to parts, a part is tracked. Each depends on the plan and on files only.
 
-What a task leaves is the same whoever does it and however often: so it may be done again where a process has died.
+A task leaves the same files whoever does it, and however often: so it is done again where a process has died.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Watching:
         return not self._is_enough()
 
     def end(self) -> None:
-        """The capture is over, and whoever wrote it has said its last words."""
+        """The capture is over, and its last drops are known: report what is left, and the totals."""
         self._say_dropped(0)
         for incident in self._stories.grown(self._now + _LATER_NS):
             self._speaker.incident(incident, self._now)

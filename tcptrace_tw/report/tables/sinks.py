@@ -219,7 +219,7 @@ class ParquetSink(TableSink):
         blocks: Buffers | None = None,
         has_community_ids: bool = False,
     ) -> None:
-        """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink."""
+        """``tables``: those to write here. ``blocks``: memory for row groups that an earlier sink has used."""
         super().__init__(several_files, incidents, least, partial(_spill, folder), has_community_ids=has_community_ids)
         self._blocks = self._blocks if blocks is None else blocks
         self.tables = frozenset(table.name for table in tables)
