@@ -94,8 +94,7 @@ def list_(
     """List the connections of a capture, or those that a filter selects: when, who, how they closed, findings.
 
     FILTER has the words of tcpdump: host, net, port, portrange, src, dst, and, or, not.
-    And words about connections: state TIME-WAIT, opened midstream, closed abort, closed by server,
-    finding RU004, finding warning.
+    It also has words about connections: state TIME-WAIT, opened midstream, closed by server, finding RU004.
     """
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.summary.listing import Listing

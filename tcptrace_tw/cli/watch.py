@@ -73,7 +73,7 @@ class WatchOptions(NamedTuple):
         typer.Option(
             "--every",
             metavar="TIME",
-            help="Print the state this often. Default: 10s; on a terminal one line is rewritten all the time.",
+            help="Time between two lines of status. Default: 10s; a terminal has one line, rewritten twice a second.",
             rich_help_panel=o.OUTPUT,
         ),
     ] = ""

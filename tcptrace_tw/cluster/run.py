@@ -297,8 +297,8 @@ class _Work:
                         tries[number] += 1
                         if tries[number] > RETRIES:
                             raise UsageError(
-                                f"{task.__name__} {number}: its worker was lost {tries[number]} times"
-                                f" ({printable(str(error))}); give workers more memory, or take fewer of them"
+                                f"the worker of one task ({task.__name__} {number}) was lost {tries[number]} times"
+                                f" ({printable(str(error))}); give workers more memory, or use fewer of them"
                             ) from None
                         waiting.append(number)
                         continue
