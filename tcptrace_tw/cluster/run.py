@@ -118,10 +118,10 @@ def analyze(
     """The same as ``pipeline.analyze``, by many processes: rows and findings do not depend on how many."""
     seed = new_seed() if seed is None else seed
     with ExitStack() as stack:
-        plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_temporary()), notice)
+        plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_TemporarySpool()), notice)
         work = _Work(plan)
         _make_folders(plan)
-        executor = means.executor or stack.enter_context(_at_home(plan, means))
+        executor = means.executor or stack.enter_context(_OwnWorkers(plan, means))
         if progress is not None:  # in a thread: the workers are copies of this process as long as it has none
             progress(work.position)
         files = work.run(executor)
@@ -162,8 +162,8 @@ def _metadata(summary: Summary) -> dict[str, Any]:
     return metadata(SummarySink().digest(summary))
 
 
-class _temporary:
-    """A spool that goes with the run, however it ends."""
+class _TemporarySpool:
+    """A spool that is removed with the run, however it ends."""
 
     def __enter__(self) -> str:
         self._path = tempfile.mkdtemp(prefix="tcptrace-tw-")
@@ -178,7 +178,7 @@ class _temporary:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-class _at_home:
+class _OwnWorkers:
     """Workers of this machine, which end with this block."""
 
     def __init__(self, plan: Plan, means: Means) -> None:
@@ -280,7 +280,7 @@ class _Work:
         count: Callable[[int], None],
     ) -> None:  # fmt: skip
         """Have every task done; one whose worker is lost is given to another one."""
-        waiting, tries = list(reversed(numbers)), dict.fromkeys(numbers, 0)
+        waiting, losses = list(reversed(numbers)), dict.fromkeys(numbers, 0)
         running: dict[Future[Any], int] = {}
         try:
             while waiting or running:
@@ -294,12 +294,9 @@ class _Work:
                     try:
                         is_done, result = future.result()
                     except Exception as error:
-                        tries[number] += 1
-                        if tries[number] > RETRIES:
-                            raise UsageError(
-                                f"the worker of one task ({task.__name__} {number}) was lost {tries[number]} times"
-                                f" ({printable(str(error))}); give workers more memory, or use fewer of them"
-                            ) from None
+                        losses[number] += 1
+                        if losses[number] > RETRIES:
+                            raise _often_lost(f"{task.__name__} {number}", losses[number], error) from None
                         waiting.append(number)
                         continue
                     if not is_done:
@@ -315,6 +312,14 @@ class _Work:
             return error
         words = f"{printable(self.plan.folder)}: cannot be written: {os.strerror(error.errno).lower()}"
         return UsageError(f"--spool {words}; name a folder with more room")
+
+
+def _often_lost(task: str, times: int, error: Exception) -> UsageError:
+    """That a task is given up; ``error``: what the executor said at last."""
+    return UsageError(
+        f"the worker of one task ({task}) was lost {times} times ({printable(str(error))});"
+        " give workers more memory, or use fewer of them"
+    )
 
 
 def _size(name: str) -> int:
