@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tcptrace_tw.report.tables.folder import FILES, read_manifest
 from tcptrace_tw.report.words.text import ip_halves
+from tcptrace_tw.schema.columns import Column
 from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
 from tcptrace_tw.storage import Object, Place
 
@@ -38,6 +39,16 @@ def opened(path: Place) -> Any:
     if isinstance(path, Object):
         return pa.BufferReader(path.read_bytes())
     return pa.OSFile(os.fsencode(path))
+
+
+def fill(rows: NDArray[Any], column: Column, values: Any) -> None:
+    """Write the values of a column into the fields of kernel rows; null is what it is in kernel rows."""
+    if column.kind == "ip":
+        rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = addresses(values)
+    elif column.words is not None:
+        rows[column.name] = codes(values, column.words)
+    else:
+        rows[column.name] = numbers(values)
 
 
 def numbers(column: Any) -> Ints:
