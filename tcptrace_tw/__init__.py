@@ -117,7 +117,7 @@ def load(folder: str | os.PathLike[str], *, findings: str = "") -> Trace:
         >>> import tcptrace_tw as tw
         >>> tw.load("fixtures")
         Traceback (most recent call last):
-        tcptrace_tw.errors.CaptureError: fixtures: was not written by tcptrace-tw analyze; name a folder that was
+        tcptrace_tw.errors.CaptureError: fixtures: was not written by tcptrace-tw analyze
     """
     from functools import partial
 

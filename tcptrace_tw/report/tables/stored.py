@@ -22,7 +22,7 @@ def manifest_of(folder: Place) -> dict[str, Any]:
     """The manifest; ``CaptureError`` where there is none or where another version wrote it."""
     manifest = read_manifest(folder)
     if manifest is None:
-        raise CaptureError(f"{folder}: was not written by tcptrace-tw analyze; name a folder that was")
+        raise CaptureError(f"{folder}: was not written by tcptrace-tw analyze")
     if manifest["schema_version"] != SCHEMA_VERSION:
         found = manifest["schema_version"]
         raise CaptureError(
