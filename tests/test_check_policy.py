@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace_tw.checking import policy_file
-from tcptrace_tw.checking.effective import told
+from tcptrace_tw.checking.effective import policy_lines
 from tcptrace_tw.checking.plan import CliOverrides, Plan, planned
 from tcptrace_tw.checking.policy import Policy
 from tcptrace_tw.checking.waivers import Network
@@ -272,14 +272,14 @@ def test_what_is_no_toml_is_told_with_its_place(tmp_path):
 
 def test_show_policy_tells_what_holds_and_where_it_comes_from():
     policy, overrides = plan(WHOLE), CliOverrides(show="error")
-    text = "\n".join(told(planned(overrides, policy), overrides))
+    text = "\n".join(policy_lines(planned(overrides, policy), overrides))
 
     assert tomllib.loads(text) == {**tomllib.loads(WHOLE), "show": "error"}
     assert [line.split("# ")[1] for line in text.splitlines()[1:8]] == [
         "tcptrace-tw.toml", "tcptrace-tw.toml", "tcptrace-tw.toml", "command line", "tcptrace-tw.toml",
         "tcptrace-tw.toml", "tcptrace-tw.toml",
     ]  # fmt: skip
-    assert "default" in "\n".join(told(Plan(), CliOverrides()))
+    assert "default" in "\n".join(policy_lines(Plan(), CliOverrides()))
 
 
 @pytest.mark.parametrize(

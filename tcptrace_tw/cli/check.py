@@ -234,7 +234,7 @@ def _check(
             return check_captures(part, plan, analyze, date.today(), run.has_several_files(part))
 
         judged = several.judged(parts, captures, judge, say)
-        if said := several.told(parts, len(judged.files), how):
+        if said := several.grouping_text(parts, len(judged.files), how):
             say(said)
     if learnt is not None:
         say(learn(judged, plan, learnt))
@@ -242,9 +242,9 @@ def _check(
 
 
 def _print_policy(plan: "Plan", overrides: "CliOverrides") -> None:
-    from tcptrace_tw.checking.effective import told
+    from tcptrace_tw.checking.effective import policy_lines
 
-    for line in told(plan, overrides):
+    for line in policy_lines(plan, overrides):
         print(printable(line))
 
 

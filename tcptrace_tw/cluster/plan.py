@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tcptrace_tw.capture import ring
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.cuts import PIECE_BYTES, cuts
 from tcptrace_tw.capture.pcap import HEADER_LEN
 from tcptrace_tw.cluster.spool import CODECS, digest_of
@@ -125,7 +125,8 @@ def make_plan(
         is_of_process = name == "-" or name.startswith(OF_A_PROCESS)
         if is_of_process or (os.path.exists(name) and not os.path.isfile(name)):
             raise UsageError(
-                f"{shown(name)}: can be read only once, which is not enough for several processes; save it first"
+                f"{without_password(name)}: can be read only once, which is not enough for several processes;"
+                " save it first"
             )
     kept = {name: value for name, value in asdict(settings).items() if name not in _LATER}
     names = [_identity(name) for name in found.files]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.clock import START, Clock
 from tcptrace_tw.capture.cuts import open_piece
 from tcptrace_tw.capture.damage import Damage
@@ -85,14 +85,14 @@ def size_of_piece(piece: Piece, file_bytes: int) -> int:
 
 def _map_piece(plan: Plan, piece: Piece, path: Place) -> dict[str, Any]:
     name, settings = plan.files[piece.file], plan.checked()
-    facts, quotes = FileFacts(shown(name)), list[Quote]()
+    facts, quotes = FileFacts(without_password(name)), list[Quote]()
     try:
         with _open(plan.place_of(piece.file), piece) as stream, appearing(path, is_checked=plan.is_found_again) as file:
             reader = Reader(
                 stream, compiled=plan.compiled, file_index=piece.file, quotes=quotes,
                 left_out=piece.begin and piece.begin - HEADER_LEN,
             )  # fmt: skip
-            reader.facts.name = shown(name)
+            reader.facts.name = without_password(name)
             facts, mapper = reader.facts, _Mapper(plan, piece, reader.facts)
             for batch in reader.batches():
                 wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, unwritable, writing
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.words.codec import shown
+from tcptrace_tw.report.words.codec import printable_data
 from tcptrace_tw.schema.columns import TABLES
 from tcptrace_tw.storage import Object, Place, place
 from tcptrace_tw.unfinished import begin, complete, uninterrupted
@@ -149,7 +149,7 @@ def read_manifest(folder: str | os.PathLike[str] | Object) -> dict[str, Any] | N
         manifest = json.loads(place(folder, MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
-    return shown(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    return printable_data(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
 
 
 def _check(name: str, target: Path, force: bool) -> bool:
