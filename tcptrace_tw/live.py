@@ -29,13 +29,13 @@ from tcptrace_tw.tcp.store.records import NOW
 from tcptrace_tw.tcp.tracker import Tracker
 
 TICK_S = 0.1
-"""So often somebody looks, also while nothing comes."""
+"""Seconds between two looks, also while no segment comes."""
 
 AT_HAND_NS = 1_000_000_000
-"""So long after its last segment a connection is not archived, so that it can be looked at."""
+"""How long a connection is not archived after its last segment, so that it can be looked at."""
 
 OVERVIEW_NS = 10_000_000_000
-"""So often everything is looked at, unless that takes more than ``OVERVIEW_SHARE`` of the time."""
+"""The interval at which everything is looked at, unless that takes more than ``OVERVIEW_SHARE`` of the time."""
 
 OVERVIEW_SHARE = 0.05
 

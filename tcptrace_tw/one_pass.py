@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.capture import ring
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.clock import Clock, clock_figures
 from tcptrace_tw.capture.damage import Damage
 from tcptrace_tw.capture.facts import CaptureFacts, FileFacts
@@ -54,7 +54,7 @@ class Summary:
     engine: str = "compiled"
     caveats: list[str] = field(default_factory=list)
     policy: PolicyDigest | None = None
-    """What a policy did to the findings, if there is one; whoever obeys it fills this in."""
+    """What a policy did to the findings, if there is one; ``checking.obey`` sets it."""
 
 
 Pick = Callable[[Segments], None]
@@ -242,7 +242,7 @@ class Run:
 
     def _file(self, index: int, name: str) -> Iterator[Segments]:
         """The segments of one file; of a set, the other files count when one of them cannot be read."""
-        facts = FileFacts(shown(name))
+        facts = FileFacts(without_password(name))
         self.facts.files.append(facts)
         try:
             with open_stream(name) as stream, self._taken.following(index, stream):

@@ -1,4 +1,4 @@
-"""The order of the rooms: one pass (capture, flow, tcp), then measure, rules, and whoever wants the rows."""
+"""The order of the rooms: one pass (capture, flow, tcp), then measure, rules, and the sinks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from tcptrace_tw.errors import UsageError
 from tcptrace_tw.keyed_hash import Seed, new_seed
 from tcptrace_tw.measure.across_connections import AcrossConnections
 from tcptrace_tw.measure.measurements import Measurements
-from tcptrace_tw.one_pass import FORGETTING as FORGETTING
-from tcptrace_tw.one_pass import Chunk as Chunk
+from tcptrace_tw.one_pass import Chunk, Run
 from tcptrace_tw.one_pass import Notice as Notice
-from tcptrace_tw.one_pass import Run as Run
 from tcptrace_tw.one_pass import Summary as Summary
 from tcptrace_tw.position import Progress, Taken
 from tcptrace_tw.protocol.profiles import Profile
@@ -37,7 +35,7 @@ if TYPE_CHECKING:  # what a plain report does without is imported where it is us
 
 
 class Sink(Protocol):
-    """Somebody who wants rows. ``tables`` names those that are worth producing for it."""
+    """A consumer of rows and findings. ``tables``: the names of those that it wants."""
 
     tables: frozenset[str]
 
@@ -70,12 +68,12 @@ def analyze(
 
 
 def wanted_tables(sinks: Sequence[Sink]) -> frozenset[str]:
-    """The tables that are worth producing."""
+    """The names of the tables that at least one sink wants."""
     return frozenset().union(*(sink.tables for sink in sinks))
 
 
 class Finishes(Protocol):
-    """What gives finished rows: one pass (``Run``), or what many have made of an archive."""
+    """A source of finished rows: one pass (``Run``), or the parts of an analysis by many processes (``cluster``)."""
 
     settings: Settings
     profile: Profile
@@ -102,7 +100,7 @@ def measure_and_judge(run: Finishes, sinks: Sequence[Sink], seed: Seed) -> Summa
     runner = RuleRunner(
         settings.select, settings.ignore, run.profile, settings.thresholds, compiled=run.compiled, seed=seed
     )
-    overview = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed, quotes=run.quotes)
+    measurements = Measurements(compiled=run.compiled, wants_seconds="census" in wanted, seed=seed, quotes=run.quotes)
 
     def pass_on(table: Table, rows: NDArray[Any], known: Caveats) -> None:
         rows = runner.classify(table, rows)
@@ -114,16 +112,16 @@ def measure_and_judge(run: Finishes, sinks: Sequence[Sink], seed: Seed) -> Summa
 
     def measured() -> Generator[Chunk]:
         for chunk in AcrossConnections().through(run.chunks()):
-            overview.see(chunk.table.name, chunk.rows)
+            measurements.see(chunk.table.name, chunk.rows)
             yield chunk
 
     with closing(read_ahead(measured()) if run.compiled else measured()) as chunks:
         for chunk in chunks:
             pass_on(*chunk)
     if run.facts.last_time is not None:
-        for table, rows in overview.close(run.figures()):
+        for table, rows in measurements.close(run.figures()):
             pass_on(table, rows, run.caveats())
-        run.facts.remarks.extend(overview.remarks())
+        run.facts.remarks.extend(measurements.remarks())
     runner.caveats = run.caveats()
     _hand_out(runner.close(), sinks)
     return run.summary()
@@ -171,9 +169,9 @@ def export(
     notice: Notice | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Copy the original frames of some incarnations to ``out`` and count them; ``UsageError`` where one has none.
+    """Copy the original frames of some incarnations to ``out``; returns how many. ``UsageError`` for an unknown number.
 
-    All is read twice: to find the frames, and to copy them.
+    The captures are read twice: to find the frames, and to copy them.
     """
     from tcptrace_tw.capture.export import copy_frames
 

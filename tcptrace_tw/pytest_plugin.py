@@ -115,4 +115,4 @@ def _told(checked: "Checked") -> str:
 
 
 _MOST = 20
-"""So many failing findings are told."""
+"""The most failing findings in the message of a failed test."""

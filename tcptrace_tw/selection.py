@@ -53,9 +53,9 @@ class _Connections(NamedTuple):
 
 
 class Selection:
-    """A filter over rows of ``connections``, ready to be asked; picklable by its text.
+    """A filter over rows of ``connections``; picklable by its text.
 
-    ``with_findings`` says that whoever asks will know what was found; else the word is an error of the user.
+    ``with_findings``: the caller knows what was found; without it the word ``finding`` is a ``UsageError``.
     """
 
     def __init__(self, text: str, option: str = "--filter", *, with_findings: bool = False) -> None:

@@ -1,6 +1,6 @@
-"""What a run depends on besides the capture: validated once, here, whoever makes it.
+"""What a run depends on besides the capture, validated once, here.
 
-Python, the policy file and the command line all end up here, so a wrong setting is told in the same words at each door.
+Python, the policy file and the command line all end up here, so a wrong setting gives the same message everywhere.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ DEPTH = 1
 """How many items wait at the most; besides them one is being made, and one is in the hands of the reader."""
 
 BUFFERS = DEPTH + 2
-"""So many items exist at a time: whoever makes them can use the place of an older one again."""
+"""The number of items that exist at a time: the stage that makes them can reuse the memory of an older one."""
 
 PATIENCE_S = 1.0
 
@@ -26,7 +26,7 @@ def read_ahead(items: Generator[Item]) -> Generator[Item]:
 
 
 def with_ticks(items: Generator[Item], every_s: float) -> Generator[Item | None]:
-    """The same, and None whenever no item has come for so long: for whoever has something to do meanwhile."""
+    """The same, and None whenever no item has come for ``every_s`` seconds, so that the caller can do other work."""
     with closing(_Stage(items)) as stage:
         while not stage.is_over:
             yield stage.take(every_s)
@@ -52,7 +52,7 @@ class _Stage(Generic[Item]):
             yield item
 
     def take(self, patience_s: float | None = None) -> Item | None:
-        """The next item; None at the end, or where none comes for so long."""
+        """The next item; None at the end, or where none comes within ``patience_s`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_ended, patience_s)
             if self._waiting:
@@ -75,7 +75,7 @@ class _Stage(Generic[Item]):
             del error  # its traceback holds this frame: a circle would keep whatever the frames of the source hold
 
     def close(self) -> None:
-        """Nobody wants more: let the other thread leave its source, which may be a silent pipe that never lets go."""
+        """No more items are wanted: the other thread leaves its source, unless that is a pipe that stays silent."""
         with self._changed:
             self._is_unwanted = True
             self._changed.notify()

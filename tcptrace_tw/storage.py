@@ -19,7 +19,7 @@ from tcptrace_tw.errors import UsageError, printable
 
 _REMOTE = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
 _TRIES, _LONGEST_S = 5, 60
-"""So often, and so long, is a request repeated that the store does not answer."""
+"""How often, and for how many seconds, a request is repeated that the store does not answer."""
 
 CHUNK_BYTES = 8 << 20
 
@@ -63,9 +63,7 @@ class Object:
 
     def put(self, data: bytes | BinaryIO) -> None:
         """Write it, all at once."""
-        with _asking(self) as (store, key):
-            import obstore
-
+        with _asking(self) as (obstore, store, key):
             obstore.put(store, key, data, chunk_size=CHUNK_BYTES)
 
     def read_bytes(self) -> bytes:
@@ -74,26 +72,20 @@ class Object:
 
     def chunks(self) -> Iterator[bytes]:
         """All of it, a piece at a time."""
-        with _asking(self) as (store, key):
-            import obstore
-
+        with _asking(self) as (obstore, store, key):
             for chunk in obstore.get(store, key).stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
     def ranges(self, places: Sequence[Sequence[int]]) -> list[bytes]:
         """Pieces of it: each an offset and a size."""
-        with _asking(self) as (store, key):
-            import obstore
-
+        with _asking(self) as (obstore, store, key):
             starts, lengths = [offset for offset, _ in places], [size for _, size in places]
             return [bytes(piece) for piece in obstore.get_ranges(store, key, starts=starts, lengths=lengths)]
 
     def state(self) -> tuple[int, str | None] | None:
         """Its size and the store's mark of what is in it; None where there is no such object."""
         try:
-            with _asking(self) as (store, key):
-                import obstore
-
+            with _asking(self) as (obstore, store, key):
                 found = obstore.head(store, key)
                 return found["size"], found["e_tag"]
         except FileNotFoundError:
@@ -102,17 +94,13 @@ class Object:
     def inside(self) -> list[Object]:
         """All objects that a folder of this name would have in it, at any depth."""
         base, (_, prefix) = self._base, _parted(self.url)
-        with _asking(self) as (store, _):
-            import obstore
-
+        with _asking(self) as (obstore, store, _):
             found = [each["path"] for chunk in obstore.list(store, prefix or None) for each in chunk]
         return [Object(f"{base}/{path}") for path in found]
 
     def entries(self) -> tuple[list[str], list[str]]:
         """The names of the folders and of the objects that a folder of this name would have in it."""
-        with _asking(self) as (store, prefix):
-            import obstore
-
+        with _asking(self) as (obstore, store, prefix):
             found = obstore.list_with_delimiter(store, prefix or None)
         objects = [each["path"] for each in found["objects"]]
         names = [
@@ -125,16 +113,12 @@ class Object:
         if self._base != other._base:
             other.put(self.read_bytes())
             return
-        with _asking(self) as (store, key):
-            import obstore
-
+        with _asking(self) as (obstore, store, key):
             obstore.copy(store, key, _parted(other.url)[1])
 
     def remove(self) -> None:
         """Remove this object; nothing happens where there is none."""
-        with _asking(self) as (store, key):
-            import obstore
-
+        with _asking(self) as (obstore, store, key):
             obstore.delete(store, key)
 
     @property
@@ -194,30 +178,33 @@ def _parted(url: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _asking(where: Object) -> Iterator[tuple[Any, str]]:
-    """The store of an object and its key; what goes wrong within is an ``OSError`` that says where."""
+def _asking(where: Object) -> Iterator[tuple[Any, Any, str]]:
+    """``obstore``, the store of an object, and its key; what goes wrong within is an ``OSError`` that says where."""
     base, key = _parted(where.url)
     try:
-        yield _store(base), key
+        store = _store(base)
+        import obstore
+
+        yield obstore, store, key
     except FileNotFoundError:
         raise FileNotFoundError(f"{where}: there is no such object, or no such bucket") from None
     except (UsageError, GeneratorExit):
         raise
     except Exception as error:  # obstore's errors have no common base but Exception
         said = words_of(error)
-        # So answers a list of what is in a bucket that does not exist; or the machine, asked for keys that it has not.
+        # A list of a bucket that does not exist ends with 404, and so does the search for keys that are not there.
         if "404 Not Found" in said and not _ASKED_FOR_KEYS.search(said):
             raise FileNotFoundError(f"{where}: there is no such bucket") from None
         raise OSError(f"{where}: the store refuses: {advice(base, said)} ({said})") from None
 
 
 def words_of(error: object) -> str:
-    """What obstore says, in one line; what it adds behind that is for its developers."""
+    """The first line of an error of obstore; the others are for its developers."""
     return printable(str(error).strip().partition("\n")[0])
 
 
 def advice(url: str, said: str) -> str:
-    """What to do when a store fails; ``said``: the words of its library, which asks the machine for keys it has not."""
+    """What the user can do when a store fails; ``said``: the words of its library, as ``words_of`` gives them."""
     if not _ASKED_FOR_KEYS.search(said):
         return "check the name and your keys"
     keys, prefix = _KEYS[url.partition("://")[0].lower()]
@@ -227,14 +214,14 @@ def advice(url: str, said: str) -> str:
 _ASKED_FOR_KEYS = re.compile(
     r"169\.254\.169\.254|metadata\.google|/latest/(api/token|meta-data)|/metadata/identity|Account must be specified"
 )
-"""Where the library asks the machine for its keys, when it has none. Azure wants to know the account first."""
+"""Where the library looks for keys on the network when the environment has none. Azure needs the account first."""
 
 _KEYS = {
     "s3": ("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS"),
     "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE"),
     "az": ("AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY", "AZURE"),
 }
-"""By scheme: the variables that name the keys, and what those of the library begin with."""
+"""By scheme: the environment variables that name the keys, and the prefix of those of the library."""
 
 
 @cache

@@ -1,9 +1,13 @@
 """Synthetic kernel rows and rules: what the report reads, without a capture."""
 
 import ipaddress
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
+from tcptrace_tw.report.tables.arrow import batch_of, taken_apart
 from tcptrace_tw.rules.rule import Grade, Rule, RuleHits
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
@@ -28,6 +32,11 @@ def blank(table: c.Table, size: int = 1):
         if column.is_nullable and column.name in rows.dtype.names:
             rows[column.name] = w.NULL_WORD if column.kind == "word" else -1
     return rows
+
+
+def record_batch(table: c.Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:
+    """Rows of one table, as they are written."""
+    return batch_of(table, taken_apart([rows]), several_files)
 
 
 def put_ip(rows, name: str, ip: str) -> None:

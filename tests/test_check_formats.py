@@ -16,7 +16,7 @@ from junitparser import JUnitXml
 
 from tcptrace_tw.checking.plan import Plan
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.checks.checked import Bar
+from tcptrace_tw.report.checks.checked import Threshold
 from tcptrace_tw.report.checks.formats import FORMATS, sarif, writer
 from tcptrace_tw.report.checks.formats.paths import relative, uri
 from tcptrace_tw.rules import RULES
@@ -245,8 +245,8 @@ def test_a_path_below_the_current_folder_is_relative():
 
 @given(st.sampled_from(w.SEVERITY.words), st.sampled_from(w.CONFIDENCE.words))
 def test_a_bar_reads_back_what_it_writes(severity, confidence):
-    assert Bar.parse(f"{severity}:{confidence}").text == f"{severity}:{confidence}"
-    assert Bar.parse(severity).text == f"{severity}:likely"
+    assert Threshold.parse(f"{severity}:{confidence}").text == f"{severity}:{confidence}"
+    assert Threshold.parse(severity).text == f"{severity}:likely"
 
 
 def test_markdown_is_a_table_of_groups_the_worst_first():

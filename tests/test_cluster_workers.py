@@ -60,7 +60,7 @@ def test_a_task_whose_workers_die_again_and_again_is_given_up(files: list[str], 
             future.set_exception(BrokenExecutor("killed"))
             return future
 
-    with pytest.raises(UsageError, match="its worker was lost 4 times"):
+    with pytest.raises(UsageError, match=r"worker of one task \(\w+ \d+\) was lost 4 times"):
         in_parts(files, 4, means=run.Means(executor=Broken(), workers=1, spool=str(tmp_path / "spool")))
 
 

@@ -16,7 +16,7 @@ from tcptrace_tw.live import Clock
 from tcptrace_tw.report.live.announcer import GONE_NS, Announcer, Said, Withdrawn
 from tcptrace_tw.report.live.board import ATTEMPT_NS, Board, Holder, Now
 from tcptrace_tw.report.live.speakers import LINES_NS, MOST_LINES, JsonSpeaker, TextSpeaker, Total, status_text
-from tcptrace_tw.report.live.watching import FOUND, TIME_IS_UP, Watching, Wishes
+from tcptrace_tw.report.live.watching import FOUND, TIME_IS_UP, Watching, WatchSettings
 from tcptrace_tw.report.words.findings import finding
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.early import SETTLES_NS, WAITS_NS, settling_ns
@@ -326,7 +326,7 @@ def test_ticks_come_while_nothing_else_does():
 
 def watched(path: Path, **settings) -> tuple[list[dict], Watching]:
     out = io.StringIO()
-    watching = Watching(JsonSpeaker(out), Wishes(**settings))
+    watching = Watching(JsonSpeaker(out), WatchSettings(**settings))
     live.watch([str(path)], Settings(), watching)
     watching.end()
     return [json.loads(line) for line in out.getvalue().splitlines()], watching
@@ -380,7 +380,7 @@ def test_a_simulated_day_takes_no_more_memory_in_the_evening_than_in_the_morning
             return super().tick(moment)
 
     out = io.StringIO()
-    watching = Measured(JsonSpeaker(out), Wishes())
+    watching = Measured(JsonSpeaker(out), WatchSettings())
     live.watch([str(tmp_path / "day.pcap")], Settings(), watching)
     watching.end()
     records = [json.loads(line) for line in out.getvalue().splitlines()]
@@ -410,7 +410,7 @@ def test_a_watch_ends_with_a_finding_or_with_its_time(tmp_path):
 
 def test_lost_packets_are_said_when_they_become_more():
     out, lost = io.StringIO(), [0]
-    watching = Watching(JsonSpeaker(out), Wishes(status_s=1e9), lambda: lost[0])
+    watching = Watching(JsonSpeaker(out), WatchSettings(status_s=1e9), lambda: lost[0])
     for count in (0, 0, 5, 5, 9):
         lost[0] = count
         watching.tick(SimpleNamespace(now=T0, segments=1, connections=1, lost=0))
@@ -425,7 +425,7 @@ def test_where_memory_is_short_everything_is_looked_at_only_in_the_end(tmp_path,
     monkeypatch.setattr(live, "ended_now", None)
     a_day.write(tmp_path / "day.pcap", 60, ports=9)
     said: list[str] = []
-    watching = Watching(JsonSpeaker(io.StringIO()), Wishes())
+    watching = Watching(JsonSpeaker(io.StringIO()), WatchSettings())
     live.watch([str(tmp_path / "day.pcap")], Settings(), watching, said.append)
 
     assert said == [live.NO_OVERVIEW]

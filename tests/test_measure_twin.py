@@ -21,7 +21,7 @@ from tcptrace_tw.measure.series import Series, add
 from tcptrace_tw.measure.syns import NARROWEST, add_syns, by_pair_and_time, judge, syn_table, take_syn
 from tcptrace_tw.protocol.states import CLOSED
 from tcptrace_tw.report.summary.grouping import Groups
-from tcptrace_tw.report.tables.background_writer import Behind
+from tcptrace_tw.report.tables.background_writer import BackgroundWriter
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
 from tests.naive.census import NS, Life, Span, Syn, clocks, most_used, overtaken, paces
@@ -253,15 +253,15 @@ def test_work_behind_is_done_in_order_and_its_error_comes_back() -> None:
             raise OSError(28, "No space left on device")
         done.append(number)
 
-    behind = Behind(1)
+    writer = BackgroundWriter(1)
 
     def hand_in() -> None:
         for number in range(100):
-            behind.do(lambda number=number: work(number))
+            writer.do(lambda number=number: work(number))
 
     with pytest.raises(OSError, match="No space"):
         hand_in()
-    behind.stop()
+    writer.stop()
 
     assert done == [0, 1, 2]
 

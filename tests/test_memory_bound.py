@@ -103,7 +103,7 @@ def test_the_notice_comes_once(bounded: list[tracker.Tracker], tmp_path: Path) -
     with engine(compiled=True):
         pipeline.analyze([str(path)], settings.Settings(), [], notice=said.append)
 
-    assert said == [pipeline.FORGETTING]
+    assert said == [one_pass.FORGETTING]
 
 
 @pytest.mark.parametrize(

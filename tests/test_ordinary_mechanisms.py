@@ -19,11 +19,10 @@ import tcptrace_tw as tw
 from tcptrace_tw.cli.app import app
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.tables import written_rows
-from tcptrace_tw.report.tables.arrow import record_batch
 from tcptrace_tw.report.tables.written_rows import records_of
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
-from tests.report_rows import blank, halves
+from tests.report_rows import blank, halves, record_batch
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CAPTURE = str(FIXTURES / "kernel-syn-into-last-ack" / "capture.pcap")

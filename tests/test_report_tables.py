@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.tables import buffers, sinks
-from tcptrace_tw.report.tables.arrow import distinct, record_batch
+from tcptrace_tw.report.tables.arrow import distinct
 from tcptrace_tw.report.tables.folder import Folder, read_manifest
 from tcptrace_tw.report.tables.sinks import ArrowSink, ParquetSink
 from tcptrace_tw.schema import columns as c
-from tests.report_rows import blank, connections, findings, put_ip, reuses, time_wait
+from tests.report_rows import blank, connections, findings, put_ip, record_batch, reuses, time_wait
 
 
 def write(target: Path, sink_rows: dict, force: bool = False, several_files: bool = False) -> None:

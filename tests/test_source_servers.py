@@ -14,7 +14,7 @@ import pytest
 
 from tcptrace_tw import pipeline
 from tcptrace_tw.capture import web
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.public_address import is_public
 from tcptrace_tw.capture.source import Stream, open_stream
 from tcptrace_tw.cli.run import glob_for
@@ -302,7 +302,7 @@ def test_a_password_goes_to_the_first_host_only_and_is_not_shown(server: Server)
     ],
 )
 def test_what_is_shown_of_an_address(address: str, text: str) -> None:
-    assert shown(address) == text
+    assert without_password(address) == text
 
 
 def test_a_proxy_of_the_environment_is_used_and_redirects_are_checked_by_name(

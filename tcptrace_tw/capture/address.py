@@ -10,7 +10,7 @@ MISTAKEN = r"^([^/?#:@]*://)[^/?#:@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"
 """Credentials with a character that ends the host: what looks like a port is the begin of a password."""
 
 
-def shown(uri: str) -> str:
+def without_password(uri: str) -> str:
     """The address as messages and reports may show it: without a user name and a password."""
     if "@" not in uri:
         return uri

@@ -1,8 +1,8 @@
 """Where a large pcap file may be cut into pieces, and a piece of it as a stream.
 
 pcap has no marks between its records. A few headers in a row that could all be true are a record boundary; but a frame
-may hold a capture itself, so each cut is a guess, which whoever reads the pieces has to prove: the frames of one piece
-end where the next one begins (see ``cluster.mapped``).
+may hold a capture itself, so each cut is a guess. ``cluster.mapped`` proves it: the frames of one piece end where the
+next one begins.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ PIECE_BYTES = 64 << 20
 """The least size of a piece; a file of less than twice as many bytes is not cut."""
 
 LOOK_BYTES = 1 << 20
-"""So far behind the place where a file should be cut a record is looked for."""
+"""Bytes after the place where a file should be cut in which a record is searched."""
 
 LEAST_HEADERS, MOST_HEADERS = 6, 256
 """How many plausible headers in a row count as a record boundary, and how many are read to find a good place to cut."""
 
 MOST_LOOKED = 1 << 14
-"""The search gives up after so many headers, and the file is not cut there: in a hostile file many may nearly fit."""
+"""The search gives up after this many headers, and the file is not cut there: in a hostile file many nearly fit."""
 
 STARTS = 1 << 12
 """How many offsets are tried at a time: a record mostly begins within a few hundred bytes."""
 
 FAR_S = 365 * 24 * 3600
-"""A header is not believed whose time is farther from that of the first frame."""
+"""A header whose time is farther from that of the first frame is not believed."""
 
 WIRE_MAX = 1 << 20
 """Nor is one whose frame was longer than this on the wire."""

@@ -1,4 +1,4 @@
-"""Stdin, which can be read only once, and whoever wants to keep its bytes as they are read."""
+"""Stdin can be read only once: its bytes can be kept while they are read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Keep = Callable[[memoryview], object]
 _REST_BYTES = 1 << 16
 
 _keep: Keep | None = None
-"""Takes what is read from stdin, if anybody wants it."""
+"""Takes what is read from stdin, where it is kept."""
 
 
 class _Kept:
-    """Stdin, whose bytes somebody keeps."""
+    """Stdin, whose bytes are kept."""
 
     def __init__(self, keep: Keep) -> None:
         self._file = io.FileIO(0, closefd=False)

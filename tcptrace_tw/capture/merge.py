@@ -24,7 +24,7 @@ SMALL = 4096
 is closed. A ring may have thousands of such files that all begin at the same time."""
 
 LOOK_AHEAD = 1
-"""A source keeps so many more batches valid than without a merge, which reads one before the one in hand is used up."""
+"""Batches that a source keeps valid beyond those without a merge, which reads one before the last is used up."""
 
 _NEVER = (1 << 63) - 1
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.storage import Object, exists, folder_of, is_remote
 
@@ -46,7 +46,7 @@ def search(uri: str) -> Iterator[str]:
     try:
         yield from (each.url for each in (_expanded(top, parts[at:]) if parts[at:] else top.inside()))
     except OSError as error:
-        raise CaptureError(f"{shown(uri)}: cannot be searched: {_without(str(error), str(top))}") from None
+        raise CaptureError(f"{without_password(uri)}: cannot be searched: {_without(str(error), str(top))}") from None
 
 
 def _without(words: str, place: str) -> str:

@@ -1,6 +1,6 @@
 """File formats that are rare: snoop (RFC 1761) and ERF, the records of Endace's capture cards.
 
-Their records are walked over in Python: nobody has enough of them to be worth a kernel.
+Their records are read in Python: such captures are too rare to be worth a kernel.
 """
 
 from __future__ import annotations

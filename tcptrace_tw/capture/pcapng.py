@@ -40,7 +40,7 @@ from tcptrace_tw.kernels.arrays import zeros
 INTERFACE_MIN = 20
 
 CLOCKS_KEPT = 4096
-"""Interfaces mostly say the same of their clocks; so many different ways to say it are read only once."""
+"""Interfaces mostly describe the same clock: the most different descriptions that are remembered."""
 CLOCK_BYTES = 64
 """Options that are longer hold more than a clock: they are read each time, and not kept."""
 LINKS_NAMED = 16
@@ -57,7 +57,7 @@ def is_pcapng(magic: bytes) -> bool:
 class PcapngFile:
     """A pcapng file whose magic has been seen."""
 
-    def __init__(self, window: Window, facts: FileFacts, *, compiled: bool) -> None:
+    def __init__(self, facts: FileFacts, *, compiled: bool) -> None:
         self._links: dict[int, int] = {}
         self._clocks: dict[bytes, Clock] = {}
         self._facts = facts

@@ -24,7 +24,7 @@ from tcptrace_tw.schema.columns import FRAME_BITS, TRUNCATED
 BATCH_SIZE = 1 << 15
 
 MOST_WINDOWS = 12
-"""After so many windows a batch is handed on as it is: of large frames it is not worth while to wait for more."""
+"""The number of windows after which a batch is handed on as it is: with large frames it does not pay to wait."""
 
 _NO_TIME = (1 << 63) - 1
 
@@ -134,7 +134,7 @@ class Reader:
         if pcap.is_pcap(magic):
             return pcap.PcapFile(window, self.facts, compiled=self._compiled)
         if pcapng.is_pcapng(magic):
-            return pcapng.PcapngFile(window, self.facts, compiled=self._compiled)
+            return pcapng.PcapngFile(self.facts, compiled=self._compiled)
         window.need(other_formats.LOOK_BYTES)
         start = window.peek(other_formats.LOOK_BYTES)
         if other_formats.is_snoop(start):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tcptrace_tw.capture import web
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.errors import CaptureError, printable
 from tcptrace_tw.storage import advice, words_of
 
@@ -26,7 +26,8 @@ def open_body(uri: str) -> tuple[File, int | None]:
     if scheme in ("s3", "gs", "az"):
         return _open_object(uri)
     raise CaptureError(
-        f"{shown(uri)}: the scheme {printable(scheme)}:// is not supported; use a path, http(s)://, s3://, gs:// or az://"
+        f"{without_password(uri)}: the scheme {printable(scheme)}:// is not supported;"
+        " use a path, http(s)://, s3://, gs:// or az://"
     )
 
 
@@ -74,7 +75,7 @@ def _failed(uri: str, error: Exception) -> CaptureError:
     """Libraries repeat the address in their words, with the keys in it."""
     credentials = uri.partition("://")[2].partition("/")[0].rpartition("@")[0]
     words = words_of(str(error).replace(f"{credentials}@", "") if credentials else error)
-    return CaptureError(f"{shown(uri)}: cannot be fetched: {advice(uri, words)} ({words})")
+    return CaptureError(f"{without_password(uri)}: cannot be fetched: {advice(uri, words)} ({words})")
 
 
 class _Chunks:

@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from tcptrace_tw.capture import object_search
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.facts import FileFacts
 from tcptrace_tw.capture.head import Head, read_head
 from tcptrace_tw.capture.source import STDIN, open_raw
@@ -27,7 +27,7 @@ from tcptrace_tw.errors import CaptureError, UsageError
 SECOND_NS = 1_000_000_000
 
 AT_ONCE = 16
-"""So many heads are asked of a store at the same time."""
+"""The most beginnings of files that are read from a store at the same time."""
 
 NAMED = 3
 """How many of the files that were left out are named."""
@@ -112,7 +112,7 @@ def _head(path: str, is_search: bool, left_out: list[str]) -> Head | None:
         head = read_head(path)
     except (CaptureError, OSError) as error:
         if is_search:
-            left_out.append(f"{shown(path)} (cannot be read)")
+            left_out.append(f"{without_password(path)} (cannot be read)")
             return None
         if isinstance(error, CaptureError):
             raise
@@ -121,7 +121,7 @@ def _head(path: str, is_search: bool, left_out: list[str]) -> Head | None:
         return head
     is_empty = "://" not in path and os.path.getsize(path) == 0
     if not is_search and not is_empty:
-        raise CaptureError(f"{shown(path)}: is {describe(_start(path))}; leave it out")
+        raise CaptureError(f"{without_password(path)}: is {describe(_start(path))}; leave it out")
     # tcpdump has just begun the next file of a ring: empty, and no reason to stop.
     left_out.append(f"{path} ({'empty' if is_empty else 'not a capture'})")
     return None
@@ -135,7 +135,9 @@ def _start(path: str) -> bytes:
 def _order(found: list[_Candidate], named: Sequence[str], remarks: list[str]) -> Found:
     if not found:
         rest = ", as is every file that is named" if len(named) > 1 else ""
-        raise CaptureError(f"{shown(named[0])}: is empty{rest}; was the capture stopped before the first packet?")
+        raise CaptureError(
+            f"{without_password(named[0])}: is empty{rest}; was the capture stopped before the first packet?"
+        )
     if len(found) > 1 and any(c.head is None for c in found):
         pipe = next(c.path for c in found if c.head is None)
         remarks.append(f"{pipe} can be read only once: the files are read in the order given")

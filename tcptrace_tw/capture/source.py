@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from tcptrace_tw.capture import compression, kept_stdin
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.compression import Broken, Codec
 from tcptrace_tw.errors import CaptureError, nearest
 
@@ -143,7 +143,7 @@ class _Pipe:
         self._is_closed = False
 
     def put(self, chunk: bytes) -> bool:
-        """Add a chunk, waiting for room; False once nobody reads any more."""
+        """Add a chunk, waiting for room; False once the reader has closed."""
         with self._change:
             while self._ahead > AHEAD_BYTES and not self._is_closed:
                 self._change.wait()
@@ -171,7 +171,7 @@ class _Pipe:
             self._change.notify_all()
 
     def close(self) -> None:
-        """Nobody will read any more."""
+        """The reader wants no more."""
         with self._change:
             self._is_closed = True
             self._chunks.clear()
@@ -327,7 +327,7 @@ def open_raw(uri: str) -> Opened:
     try:
         return _open_raw(uri)
     except OSError as error:
-        raise CaptureError(f"{shown(uri)}: {_advice(error)}") from None
+        raise CaptureError(f"{without_password(uri)}: {_advice(error)}") from None
 
 
 def open_stream(uri: str) -> Stream:
@@ -340,7 +340,7 @@ def open_stream(uri: str) -> Stream:
     try:
         return _checked(Stream(name, raw, size=size, path=path))
     except OSError as error:
-        raise CaptureError(f"{shown(uri)}: {_advice(error)}") from None
+        raise CaptureError(f"{without_password(uri)}: {_advice(error)}") from None
 
 
 def _open_raw(uri: str) -> Opened:
@@ -350,7 +350,7 @@ def _open_raw(uri: str) -> Opened:
         from tcptrace_tw.capture import remote
 
         body, size = remote.open_body(uri)
-        return Opened(shown(uri), Raw(body), size)
+        return Opened(without_password(uri), Raw(body), size)
     if os.path.isdir(uri):
         raise CaptureError(f"{uri}: is a directory, not a capture; name the files in it, or have it searched")
     file = io.FileIO(uri)

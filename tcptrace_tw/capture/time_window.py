@@ -21,7 +21,7 @@ Keeps = Callable[[NDArray[Any], int], NDArray[np.bool_]]
 """Which rows of ``connections`` are wanted; it gets the time of the first frame as well, in ns since 1970."""
 
 WAITING_ROWS = 1 << 14
-"""So many rows may wait before it is worth looking whether some need not any more."""
+"""The number of waiting rows from which on it is worth looking for those that need not wait any more."""
 
 _OPEN, _KEPT, _DROPPED = range(3)
 

@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tcptrace_tw.capture.address import CREDENTIALS, MISTAKEN, shown
+from tcptrace_tw.capture.address import CREDENTIALS, MISTAKEN, without_password
 from tcptrace_tw.capture.public_address import is_public
 from tcptrace_tw.errors import CaptureError, printable
 
@@ -54,7 +54,7 @@ def open_http(uri: str) -> Body:
         return Body(_follow(uri))
     except ERRORS as error:
         raise CaptureError(
-            f"{shown(uri)}: cannot be fetched ({_words(error)}); check the address and the network"
+            f"{without_password(uri)}: cannot be fetched ({_words(error)}); check the address and the network"
         ) from None
 
 
@@ -125,12 +125,14 @@ def _follow(uri: str) -> http.client.HTTPResponse:
         place = response.headers["Location"]
         if response.status not in _REDIRECTS or place is None:
             reason = said(response.reason)
-            raise CaptureError(f"{shown(uri)}: the server answers {response.status} {reason}; check the address")
+            raise CaptureError(
+                f"{without_password(uri)}: the server answers {response.status} {reason}; check the address"
+            )
         try:
             url = _target(url, place)
         except CaptureError as error:
-            raise CaptureError(f"{shown(uri)}: {error}") from None
-    raise CaptureError(f"{shown(uri)}: the server redirects more than {REDIRECTS} times; check the address")
+            raise CaptureError(f"{without_password(uri)}: {error}") from None
+    raise CaptureError(f"{without_password(uri)}: the server redirects more than {REDIRECTS} times; check the address")
 
 
 def split_credentials(uri: str) -> tuple[str, str]:
@@ -139,7 +141,7 @@ def split_credentials(uri: str) -> tuple[str, str]:
     Raises ``CaptureError`` where a character in them is not escaped, so that they would be sent as part of a name.
     """
     if re.match(MISTAKEN, uri) and not re.match(CREDENTIALS, uri):
-        raise CaptureError(f"{shown(uri)}: the password has a /, ? or # in it; write it as %2F, %3F or %23")
+        raise CaptureError(f"{without_password(uri)}: the password has a /, ? or # in it; write it as %2F, %3F or %23")
     parts = urllib.parse.urlsplit(uri)
     credentials, _, place = parts.netloc.rpartition("@")
     return parts._replace(netloc=place).geturl(), urllib.parse.unquote(credentials)
@@ -155,7 +157,7 @@ def _target(url: str, place: str) -> str:
     place = urllib.parse.quote(place.strip(), safe=string.punctuation, encoding="iso-8859-1", errors="replace")
     target = urllib.parse.urljoin(url, place)
     scheme = urllib.parse.urlsplit(target).scheme
-    words = said(shown(target))
+    words = said(without_password(target))
     if scheme not in ("http", "https"):
         raise CaptureError(f"the server redirects to {words}, which is neither http nor https; fetch it yourself")
     if scheme == "http" and url.startswith("https:"):

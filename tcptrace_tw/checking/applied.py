@@ -1,4 +1,4 @@
-"""A policy between the rules and whoever wants findings: every command and Python see what ``check`` sees."""
+"""A policy between the rules and the sinks: every command, and Python, get the findings that ``check`` gets."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -117,18 +117,18 @@ class Judged:
 
     def verdict(self, plan: Plan) -> Checked:
         """Which findings are known, and which fail."""
-        bar = plan.bar
+        threshold = plan.threshold
         rules = tuple(rule.id for rule in chosen(plan.settings.select, plan.settings.ignore))
         stale: tuple[str, ...] = ()
         if plan.baseline is not None:
             stale = baseline.mark(self.groups, baseline.read(plan.baseline), rules, plan.least)
         for entry in self.entries:
-            entry.fails = bar is not None and entry.reaches(bar) and not entry.is_known
+            entry.fails = threshold is not None and entry.reaches(threshold) and not entry.is_known
         return Checked(
             captures=self.captures,
             files=self.files,
             settings=self.settings,
-            fail_on="never" if bar is None else bar.text,
+            fail_on="never" if threshold is None else threshold.text,
             entries=self.entries,
             groups=sorted(self.groups, key=worst_first),
             incidents=self.incidents,

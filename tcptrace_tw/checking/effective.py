@@ -10,7 +10,7 @@ from tcptrace_tw.checking.plan import CliOverrides, Plan
 _WIDTH = 40
 
 
-def told(plan: Plan, overrides: CliOverrides) -> Iterator[str]:
+def policy_lines(plan: Plan, overrides: CliOverrides) -> Iterator[str]:
     """Lines of TOML; each key says where it comes from."""
     values = {
         "select": plan.settings.select,

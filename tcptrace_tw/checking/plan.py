@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tcptrace_tw.checking.waivers import Waiver
 from tcptrace_tw.errors import UsageError, hint
 from tcptrace_tw.pipeline import Settings
-from tcptrace_tw.report.checks.checked import Bar
+from tcptrace_tw.report.checks.checked import Threshold
 from tcptrace_tw.schema.words import SEVERITY
 
 DEFAULT_FAIL_ON, DEFAULT_SHOW = "error:likely", "notice"
@@ -34,23 +34,23 @@ class Plan:
 
     def __post_init__(self) -> None:
         """``UsageError`` with a suggestion for a word that is not known."""
-        Bar.parse(self.fail_on)
+        Threshold.parse(self.fail_on)
         if self.show not in SEVERITY.words:
             raise UsageError(f"--findings {self.show}: {hint(self.show, SEVERITY.words)}")
 
     @property
-    def bar(self) -> Bar | None:
+    def threshold(self) -> Threshold | None:
         """What fails the check."""
-        return Bar.parse(self.fail_on)
+        return Threshold.parse(self.fail_on)
 
     @property
     def least(self) -> int:
         """The least severity that is shown: whatever can fail is."""
         shown = SEVERITY.code(self.show)
-        return shown if self.bar is None else min(shown, self.bar.severity)
+        return shown if self.threshold is None else min(shown, self.threshold.severity)
 
     def remarks(self, today: date) -> list[str]:
-        """What whoever keeps the policy should know."""
+        """What the person who keeps the policy should know, one sentence each."""
         return [
             f"{self.policy}: ignore_for[{waiver.number}] ended on {waiver.until}: its findings count again"
             for waiver in self.waivers

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tcptrace_tw.checking.waivers import Network, Waiver
 from tcptrace_tw.errors import hint
 from tcptrace_tw.protocol.profiles import PROFILES
-from tcptrace_tw.report.checks.checked import Bar
+from tcptrace_tw.report.checks.checked import Threshold
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.schema.columns import Column
 from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
@@ -130,7 +130,7 @@ class Policy(BaseModel):
     @field_validator("fail_on")
     @classmethod
     def _bar(cls, text: str) -> str:
-        Bar.parse(text, "fail_on")
+        Threshold.parse(text, "fail_on")
         return text
 
     @field_validator("show")

@@ -58,7 +58,7 @@ def policy_of(found: Found) -> "Policy":
     except ValidationError as error:
         mistakes = _mistakes(error, Policy)
         first, *rest = mistakes if len(mistakes) == 1 else [f"{len(mistakes)} errors", *(f"  {m}" for m in mistakes)]
-        raise UsageError(f"{shown(found.path)}: {first}", *rest) from None
+        raise UsageError(f"{path_from_here(found.path)}: {first}", *rest) from None
 
 
 def plan_of(found: Found) -> Plan:
@@ -76,13 +76,13 @@ def plan_of(found: Found) -> Plan:
         show=policy.show,
         severities=tuple((rule, SEVERITY.code(word)) for rule, word in policy.severities.items()),
         waivers=policy.waivers,
-        baseline=None if policy.baseline is None else Path(shown(found.path.parent / policy.baseline)),
-        policy=shown(found.path),
+        baseline=None if policy.baseline is None else Path(path_from_here(found.path.parent / policy.baseline)),
+        policy=path_from_here(found.path),
         said=found.data,
     )
 
 
-def shown(path: Path) -> str:
+def path_from_here(path: Path) -> str:
     """The path as a person would type it here."""
     below = os.path.relpath(path)
     return str(path) if below.startswith("..") else below

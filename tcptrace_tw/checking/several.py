@@ -33,7 +33,7 @@ def captures_of(named: Sequence[str], how: str) -> list[list[str]]:
     return captures if len(captures) > 1 else [list(named)]
 
 
-def told(captures: Sequence[Sequence[str]], read: int, how: str) -> str:
+def grouping_text(captures: Sequence[Sequence[str]], read: int, how: str) -> str:
     """``4 files as 2 captures: ring-0.pcap and 2 more, other.pcap (...)``; nothing of a single file.
 
     ``read`` is how many files were read: one capture may have been named by its directory.

@@ -69,7 +69,7 @@ def _write(reading: Reading, output: str, force: bool, means: "Means | None") ->
     several, least = reading.has_several_files, reading.settings.least
     with RemoteFolder(output, force) if is_remote(output) else Folder(Path(output), force) as folder:
         if means is not None:
-            reading.means = means.writing(folder.parts_into, folder.mark)
+            reading.means = means.writing(folder.parts)
         totals = SummarySink(several, least)
         tables = ParquetSink(
             folder.path, several, totals.incidents, least, own_tables(reading.means),
@@ -82,7 +82,7 @@ def _write(reading: Reading, output: str, force: bool, means: "Means | None") ->
         except BaseException:
             tables.abandon()
             raise
-        counts = {**tables.counts, **(reading.means.counts if reading.means else {})}
+        counts = {**tables.counts, **folder.parts.rows}
         write_manifest(folder.path, digest, reading.captures, counts)
-        folder.commit(reading.means.files if reading.means else {})
+        folder.commit()
     return digest, counts

@@ -40,7 +40,7 @@ class CheckOptions(NamedTuple):
             metavar="THRESHOLD",
             help="Exit with 1 if a finding reaches this severity and confidence, as in warning:confirmed;"
             " never: always exit with 0. Default: error:likely.",
-            autocompletion=complete.bars,
+            autocompletion=complete.check_thresholds,
             rich_help_panel=VERDICT,
         ),
     ] = None
@@ -234,7 +234,7 @@ def _check(
             return check_captures(part, plan, analyze, date.today(), run.has_several_files(part))
 
         judged = several.judged(parts, captures, judge, say)
-        if said := several.told(parts, len(judged.files), how):
+        if said := several.grouping_text(parts, len(judged.files), how):
             say(said)
     if learnt is not None:
         say(learn(judged, plan, learnt))
@@ -242,9 +242,9 @@ def _check(
 
 
 def _print_policy(plan: "Plan", overrides: "CliOverrides") -> None:
-    from tcptrace_tw.checking.effective import told
+    from tcptrace_tw.checking.effective import policy_lines
 
-    for line in told(plan, overrides):
+    for line in policy_lines(plan, overrides):
         print(printable(line))
 
 

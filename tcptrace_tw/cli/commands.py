@@ -9,7 +9,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from tcptrace_tw.cli.examples import epilog
-from tcptrace_tw.cli.parameters import Command, looks_like_capture, spare, without_types
+from tcptrace_tw.cli.parameters import Command, looks_like_capture, skip_conversions, without_types
 from tcptrace_tw.errors import UsageError, printable
 
 COMMANDS = ("report", "list", "show", "check", "watch", "analyze", "export", "annotate", "rules")
@@ -79,7 +79,7 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
-        spare(self, ctx)
+        skip_conversions(self, ctx)
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

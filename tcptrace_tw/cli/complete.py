@@ -34,7 +34,7 @@ def finding_levels(typed: str) -> list[tuple[str, str]]:
     return [*severities(typed), *([("none", "no finding")] if "none".startswith(typed) else [])]
 
 
-def bars(typed: str) -> list[tuple[str, str]]:
+def check_thresholds(typed: str) -> list[tuple[str, str]]:
     """What ``--fail-on`` takes: a severity, or with a colon a confidence too."""
     from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 

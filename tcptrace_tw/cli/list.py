@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tcptrace_tw.storage import Place
 
 LIMIT = 30
-"""So many connections are shown on a terminal unless the user says how many."""
+"""The most connections that a terminal shows unless the user says how many."""
 
 
 class ListOptions(NamedTuple):
@@ -68,7 +68,7 @@ class ListOptions(NamedTuple):
 
     @property
     def most(self) -> int:
-        """So many connections are listed; 0 is all."""
+        """The most connections that are listed; 0 is all."""
         if self.limit is not None:
             return self.limit
         return LIMIT if sys.stdout.isatty() and not (self.as_json or self.as_csv) else 0
@@ -94,8 +94,7 @@ def list_(
     """List the connections of a capture, or those that a filter selects: when, who, how they closed, findings.
 
     FILTER has the words of tcpdump: host, net, port, portrange, src, dst, and, or, not.
-    And words about connections: state TIME-WAIT, opened midstream, closed abort, closed by server,
-    finding RU004, finding warning.
+    It also has words about connections: state TIME-WAIT, opened midstream, closed by server, finding RU004.
     """
     from tcptrace_tw.cli import targets
     from tcptrace_tw.report.summary.listing import Listing

@@ -37,7 +37,7 @@ def means_of(jobs: int, cluster: str = "", spool: str = "", *, keep_spool: bool 
 
 
 def of_this_machine(jobs: int) -> Means | None:
-    """So many processes; None for one, which needs no help."""
+    """``jobs`` processes of this machine; None for one, which needs no help."""
     if jobs == 1:
         return None
     from tcptrace_tw.cluster.run import Means

@@ -154,7 +154,7 @@ Jobs = Annotated[
         "-j",
         metavar="N",
         min=1,
-        help="Let N processes of this machine do the work. The result is that of one process.",
+        help="Use N processes of this machine. The result is the same as with one.",
         rich_help_panel=WORK,
     ),
 ]
@@ -163,7 +163,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="Let the workers of a dask.distributed cluster do the work: the address of its scheduler, as in"
+        help="Address of the scheduler of a dask.distributed cluster whose workers do the work, as in"
         " tcp://scheduler:8786. They need the captures, and --spool, under the same names as here.",
         rich_help_panel=WORK,
     ),
@@ -181,7 +181,7 @@ Spool = Annotated[
 ]
 KeepSpool = Annotated[
     bool,
-    typer.Option("--keep-spool", help="Leave the spool where it is when all is done.", rich_help_panel=WORK),
+    typer.Option("--keep-spool", help="Keep the spool when all is done.", rich_help_panel=WORK),
 ]
 Findings = Annotated[
     str,

@@ -33,7 +33,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
-        spare(self, ctx)
+        skip_conversions(self, ctx)
         return super().parse_args(ctx, args)
 
 
@@ -46,8 +46,8 @@ def looks_like_capture(word: str) -> bool:
     return word == "-" or "://" in word or os.path.exists(word) or ending.endswith(_ENDINGS)
 
 
-def spare(command: TyperCommand | TyperGroup, ctx: Any) -> None:
-    """Have values that are already what they must be taken as they are."""
+def skip_conversions(command: TyperCommand | TyperGroup, ctx: Any) -> None:
+    """Have typer convert only values whose type is not yet right."""
     hints = {name: _bare(each.annotation) for name, each in inspect.signature(command.callback).parameters.items()}  # type: ignore[arg-type]
     for parameter in command.get_params(ctx):
         process = partial(_process, parameter, hints.get(parameter.name or "", bool), parameter.process_value)

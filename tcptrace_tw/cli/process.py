@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 _NEW_OBJECTS = 200_000
-"""So many are made before the collector looks among them: more than imports make, nearly all of which stays."""
+"""Objects that are made before the collector runs: more than imports make, and nearly all of those stay."""
 
 
 @contextmanager

@@ -213,11 +213,11 @@ def _nothing_chosen(summary: "Summary") -> Iterator[str]:
 
 def glob_for(captures: Sequence[str]) -> list[str]:
     """What a command to paste calls the captures: one glob, where it names just these files; and no passwords."""
-    from tcptrace_tw.capture.address import shown
+    from tcptrace_tw.capture.address import without_password
 
     captures = ["-" if is_pipe(name) else name for name in captures]
     if len(captures) < _MANY or any("://" in name or glob.has_magic(name) for name in captures):
-        return [shown(name) for name in captures]
+        return [without_password(name) for name in captures]
     begin = os.path.commonprefix(list(captures))  # noqa: RUF071 (letters are meant, not parts of the path)
     ends = [name[len(begin) :][::-1] for name in captures]
     end = os.path.commonprefix(ends)[::-1]  # noqa: RUF071 (the same)

@@ -240,7 +240,7 @@ def _of_incident(reading: Reading, number: int) -> list[int]:
     found = dict.fromkeys(int(connection_of(each.finding_id)) for each in incidents[number - 1].examples)
     numbers = [connection for connection in found if connection]
     if not numbers:
-        raise UsageError("show: this incident is about the capture, not about a connection")
+        raise UsageError(f"incident {number} is about the capture, not about a connection; there is nothing to draw")
     return numbers
 
 

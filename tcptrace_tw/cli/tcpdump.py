@@ -20,14 +20,14 @@ SEGMENTS = "tcp or icmp or icmp6"
 """A router says by ICMP why a connect fails."""
 
 ASKS_S = 5.0
-"""So often it is asked how many packets were dropped."""
+"""Seconds between two questions how many packets were dropped."""
 
 ENDS_S = 5.0
-"""So long it may take to end."""
+"""Seconds that it may take to end."""
 
 _DROPPED = re.compile(r"(\d+) packets? dropped by (kernel|interface)")
 _ORDINARY = re.compile(r"verbose output|listening on|data link type|dropped privs|\d+ packets? |$")
-"""How lines begin that it says of every capture."""
+"""How the lines begin that it writes about every capture."""
 
 _RIGHTS = "run it as root, or give tcpdump the right: setcap cap_net_raw,cap_net_admin=eip"
 
@@ -85,8 +85,8 @@ class Tcpdump:
         """How many packets the kernel or the interface has dropped, as far as it has said."""
         return sum(self._dropped.values())
 
-    def complaints(self) -> list[str]:
-        """What else it has said: why it ended by itself, for example."""
+    def messages(self) -> list[str]:
+        """The lines of its stderr that it does not write about every capture, such as why it ended by itself."""
         return self._said
 
     def failure(self) -> CaptureError | None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tcptrace_tw.cli.tcpdump import Tcpdump
     from tcptrace_tw.live import Obey
     from tcptrace_tw.pipeline import Settings
-    from tcptrace_tw.report.checks.checked import Bar
+    from tcptrace_tw.report.checks.checked import Threshold
     from tcptrace_tw.report.live.speakers import Speaker
-    from tcptrace_tw.report.live.watching import Watching, Wishes
+    from tcptrace_tw.report.live.watching import Watching, WatchSettings
     from tcptrace_tw.report.words.findings import Finding
 
 STDIN = "-"
@@ -52,7 +52,7 @@ class WatchOptions(NamedTuple):
             metavar="THRESHOLD",
             help="End with exit code 1 at the first finding of this severity and confidence, as in warning or"
             " error:confirmed.",
-            autocompletion=complete.bars,
+            autocompletion=complete.check_thresholds,
         ),
     ] = ""
     as_json: Annotated[
@@ -73,7 +73,7 @@ class WatchOptions(NamedTuple):
         typer.Option(
             "--every",
             metavar="TIME",
-            help="Print the state this often. Default: 10s; on a terminal one line is rewritten all the time.",
+            help="Time between two lines of status. Default: 10s; a terminal has one line, rewritten twice a second.",
             rich_help_panel=o.OUTPUT,
         ),
     ] = ""
@@ -107,10 +107,10 @@ def watch(
     _check_input(capture, own.interface)
     speaker, is_in_place = _speaker(own.as_json, own.time_format, shared.color)
     every = own.every or f"{IN_PLACE_S if is_in_place else IN_LINES_S}s"
-    wishes = _wishes(own.findings, own.for_, own.until_finding, every)
+    watch_settings = _watch_settings(own.findings, own.for_, own.until_finding, every)
     settings, plan = policy.obeyed(shared)
     tcpdump = Tcpdump(own.interface, settings.read_filter) if own.interface else None
-    watching = _watch(capture or STDIN, settings, plan, speaker, wishes, tcpdump, shared.quiet)
+    watching = _watch(capture or STDIN, settings, plan, speaker, watch_settings, tcpdump, shared.quiet)
     if watching.is_reached:
         sys.stdout.flush()
         raise run.Failed
@@ -149,24 +149,23 @@ def _write(text: str) -> None:
     os.write(1, text.encode())
 
 
-def _wishes(findings: str, for_: str, until_finding: str, every: str) -> "Wishes":
-    from tcptrace_tw.report.checks.checked import Bar
-    from tcptrace_tw.report.live.watching import Wishes
+def _watch_settings(findings: str, for_: str, until_finding: str, every: str) -> "WatchSettings":
+    from tcptrace_tw.report.checks.checked import Threshold
+    from tcptrace_tw.report.live.watching import WatchSettings
     from tcptrace_tw.schema.words import SEVERITY
 
     if findings not in SEVERITY.words:
         raise UsageError(f"--findings {findings}: {hint(findings, SEVERITY.words)}")
     least, ends_with = SEVERITY.code(findings), None
-    if until_finding and (bar := Bar.parse(until_finding, "--until-finding")) is not None:
-        least, ends_with = min(least, bar.severity), partial(_reaches, bar)
-    return Wishes(least, seconds(every, "--every"), seconds(for_, "--for") if for_ else None, ends_with)
+    if until_finding and (threshold := Threshold.parse(until_finding, "--until-finding")) is not None:
+        least, ends_with = min(least, threshold.severity), partial(_reaches, threshold)
+    return WatchSettings(least, seconds(every, "--every"), seconds(for_, "--for") if for_ else None, ends_with)
 
 
-def _reaches(bar: "Bar", finding: "Finding") -> bool:
+def _reaches(threshold: "Threshold", finding: "Finding") -> bool:
     from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 
-    severity, confidence = SEVERITY.code(finding.severity), CONFIDENCE.code(finding.confidence)
-    return severity >= bar.severity and confidence >= bar.confidence
+    return threshold.is_reached_by(SEVERITY.code(finding.severity), CONFIDENCE.code(finding.confidence))
 
 
 def seconds(text: str, option: str) -> float:
@@ -199,7 +198,7 @@ def _watch(
     settings: "Settings",
     plan: "Plan | None",
     speaker: "Speaker",
-    wishes: "Wishes",
+    watch_settings: "WatchSettings",
     tcpdump: "Tcpdump | None",
     quiet: bool,
 ) -> "Watching":
@@ -207,7 +206,7 @@ def _watch(
     from tcptrace_tw.report.live.watching import Watching
 
     end_input = tcpdump.stop if tcpdump is not None else None
-    watching = Watching(speaker, wishes, tcpdump.dropped if tcpdump is not None else lambda: 0)
+    watching = Watching(speaker, watch_settings, tcpdump.dropped if tcpdump is not None else lambda: 0)
     if tcpdump is not None:
         tcpdump.start()
     started = closing(tcpdump) if tcpdump is not None else nullcontext()
@@ -219,7 +218,7 @@ def _watch(
         except CaptureError as error:
             raise (tcpdump.failure() if tcpdump is not None else None) or error from None
     watching.end()
-    for text in tcpdump.complaints() if tcpdump is not None and not quiet else ():
+    for text in tcpdump.messages() if tcpdump is not None and not quiet else ():
         run.warn(f"tcpdump: {text}")
     if not quiet and watching.has_ended:
         for remark in run.remarks(summary):

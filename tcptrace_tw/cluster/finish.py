@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,12 @@ from tcptrace_tw.cluster.dealing import order_by_connection
 from tcptrace_tw.cluster.numbering import Numbers
 from tcptrace_tw.cluster.plan import Plan
 from tcptrace_tw.cluster.rows import Rows
+from tcptrace_tw.cluster.spare import Spare
 from tcptrace_tw.cluster.spool import digest_of, read_note, write_note
 from tcptrace_tw.cluster.tasks import REDUCED, read_rows
 from tcptrace_tw.kernels.arrays import Buffers, zeros
 from tcptrace_tw.kernels.marks import load
+from tcptrace_tw.report.tables.folder import PartTables
 from tcptrace_tw.report.tables.sinks import ParquetSink, row_blocks
 from tcptrace_tw.rules.runner import classified
 from tcptrace_tw.schema.columns import BY_NAME, Table
@@ -38,18 +39,25 @@ PIECE_BYTES = 1 << 19
 """Rows are taken in pieces of this many bytes, which fit into the second-level cache."""
 
 
-_SPARE = threading.local()
-"""Memory of the part before, which need not be cleared again: row groups, and what rows are sorted by."""
-
 TRANSFERS = 16
 """This many files are moved to the output at the same time."""
 
 
-class Placed(NamedTuple):
-    """How many rows the tables have, and in which files they are."""
+class _Scratch:
+    """Memory for the tables of one part: row groups, and the order of rows."""
 
-    counts: dict[str, int]
-    files: dict[str, list[str]]
+    def __init__(self) -> None:
+        self.blocks = row_blocks()
+        self._numbers: dict[str, NDArray[np.int64]] = {}
+
+    def numbers(self, name: str, size: int) -> NDArray[np.int64]:
+        """An array of ``size`` numbers, whatever they are; it is valid until this name is asked for again."""
+        if name not in self._numbers or self._numbers[name].size < size:
+            self._numbers[name] = zeros(size, np.int64)
+        return self._numbers[name][:size]
+
+
+_SPARE_SCRATCH: Spare[None, _Scratch] = Spare(lambda _: _Scratch())
 
 
 def finish_part(plan: Plan, part: int) -> int:
@@ -66,7 +74,7 @@ def finish_part(plan: Plan, part: int) -> int:
 def write_task(plan: Plan, described: dict[str, Any], begin: int) -> None:
     """Put down what all parts need: what the tables say about themselves, and when the capture begins.
 
-    A part whose tables were made of other rows, or by other settings, which ``described`` has, makes them anew.
+    A part whose tables were made of other rows, or by other settings (in ``described``), makes them again.
     """
     rows = [read_note(plan.path(REDUCED, f"{part:03d}.json"))["digests"] for part in range(plan.parts)]
     digest = digest_of([described, begin, rows])
@@ -74,16 +82,17 @@ def write_task(plan: Plan, described: dict[str, Any], begin: int) -> None:
 
 
 def _finish(plan: Plan, part: int, target: Place, task: dict[str, Any]) -> dict[str, Any]:
-    beside = None if isinstance(target, Object) else target.parent
+    scratch, beside = _SPARE_SCRATCH.take(None), None if isinstance(target, Object) else target.parent
     partial = Path(tempfile.mkdtemp(prefix=f"{part:03d}.", suffix=".partial", dir=beside))
     try:
-        blocks = vars(_SPARE).setdefault("blocks", row_blocks())
         sink = ParquetSink(
-            partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=blocks,
+            partial, plan.several_files, tables=[BY_NAME[name] for name in LEFT_TO_PARTS], blocks=scratch.blocks,
             has_community_ids=plan.settings["community_id"],
         )  # fmt: skip
         try:
-            for table, pieces in groupby(_rows(plan, part, int(task["begin"])), key=lambda piece: piece[0].name):
+            for table, pieces in groupby(
+                _rows(plan, part, int(task["begin"]), scratch), key=lambda piece: piece[0].name
+            ):
                 for _, rows in pieces:
                     sink.rows(table, rows)
                 sink.end(table)
@@ -92,6 +101,7 @@ def _finish(plan: Plan, part: int, target: Place, task: dict[str, Any]) -> dict[
             sink.abandon()
             raise
         _place(partial, target)
+        _SPARE_SCRATCH.give_back(None, scratch)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {"rows": {name: sink.counts[name] for name in LEFT_TO_PARTS}, "task": task["digest"]}
@@ -106,13 +116,13 @@ def _place(partial: Path, target: Place) -> None:
     os.replace(partial, target)
 
 
-def _rows(plan: Plan, part: int, begin: int) -> Iterator[tuple[Table, NDArray[Any]]]:
+def _rows(plan: Plan, part: int, begin: int, scratch: _Scratch) -> Iterator[tuple[Table, NDArray[Any]]]:
     """The rows that are wanted, table by table, in the order of their connections."""
     numbers, keeps = Numbers.load(plan, part), plan.checked().keeps()
     whole = None if keeps is None else WholeConnections(keeps)
     for name in LEFT_TO_PARTS:
         table = BY_NAME[name]
-        for piece in _in_order(read_rows(plan, part, name), numbers.size(part), compiled=plan.compiled):
+        for piece in _in_order(read_rows(plan, part, name), numbers.size(part), scratch, compiled=plan.compiled):
             numbers.renumber(part, piece)
             classified(table, piece)
             yield from [(table, piece)] if whole is None else whole.choose([(table, piece)], begin)
@@ -120,9 +130,9 @@ def _rows(plan: Plan, part: int, begin: int) -> Iterator[tuple[Table, NDArray[An
         yield from whole.settle()
 
 
-def _in_order(rows: Rows, connections: int, *, compiled: bool) -> Iterator[NDArray[Any]]:
+def _in_order(rows: Rows, connections: int, scratch: _Scratch, *, compiled: bool) -> Iterator[NDArray[Any]]:
     """The rows, sorted by connection, some at a time; ``connections``: the highest number."""
-    order, ids = (_scratch(name, rows.size) for name in ("order", "ids"))
+    order, ids = (scratch.numbers(name, rows.size) for name in ("order", "ids"))
     if rows.size:
         ends = zeros(connections + 1, np.int64)
         load(order_by_connection, compiled=compiled)(rows.column("connection_id", ids), ends, order)
@@ -135,33 +145,20 @@ def _in_order(rows: Rows, connections: int, *, compiled: bool) -> Iterator[NDArr
         del piece
 
 
-def _scratch(name: str, size: int) -> NDArray[np.int64]:
-    """Memory that the table before has left, if that is large enough."""
-    spare = vars(_SPARE)
-    if name not in spare or spare[name].size < size:
-        spare[name] = zeros(size, np.int64)
-    kept: NDArray[np.int64] = spare[name]
-    return kept[:size]
-
-
-def place_tables(plan: Plan, folder: Place, mark: str = "", *, is_kept: bool) -> Placed:
-    """Move the tables of all parts into the output folder; ``mark`` is in their names, and each run has its own."""
-    placed = Placed(dict.fromkeys(LEFT_TO_PARTS, 0), {name: [] for name in LEFT_TO_PARTS})
+def place_tables(plan: Plan, output: PartTables, *, is_kept: bool) -> None:
+    """Move the tables of all parts into the output folder, and note what they are."""
     moves: list[tuple[Place, Place]] = []
     for part in range(plan.parts):
         rows = read_note(plan.path(FINISHED, f"{part:03d}.json"))["rows"]
         for name in LEFT_TO_PARTS:
-            placed.counts[name] += rows[name]
             if rows[name] or part == 0:  # one file at the least has the columns
                 source = plan.path(FINISHED, f"{part:03d}") / f"{name}.parquet"
-                placed.files[name].append(f"part-{part:03d}{mark}.parquet")
-                moves.append((source, folder / f"{name}.parquet" / placed.files[name][-1]))
-    if isinstance(folder, Path):
+                moves.append((source, output.add(name, part, rows[name])))
+    if isinstance(output.folder, Path):
         for name in LEFT_TO_PARTS:
-            (folder / f"{name}.parquet").mkdir()
+            (output.folder / f"{name}.parquet").mkdir()
     with ThreadPoolExecutor(TRANSFERS) as pool:
         list(pool.map(lambda move: _bring(*move, is_kept=is_kept), moves))
-    return placed
 
 
 def _bring(source: Place, target: Place, *, is_kept: bool) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tcptrace_tw.capture import ring
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.cuts import PIECE_BYTES, cuts
 from tcptrace_tw.capture.pcap import HEADER_LEN
 from tcptrace_tw.cluster.spool import CODECS, digest_of
@@ -22,13 +22,13 @@ from tcptrace_tw.storage import Object, Place, is_remote, place
 from tcptrace_tw.version import __version__
 
 PARTS_A_WORKER = 4
-"""So many parts come to a worker: the largest goes first, and whoever is done takes the next one."""
+"""Parts per worker: the largest part goes first, and a worker that is done takes the next one."""
 
 FEW_WORKERS, PARTS_OF_FEW = 4, 2
-"""Up to so many workers have fewer: each part costs something, and few have not long to wait for the last one."""
+"""Up to ``FEW_WORKERS`` workers get fewer: each part has a cost, and few workers hardly wait for the last one."""
 
 OF_A_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
-"""So begin names that may mean another file in each process, as ``/dev/stdin`` does."""
+"""The beginnings of names that may mean another file in each process, as ``/dev/stdin`` does."""
 
 _LATER = ("filter", "since", "until", "select", "ignore", "thresholds", "findings", "config", "max_memory")
 """Settings that rows of the spool do not depend on.
@@ -98,7 +98,7 @@ class Plan:
         return len(self.pieces) + file
 
     def checked(self) -> Settings:
-        """The settings once more."""
+        """The settings as ``Settings``; the plan holds them as plain values."""
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in self.settings.items()}
         return Settings(**values)
 
@@ -125,7 +125,8 @@ def make_plan(
         is_of_process = name == "-" or name.startswith(OF_A_PROCESS)
         if is_of_process or (os.path.exists(name) and not os.path.isfile(name)):
             raise UsageError(
-                f"{shown(name)}: can be read only once, which is not enough for several processes; save it first"
+                f"{without_password(name)}: can be read only once, which is not enough for several processes;"
+                " save it first"
             )
     kept = {name: value for name, value in asdict(settings).items() if name not in _LATER}
     names = [_identity(name) for name in found.files]
@@ -171,7 +172,7 @@ def _parts(begun: Collection[int], workers: int) -> int:
 
 
 def _begun(spools: Place, stem: str) -> list[int]:
-    """Of the spools whose names begin so: in how many parts each is. Whoever writes there says what is wrong."""
+    """The numbers of parts of the spools whose names begin with ``stem``; none where the folder cannot be read."""
     names = list[str]()
     with suppress(OSError):
         names = spools.entries()[0] if isinstance(spools, Object) else os.listdir(spools)

@@ -1,4 +1,4 @@
-"""Processes of this machine that are told by their stdin what to do: started anew, or copied from this one."""
+"""Processes of this machine that read from stdin what to do: new ones, or copies of this process."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.cluster.packing import BLOCK, Memory, how_to_read, memory_of, pack, unpack, unpack_word
+from tcptrace_tw.cluster.spare import Spare
 from tcptrace_tw.cluster.spool import Hashed
 from tcptrace_tw.kernels.arrays import Buffers, zeros
 from tcptrace_tw.kernels.marks import load
@@ -22,7 +23,7 @@ COUNT, STRIDE, HEAD = 0, 1, 2
 WORD = 8
 
 PIECE_ROWS, MOST_PIECE_ROWS = 1 << 14, (1 << 14) + 256
-"""So many rows are looked at together, and a few more where a connection goes on."""
+"""The number of rows that are looked at together, and the most where a connection goes on."""
 
 Words = NDArray[np.int64]
 
@@ -37,18 +38,15 @@ class Room(NamedTuple):
     packed: Memory
 
 
-_ROOMS: dict[np.dtype[Any], list[Room]] = {}
-"""By the kind of the rows: room that the next part takes up; fresh memory would have to be cleared."""
+def _room_for(dtype: np.dtype[Any]) -> Room:
+    size = dtype.itemsize // WORD
+    head = zeros(HEAD + 3 * size, np.int64)
+    rows, packed = (zeros(BLOCK * size, np.int64) for _ in range(2))
+    return Room(rows, head, head[HEAD:].reshape(3, size), memory_of(packed))
 
 
-def _room(dtype: np.dtype[Any]) -> Room:
-    try:
-        return _ROOMS[dtype].pop()
-    except (KeyError, IndexError):
-        size = dtype.itemsize // WORD
-        head = zeros(HEAD + 3 * size, np.int64)
-        rows, packed = (zeros(BLOCK * size, np.int64) for _ in range(2))
-        return Room(rows, head, head[HEAD:].reshape(3, size), memory_of(packed))
+_SPARE_ROOMS = Spare(_room_for)
+"""By the kind of the rows."""
 
 
 @cache
@@ -66,7 +64,7 @@ class RowWriter:
     def __init__(self, file: Hashed, dtype: np.dtype[Any], *, compiled: bool) -> None:
         self._file, self._dtype = file, dtype
         self._pack = load(pack, compiled=compiled)
-        self._room = _room(dtype)
+        self._room = _SPARE_ROOMS.take(dtype)
         self._filled = 0
 
     def add(self, rows: NDArray[Any]) -> None:
@@ -85,7 +83,7 @@ class RowWriter:
         """Write the last rows."""
         if self._filled:
             self._flush()
-        _ROOMS.setdefault(self._dtype, []).append(self._room)
+        _SPARE_ROOMS.give_back(self._dtype, self._room)
 
     def _flush(self) -> None:
         room, count = self._room, self._filled

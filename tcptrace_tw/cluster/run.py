@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,20 @@ from tcptrace_tw.pipeline import Sink, measure_and_judge, wanted_tables
 from tcptrace_tw.position import Position, Progress
 from tcptrace_tw.protocol.profiles import profile
 from tcptrace_tw.report.summary.sink import SummarySink
+from tcptrace_tw.report.tables.folder import PartTables
 from tcptrace_tw.report.tables.manifest import metadata
 from tcptrace_tw.rules.caveats import Caveats, caveats
 from tcptrace_tw.schema.columns import BY_NAME, Table
 from tcptrace_tw.settings import Settings
 from tcptrace_tw.stages import Background
-from tcptrace_tw.storage import Place, is_remote, place, remove_all
+from tcptrace_tw.storage import is_remote, place, remove_all
 from tcptrace_tw.unfinished import begin, complete
 
 RETRIES = 3
-"""So often a task is given to another worker when one is lost."""
+"""How often a task is given to another worker after its worker was lost."""
 
 LOOK_S = 1.0
-"""So often it is looked whether there still is a scheduler."""
+"""Seconds between two looks whether the scheduler is still there."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's share of it, is full."""
@@ -72,12 +73,12 @@ SCHEDULER_LOST = (
 )
 
 UNKNOWN_WORKERS = 8
-"""So many workers are thought of where an executor does not say how many it has."""
+"""The number of workers that is assumed where an executor does not say how many it has."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """With what the work is done. ``executor``: of the caller; without one, ``jobs`` processes of this machine."""
+    """Who does the work: an ``executor`` of the caller, or else ``jobs`` processes of this machine."""
 
     jobs: int = 1
     executor: Executor | None = None
@@ -87,20 +88,14 @@ class Means:
     parts: int | None = None
     piece_bytes: int = PIECE_BYTES
     """A pcap file of twice as many bytes or more is mapped in pieces."""
-    parts_into: Place | None = None
-    """An output folder: the parts write those tables into it that ``finish.LEFT_TO_PARTS`` names."""
-    counts: dict[str, int] = field(default_factory=dict)
-    """How many rows these have, when all is done."""
-    files: dict[str, list[str]] = field(default_factory=dict)
-    """In which files they are then."""
-    mark: str = ""
-    """A part of the names of these files."""
+    output: PartTables | None = None
+    """Where the parts write those tables that ``finish.LEFT_TO_PARTS`` names; in the end it says what they are."""
     workers: int = 0
     """How many tasks an executor does at once; 0 where that is not known."""
 
-    def writing(self, folder: Place, mark: str = "") -> Means:
+    def writing(self, output: PartTables) -> Means:
         """The same, with tables that the parts write themselves."""
-        return replace(self, parts_into=folder, mark=mark)
+        return replace(self, output=output)
 
     def __post_init__(self) -> None:
         """Check what a caller says."""
@@ -123,10 +118,10 @@ def analyze(
     """The same as ``pipeline.analyze``, by many processes: rows and findings do not depend on how many."""
     seed = new_seed() if seed is None else seed
     with ExitStack() as stack:
-        plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_temporary()), notice)
+        plan = _planned(captures, settings, sinks, means, means.spool or stack.enter_context(_TemporarySpool()), notice)
         work = _Work(plan)
         _make_folders(plan)
-        executor = means.executor or stack.enter_context(_at_home(plan, means))
+        executor = means.executor or stack.enter_context(_OwnWorkers(plan, means))
         if progress is not None:  # in a thread: the workers are copies of this process as long as it has none
             progress(work.position)
         files = work.run(executor)
@@ -134,15 +129,13 @@ def analyze(
         numbers = Numbers.of(plan)
         reduced = _Reduced(plan, files, numbers, wanted_tables(sinks))
         finishing = None
-        if means.parts_into is not None:
+        if means.output is not None:
             numbers.save(plan)
             finishing = work.finish(executor, _metadata(reduced.summary()), reduced.begin)
         summary = measure_and_judge(reduced, sinks, seed)
-        if finishing is not None and means.parts_into is not None:
+        if finishing is not None and means.output is not None:
             finishing.join()
-            placed = place_tables(plan, means.parts_into, means.mark, is_kept=means.keep_spool)
-            means.counts.update(placed.counts)
-            means.files.update(placed.files)
+            place_tables(plan, means.output, is_kept=means.keep_spool)
         if dealt is not None:
             dealt.join()
         if not means.keep_spool:
@@ -155,7 +148,7 @@ def _planned(
     captures: Sequence[str], settings: Settings, sinks: Sequence[Sink], means: Means, spool: str, notice: Notice | None
 ) -> Plan:
     """The plan; a spool that others see is packed, since it may lie behind a network."""
-    has_transitions = "transitions" in wanted_tables(sinks) or means.parts_into is not None
+    has_transitions = "transitions" in wanted_tables(sinks) or means.output is not None
     workers = means.workers or (means.jobs if means.executor is None else UNKNOWN_WORKERS)
     return make_plan(
         captures, settings, spool, workers=workers, parts=means.parts, piece_bytes=means.piece_bytes,
@@ -169,8 +162,8 @@ def _metadata(summary: Summary) -> dict[str, Any]:
     return metadata(SummarySink().digest(summary))
 
 
-class _temporary:
-    """A spool that goes with the run, however it ends."""
+class _TemporarySpool:
+    """A spool that is removed with the run, however it ends."""
 
     def __enter__(self) -> str:
         self._path = tempfile.mkdtemp(prefix="tcptrace-tw-")
@@ -185,11 +178,11 @@ class _temporary:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-class _at_home:
+class _OwnWorkers:
     """Workers of this machine, which end with this block."""
 
     def __init__(self, plan: Plan, means: Means) -> None:
-        places = [*plan.files, plan.folder, str(means.parts_into)]
+        places = [*plan.files, plan.folder, "" if means.output is None else str(means.output.folder)]
         # What asks a store has threads, which no copy of the process has.
         size, is_local = min(plan.workers, max(len(plan.pieces), plan.parts)), not any("://" in each for each in places)
         self._workers = Workers(size, may_be_copies=is_local)
@@ -287,7 +280,7 @@ class _Work:
         count: Callable[[int], None],
     ) -> None:  # fmt: skip
         """Have every task done; one whose worker is lost is given to another one."""
-        waiting, tries = list(reversed(numbers)), dict.fromkeys(numbers, 0)
+        waiting, losses = list(reversed(numbers)), dict.fromkeys(numbers, 0)
         running: dict[Future[Any], int] = {}
         try:
             while waiting or running:
@@ -301,12 +294,9 @@ class _Work:
                     try:
                         is_done, result = future.result()
                     except Exception as error:
-                        tries[number] += 1
-                        if tries[number] > RETRIES:
-                            raise UsageError(
-                                f"{task.__name__} {number}: its worker was lost {tries[number]} times"
-                                f" ({printable(str(error))}); give workers more memory, or take fewer of them"
-                            ) from None
+                        losses[number] += 1
+                        if losses[number] > RETRIES:
+                            raise _often_lost(f"{task.__name__} {number}", losses[number], error) from None
                         waiting.append(number)
                         continue
                     if not is_done:
@@ -322,6 +312,14 @@ class _Work:
             return error
         words = f"{printable(self.plan.folder)}: cannot be written: {os.strerror(error.errno).lower()}"
         return UsageError(f"--spool {words}; name a folder with more room")
+
+
+def _often_lost(task: str, times: int, error: Exception) -> UsageError:
+    """That a task is given up; ``error``: what the executor said at last."""
+    return UsageError(
+        f"the worker of one task ({task}) was lost {times} times ({printable(str(error))});"
+        " give workers more memory, or use fewer of them"
+    )
 
 
 def _size(name: str) -> int:

@@ -121,11 +121,13 @@ def is_whole(path: Place, digest: str) -> bool:
 
 
 def size_of(path: Place) -> int:
-    """Bytes of a file; -1 where there is none."""
-    if isinstance(path, Object):
-        state = path.state()
-        return -1 if state is None else state[0]
-    return path.stat().st_size
+    """Bytes of a file or an object; ``FileNotFoundError`` where there is none."""
+    if not isinstance(path, Object):
+        return path.stat().st_size
+    state = path.state()
+    if state is None:
+        raise FileNotFoundError(f"{path}: there is no such object")
+    return state[0]
 
 
 def pieces_of(path: Place) -> Iterator[bytes]:

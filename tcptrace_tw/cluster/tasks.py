@@ -1,6 +1,6 @@
 """The two tasks: a piece of a file is dealt to parts, a part is tracked. Each depends on the plan and on files only.
 
-What a task leaves is the same whoever does it and however often: so it may be done again where a process has died.
+A task leaves the same files whoever does it, and however often: so it is done again where a process has died.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.clock import START, Clock
 from tcptrace_tw.capture.cuts import open_piece
 from tcptrace_tw.capture.damage import Damage
@@ -27,6 +27,7 @@ from tcptrace_tw.capture.source import Stream, open_stream
 from tcptrace_tw.cluster import dealing
 from tcptrace_tw.cluster.plan import Piece, Plan
 from tcptrace_tw.cluster.rows import Rows, RowWriter
+from tcptrace_tw.cluster.spare import Spare
 from tcptrace_tw.cluster.spool import (
     BlockReader,
     BlockSource,
@@ -60,9 +61,6 @@ ROOM_ROWS = 1 << 18
 LEAST_ROWS = 1 << 10
 """The fewest segments that a block has room for."""
 
-_ROOMS: dict[int, list[dealing.Dealt]] = {}
-"""By the number of parts: room for blocks, which the next file takes up; fresh memory would have to be cleared."""
-
 BIRTHS = "births"
 """When each connection of a part was opened: clock and frame."""
 
@@ -87,14 +85,14 @@ def size_of_piece(piece: Piece, file_bytes: int) -> int:
 
 def _map_piece(plan: Plan, piece: Piece, path: Place) -> dict[str, Any]:
     name, settings = plan.files[piece.file], plan.checked()
-    facts, quotes = FileFacts(shown(name)), list[Quote]()
+    facts, quotes = FileFacts(without_password(name)), list[Quote]()
     try:
         with _open(plan.place_of(piece.file), piece) as stream, appearing(path, is_checked=plan.is_found_again) as file:
             reader = Reader(
                 stream, compiled=plan.compiled, file_index=piece.file, quotes=quotes,
                 left_out=piece.begin and piece.begin - HEADER_LEN,
             )  # fmt: skip
-            reader.facts.name = shown(name)
+            reader.facts.name = without_password(name)
             facts, mapper = reader.facts, _Mapper(plan, piece, reader.facts)
             for batch in reader.batches():
                 wanted = kept_segments(batch, settings.read_segments(), is_vlan_ignored=settings.ignore_vlan)
@@ -130,7 +128,7 @@ class _Mapper:
         first = plan.first_times[piece.file] if plan.several_files else None
         self._words[[dealing.LATEST, dealing.DEALT]] = first or 0, 0
         self._deal = load(dealing.deal, compiled=plan.compiled)
-        self._dealt = _room(plan.parts)
+        self._dealt = _empty_room(plan.parts)
         self._blocks: list[list[int]] = []
         self._steps = 0
         """How often the time of a frame has gone back so far."""
@@ -153,7 +151,7 @@ class _Mapper:
         """Write what is left."""
         for part in np.flatnonzero(self._dealt.fill).tolist():
             self._flush(part, file)
-        _ROOMS.setdefault(self._plan.parts, []).append(self._dealt)
+        _SPARE_ROOMS.give_back(self._plan.parts, self._dealt)
 
     def _flush(self, part: int, file: Hashed) -> None:
         begin = file.size
@@ -170,12 +168,16 @@ class _Mapper:
         }  # fmt: skip
 
 
-def _room(parts: int) -> dealing.Dealt:
-    """Room for the blocks of a piece."""
-    try:
-        room = _ROOMS[parts].pop()
-    except (KeyError, IndexError):
-        return dealing.room_for(parts, min(MOST, max(LEAST_ROWS, ROOM_ROWS // parts)))
+def _room_for(parts: int) -> dealing.Dealt:
+    return dealing.room_for(parts, min(MOST, max(LEAST_ROWS, ROOM_ROWS // parts)))
+
+
+_SPARE_ROOMS = Spare(_room_for)
+"""By the number of parts: room for the blocks of a piece."""
+
+
+def _empty_room(parts: int) -> dealing.Dealt:
+    room = _SPARE_ROOMS.take(parts)
     room.fill[:] = room.is_wide[:] = 0
     return room
 
@@ -185,7 +187,7 @@ def reduce_part(plan: Plan, part: int) -> int:
     note_path = plan.path(REDUCED, f"{part:03d}.json")
     note, task = read_note(note_path), read_note(plan.path(REDUCED, f"{part:03d}.task.json"))
     if note is None or not _is_reduced(plan, note, task):
-        _ROOMS.clear()
+        _SPARE_ROOMS.clear()
         note = (_Reducer(plan, part, task).run if task["sources"] else partial(_nothing, plan, part))()
         write_note(note_path, {**note, "task": digest_of(task)})
     return int(note["segments"])

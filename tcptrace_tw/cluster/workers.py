@@ -23,7 +23,7 @@ from tcptrace_tw.unfinished import uninterrupted
 HEAD_BYTES = 8
 
 NEW_OBJECTS = 200_000
-"""So many are made before the collector looks among them: more than imports make, nearly all of which stays."""
+"""Objects that are made before the collector runs: more than imports make, and nearly all of those stay."""
 
 
 def send(stream: IO[bytes], value: Any) -> None:

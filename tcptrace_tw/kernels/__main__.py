@@ -1,4 +1,4 @@
-"""``python -m tcptrace_tw.kernels build``: compile the kernels of these sources, for whoever changes one.
+"""``python -m tcptrace_tw.kernels build``: compile the kernels of these sources, after a change of one.
 
 python -m tcptrace_tw.kernels          whether the compiled kernels fit the sources
 python -m tcptrace_tw.kernels build    build them

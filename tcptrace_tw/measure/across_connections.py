@@ -21,7 +21,7 @@ class AcrossConnections:
         self._longer = LongerTwoMsl()
 
     def through(self, chunks: Iterable[Any]) -> Iterator[Any]:
-        """Chunks of finished rows (``pipeline.Chunk``) as they come, and at the end what was held back."""
+        """Chunks of finished rows (``one_pass.Chunk``) as they come, and at the end what was held back."""
         last = None
         for last in chunks:
             rows = self._look(last.table.name, last.rows)

@@ -25,16 +25,16 @@ from tcptrace_tw.schema.words import (
 )
 
 NEAR_NS = 5_000_000_000
-"""Connects so long before the SYN, or after its last retransmission, tell how the service was then."""
+"""Connects within this time before the SYN, or after its last retransmission, show how the service was then."""
 
 MOST_HELD = 1 << 12
-"""So many rows wait; later ones are not looked at."""
+"""The most rows that wait; later ones are not looked at."""
 
 MOST_RECENT = 1 << 13
-"""So many of the last connections are remembered, of whatever service."""
+"""The number of the last connections, of whatever service, that are remembered."""
 
 MOST_KEPT = 1 << 16
-"""So many connections of the services in question are."""
+"""The most connections of the services in question that are remembered."""
 
 FACTS = np.dtype(
     [("connection_id", "i8"), ("ip_hi", "i8"), ("ip_lo", "i8"), ("port", "i8"), ("time", "i8"), ("is_answered", "?")]

@@ -9,7 +9,7 @@ import numpy as np
 from tcptrace_tw.schema.words import BOTH, NONE
 
 MOST = 64
-"""So many hosts with a longer TIME-WAIT than the profile's are remembered."""
+"""The most hosts with a longer TIME-WAIT than the profile's that are remembered."""
 
 
 class LongerTwoMsl:

@@ -23,7 +23,7 @@ HABIT = 5
 """From this many aborts on, it is a pattern (docs/semantics.md: resets)."""
 
 MOST_HELD = 1 << 16
-"""So many findings wait; then all of them are reported with what is known by then, and the next ones wait."""
+"""The most findings that wait; then all are reported with what is known by then, and the next ones wait."""
 
 
 class DeferredFindings:

@@ -21,7 +21,7 @@ from tcptrace_tw.schema.columns import Table
 from tcptrace_tw.schema.words import OUTCOME_UNKNOWN
 
 SETTLES_NS = 400_000_000
-"""So long after the last segment of its connection a finding is certain."""
+"""The time after the last segment of its connection at which a finding is certain."""
 
 WAITS_NS = 3_000_000_000
 """The same where it says that something did not come: the first retransmission of a SYN or of data comes sooner."""

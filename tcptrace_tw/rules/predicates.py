@@ -8,7 +8,7 @@ STALL_NS = 1_000_000_000
 """A delay that a user notices."""
 
 SEVERAL = 3
-"""So many connects that sent their SYN twice are as telling as one that sent it three times."""
+"""The number of connects with two SYNs each that prove as much as one connect with three."""
 
 SURE, ENOUGH = 3, 2
 """The number of SYNs of each kind that are needed (docs/semantics.md: clocks)."""

@@ -49,8 +49,8 @@ class Rule:
     ``predicate(rows)`` selects the rows of ``table`` that the rule states something about. ``grades`` are
     tried in order, the first that holds decides; the last one holds always. ``message`` names columns in
     braces: ``{ip}:{port}``, ``{gap_ns}`` (printed as seconds), ``{holder}`` (printed as a word), counts with their
-    noun (``{spans:span}``), and in brackets what is left out where it is not known; ``report/messages`` has the
-    whole notation. ``frames`` and ``values`` are columns too.
+    noun (``{spans:span}``), and in brackets what is left out where it is not known; ``report/words/messages.py``
+    has the whole notation. ``frames`` and ``values`` are columns too.
     """
 
     id: str

@@ -158,5 +158,5 @@ def bytes_of(tracker: Tracker) -> int:
 
 
 def keep_at_hand(tracker: Tracker, span_ns: int) -> None:
-    """From now on nothing is archived sooner than so long after its last segment: until then it can be looked at."""
+    """From now on nothing is archived before ``span_ns`` have passed since its last segment: it can be looked at."""
     tracker.params[[s.LINGER, s.IDLE_AFTER]] = np.maximum(tracker.params[[s.LINGER, s.IDLE_AFTER]], span_ns)

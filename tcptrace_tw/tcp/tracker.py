@@ -50,7 +50,7 @@ ARCHIVE_FROM = 4096
 """Above this many live incarnations, closed and idle ones are archived, so that the working set fits the CPU cache."""
 
 LINGER_NS = 100_000_000
-"""So long after its last segment an incarnation that is over stays at hand: an answer to a repeat may follow."""
+"""How long an incarnation that is over stays at hand after its last segment: a retransmission may be answered."""
 
 EACH = 2
 """Records of each kind that an ordinary segment may bring about; where they are not enough, more are made."""

@@ -11,7 +11,7 @@ from tcptrace_tw.rules.rule import RuleHits
 
 
 def batch_of(findings: RuleHits, several_files: bool = False) -> Batch:
-    """What one rule says about a chunk; nobody has looked for incidents yet."""
+    """What one rule says about a chunk; its incidents are not known yet."""
     fields, nothing = about.peer_fields(findings), np.full(findings.rows.size, -1)
     return Batch(
         findings.rule.id,

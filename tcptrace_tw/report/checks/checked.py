@@ -26,15 +26,15 @@ Codes = NDArray[np.uint8]
 NO_PORT = -1
 
 
-class Bar(NamedTuple):
-    """``--fail-on``: the least severity and confidence that fail a check."""
+class Threshold(NamedTuple):
+    """``--fail-on`` and ``--until-finding``: the lowest severity and the lowest confidence of a finding that counts."""
 
     severity: int
     confidence: int
 
     @staticmethod
-    def parse(text: str, name: str = "--fail-on") -> "Bar | None":
-        """``error``, ``warning:confirmed``; ``never`` is no bar."""
+    def parse(text: str, name: str = "--fail-on") -> "Threshold | None":
+        """Read ``error`` or ``warning:confirmed``; None for ``never``. ``UsageError`` for other words."""
         if text == "never":
             return None
         severity, colon, confidence = text.partition(":")
@@ -42,7 +42,11 @@ class Bar(NamedTuple):
             raise UsageError(f"{name} {text}: {hint(severity, (*w.SEVERITY.words, 'never'))}")
         if colon and confidence not in w.CONFIDENCE.words:
             raise UsageError(f"{name} {text}: {hint(confidence, w.CONFIDENCE.words)}")
-        return Bar(w.SEVERITY.code(severity), w.CONFIDENCE.code(confidence or "likely"))
+        return Threshold(w.SEVERITY.code(severity), w.CONFIDENCE.code(confidence or "likely"))
+
+    def is_reached_by(self, severity: int, confidence: int) -> bool:
+        """Whether a finding of this severity and confidence (codes of ``schema.words``) counts."""
+        return severity >= self.severity and confidence >= self.confidence
 
     @property
     def text(self) -> str:
@@ -127,7 +131,7 @@ class Group:
 
 @dataclass(eq=False)
 class Entry:
-    """One finding of a check. ``fails``: it is at or above the bar and not known."""
+    """One finding of a check. ``fails``: it reaches the threshold and is not known."""
 
     batch: Batch
     row: int
@@ -170,10 +174,9 @@ class Entry:
         """Severity first, then confidence: the higher the worse."""
         return int(self.batch.severity[self.row]) * len(w.CONFIDENCE.words) + int(self.batch.confidence[self.row])
 
-    def reaches(self, bar: Bar) -> bool:
-        """Whether it is at or above the bar."""
-        severity, confidence = self.batch.severity[self.row], self.batch.confidence[self.row]
-        return bool(severity >= bar.severity and confidence >= bar.confidence)
+    def reaches(self, threshold: Threshold) -> bool:
+        """Whether it counts for the verdict."""
+        return threshold.is_reached_by(int(self.batch.severity[self.row]), int(self.batch.confidence[self.row]))
 
     @property
     def message(self) -> str:

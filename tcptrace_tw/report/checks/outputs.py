@@ -61,7 +61,7 @@ class Outputs:
             self._stack = self._stack.pop_all()
 
     def commit(self, checked: Checked) -> None:
-        """Files first: whoever reads stdout may go away."""
+        """Files first: the reader of stdout may go away."""
         for file, write in self._files:
             file.writelines(write(checked))
             file.finish()

@@ -27,7 +27,7 @@ SHOWN_BASES = ("assumed", "inferred", "midstream")
 """What is not seen, but concluded, is said to be so."""
 
 MOST_EACH = 100
-"""So many comments of one kind a packet gets at the most."""
+"""The most comments of one kind on a packet."""
 
 
 class PacketNotes:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tcptrace_tw.atomic import writing
 
 PAGE_BITS = 16
-"""A page has the rows of so many frames, as a power of two; a frame is ``file << 40`` plus its number."""
+"""A page has the rows of ``1 << PAGE_BITS`` frames; a frame is ``file << 40`` plus its number."""
 
 GATHERED = 1 << 16
-"""So many rows wait in memory before they are written."""
+"""The number of rows that wait in memory before they are written."""
 
 IN_MEMORY = 1 << 22
-"""Less than so many bytes never reach a disk."""
+"""Fewer bytes than these never reach a disk."""
 
 
 class Spill:

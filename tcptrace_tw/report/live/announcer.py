@@ -20,7 +20,7 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
 GONE_NS = 300_000_000_000
-"""What many connections showed is said again where it had been gone for so long."""
+"""A finding about many connections is reported again after it has been absent for this time."""
 
 MOST_SHOWN = 1 << 14
 """More kinds of that than these are forgotten when they are gone."""

@@ -16,19 +16,19 @@ from tcptrace_tw.report.words.text import endpoint_text, ip_text
 from tcptrace_tw.schema.words import CLOSE_UNANSWERED, ORIG
 
 MOST_ROWS = 1 << 20
-"""Of so many TIME-WAIT sockets and unanswered connects at the most it is kept whose they are; the oldest go first."""
+"""The most TIME-WAIT sockets and unanswered connects whose endpoints are remembered; the oldest go first."""
 
 RATE_NS = 5_000_000_000
-"""Connects a second are counted over the last so many."""
+"""The time over which connects per second are counted."""
 
 WAITS_NS = 1_000_000_000
 """A SYN that is not answered sooner is unanswered."""
 
 ATTEMPT_NS = 130_000_000_000
-"""A connect ends so long after its last SYN."""
+"""The time after its last SYN at which a connect counts as over."""
 
 MOST_HOLDERS = 5
-"""So many holders are told by name."""
+"""The number of holders that are named."""
 
 SPAN = np.dtype(
     [("connection_id", "i8"), ("ip_hi", "i8"), ("ip_lo", "i8"), ("peer_ip_hi", "i8"), ("peer_ip_lo", "i8"),

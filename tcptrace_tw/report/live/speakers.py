@@ -17,7 +17,7 @@ from tcptrace_tw.report.words.phrases import counted, tally
 from tcptrace_tw.report.words.styles import SEVERITY_STYLES
 
 MOST_LINES, LINES_NS = 10, 60_000_000_000
-"""So many findings of one rule about one service are lines in so long; the others are counted."""
+"""The most lines about one rule and one service, and the time (ns) in which; other findings are counted."""
 
 CLEAR = "\r\x1b[K"
 
@@ -58,7 +58,7 @@ class Speaker(Protocol):
         """The state of now."""
 
     def dropped(self, packets: int, time: int) -> None:
-        """So many packets were lost before they could be read, so far."""
+        """Report how many packets have been lost so far before they could be read."""
 
     def end(self, total: Total) -> None:
         """The watch is over."""
@@ -88,7 +88,7 @@ class JsonSpeaker:
         self._say("status", **to_json(now))
 
     def dropped(self, packets: int, time: int) -> None:
-        """So many packets were lost, so far."""
+        """Report how many packets have been lost so far."""
         self._say("dropped", time=_iso(time) if time else None, packets=packets)
 
     def end(self, total: Total) -> None:

@@ -12,7 +12,7 @@ from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
 EVERY_NS = 1_000_000_000
-"""Incidents are looked at so often at the most."""
+"""The shortest time between two looks at incidents."""
 
 FIRST, TIMES = 2, 10
 

@@ -1,4 +1,4 @@
-"""Who is told what a live capture shows, and says it: findings, incidents, the state of now; and when it is enough."""
+"""Reports what a live capture shows: findings, incidents and totals; and decides when to end."""
 
 from __future__ import annotations
 
@@ -54,29 +54,29 @@ class Moment(Protocol):
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is said, and when to end."""
+class WatchSettings:
+    """What a watch reports, and when it ends."""
 
     least: int = w.NOTICE
-    """The least severity that is said."""
+    """The lowest severity that is reported (a code of ``schema.words.SEVERITY``)."""
     status_s: float = 10.0
-    """So often the state is said."""
+    """Seconds between two lines of status."""
     for_s: float | None = None
-    """Whether to end after so long."""
+    """Seconds after which it ends; None: never."""
     ends_with: Callable[[Finding], bool] | None = None
-    """Whether to end with such a finding."""
+    """Whether it ends with this finding; None: with no finding."""
 
 
 class Watching:
     """A ``live.Watcher``."""
 
-    def __init__(self, speaker: Speaker, wishes: Wishes, dropped: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, speaker: Speaker, settings: WatchSettings, dropped: Callable[[], int] = lambda: 0) -> None:
         """``dropped``: how many packets were lost before they could be read."""
         self.total = Total()
         self.is_reached = False
         """Whether a finding reached the threshold."""
-        self._speaker, self._wishes, self._dropped = speaker, wishes, dropped
-        self._board, self._announcer, self._stories = Board(), Announcer(wishes.least), Stories()
+        self._speaker, self._settings, self._dropped = speaker, settings, dropped
+        self._board, self._announcer, self._stories = Board(), Announcer(settings.least), Stories()
         self._begin = time.monotonic()
         self._next_status = self._begin
         self._is_over = False
@@ -110,12 +110,12 @@ class Watching:
             self._speaker.incident(incident, moment.now)
         self._say_dropped(moment.lost)
         if moment.now and not self._is_over and time.monotonic() >= self._next_status:
-            self._next_status = time.monotonic() + self._wishes.status_s
+            self._next_status = time.monotonic() + self._settings.status_s
             self._speaker.status(self._board.now(moment.now, moment.segments, moment.connections, self.total.dropped))
         return not self._is_enough()
 
     def end(self) -> None:
-        """The capture is over, and whoever wrote it has said its last words."""
+        """The capture is over, and its last drops are known: report what is left, and the totals."""
         self._say_dropped(0)
         for incident in self._stories.grown(self._now + _LATER_NS):
             self._speaker.incident(incident, self._now)
@@ -136,7 +136,7 @@ class Watching:
             self._stories.add(said.hits)
             severity = said.finding.severity
             self.total.findings[severity] = self.total.findings.get(severity, 0) + 1
-        if self._wishes.ends_with is not None and self._wishes.ends_with(said.finding):
+        if self._settings.ends_with is not None and self._settings.ends_with(said.finding):
             self.is_reached = True
 
     def _say_dropped(self, lost: int) -> None:
@@ -149,9 +149,10 @@ class Watching:
     def _is_enough(self) -> bool:
         if self.is_reached:
             self.total.reason = FOUND
-        elif self._wishes.for_s is not None and time.monotonic() - self._begin >= self._wishes.for_s:
+        elif self._settings.for_s is not None and time.monotonic() - self._begin >= self._settings.for_s:
             self.total.reason = TIME_IS_UP
         return bool(self.total.reason)
 
 
 _LATER_NS = 1 << 40
+"""Nanoseconds; longer than any interval of ``Stories.grown``, so that no incident waits at the end."""

@@ -12,7 +12,7 @@ from tcptrace_tw.report.pages.ladder import Ladder, Step, Style
 from tcptrace_tw.report.pages.ladder_page import draw
 from tcptrace_tw.report.pages.renderable import Shown
 from tcptrace_tw.report.tables.dataframes import to_pandas, worst_first
-from tcptrace_tw.report.words.codec import shown
+from tcptrace_tw.report.words.codec import printable_data
 from tcptrace_tw.report.words.findings import RULES_PER_CONNECTION, kept
 from tcptrace_tw.report.words.text import endpoint_text
 from tcptrace_tw.rules.runner import chosen
@@ -224,5 +224,5 @@ def _plain_rows(table: "pa.Table") -> list[Row]:
     import pyarrow as pa
 
     plain = pa.schema([pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in table.schema])
-    found: list[Row] = shown(table.cast(plain).to_pylist())
+    found: list[Row] = printable_data(table.cast(plain).to_pylist())
     return found

@@ -30,7 +30,7 @@ TIME_FORMATS = ("utc", "local", "epoch", "rel")
 CLOSERS = {"orig": "client", "resp": "server", "both": "both", "none": "", "unknown": "unknown"}
 
 _AT_ONCE = 1000
-"""So many lines are made together, as wide as the widest of them."""
+"""The number of lines that are laid out together, as wide as the widest of them."""
 
 _WHOLE_LINE = 1 << 16
 """The width of what is no terminal: there a line is a connection, for grep and awk."""

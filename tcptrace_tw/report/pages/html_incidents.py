@@ -34,7 +34,7 @@ PICTURES = {"PE": "ports", "TW": "ports", "SI": "silence", "HS": "latency", "PA"
 """By family of the rule, the picture of the whole capture that tells the story of the worst incident."""
 
 COMMON = 10
-"""From so many findings on, a picture of the whole capture says more than one connection does."""
+"""From this number of findings on, a picture of the whole capture says more than one connection does."""
 
 WITHOUT_STATES = ("PE", "TW", "CP")
 """Families whose stories are about many connections: the states of one of them say little."""

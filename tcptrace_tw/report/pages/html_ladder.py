@@ -20,7 +20,7 @@ _SIDES = {1: "right", -1: "left", 0: "none"}
 _SPOKEN = {1: "orig to resp", -1: "resp to orig", 0: "no segment"}
 
 _GAPS = ((10_000_000_000, "g4"), (1_000_000_000, "g3"), (100_000_000, "g2"), (10_000_000, "g1"))
-"""From so many ns on, how large a gap is drawn."""
+"""The shortest pause (ns), and the class of the gap that is drawn for it."""
 
 Hits = Collection[int]
 """Frames that a finding names."""

@@ -16,7 +16,7 @@ _MARGIN = 190
 _STATE = 100
 _BAR = 6
 _GAPS = ((10_000_000_000, 44), (1_000_000_000, 30), (100_000_000, 18), (10_000_000, 7))
-"""From a pause of so many ns on, so many pixels."""
+"""The shortest pause (ns), and the pixels that are drawn for it."""
 
 _STYLE = (
     f"text{{font-family:ui-monospace,'DejaVu Sans Mono','Liberation Mono',Menlo,Consolas,monospace;font-size:12px;"

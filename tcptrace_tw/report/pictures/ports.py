@@ -130,7 +130,7 @@ _CLIENT = ("orig_ip_hi", "orig_ip_lo", "resp_ip_hi", "resp_ip_lo", "resp_port")
 
 
 def step_ns(begin: int, end: int, steps: int = STEP_COUNT) -> int:
-    """How wide a step is of so many from ``begin`` to ``end``."""
+    """The width of a step (ns) where ``steps`` steps reach from ``begin`` to ``end``."""
     return max(1, -(-(end - begin + 1) // steps))
 
 

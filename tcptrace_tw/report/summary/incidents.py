@@ -41,10 +41,10 @@ FEW_CLIENTS = 4
 """More clients of one service with the same trouble are one story."""
 
 MOST_TOLD = 100
-"""At most so many incidents are told in a report; all have a row in the table."""
+"""The most incidents in a report; all have a row in the table."""
 
 MOST_LINKED = 1 << 16
-"""At most so many findings are kept by connection, to see which one explains which."""
+"""The most findings that are kept by connection, to see which one explains which."""
 
 _CAUSES = frozenset(cause for causes in CONSEQUENCES.values() for cause in causes)
 

@@ -29,7 +29,7 @@ ROW = np.dtype([(name, CONNECTIONS.dtype[name]) for name in _NAMES])
 """What a list keeps of a row of ``connections``."""
 
 _WAITING = 1 << 16
-"""So many rows may wait before all but the best are let go."""
+"""The most rows that wait; then all but the best are dropped."""
 
 
 def longest_silence(rows: NDArray[Any]) -> Ints:

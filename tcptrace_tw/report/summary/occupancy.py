@@ -25,7 +25,7 @@ Merged = tuple[Ints, Ints, Ints, int]
 _EXACT = 10
 """Bins of a microsecond (2**10 ns) are as exact as most captures."""
 CURVES = 3
-"""So many pools have a curve of their own."""
+"""The number of pools that have a curve of their own."""
 
 
 @dataclass

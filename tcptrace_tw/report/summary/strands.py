@@ -24,7 +24,7 @@ Halves = tuple[Ints, Ints]
 Address = tuple[int, int]
 
 MOST = 1 << 14
-"""At most so many strands: from half of it on they do not tell clients apart, from three quarters on not services."""
+"""The most strands: from half of it on they do not tell clients apart, from three quarters on not services."""
 
 EXAMPLES = 3
 NOBODY: Address = (0, 0)

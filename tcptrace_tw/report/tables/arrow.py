@@ -68,11 +68,6 @@ def _whole_lines(size: int) -> int:
     return -(-size // _LINE) * _LINE
 
 
-def record_batch(table: Table, rows: NDArray[Any], several_files: bool = False) -> pa.RecordBatch:
-    """Rows of one table, as they are written."""
-    return batch_of(table, taken_apart([rows]), several_files)
-
-
 def taken_apart(chunks: Sequence[NDArray[Any]]) -> Columns:
     """Records of one kind as columns."""
     gathered = Gathered(chunks[0].dtype, sum(chunk.size for chunk in chunks))

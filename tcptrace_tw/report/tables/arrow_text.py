@@ -94,7 +94,7 @@ def _spans(ns: NDArray[np.int64]) -> pa.Array:
 
 
 def _fraction(ns: NDArray[np.int64], unit: int, digits: int, name: str) -> pa.Array:
-    """With so many digits behind the point, rounded; a second one only where it is not 0."""
+    """With ``digits`` decimals, rounded; a second decimal only where it is not 0."""
     scale = 10**digits
     steps = (ns + unit // scale // 2) // (unit // scale)
     tails = [f"{i:0{digits}}" for i in range(scale)]

@@ -1,4 +1,4 @@
-"""Work that is done behind the pass, in order, in one thread: Arrow and the kernels let go of the interpreter."""
+"""Work that one thread does in order while the pass goes on: Arrow and the kernels let go of the interpreter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 Work = Callable[[], None]
 
 
-class Behind:
-    """Does one piece of work after the other; of those that wait there are at most ``most``."""
+class BackgroundWriter:
+    """Does one piece of work after the other; at most ``most`` pieces wait, and ``do`` waits until one more may."""
 
     def __init__(self, most: int) -> None:
         self._waiting: queue.Queue[Work | None] = queue.Queue(most)

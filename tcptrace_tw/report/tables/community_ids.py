@@ -17,7 +17,7 @@ from tcptrace_tw.schema.columns import CONNECTIONS
 _IPV4 = MAPPED.to_bytes(12, "big")
 _ENDS = ("orig_ip", "orig_port", "resp_ip", "resp_port")
 _FEW = 2000
-"""So many are hashed one by one as fast as by a kernel."""
+"""Up to this many connections, hashing one by one is as fast as a kernel."""
 
 
 def community_ids(columns: dict[str, NDArray[Any]]) -> pa.StringArray:

@@ -6,15 +6,16 @@ import os
 import re
 import stat
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, unwritable, writing
 from tcptrace_tw.errors import UsageError
-from tcptrace_tw.report.words.codec import shown
+from tcptrace_tw.report.words.codec import printable_data
 from tcptrace_tw.schema.columns import TABLES
-from tcptrace_tw.storage import Object, place
+from tcptrace_tw.storage import Object, Place, place
 from tcptrace_tw.unfinished import begin, complete, uninterrupted
 
 MANIFEST = "manifest.json"
@@ -22,10 +23,33 @@ TOOL = "tcptrace-tw"
 PART = re.compile(r"part-\d+\.parquet")
 """The files of a table that is a folder, because several processes have written it."""
 
+FILES = "files"
+"""The key of the manifest, in a store, that names the files of each table."""
+
 ENCODED = "_percent_encoded"
 """The end of a key of the manifest: the names of files once more, in the bytes that open them."""
 
 OURS = frozenset({MANIFEST, *(f"{table.name}.parquet" for table in TABLES)})
+
+
+@dataclass
+class PartTables:
+    """The tables of an output folder that several processes write: where to, and what they have written."""
+
+    folder: Place
+    mark: str = ""
+    """A part of the names of the files: each run into a store has its own."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """By table, how many rows it has."""
+    files: dict[str, list[str]] = field(default_factory=dict)
+    """By table, the names of its files."""
+
+    def add(self, table: str, part: int, rows: int) -> Place:
+        """Note a file of a table; returns its place."""
+        name = f"part-{part:03d}{self.mark}.parquet"
+        self.rows[table] = self.rows.get(table, 0) + rows
+        self.files.setdefault(table, []).append(name)
+        return self.folder / f"{table}.parquet" / name
 
 
 class Folder:
@@ -47,11 +71,11 @@ class Folder:
             except BaseException:
                 self._remove_made()
                 raise
-        self.path = self.parts_into = Path(self._partial.path)
-        self.mark = ""
+        self.path = Path(self._partial.path)
+        self.parts = PartTables(self.path)
         begin(self._undo)
 
-    def commit(self, files: object = None) -> None:
+    def commit(self) -> None:
         """Bring everything to the target: by one rename where it is not there yet, else file by file."""
         with writing(self._name):
             if not self._is_there:
@@ -125,7 +149,7 @@ def read_manifest(folder: str | os.PathLike[str] | Object) -> dict[str, Any] | N
         manifest = json.loads(place(folder, MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
-    return shown(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    return printable_data(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
 
 
 def _check(name: str, target: Path, force: bool) -> bool:

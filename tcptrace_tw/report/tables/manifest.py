@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tcptrace_tw.capture.address import shown
+from tcptrace_tw.capture.address import without_password
 from tcptrace_tw.capture.name import octets, raw
 from tcptrace_tw.errors import printable
 from tcptrace_tw.report.summary.digest import Digest
@@ -35,7 +35,7 @@ def write_manifest(folder: Path, digest: Digest, captures: list[str], rows: dict
     manifest = {
         **metadata(digest),
         **_encoded("inputs", files),
-        "captures": [printable(shown(capture)) for capture in captures],
+        "captures": [printable(without_password(capture)) for capture in captures],
         **_encoded("captures", captures),
         "tables": rows,
         "report": digest.to_json(),
@@ -46,4 +46,4 @@ def write_manifest(folder: Path, digest: Digest, captures: list[str], rows: dict
 def _encoded(key: str, names: Iterable[str]) -> dict[str, list[str]]:
     if all(raw(name).isprintable() for name in names):
         return {}
-    return {f"{key}{ENCODED}": [quote(octets(shown(raw(name)))) for name in names]}
+    return {f"{key}{ENCODED}": [quote(octets(without_password(raw(name)))) for name in names]}

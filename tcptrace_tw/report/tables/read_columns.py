@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.tables.folder import read_manifest
+from tcptrace_tw.report.tables.folder import FILES, read_manifest
 from tcptrace_tw.report.words.text import ip_halves
+from tcptrace_tw.schema.columns import Column
 from tcptrace_tw.schema.words import NULL_WORD, Vocabulary
 from tcptrace_tw.storage import Object, Place
 
@@ -21,7 +22,7 @@ def parts_of(folder: Place, name: str) -> Sequence[Place]:
     In a store they are those that the manifest names: others may be of a run that was stopped.
     """
     if isinstance(folder, Object):
-        files = (read_manifest(folder) or {}).get("files", {}).get(name, [])
+        files = (read_manifest(folder) or {}).get(FILES, {}).get(name, [])
         return [folder / f"{name}.parquet" / file for file in files]
     path = folder / f"{name}.parquet"
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
@@ -38,6 +39,16 @@ def opened(path: Place) -> Any:
     if isinstance(path, Object):
         return pa.BufferReader(path.read_bytes())
     return pa.OSFile(os.fsencode(path))
+
+
+def fill(rows: NDArray[Any], column: Column, values: Any) -> None:
+    """Write the values of a column into the fields of kernel rows; null is what it is in kernel rows."""
+    if column.kind == "ip":
+        rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = addresses(values)
+    elif column.words is not None:
+        rows[column.name] = codes(values, column.words)
+    else:
+        rows[column.name] = numbers(values)
 
 
 def numbers(column: Any) -> Ints:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers
-from tcptrace_tw.schema.columns import Column, Table
+from tcptrace_tw.report.tables.read_columns import fill
+from tcptrace_tw.schema.columns import Table
 
 CHUNK = 1 << 17
 """Rows that are made at once."""
@@ -21,15 +21,5 @@ def records(table: Table, written: pa.Table, names: Sequence[str]) -> Iterator[N
     for batch in written.to_batches(max_chunksize=CHUNK):
         rows = np.zeros(batch.num_rows, dtype)
         for column, values in zip(columns, batch.columns, strict=True):
-            _fill(rows, column, values)
+            fill(rows, column, values)
         yield rows
-
-
-def _fill(rows: NDArray[np.void], column: Column, values: pa.Array) -> None:
-    if column.kind == "ip":
-        rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = addresses(values)
-    elif column.kind == "word":
-        assert column.words is not None
-        rows[column.name] = codes(values, column.words)
-    else:
-        rows[column.name] = numbers(values)

@@ -1,7 +1,7 @@
 """Findings once more, from the rows that were written: rules read nothing else.
 
 So a folder is judged by a policy as its capture would be, and ordinary mechanisms, which are rows but no findings,
-become findings again for whoever asks. Grades are lowered by what the whole capture shows.
+become findings again on request. Grades are lowered by what the whole capture shows.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tcptrace_tw.kernels.arrays import Buffers
 from tcptrace_tw.report.summary.incidents import Incidents
 from tcptrace_tw.report.tables.arrow import Gathered, batch_of, most_padding
 from tcptrace_tw.report.tables.arrow_schema import TIME, compressions, dictionary_columns, encodings, schema
-from tcptrace_tw.report.tables.background_writer import Behind
+from tcptrace_tw.report.tables.background_writer import BackgroundWriter
 from tcptrace_tw.report.tables.findings_arrow import findings_batch
 from tcptrace_tw.report.tables.incidents_arrow import incidents_batch
 from tcptrace_tw.report.tables.waiting import WaitingFindings
@@ -27,7 +27,7 @@ from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, INCIDENTS, TABLES, Tab
 from tcptrace_tw.schema.words import INFO, NOTICE
 
 ROW_GROUP_BYTES = 1 << 24
-"""So large are rows, as the kernels write them, that become one row group."""
+"""Bytes of the rows, as the kernels write them, that become one row group."""
 
 WAITING_GROUPS = 1
 """Row groups that wait for the writer, beside the one that it writes."""
@@ -219,18 +219,18 @@ class ParquetSink(TableSink):
         blocks: Buffers | None = None,
         has_community_ids: bool = False,
     ) -> None:
-        """``tables``: those to write; the others are somebody else's. ``blocks``: those of another sink."""
+        """``tables``: those to write here. ``blocks``: memory for row groups that an earlier sink has used."""
         super().__init__(several_files, incidents, least, partial(_spill, folder), has_community_ids=has_community_ids)
         self._blocks = self._blocks if blocks is None else blocks
         self.tables = frozenset(table.name for table in tables)
         # Arrow gets open files, not their names, as in ``stored.read_table``.
         self._files = {table.name: (folder / f"{table.name}.parquet").open("wb") for table in tables}
         self._writers = {table.name: _writer(self._files[table.name], schema(table, several_files)) for table in tables}
-        self._behind = Behind(WAITING_GROUPS)
+        self._background = BackgroundWriter(WAITING_GROUPS)
 
     def write(self, table: Table, make: Make) -> None:
         """Write one batch as a row group, while the pass goes on."""
-        self._behind.do(partial(self._write, table.name, make))
+        self._background.do(partial(self._write, table.name, make))
 
     def _write(self, name: str, make: Make) -> None:
         batch = make()
@@ -239,7 +239,7 @@ class ParquetSink(TableSink):
     def finish(self, metadata: dict[str, Any]) -> None:
         """Write the rest and close the files; ``metadata`` goes into each of them."""
         self.flush()
-        self._behind.finish()
+        self._background.finish()
         text = json.dumps(metadata)
         for writer in self._writers.values():
             writer.add_key_value_metadata({METADATA_KEY: text})
@@ -254,7 +254,7 @@ class ParquetSink(TableSink):
 
     def abandon(self) -> None:
         """Let go of files that could not be written to their end: what is wrong has been said already."""
-        self._behind.stop()
+        self._background.stop()
         self._waiting.close()
         for writer in self._writers.values():
             with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.summary.listing import ROW, Listed, Listing
-from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened, parts_of
+from tcptrace_tw.report.tables.read_columns import fill, opened, parts_of
 from tcptrace_tw.report.tables.replay import replay_folder
 from tcptrace_tw.report.tables.stored import manifest_of
 from tcptrace_tw.schema.columns import CONNECTIONS
@@ -41,11 +41,5 @@ def _batches(folder: Place, name: str, columns: list[str]) -> Any:
 def _rows(batch: Any) -> NDArray[Any]:
     rows = np.zeros(batch.num_rows, ROW)
     for column in _COLUMNS:
-        values = batch[column.name]
-        if column.kind == "ip":
-            rows[f"{column.name}_hi"], rows[f"{column.name}_lo"] = addresses(values)
-        elif column.words is not None:
-            rows[column.name] = codes(values, column.words)
-        else:
-            rows[column.name] = numbers(values)
+        fill(rows, column, batch[column.name])
     return rows

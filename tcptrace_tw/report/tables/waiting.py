@@ -15,10 +15,10 @@ Ints = NDArray[np.int64]
 Key = tuple[str, tuple[str, ...]]
 
 MOST_BYTES = 1 << 25
-"""So many bytes of rows wait in memory."""
+"""The most bytes of rows that wait in memory."""
 
 GROUP = 1 << 16
-"""So many findings of a rule are written together."""
+"""The number of findings of a rule that are written together."""
 
 
 class _Chunk(NamedTuple):

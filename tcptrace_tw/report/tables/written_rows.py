@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcptrace_tw.report.tables.arrow_schema import file_column
-from tcptrace_tw.report.tables.read_columns import addresses, codes, numbers, opened, parts_of
+from tcptrace_tw.report.tables.read_columns import fill, numbers, opened, parts_of
 from tcptrace_tw.schema.columns import FINDINGS, FRAME_BITS, Column, Table
 from tcptrace_tw.storage import Place
 
@@ -51,21 +51,13 @@ def records_of(table: Table, written: pa.Table) -> NDArray[Any]:
     rows = np.zeros(written.num_rows, table.dtype)
     for column in table.columns:
         if column.fields and column.name in written.column_names:
-            _fill(rows, column, written)
+            _fill_in(rows, column, written)
     return rows
 
 
-def _fill(rows: NDArray[Any], column: Column, written: pa.Table) -> None:
-    name = column.name
-    if column.kind == "ip":
-        rows[f"{name}_hi"], rows[f"{name}_lo"] = addresses(written[name])
-    elif column.kind == "word":
-        assert column.words is not None
-        rows[name] = codes(written[name], column.words)
-    elif column.kind == "bool":
-        rows[name] = written[name].to_numpy()
-    elif column.kind == "frame" and file_column(name) in written.column_names:
-        frames = numbers(written[name])
-        rows[name] = np.where(frames == -1, -1, frames | numbers(written[file_column(name)]) << FRAME_BITS)
-    else:
-        rows[name] = numbers(written[name])
+def _fill_in(rows: NDArray[Any], column: Column, written: pa.Table) -> None:
+    """Write one column; a frame with its file, where the table has one."""
+    fill(rows, column, written[column.name])
+    if column.kind == "frame" and file_column(column.name) in written.column_names:
+        frames, files = rows[column.name], numbers(written[file_column(column.name)])
+        rows[column.name] = np.where(frames == -1, -1, frames | files << FRAME_BITS)

@@ -20,17 +20,17 @@ def to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         return {name: _encode(getattr(value, name), hint) for name, hint in hints.items()}
-    return shown(value)
+    return printable_data(value)
 
 
-def shown(value: Any) -> Any:
+def printable_data(value: Any) -> Any:
     """Plain data whose strings are as they are shown, at any depth: what JSON from outside becomes, too."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
-        return {shown(key): shown(item) for key, item in value.items()}
+        return {printable_data(key): printable_data(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [shown(item) for item in value]
+        return [printable_data(item) for item in value]
     return value
 
 

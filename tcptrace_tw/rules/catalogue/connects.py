@@ -190,7 +190,7 @@ SYN_ACK_UNACKNOWLEDGED = Rule(
 )
 
 REFUSALS = 10
-"""So many refused connects of one client to one service are a storm."""
+"""The number of refused connects of one client to one service that make a storm."""
 
 
 def is_refused_at_times(connects: Rows) -> Mask:

@@ -174,7 +174,7 @@ CHALLENGE_ACK_SEEN = Rule(
 )
 
 LOST = 3
-"""Data that were sent again so often, and never taken, are lost."""
+"""Data that were retransmitted this often, and never acknowledged, are lost."""
 
 ACCEPT_QUEUE_FULL = Rule(
     id="HS005",

@@ -163,7 +163,7 @@ KEEP_ALIVE_RACE = Rule(
 )
 
 CLOSES = 2
-"""So many connections that end after the same silence show a timeout."""
+"""The number of connections that end after the same silence and so show a timeout."""
 
 SECOND_NS = 1_000_000_000
 

@@ -81,7 +81,7 @@ def lay_below(r: Rows) -> Mask:
 
 
 SENDS_ON = 3
-"""So many segments with payload after a RST, and no answer: nobody is there."""
+"""The number of segments with payload after a RST, all unanswered, from which on the receiver is gone."""
 
 
 def peer_gone_after_rst(r: Rows) -> Mask:

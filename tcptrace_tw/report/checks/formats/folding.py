@@ -1,4 +1,4 @@
-"""At most so many groups: dashboards show only so much, and nothing may be lost without a word."""
+"""A bound for the number of groups: dashboards show only part of a long list, and nothing may be lost silently."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""JUnit XML: one test case a rule; it fails if findings of the rule reach the bar, and tells the others as output."""
+"""JUnit XML: one test case a rule; it fails if a finding of the rule reaches the threshold; others are its output."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from tcptrace_tw.report.words.phrases import counted
 from tcptrace_tw.rules import RULES, Rule
 
 MOST = 100
-"""So many findings of a rule are written out."""
+"""The most findings of a rule that are written one by one."""
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 does not have; a file may be called by them."""
