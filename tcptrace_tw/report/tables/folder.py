@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, unwritable, writing
+from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, no_null, sweep, unwritable, writing
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.words.codec import shown
 from tcptrace_tw.schema.columns import TABLES
@@ -38,6 +38,7 @@ class Folder:
 
     def __init__(self, target: str | os.PathLike[str], force: bool = False) -> None:
         self._name = os.fspath(target)
+        no_null(self._name)
         self._made: list[Path] = []
         with writing(self._name):
             self.target = Path(os.path.realpath(target))
