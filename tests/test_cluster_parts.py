@@ -192,6 +192,8 @@ def test_a_file_without_times_beside_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.pcapng").write_bytes(build.section() + build.interface() + simple)
     files = [str(tmp_path / "a.pcap"), str(tmp_path / "b.pcapng")]
 
-    with pytest.raises(UsageError, match=r"b\.pcapng: no frame at its beginning has a time.*let one process read the files"):
+    with pytest.raises(
+        UsageError, match=r"b\.pcapng: no frame at its beginning has a time.*let one process read the files"
+    ):
         in_parts(files, 4)
     assert_same(in_parts(files[1:], 4), in_one_pass(files[1:]))
