@@ -122,11 +122,14 @@ class Folder:
 
 def read_manifest(folder: str | os.PathLike[str] | Object) -> dict[str, Any] | None:
     """The manifest of a folder that ``analyze`` wrote; None for anything else."""
-    try:
-        manifest = json.loads(place(folder, MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    where = place(folder, MANIFEST)
+    if isinstance(where, Path) and not where.is_file():  # a pipe or a device would be read for ever
         return None
-    return shown(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    try:
+        manifest = json.loads(where.read_bytes())
+        return shown(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _check(name: str, target: Path, force: bool) -> bool:
