@@ -54,6 +54,12 @@ def unwritable(target: str, error: OSError) -> UsageError:
     return UsageError(f"{target}: cannot be written: {reason}")
 
 
+def no_null(target: str) -> None:
+    """``UsageError`` for what the system takes for no path at all."""
+    if "\0" in target:
+        raise UsageError(f"{target!r}: cannot be written: no name has a null byte in it; choose another")
+
+
 @contextmanager
 def writing(target: str) -> Iterator[None]:
     """Within it, what the system says against writing becomes a ``UsageError``; a closed pipe stays one."""
@@ -68,14 +74,13 @@ def writing(target: str) -> Iterator[None]:
 def identity(path: str) -> tuple[object, ...]:
     """Equal for two paths of one file, through links and hard links, also where that file does not exist yet."""
     try:
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
-    except (OSError, ValueError):
-        pass
-    try:
         real = os.path.realpath(path)
     except (OSError, ValueError):  # the current folder is gone, or this is no path
         return (path,)
+    for each in (path, real):  # a path through a folder that is not there may still be the long way to a file
+        with suppress(OSError):
+            found = os.stat(each)
+            return found.st_dev, found.st_ino
     folder, name = os.path.split(real)
     return (*identity(folder), name) if folder != real else (real,)
 
@@ -90,8 +95,7 @@ class AtomicFile:
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
         self.target = os.fspath(target)
-        if "\0" in self.target:
-            raise UsageError(f"{self.target!r}: cannot be written: no name has a null byte in it; name another file")
+        no_null(self.target)
         self._name = self.target if self.target != STDOUT else "stdout"
         self._partial: Partial | None = None
         with writing(self._name):
@@ -161,7 +165,7 @@ class AtomicFile:
         return self._beside(found)
 
     def _beside(self, found: os.stat_result | None) -> BinaryIO:
-        self._place = os.path.realpath(self.target)
+        self._place = _followed(self.target)
         mode = 0o666 if found is None else stat.S_IMODE(found.st_mode) & 0o777
         folder, name = os.path.split(self._place)
         self._partial = Partial(folder, name, partial(os.open, flags=_NEW_FILE, mode=mode))
@@ -262,17 +266,30 @@ def locked(folder: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _followed(path: str) -> str:
+    """Where a file is or will be, through links, without a guess: ``nowhere/../x`` is an error, as for the system."""
+    for _ in range(_MOST_LINKS):
+        folder, name = os.path.split(path)
+        if not os.path.islink(path):
+            return os.path.join(os.path.realpath(folder, strict=True), name)
+        path = os.path.join(folder, os.readlink(path))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
 def open_descriptor(path: str) -> int | None:
     """The number of the open descriptor that a path like ``/dev/stdout`` or ``/proc/self/fd/3`` is a name of."""
     for _ in range(_MOST_LINKS):
         folder, name = os.path.split(os.path.abspath(path))
-        if name.isdecimal() and os.path.realpath(folder) in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+        if _DESCRIPTOR.fullmatch(name) and os.path.realpath(folder) in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
             return int(name)
         if not os.path.islink(path):
             return None
         path = os.path.join(folder, os.readlink(path))
     return None
 
+
+_DESCRIPTOR = re.compile(r"0|[1-9][0-9]{0,8}")
+"""The system knows no other way to write the number of an open file; no process has a billion of them."""
 
 _MOST_LINKS = 40
 _MOST_REMOVALS = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from contextlib import suppress
@@ -19,7 +20,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 def parse_size(text: str) -> int | None:
     """The bytes that a size means, as ``2G``, ``512M`` or ``1.5 GiB``; None where it is no size."""
     found = _SIZE.fullmatch(text.strip())
-    return int(float(found[1]) * _UNITS[found[2].upper()]) if found else None
+    size = float(found[1]) * _UNITS[found[2].upper()] if found else math.inf
+    return int(size) if math.isfinite(size) else None
 
 
 def for_connections(most: int | None) -> int | None:

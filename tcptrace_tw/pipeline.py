@@ -24,6 +24,7 @@ from tcptrace_tw.rules.caveats import Caveats
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.rules.runner import RuleRunner
 from tcptrace_tw.schema.columns import Table
+from tcptrace_tw.schema.row_numbers import row_numbers
 from tcptrace_tw.schema.segments import Segments, segment_at
 from tcptrace_tw.settings import Settings as Settings
 from tcptrace_tw.stages import read_ahead
@@ -145,7 +146,7 @@ def ladders(
     run = Run(captures, settings, notice, transitions=transitions is not None, seed=new_seed())
     takers = {"connections": connections, "transitions": transitions}
     steps: dict[int, list[Step]] = {number: [] for number in connection_ids}
-    wanted = np.array(list(steps), np.int64)
+    wanted = row_numbers(steps)
 
     def pick(batch: Segments) -> None:
         for i in np.flatnonzero(np.isin(batch.connection_id, wanted)):
@@ -177,7 +178,9 @@ def export(
 
     run = Run(captures, settings, notice, transitions=False, seed=new_seed())
     picked: list[NDArray[np.int64]] = []
-    wanted = np.unique(np.asarray(connections, np.int64))
+    wanted = row_numbers(connections)
+    if wanted.size < len(set(connections)) or not wanted.size:
+        raise UsageError(f"no connection {max(connections, key=abs, default='given')}; tcptrace-tw list lists them")
     seen = np.zeros(wanted.size, np.bool_)
 
     def pick(batch: Segments) -> None:

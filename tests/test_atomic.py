@@ -6,8 +6,9 @@ import os
 import pytest
 
 from tcptrace_tw import atomic
-from tcptrace_tw.atomic import AtomicFile, Partial, identity, is_partial, make_folder, sweep
+from tcptrace_tw.atomic import AtomicFile, Partial, identity, is_partial, make_folder, open_descriptor, sweep
 from tcptrace_tw.errors import UsageError
+from tcptrace_tw.report.tables.folder import Folder
 
 
 def test_without_commit_nothing_changes(tmp_path):
@@ -101,4 +102,31 @@ def test_paths_of_one_file_are_identical(tmp_path, monkeypatch):
     assert len({identity(path) for path in ("a", "./a", "d/../a", "d/hard", "d/link", str(tmp_path / "e/link"))}) == 1
     assert len({identity(path) for path in ("dangling", "d/new", "e/new", str(tmp_path / "d/new"))}) == 1
     assert len({identity(path) for path in ("no/way/out", "no/./way/out", "e/../no/way/out")}) == 1
+    assert len({identity(path) for path in ("a", "nowhere/../a", "d/nowhere/../hard")}) == 1
     assert len({identity(path) for path in ("a", "d", "d/new", "new", "no/way", "no/way/out")}) == 6
+
+
+def test_a_way_through_a_folder_that_is_not_there_is_no_way(tmp_path, monkeypatch):
+    """The system takes no such path, so it must not be shortened to one of a file that is there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "precious").write_text("precious")
+    os.symlink("nowhere/../precious", "link")
+
+    for target in ("nowhere/../precious", "link", "nowhere/..", str(tmp_path / "nowhere/../new")):
+        with pytest.raises(UsageError, match="cannot be written"):
+            AtomicFile(target)
+
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == ["link", "precious"]
+
+
+@pytest.mark.parametrize("number", ["9" * 20, "2147483648", "9" * 5000, "٣", "²", "007", "-1"])
+def test_what_is_no_number_of_a_descriptor_is_no_open_file(number):
+    assert open_descriptor(f"/dev/fd/{number}") is None
+    with pytest.raises(UsageError, match="cannot be written"):
+        AtomicFile(f"/dev/fd/{number}")
+
+
+def test_a_folder_whose_name_has_a_null_byte_cannot_be_written():
+    with pytest.raises(UsageError, match="null byte"):
+        Folder("a\0b")

@@ -79,7 +79,9 @@ def refuses(done, said: str, before: list[str]) -> None:
     assert Path("c.pcap").read_bytes() == CAPTURE.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["c.pcap", "./d/../c.pcap", "hard.pcap", "link.pcap", "chain.pcap", "d/up/c.pcap"])
+@pytest.mark.parametrize(
+    "name", ["c.pcap", "./d/../c.pcap", "hard.pcap", "link.pcap", "chain.pcap", "d/up/c.pcap", "no/../c.pcap"]
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_an_output_that_is_the_capture_is_refused_before_the_pass(no_pass, way, name):
     os.mkdir("d")

@@ -250,3 +250,9 @@ def test_the_nearest_word_is_one_of_those_that_are_known(known, word):
     if word.lower() in (each.lower() for each in known):
         assert found.lower() == word.lower()
     assert (f"did you mean {found}?" in hint(word, known)) == bool(found)
+
+
+@pytest.mark.parametrize("size", ["9" * 5000 + "G", "9" * 310])
+def test_a_size_beyond_all_numbers_is_no_size(size):
+    with pytest.raises(UsageError, match="is not a valid size"):
+        Settings(max_memory=size)

@@ -139,6 +139,41 @@ def test_more_interfaces_than_are_kept_are_passed_over(
             list(Reader(cb.Bytes(cut), compiled=compiled, window_size=window_size).batches())
 
 
+DESCRIPTIONS = {
+    "sections": cb.section(),
+    "statistics": cb.statistics(0, 1),
+    "sections with an interface": cb.section() + cb.interface(),
+    "sections of both byte orders": cb.section(">") + cb.interface(order=">") + cb.section() + cb.interface(),
+}
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_descriptions_in_a_row_do_not_each_cost_a_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A packed file of a few kilobytes holds millions of them, and a walk of a kernel takes longer than to read one."""
+    path, walks = tmp_path / "many.pcapng", []
+    scan = pcapng.PcapngFile.scan
+    monkeypatch.setattr(pcapng.PcapngFile, "scan", lambda *given: walks.append(1) or scan(*given))
+    path.write_bytes(
+        cb.section() + cb.interface() + DESCRIPTIONS[kind] * 5000 + cb.section() + cb.interface() + PACKETS
+    )
+
+    assert read(path).frames == len(TALK)
+    assert len(walks) < 20
+
+
+def test_statistics_count_for_the_interfaces_before_them_in_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "few.pcapng"
+    first = cb.section() + cb.interface() + cb.statistics(0, 5) + cb.interface() + cb.statistics(1, 7)
+    second = cb.section(">") + cb.interface(order=">") + cb.statistics(0, 9, ">") + cb.statistics(1, 100, ">")
+    path.write_bytes(first + second + cb.section() + cb.interface() + PACKETS)
+
+    facts = read(path)
+
+    assert (facts.frames, facts.lost_frames, facts.damage) == (len(TALK), 21, None)
+
+
 def test_statistics_of_interfaces_that_are_not_described_count_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
     path.write_bytes(cb.section() + cb.interface() + cb.statistics(0, 3) + cb.statistics(7, 1000) + PACKETS)

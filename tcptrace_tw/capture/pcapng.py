@@ -38,6 +38,8 @@ from tcptrace_tw.kernels import marks
 from tcptrace_tw.kernels.arrays import zeros
 
 INTERFACE_MIN = 20
+STATISTICS_PLAIN = 28
+"""A statistics block of so many bytes has no room for an option that says anything."""
 
 CLOCKS_KEPT = 4096
 """Interfaces mostly describe the same clock: the most different descriptions that are remembered."""
@@ -46,7 +48,12 @@ CLOCK_BYTES = 64
 LINKS_NAMED = 16
 """How many link types of a file are named in the facts."""
 AT_ONCE = 4096
-"""How many interface blocks are read in a row."""
+"""How many blocks that describe something are read in a row."""
+DESCRIBING = frozenset((SECTION, INTERFACE, STATISTICS))
+MAGIC = b"\n\r\r\n"
+"""The begin of a section, in either byte order."""
+_HEADS = struct.Struct("<II").unpack_from, struct.Struct(">II").unpack_from
+"""Kind and length of a block, by whether its section is big-endian."""
 
 
 def is_pcapng(magic: bytes) -> bool:
@@ -155,22 +162,55 @@ class PcapngFile:
     def _block(self, window: Window) -> int:
         """Read the block at the start of the window, or begin to pass over it; say how that ended."""
         kind, length = self._kind_and_length(window)
+        if kind in DESCRIBING:
+            return self._descriptions_in_a_row(window)
         if length < BLOCK_MIN:
-            return DAMAGED
-        if not self._is_known(kind):
-            self._skip = (length + 3) & ~3
-            return FULL
-        if kind == INTERFACE and self._known < INTERFACES_MAX:
-            return self._interfaces_in_a_row(window)
-        if length > BLOCK_MAX:
-            return DAMAGED
-        if window.end - window.start < min((length + 3) & ~3, DESCRIPTION_MAX):
-            return DRY
-        block = window.peek(min(length, DESCRIPTION_MAX))
-        if kind != INTERFACE and not (self._section(block) if kind == SECTION else self._statistics(block)):
             return DAMAGED
         self._skip = (length + 3) & ~3
         return FULL
+
+    def _descriptions_in_a_row(self, window: Window) -> int:
+        """Read blocks that describe something and follow each other: a hostile file has millions of them."""
+        view, end, at, outcome = window.view, window.end, window.start, FULL
+        rows: list[tuple[int, ...]] = []
+        for _ in range(AT_ONCE):
+            if at + BLOCK_MIN > end:
+                break
+            kind, length = _HEADS[view[at + 8 : at + 12] == BIG if view[at : at + 4] == MAGIC else self._is_big](
+                view, at
+            )
+            if kind not in DESCRIBING:
+                break
+            step = (length + 3) & ~3
+            if length < BLOCK_MIN or length > BLOCK_MAX:
+                outcome = DAMAGED
+            elif at + min(step, DESCRIPTION_MAX) > end:
+                outcome = DRY
+            elif not self._describe(kind, bytes(view[at : at + min(length, DESCRIPTION_MAX)]), length, rows):
+                outcome = DAMAGED
+            if outcome != FULL:
+                break
+            at += step
+        is_moved = at > window.start
+        self._add(rows)
+        window.start = min(at, end)
+        self._skip = at - window.start
+        # What was read may be followed by packets, whatever comes after them.
+        return FULL if is_moved else outcome
+
+    def _describe(self, kind: int, block: bytes, length: int, rows: list[tuple[int, ...]]) -> bool:
+        """Read one of those blocks; ``rows`` are interfaces that are not added yet. False where it is damaged."""
+        if kind == SECTION:
+            rows.clear()
+            return self._section(block)
+        known = self._known + len(rows)
+        if kind == STATISTICS:
+            return self._statistics(block, known)
+        if known < INTERFACES_MAX:
+            if length < INTERFACE_MIN:
+                return False
+            rows.append(self._interface(block[8 : min(length - 4, DESCRIPTION_MAX)]))
+        return True
 
     def _section(self, block: bytes) -> bool:
         """A section may have another byte order than the one before; its interfaces count from 0 again."""
@@ -186,33 +226,9 @@ class PcapngFile:
             self._facts.format = f"pcapng, {'big' if self._is_big else 'little'}-endian"
         return True
 
-    def _interfaces_in_a_row(self, window: Window) -> int:
-        """Read interface blocks that follow each other: a hostile file has a million of them."""
-        head = struct.Struct(f"{self._order}II")
-        rows: list[tuple[int, ...]] = []
-        at, outcome = window.start, FULL
-        most = min(AT_ONCE, INTERFACES_MAX - self._known)
-        while outcome == FULL and len(rows) < most and at + BLOCK_MIN <= window.end:
-            kind, length = head.unpack_from(window.data, at)
-            step = (length + 3) & ~3
-            if kind != INTERFACE:
-                break
-            if not INTERFACE_MIN <= length <= BLOCK_MAX:
-                outcome = DAMAGED
-            elif at + min(step, DESCRIPTION_MAX) > window.end:
-                outcome = DRY
-            else:
-                rows.append(self._interface(bytes(window.data[at + 8 : at + min(length - 4, DESCRIPTION_MAX)])))
-                at += step
-        self._add(rows)
-        window.start = min(at, window.end)
-        self._skip = at - window.start
-        # What was read may be followed by packets, whatever comes after them.
-        return outcome if not rows else FULL
-
     def _interface(self, body: bytes) -> tuple[int, ...]:
         """The row of an interface, from its block without the frame around it."""
-        link, _, snaplen = struct.unpack_from(f"{self._order}HHI", body)
+        link, _, snaplen = struct.unpack_from(">HHI" if self._is_big else "<HHI", body)
         known = self._clock(body[8:])
         self._note(link, snaplen, known)
         return (self._links[link], snaplen, *known)
@@ -227,6 +243,8 @@ class PcapngFile:
         return self._clocks[options]
 
     def _add(self, rows: list[tuple[int, ...]]) -> None:
+        if not rows:
+            return
         known = self._known + len(rows)
         if known > len(self._interfaces):
             interfaces = zeros(max(known, 2 * len(self._interfaces)), ROW)
@@ -247,14 +265,14 @@ class PcapngFile:
         if len(self._links) <= LINKS_NAMED:
             facts.links = tuple(dict.fromkeys(map(link_name, self._links)))
 
-    def _statistics(self, block: bytes) -> bool:
+    def _statistics(self, block: bytes, known: int) -> bool:
         """Statistics count from the begin of the capture: the last block of an interface is the one that counts."""
         if len(block) < 24:
             return False
         (which,) = struct.unpack_from(f"{self._order}I", block, 8)
-        count, absurd = lost(block[20:], self._order)
+        count, absurd = lost(block[20:], self._order) if len(block) > STATISTICS_PLAIN else (0, 0)
         self._facts.absurd_loss = max(self._facts.absurd_loss, absurd)
-        if which < self._known:
+        if which < known:
             if which >= len(self._lost):
                 self._lost.frombytes(bytes(8 * (which + 1 - len(self._lost))))
             self._reported += count - self._lost[which]

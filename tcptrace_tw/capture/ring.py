@@ -152,7 +152,7 @@ def _time(candidate: _Candidate) -> int | None:
 
 def _natural(path: str) -> list[tuple[int, str]]:
     """A key by which ``x9`` comes before ``x10``."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
 
 
 def is_search(arg: str) -> bool:

@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Known]:
         raise UsageError(f"{path}: does not exist; --update-baseline creates it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; name another baseline") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{path}: is not a baseline; name another file, or move this one and run --update-baseline"
         ) from error

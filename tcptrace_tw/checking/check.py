@@ -18,7 +18,7 @@ from tcptrace_tw.pipeline import Settings, Sink, Summary
 from tcptrace_tw.report.checks.batches import batch_of
 from tcptrace_tw.report.checks.checked import Batch, Checked, CheckedIncident, Entry, Group, arranged, worst_first
 from tcptrace_tw.report.summary.incidents import Incidents
-from tcptrace_tw.report.tables.stored import manifest_of, names_of
+from tcptrace_tw.report.tables.stored import manifest_of, names_of, reading
 from tcptrace_tw.report.words.codec import to_json
 from tcptrace_tw.report.words.findings import kept
 from tcptrace_tw.report.words.phrases import counted
@@ -153,10 +153,15 @@ def check_captures(
 
 def check_folder(folder: Place, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
     """Judge the findings of a folder that ``analyze`` wrote, with the profile that it was written with."""
+    _see_to_baseline(plan)
+    with reading(folder):
+        return _folder_judged(folder, plan, today, say)
+
+
+def _folder_judged(folder: Place, plan: Plan, today: date, say: Callable[[str], None]) -> Judged:
     from tcptrace_tw.report.tables.replay import replay_folder
     from tcptrace_tw.report.tables.written_rows import has_several_files  # who reads a capture needs no Arrow
 
-    _see_to_baseline(plan)
     manifest = manifest_of(folder)
     for name in ("profile", "two_msl_s"):
         asked, written = getattr(plan.settings, name), manifest["settings"][name]

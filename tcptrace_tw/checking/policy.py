@@ -18,6 +18,8 @@ from tcptrace_tw.schema.columns import Column
 from tcptrace_tw.schema.words import CONFIDENCE, SEVERITY
 from tcptrace_tw.settings import known_profile, number_of, numbers_of, rule_words, two_msl
 
+_LONGEST_NS = (1 << 63) - 1024
+_PORTS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?")
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|ms|s|min)")
 
@@ -205,13 +207,16 @@ def in_units(amount: Amount | None, column: Column) -> int | None:
     if match is None or column.kind != "ns":
         span = ', or a duration such as "50 ms"' if column.kind == "ns" else ""
         raise ValueError(f"{column.name} = {amount!r}: write a whole number{span}")
-    return int(float(match[1]) * _UNITS[match[2]])
+    length_ns = float(match[1]) * _UNITS[match[2]]
+    if length_ns > _LONGEST_NS:
+        raise ValueError(f"{column.name} = {amount[:20]!r}: is longer than a capture can be; write a shorter one")
+    return int(length_ns)
 
 
 def port_range(port: int | str) -> range:
     """``443`` or ``"8000-8099"``; ``ValueError`` for anything else."""
     first, dash, last = str(port).partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if _PORTS.fullmatch(str(port)) is None:
         raise ValueError(f"{port!r} is neither a port nor a range of ports")
     ports = range(int(first), int(last if dash else first) + 1)
     if not ports or ports[-1] > 65535:

@@ -40,7 +40,7 @@ def read(path: Path) -> Found:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is not valid TOML: {error}; --no-config ignores the file") from error
     if path.name == PYPROJECT:
         data = data.get("tool", {}).get(TABLE, {})

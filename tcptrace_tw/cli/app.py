@@ -1,6 +1,7 @@
 """The commands, and what holds for all of them."""
 
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -11,6 +12,9 @@ from tcptrace_tw.cli.examples import epilog
 from tcptrace_tw.cli.run import BROKEN_PIPE, FINDINGS, Failed, fail
 from tcptrace_tw.errors import TcptraceError
 from tcptrace_tw.version import __version__
+
+_SIZE = re.compile("[1-9][0-9]{0,5}")
+"""Of a terminal, as the environment may say it."""
 
 app = typer.Typer(
     cls=Group,
@@ -44,6 +48,9 @@ def run() -> None:
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for name in ("COLUMNS", "LINES"):
+        if _SIZE.fullmatch(os.environ.get(name, "1")) is None:  # rich would take it for a number
+            del os.environ[name]
     try:
         try:
             app(prog_name="tcptrace-tw")

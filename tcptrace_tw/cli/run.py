@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from tcptrace_tw.cli.interrupts import interrupts, is_pipe
@@ -30,6 +31,9 @@ _MANY = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
+_FOLDER: ContextVar[str | None] = ContextVar("folder", default=None)
+"""The folder that this command reads instead of captures."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -49,6 +53,7 @@ def command(function: Command) -> Command:
 
     @functools.wraps(function)
     def wrapped(**given: Any) -> None:
+        _FOLDER.set(None)
         try:
             function(**seen.gathered(given))
             sys.stdout.flush()
@@ -57,11 +62,21 @@ def command(function: Command) -> Command:
         except Exception as error:
             if given.get("debug") and not isinstance(error, BrokenPipeError):
                 raise
-            fail(error)
+            fail(_of_folder(error) or error)
 
     vars(wrapped)["__signature__"] = seen.signature
     wrapped.__annotations__ = {each.name: each.annotation for each in seen.signature.parameters.values()}
     return wrapped  # type: ignore[return-value]
+
+
+def _of_folder(error: Exception) -> Exception | None:
+    """What an error means where the command reads a folder that ``analyze`` wrote: such a one may be a stranger's."""
+    folder = _FOLDER.get()
+    if folder is None or isinstance(error, (OSError, TcptraceError)):
+        return None
+    from tcptrace_tw.report.tables.stored import damaged_folder
+
+    return damaged_folder(folder, error)
 
 
 def fail(error: Exception) -> NoReturn:
@@ -242,6 +257,7 @@ def written_folder(captures: Sequence[str]) -> "Place | None":
     folders = [place(each) for each in captures if (is_remote(each) or os.path.isdir(each)) and read_manifest(each)]
     if folders and len(captures) > 1:
         raise UsageError(f"{folders[0]}: was written by analyze; name no other capture with it")
+    _FOLDER.set(str(folders[0]) if folders else None)
     return folders[0] if folders else None
 
 

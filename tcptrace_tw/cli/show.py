@@ -108,6 +108,10 @@ class ShowOptions(NamedTuple):
         return Style(not self.raw, self.time_format, None if self.all_segments else Style.most)
 
 
+_DIGITS_MAX = 30
+"""Of a number of a connection; no capture has one with more than 19."""
+
+
 @run.command
 def show(
     *,
@@ -125,7 +129,7 @@ def show(
     own.check()
     captures, said = filters.split(captures, shared.filter_, has_list=bool(shared.files_from))
     if said.isdecimal() and own.connection is None:
-        own, said = own._replace(connection=int(said)), ""
+        own, said = own._replace(connection=int(said[:_DIGITS_MAX])), ""
     asked = _asked(own.connection, own.finding, own.incident, said)
     selection = filters.selection(said)
     moment = parse_moment(own.at, "--at") if own.at else None

@@ -114,7 +114,8 @@ def _stored(captures: Sequence[str]) -> tuple[list[str], list[str]]:
         manifest = read_manifest(folder)
         if manifest is not None:
             files += _inside(folder, OURS)
-            behind += [str(name) for name in manifest.get("captures", ()) if name != STDIN]
+            named = manifest.get("captures")
+            behind += [str(name) for name in named if name != STDIN] if isinstance(named, list) else []
     return files, behind
 
 

@@ -14,7 +14,7 @@ from tcptrace_tw.report.summary.headline import headline
 from tcptrace_tw.report.tables.community_ids import with_community_ids
 from tcptrace_tw.report.tables.dataframes import by_number, to_pandas, worst_first
 from tcptrace_tw.report.tables.replay import findings_of
-from tcptrace_tw.report.tables.stored import manifest_of, read_table, stored_digest
+from tcptrace_tw.report.tables.stored import manifest_of, read_table, reading, stored_digest
 from tcptrace_tw.schema.columns import BY_NAME
 from tcptrace_tw.storage import Place, place
 
@@ -60,9 +60,10 @@ class Trace(Shown):
 
         ``findings`` is the lowest severity of a finding; "" is the one that was written.
         """
-        digest = stored_digest(place(folder), findings=findings)
-        written = manifest_of(place(folder))["settings"]["findings"]
-        tables = None if findings in ("", written) else findings_of(place(folder), digest)
+        with reading(place(folder)):
+            digest = stored_digest(place(folder), findings=findings)
+            written = manifest_of(place(folder))["settings"]["findings"]
+            tables = None if findings in ("", written) else findings_of(place(folder), digest)
         return Trace(digest, tables, folder=place(folder), segments=segments)
 
     def table(self, name: str) -> "pa.Table":
@@ -71,8 +72,9 @@ class Trace(Shown):
             raise KeyError(f"{name}: no such table; there are {', '.join(BY_NAME)}")
         if name not in self._tables:
             assert self._folder is not None
-            read = read_table(self._folder, name)
-            self._tables[name] = with_community_ids(read) if name == "connections" else read
+            with reading(self._folder):
+                read = read_table(self._folder, name)
+                self._tables[name] = with_community_ids(read) if name == "connections" else read
         return self._tables[name]
 
     def frame(self, name: str) -> "pd.DataFrame":

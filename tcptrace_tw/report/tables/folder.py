@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, sweep, unwritable, writing
+from tcptrace_tw.atomic import Partial, is_partial, locked, make_folder, no_null, sweep, unwritable, writing
 from tcptrace_tw.errors import UsageError
 from tcptrace_tw.report.words.codec import printable_data
 from tcptrace_tw.schema.columns import TABLES
@@ -62,6 +62,7 @@ class Folder:
 
     def __init__(self, target: str | os.PathLike[str], force: bool = False) -> None:
         self._name = os.fspath(target)
+        no_null(self._name)
         self._made: list[Path] = []
         with writing(self._name):
             self.target = Path(os.path.realpath(target))
@@ -145,11 +146,14 @@ class Folder:
 
 def read_manifest(folder: str | os.PathLike[str] | Object) -> dict[str, Any] | None:
     """The manifest of a folder that ``analyze`` wrote; None for anything else."""
-    try:
-        manifest = json.loads(place(folder, MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    where = place(folder, MANIFEST)
+    if isinstance(where, Path) and not where.is_file():  # a pipe or a device would be read for ever
         return None
-    return printable_data(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    try:
+        manifest = json.loads(where.read_bytes())
+        return printable_data(manifest) if isinstance(manifest, dict) and manifest.get("tool") == TOOL else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _check(name: str, target: Path, force: bool) -> bool:

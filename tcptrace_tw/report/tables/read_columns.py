@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcptrace_tw.errors import CaptureError
 from tcptrace_tw.report.tables.folder import FILES, read_manifest
 from tcptrace_tw.report.words.text import ip_halves
 from tcptrace_tw.schema.columns import Column
@@ -38,6 +39,8 @@ def opened(path: Place) -> Any:
 
     if isinstance(path, Object):
         return pa.BufferReader(path.read_bytes())
+    if path.exists() and not path.is_file():
+        raise CaptureError(f"{path}: is no file; run analyze again")
     return pa.OSFile(os.fsencode(path))
 
 

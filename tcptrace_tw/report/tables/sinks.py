@@ -24,6 +24,7 @@ from tcptrace_tw.report.tables.waiting import WaitingFindings
 from tcptrace_tw.report.words.findings import connection_ids, is_about, kept
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema.columns import BY_NAME, FINDINGS, INCIDENTS, TABLES, Table
+from tcptrace_tw.schema.row_numbers import row_numbers
 from tcptrace_tw.schema.words import INFO, NOTICE
 
 ROW_GROUP_BYTES = 1 << 24
@@ -154,7 +155,7 @@ class ConnectionSink(ArrowSink):
 
     def __init__(self, connection_ids: Iterable[int], several_files: bool = False) -> None:
         super().__init__(several_files)
-        self.connection_ids = np.array(sorted(connection_ids), np.int64)
+        self.connection_ids = row_numbers(connection_ids)
         self._own: list[NDArray[Any]] = []
 
     def rows(self, table: str, rows: NDArray[Any]) -> None:

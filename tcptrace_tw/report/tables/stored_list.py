@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tcptrace_tw.report.summary.listing import ROW, Listed, Listing
 from tcptrace_tw.report.tables.read_columns import fill, opened, parts_of
 from tcptrace_tw.report.tables.replay import replay_folder
-from tcptrace_tw.report.tables.stored import manifest_of
+from tcptrace_tw.report.tables.stored import manifest_of, reading
 from tcptrace_tw.schema.columns import CONNECTIONS
 from tcptrace_tw.storage import Place
 
@@ -22,11 +22,12 @@ _COLUMNS = tuple(column for column in CONNECTIONS.columns if {name for name, _ i
 
 def stored_list(folder: Place, listing: Listing) -> Listed:
     """What the listing keeps of the connections and findings of a folder."""
-    manifest = manifest_of(folder)
-    for batch in _batches(folder, "connections", [column.name for column in _COLUMNS]):
-        listing.rows("connections", _rows(batch))
-    replay_folder(folder, manifest["settings"], [listing])
-    return listing.result()
+    with reading(folder):
+        manifest = manifest_of(folder)
+        for batch in _batches(folder, "connections", [column.name for column in _COLUMNS]):
+            listing.rows("connections", _rows(batch))
+        replay_folder(folder, manifest["settings"], [listing])
+        return listing.result()
 
 
 def _batches(folder: Place, name: str, columns: list[str]) -> Any:

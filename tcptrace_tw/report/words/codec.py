@@ -36,6 +36,8 @@ def printable_data(value: Any) -> Any:
 
 def from_json(kind: type[Data], data: dict[str, Any]) -> Data:
     """The dataclass that ``to_json`` made ``data`` of; names that ``kind`` does not know are left out."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{str(data)[:40]!r} where there must be names and values")
     hints = _hints(typing.cast("Hashable", kind))
     return kind(**{name: _decode(data[name], hint) for name, hint in hints.items() if name in data})
 
@@ -66,17 +68,39 @@ def _encode(value: Any, hint: Any) -> Any:
 
 
 def _decode(value: Any, hint: Any) -> Any:
-    hint = _some(hint)
+    some = _some(hint)
     if value is None:
+        if some is hint and hint is not Any:
+            raise ValueError("null where there must be a value")
         return None
-    if hint is Time:
+    kind = typing.get_origin(some) or some
+    if not _is_of(value, kind, hint):
+        raise ValueError(f"{str(value)[:40]!r} where there must be {getattr(kind, '__name__', kind)}")
+    inner = typing.get_args(some)
+    if some is Time:
         return parse_time(value)
     if isinstance(value, list):
-        items = [_decode(item, (typing.get_args(hint) or (Any,))[0]) for item in value]
-        return tuple(items) if typing.get_origin(hint) is tuple else items
-    if dataclasses.is_dataclass(hint):
-        return from_json(typing.cast("type[Any]", hint), value)
+        items = [_decode(item, (inner or (Any,))[0]) for item in value]
+        return tuple(items) if kind is tuple else items
+    if dataclasses.is_dataclass(some):
+        return from_json(typing.cast("type[Any]", some), value)
+    if isinstance(value, dict) and len(inner) == 2:
+        return {name: _decode(item, inner[1]) for name, item in value.items()}
     return value
+
+
+def _is_of(value: Any, kind: Any, hint: Any) -> bool:
+    """Whether JSON has such a value for a field of this kind; where the hint names several, any will do."""
+    if isinstance(hint, types.UnionType) and len(set(typing.get_args(hint)) - {types.NoneType}) > 1:
+        return True
+    if isinstance(value, bool) and kind in (int, float):
+        return False
+    wanted = str if kind is Time else dict if dataclasses.is_dataclass(kind) else _JSON_KINDS.get(kind, object)
+    return isinstance(value, wanted)
+
+
+_JSON_KINDS: dict[Any, Any] = {tuple: list, list: list, dict: dict, str: str, int: int, float: (int, float), bool: bool}
+"""What JSON has for the types of fields."""
 
 
 def _some(hint: Any) -> Any:
