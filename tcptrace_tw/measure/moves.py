@@ -4,7 +4,7 @@ A retry has the ISN of a SYN that came to nothing, from another port. A connecti
 segment, exactly the numbers where another one stood, which was silent from then on. And a SYN is challenged with the
 numbers of a connection from the same port to another address: a load balancer led both to one server. And a segment
 that a NAT did not translate comes to a socket's address and port from a stranger, and acknowledges bytes that this
-socket has sent. None of these happens by chance.
+socket has sent, or its SYN. None of these happens by chance.
 """
 
 from __future__ import annotations
@@ -15,9 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, TOLD_APART
+from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, ORDINARY, TOLD_APART
 from tcptrace_tw.schema.columns import MOVES, Table
-from tcptrace_tw.schema.words import CLOSE_REFUSED, MOVE_OTHER_ADDRESS, MOVE_REBINDING, MOVE_RETRY, MOVE_UNTRANSLATED
+from tcptrace_tw.schema.words import (
+    CLOSE_REFUSED,
+    MOVE_OTHER_ADDRESS,
+    MOVE_REBINDING,
+    MOVE_RETRY,
+    MOVE_UNTRANSLATED,
+    MOVE_UNTRANSLATED_ANSWER,
+    OPENED_HANDSHAKE,
+)
 
 MOST = 1 << 16
 """So many rows of each kind are remembered; what comes later is not linked."""
@@ -55,6 +63,8 @@ class Moves:
         self._open = _Few()
         self._midstream = _Few()
         self._opened = _Few()
+        self._asked = _Few(MOST_LINKS)
+        self._unasked = _Few(MOST_LINKS)
         self._challenged: list[Any] = []
 
     def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
@@ -62,6 +72,16 @@ class Moves:
         self._open.keep(rows, traits, LEFT_OPEN)
         self._midstream.keep(rows, traits, MIDSTREAM)
         self._opened.keep(rows, traits, TOLD_APART)
+        left = np.flatnonzero((traits & ORDINARY) == 0)
+        if left.size:
+            self._see_answers(rows[left])
+
+    def _see_answers(self, rows: Any) -> None:
+        """Keep SYNs that were repeated and not answered, and SYN+ACKs without a SYN of their own."""
+        is_vain = (rows.opened == OPENED_HANDSHAKE) & (rows.established_time < 0) & (rows.orig_payload_bytes == 0)
+        is_asked = is_vain & (rows.orig_syn_frame >= 0) & (rows.syn_retries > 0) & (rows.resp_segments == 0)
+        self._asked.take(rows, np.flatnonzero(is_asked))
+        self._unasked.take(rows, np.flatnonzero(is_vain & (rows.orig_syn_frame < 0) & (rows.resp_syn_frame >= 0)))
 
     def see_reuses(self, rows: Any) -> None:
         """Take finished rows of ``reuses``: of those that met a connection which is not under their own 4-tuple."""
@@ -72,7 +92,7 @@ class Moves:
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
-        found = [*self._rebindings(), *self._untranslated(), *self._retries(), *self._met()]
+        found = [*self._rebindings(), *self._untranslated(), *self._answers(), *self._retries(), *self._met()]
         if found:
             rows: Any = np.concatenate(found).view(np.recarray)
             rows = rows[np.lexsort((rows.connection_id, rows.time))]
@@ -112,6 +132,19 @@ class Moves:
             for old in (living[other] for other in places.get(int(ends[0][place]), [])[-MOST_ALIKE:]):
                 if _is_from_stranger(old, row) and _is_within(old, row):
                     yield _move(old, row, MOVE_UNTRANSLATED)
+                    break
+
+    def _answers(self) -> Iterator[NDArray[Any]]:
+        """SYN+ACKs to the address and port of a SYN that waits, and of its ISN, but not from where it was sent."""
+        asked, unasked = self._asked.rows(), self._unasked.rows()
+        places: dict[tuple[int, int], list[int]] = {}
+        for place in np.flatnonzero(np.isin(asked.orig_isn, unasked.orig_isn)).tolist():
+            places.setdefault((int(asked.orig_isn[place]), int(asked.orig_port[place])), []).append(place)
+        for row in unasked:
+            for old in (asked[place] for place in places.get((int(row.orig_isn), int(row.orig_port)), [])[:MOST_ALIKE]):
+                is_same_client = old.orig_ip_hi == row.orig_ip_hi and old.orig_ip_lo == row.orig_ip_lo
+                if is_same_client and old.first_time <= row.first_time <= old.last_time + GAP_NS:
+                    yield _move(old, row, MOVE_UNTRANSLATED_ANSWER)
                     break
 
     def _met(self) -> Iterator[NDArray[Any]]:
@@ -159,18 +192,20 @@ class Moves:
 
 
 class _Few:
-    """Some rows, no more than ``MOST``."""
+    """Some rows, no more than ``most``."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self._chunks: list[NDArray[Any]] = []
-        self._count = 0
+        self._count, self._most = 0, most
 
     def keep(self, rows: Any, traits: NDArray[np.uint8], trait: int) -> None:
         """Keep the rows with this trait, as far as there is room."""
-        room = MOST - self._count
-        if not room:
-            return
-        places = np.flatnonzero(traits & trait)[:room]
+        if self._count < self._most:
+            self.take(rows, np.flatnonzero(traits & trait))
+
+    def take(self, rows: Any, places: NDArray[np.intp]) -> None:
+        """Keep the rows at these places, as far as there is room."""
+        places = places[: self._most - self._count]
         if places.size:
             kept = np.zeros(places.size, [(name, "i8") for name in KEPT])
             for name in KEPT:
