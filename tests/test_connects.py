@@ -83,7 +83,7 @@ def test_pairs_are_counted_as_plain_loops_count_them(connects: list[Connect]) ->
         mine.update(syns=is_repeated * (one.retries + 1))
 
     def is_told(mine: Counter[str]) -> bool:
-        return mine["unanswered"] > 0 or mine["refused"] >= (3 if mine["answered"] else 10)
+        return mine["unanswered"] > 0 or mine["refused"] >= 3
 
     told = {pair for pair, mine in counted.items() if is_told(mine)}
     assert {(int(row.ip_lo), int(row.peer_ip_lo)) for row in found} == told
@@ -168,8 +168,8 @@ def test_a_flood_is_fifty_syns_and_four_times_those_that_are_answered(vain: int,
     assert ("floods" in found) == is_flood
 
 
-@pytest.mark.parametrize(("refused", "is_told"), [(9, False), (10, True)])
-def test_ten_refusals_are_a_storm(refused: int, is_told: bool) -> None:
+@pytest.mark.parametrize(("refused", "is_told"), [(2, False), (3, True)])
+def test_three_refusals_are_remarkable(refused: int, is_told: bool) -> None:
     assert ("connects" in said([Connect(1, 11, "refused")] * refused)) == is_told
 
 

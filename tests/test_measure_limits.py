@@ -11,7 +11,7 @@ import pytest
 from tcptrace_tw.flow import place_of_print
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure import census, clocks, endings, measurements, moves, syns, traits
-from tcptrace_tw.measure.connects import COLUMNS, _Kinds
+from tcptrace_tw.measure.connects import COLUMNS, Connects, _Kinds
 from tcptrace_tw.measure.idles import Idles
 from tcptrace_tw.measure.meanwhile import _asks, _facts
 from tcptrace_tw.measure.picked import Picked
@@ -379,6 +379,10 @@ def kinds(**columns: int) -> _Kinds:
     ({"close": w.CLOSE_OPEN, "completeness": 33, "resp_segments": 1, "established_time": 5,
      "orig_state": ESTABLISHED}, "unread"),
     ({"close": w.CLOSE_UNANSWERED, "completeness": 33, "resp_segments": 1}, ""),
+    ({"close": w.CLOSE_ABORT, "completeness": 33, "syn_retries": 1}, "silent unanswered"),
+    ({"close": w.CLOSE_ABORT, "completeness": 33, "syn_retries": 0}, ""),
+    ({"close": w.CLOSE_ABORT, "completeness": 37, "syn_retries": 1}, ""),
+    ({"close": w.CLOSE_ABORT, "completeness": 33, "syn_retries": 1, "resp_segments": 1}, ""),
     ({"resp_syn_frame": 2, "synack_retries": 1, "close": w.CLOSE_OPEN}, "answered half_open"),
     ({"resp_syn_frame": 2, "synack_retries": 1, "close": w.CLOSE_OPEN, "orig_state": CLOSED}, "answered"),
     ({"resp_syn_frame": 2, "synack_retries": 1, "close": w.CLOSE_OPEN, "orig_segments": 2}, "answered"),
@@ -395,6 +399,28 @@ def test_what_became_of_a_connect(columns: dict[str, int], which: str) -> None:
     names = ("silent", "unanswered", "failed", "refused", "answered", "misreset", "half_open", "unread")
 
     assert {name for name in names if getattr(found, f"is_{name}")[0]} == set(which.split())
+
+
+REUSED = {"receiver_state": CLOSED, "is_previous_reset": 0, "holder": w.RESP, "gap_ns": 240 * NS, "opened_frame": -1,
+          "answer": w.ANSWER_NONE, "syn_retries": 1, "meanwhile": w.MEANWHILE_UNKNOWN}  # fmt: skip
+TAKEN = {"opened_frame": 3, "syn_retries": 0, "answer": w.ANSWER_SYN_ACK}
+
+
+@pytest.mark.parametrize(("columns", "counts"), [
+    ({}, (1, 0)), ({"gap_ns": 240 * NS + 1}, (0, 0)), ({"gap_ns": -1}, (0, 0)), ({"gap_ns": 0}, (1, 0)),
+    ({"receiver_state": TIME_WAIT}, (0, 0)), ({"receiver_state": ESTABLISHED}, (0, 0)),
+    ({"is_previous_reset": 1}, (0, 0)), ({"holder": w.NONE}, (0, 0)),
+    ({"holder": w.ORIG}, (0, 0)), ({"holder": w.BOTH}, (1, 0)), ({"answer": w.ANSWER_CHALLENGE}, (0, 0)),
+    ({"syn_retries": 0}, (0, 0)), ({"meanwhile": w.NOBODY_ANSWERED}, (0, 0)), (TAKEN, (0, 1)),
+    ({**TAKEN, "receiver_state": TIME_WAIT}, (0, 1)), ({**TAKEN, "syn_retries": 1}, (0, 0)),
+    ({**TAKEN, "gap_ns": 240 * NS + 1}, (0, 0)),
+])  # fmt: skip
+def test_which_syns_came_from_ports_that_had_been_in_use(columns: dict[str, int], counts: tuple[int, int]) -> None:
+    """Closed on both sides at most four minutes before; one that was taken only after a retry speaks for nothing."""
+    connects = Connects(compiled=False, seed=new_seed())
+    connects.see_reuses(rows_of(c.REUSES, 1, **{**REUSED, **columns}))
+
+    assert (connects._pairs["reused"].sum(), connects._pairs["reused_answered"].sum()) == counts
 
 
 @pytest.mark.parametrize(("count", "kind", "retries", "answered", "is_flood"), [
@@ -581,6 +607,16 @@ def test_what_ends_after_20_seconds_may_be_a_devices_doing(silence: int, end: in
     row = silences({"silence_ns": silence, "silence_end": end})
 
     assert (row.drops, row.resets, row.closes) == counts
+
+
+@pytest.mark.parametrize(("repeats", "said", "drops"), [(0, 0, 1), (1, 0, 0), (1, 1, 1)])
+def test_a_handshake_that_the_server_never_completed_was_not_idle(repeats: int, said: int, drops: int) -> None:
+    """It repeated its SYN+ACK, and never said more."""
+    row = silences(
+        {"silence_ns": 20 * NS, "silence_end": UNANSWERED, "synack_retries": repeats, "resp_payload_bytes": said}
+    )
+
+    assert row.drops == drops
 
 
 def test_the_shortest_silence_gives_the_example() -> None:

@@ -42,7 +42,7 @@ from tcptrace_tw.rules.catalogue import (
     timestamp_clocks,
     timestamps,
 )
-from tcptrace_tw.rules.decisions import reset_causes, syn_answers
+from tcptrace_tw.rules.decisions import connect_suspects, reset_causes, syn_answers
 from tcptrace_tw.rules.deferred import DeferredFindings
 from tcptrace_tw.rules.rule import Mask, Rule
 from tcptrace_tw.rules.runner import bounded, grade
@@ -183,7 +183,9 @@ PAIRS = (
     Pair("catalogue.paws.STALL_NS", SECOND, paws.hurts, STALE_SEGMENTS, "acked_time", {"time": 0}),
     Pair("catalogue.connects.PROBE_NS", 10 * SECOND, connects.is_probe, CONNECTS, "longest_wait_ns", {"suspect": SUSPECT_FILTERED, "failed": 1}, BELOW),
     Pair("catalogue.connects.UNHEARD", 2, connects.syn_ack_not_received, ANOMALIES, "unheard_syns", {"is_deaf": 1}),
-    Pair("catalogue.connects.REFUSALS", 10, connects.connects_refused, CONNECTS, "refused", {}),
+    Pair("catalogue.connects.UNHEARD", 2, connects.syn_ack_reset, ANOMALIES, "unheard_syns", {"rst_frame": 3, "unheard_frame": 4, "handshake_ns": -1}),
+    Pair("predicates.SEVERAL", 3, connects.connects_refused, CONNECTS, "refused", {}),
+    Pair("catalogue.connects.REFUSALS", 10, severity(connects.CONNECTS_REFUSED, WARNING), CONNECTS, "refused", {}),
     Pair("catalogue.silence.LONG_RUN_NS", 5 * SECOND, severity(silence.DATA_UNANSWERED, WARNING), ANOMALIES, "unanswered_ns", {}),
     Pair("catalogue.silence.LONG_RUN_NS", 5 * SECOND, confidence(silence.DATA_UNANSWERED, CONFIRMED), ANOMALIES, "unanswered_ns", {"is_peer_gone": 1}),
     Pair("catalogue.silence.SHORT_RUN_NS", SECOND, silence.data_unanswered, ANOMALIES, "unanswered_ns", {"unanswered": 1}),
@@ -211,6 +213,10 @@ def wording(rule: Rule, place: int) -> Callable[[Any], Mask]:
 
 
 UNNAMED = (
+    Pair("", 4, connects.syn_ack_reset, ANOMALIES, "rst_frame", {"unheard_syns": 2, "unheard_frame": 4, "handshake_ns": -1}, BELOW),
+    Pair("", 1, connect_suspects.are_ports_remembered, CONNECTS, "reused", {"unanswered": 1}),
+    Pair("", 2, connect_suspects.are_ports_remembered, CONNECTS, "unanswered", {"reused": 2}, TO),
+    Pair("", 0, connect_suspects.are_ports_remembered, CONNECTS, "reused_answered", {"unanswered": 1, "reused": 1}, TO),
     Pair("", 2, connects.is_clock_told, CONNECTS, "clocks", {"stale": 1, "clock_answered": 2, "is_waiting": 1, "suspect": SUSPECT_TIMESTAMPS}),
     Pair("", 1, connects.is_probe, CONNECTS, "failed", {"suspect": SUSPECT_FILTERED}, TO),
     Pair("", 50, severity(connects.MANY_SERVICES_TRIED, NOTICE), SCANS, "retried", {"vain": 99}),

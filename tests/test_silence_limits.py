@@ -31,6 +31,7 @@ from tcptrace_tw.schema.words import (
     BOTH,
     DATA_LOST,
     DATA_NONE,
+    DATA_REFUSED,
     DATA_TAKEN,
     NONE,
     NULL_WORD,
@@ -73,6 +74,7 @@ def test_who_never_acknowledges_the_syn_ack_is_deaf(
 
 IN_VAIN = {"unanswered": 3, "last_seq": 100, "snd_una": 100, "snd_nxt": 110, "last_frame": 9, "last_time": T + 1,
            "again_since": 4, "again": 3, "bits": KNOWN}  # fmt: skip
+TOO_LARGE = {"bits": KNOWN | s.ISS_KNOWN, "iss": 98, "last_len": 8, "sacked_len": 7}
 SPOKE = {"segments": 1, "last_frame": 5, "last_time": T}
 
 
@@ -82,6 +84,8 @@ SPOKE = {"segments": 1, "last_frame": 5, "last_time": T}
     ({}, {"bits": s.NXT_ACKED}, False), ({"last_seq": 101}, {}, False), ({"again_since": 5, "again": 2}, {}, False),
     ({"again_since": 5, "again": 3}, {}, True),
     ({"again_since": 5, "again": 2, "bits": KNOWN | s.SACKED_BEYOND}, {}, True),
+    ({"again_since": 5, "again": 2, **TOO_LARGE}, {}, True),
+    ({"again_since": 5, "again": 2, **TOO_LARGE, "sacked_len": 8}, {}, False),
     ({"snd_nxt": 100}, {}, False), ({"snd_nxt": 101}, {}, True),
     ({"snd_nxt": 101, "bits": KNOWN | s.FIN_SENT}, {}, False),
     ({"snd_nxt": 102, "bits": KNOWN | s.FIN_SENT}, {}, True), ({}, {"last_frame": 10}, False),
@@ -257,6 +261,26 @@ def test_what_became_of_the_first_data(known: int, payload: int, una: int, word:
     assert (row.first_data, row.peer_retransmits) == (word, 4)
 
 
+@pytest.mark.parametrize(("bits", "payload", "una", "word"), [
+    (s.RST_SENT, 1, 101, DATA_REFUSED), (s.RST_SENT, 1, 102, DATA_TAKEN), (0, 1, 101, DATA_TAKEN),
+    (s.RST_SENT, 0, 101, DATA_NONE),
+])  # fmt: skip
+def test_first_data_that_come_late_may_get_a_rst(bits: int, payload: int, una: int, word: int) -> None:
+    peer = tcb(iss=100, payload_bytes=payload, snd_una=una)
+
+    assert silence.first_data(tcb(bits=bits), peer) == word
+
+
+@pytest.mark.parametrize(("length", "sacked", "una", "is_told"), [
+    (8, 7, 100, True), (8, 8, 100, False), (8, 0, 100, False), (8, 7, 107, True), (8, 7, 108, False),
+])  # fmt: skip
+def test_a_segment_is_too_large_if_none_as_large_has_passed(length: int, sacked: int, una: int, is_told: bool) -> None:
+    """Neither acknowledged before it, nor by a SACK block behind it."""
+    tested = tcb(bits=s.ISS_KNOWN, iss=99, snd_una=una, last_len=length, sacked_len=sacked)
+
+    assert bool(silence.is_too_large(tested)) == is_told
+
+
 @pytest.mark.parametrize(("flags", "frame", "is_lost"), [(RST, 8, 1), (RST, 7, 0), (ACK, 8, 0)])
 def test_data_that_crossed_the_end_are_lost_if_a_rst_follows(flags: int, frame: int, is_lost: int) -> None:
     row = anomaly_row(race_frame=7)
@@ -301,11 +325,19 @@ def test_a_sack_block_lies_beyond_a_hole(start: int, options: int, is_beyond: bo
 
 
 def test_an_ack_of_more_ends_the_count_of_what_is_unanswered() -> None:
-    rcv = tcb(snd_una=100, unanswered=3, bits=s.SACKED_BEYOND)
+    rcv = tcb(snd_una=100, unanswered=3, bits=s.SACKED_BEYOND, sacked_len=7)
     ack_evidence.acknowledge(rcv, seg(ack=100), 100)
-    assert (rcv.unanswered, rcv.bits) == (3, s.SACKED_BEYOND)
+    assert (rcv.unanswered, rcv.bits, rcv.sacked_len) == (3, s.SACKED_BEYOND, 7)
     ack_evidence.acknowledge(rcv, seg(ack=101), 101)
-    assert (rcv.unanswered, rcv.bits, rcv.snd_una) == (0, 0, 101)
+    assert (rcv.unanswered, rcv.bits, rcv.sacked_len, rcv.snd_una) == (0, 0, 0, 101)
+
+
+def test_the_longest_sack_block_is_kept() -> None:
+    rcv = tcb(snd_una=100)
+    for size in (5, 9, 7):
+        ack_evidence.acknowledge(rcv, seg(ack=100, options=HAS_SACK, sack_start=101, sack_end=101 + size), 100)
+
+    assert rcv.sacked_len == 9
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,19 @@ from tcptrace_tw.keyed_hash import Seed
 from tcptrace_tw.measure.picked import Picked
 from tcptrace_tw.measure.tallies import LATEST, Ints, Tallies
 from tcptrace_tw.measure.traits import ORDINARY
-from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_SENT
+from tcptrace_tw.protocol.states import CLOSED, LISTEN, SYN_SENT, TIME_WAIT
 from tcptrace_tw.schema.columns import CONNECTS, FLOODS, SCANS, Table
 from tcptrace_tw.schema.words import (
     ANSWER_NONE,
+    BOTH,
+    CLOSE_ABORT,
     CLOSE_OPEN,
     CLOSE_REFUSED,
     CLOSE_UNANSWERED,
     NOBODY_ANSWERED,
     NULL_WORD,
     OPENED_HANDSHAKE,
+    RESP,
 )
 
 MOST_KEYS = 1 << 16
@@ -35,11 +38,11 @@ RETRIES = 2
 WAIT_NS = 1_980_000_000
 """A connect that repeated its SYN so often, and for so long (stacks count in coarse ticks), has failed."""
 
-REFUSALS = 10
-"""So many refused connects of one client to one service are a storm."""
+REFUSALS = 3
+"""So many refused connects of one client to one service are remarkable."""
 
-SOME_REFUSALS = 3
-"""So many are remarkable if the service answers others of that client."""
+REMEMBERED_NS = 240_000_000_000
+"""No TIME-WAIT lasts longer (RFC 9293 3.4.2), nor do devices on the path remember what was closed (RFC 5382 REQ-5)."""
 
 SCAN_SERVICES = 12
 SCAN_CONNECTS = 20
@@ -61,7 +64,8 @@ COLUMNS = (
 )
 
 PAIR = ("connects", "answered", "refused", "unanswered", "failed", "syns", "half_open", "first_time", "last_time",
-        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed", "misreset")  # fmt: skip
+        "first_frame", "last_frame", "first_id", "longest_wait_ns", "told", "told_failed", "misreset", "reused",
+        "reused_answered")  # fmt: skip
 CLIENT = ("vain", "retried", "answered", "first_time", "last_time", "first_frame", "first_id")
 SERVICE = ("answered", "one_way", "two_way", "vain", "first_unread", "first_time", "last_time", "first_frame",
            "first_id")  # fmt: skip
@@ -122,12 +126,27 @@ class Connects:
 
         Not where the service answered nobody: then they say nothing.
         """
+        self._count_reused(rows)
         is_alone = rows.meanwhile != NOBODY_ANSWERED
         is_told = (rows.receiver_state != CLOSED) & (rows.receiver_state != LISTEN) & (rows.syn_retries > 0)
         rows = rows[is_told & ((rows.answer != ANSWER_NONE) | is_alone)]
         if rows.size:
             numbers = self._pairs.numbers(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo, rows.peer_port)
             self._pairs.take(numbers, told=1, told_failed=rows.syn_retries >= RETRIES)
+
+    def _count_reused(self, rows: Any) -> None:
+        """SYNs on ports of connections that were closed not long before, by the server first: it was in TIME-WAIT."""
+        is_over = ((rows.receiver_state == CLOSED) | (rows.receiver_state == TIME_WAIT)) & (rows.is_previous_reset == 0)
+        is_held = (rows.holder == RESP) | (rows.holder == BOTH)
+        soon = is_over & is_held & (rows.gap_ns >= 0) & (rows.gap_ns <= REMEMBERED_NS)
+        is_vain = (rows.answer == ANSWER_NONE) & (rows.opened_frame < 0) & (rows.syn_retries > 0)
+        is_vain &= (rows.receiver_state == CLOSED) & (rows.meanwhile != NOBODY_ANSWERED)
+        is_taken = (rows.opened_frame >= 0) & (rows.syn_retries == 0)
+        chosen = soon & (is_vain | is_taken)
+        if chosen.any():
+            rows, is_vain = rows[chosen], is_vain[chosen]
+            numbers = self._pairs.numbers(rows.ip_hi, rows.ip_lo, rows.peer_ip_hi, rows.peer_ip_lo, rows.peer_port)
+            self._pairs.take(numbers, reused=is_vain, reused_answered=~is_vain)
 
     def _hear(self, rows: Any) -> None:
         """Which addresses have sent anything, and whether both directions of the talk were captured."""
@@ -214,15 +233,15 @@ class Connects:
         services = self._services.numbers(parts(2), parts(3), parts(4))
         unanswered = np.maximum(pairs["unanswered"] - pairs["told"], 0)
         failed = np.maximum(pairs["failed"] - pairs["told_failed"], 0)
-        some = (pairs["refused"] >= SOME_REFUSALS) & (pairs["answered"] > 0)
-        vain = (unanswered > 0) | (pairs["half_open"] > 0) | (pairs["refused"] >= REFUSALS) | some
+        vain = (unanswered > 0) | (pairs["half_open"] > 0) | (pairs["refused"] >= REFUSALS)
         chosen = np.flatnonzero(vain & ~self._is_hidden(services))
         services = services[chosen]
         rows: Any = np.zeros(chosen.size, CONNECTS.dtype).view(np.recarray)
         for word, name in enumerate(("ip_hi", "ip_lo", "peer_ip_hi", "peer_ip_lo", "peer_port")):
             rows[name] = parts(word)[chosen]
         rows.unanswered, rows.failed = unanswered[chosen], failed[chosen]
-        for name in ("connects", "answered", "refused", "syns", "half_open", "longest_wait_ns", "misreset"):
+        for name in ("connects", "answered", "refused", "syns", "half_open", "longest_wait_ns", "misreset", "reused",
+                     "reused_answered"):  # fmt: skip
             rows[name] = pairs[name][chosen]
         for name, of in (("connection_id", "first_id"), ("time", "first_time"), ("end_time", "last_time"),
                          ("syn_frame", "first_frame"), ("last_frame", "last_frame")):  # fmt: skip
@@ -291,7 +310,9 @@ class _Kinds:
         is_open = (rows.close == CLOSE_OPEN) & (rows.resp_syn_frame < 0) & (rows.established_time < 0)
         is_reset = (rows.completeness & ~ACK_BIT == SYN_AND_RST) & (rows.resp_segments > 0)  # a RST may have ACK
         self.is_misreset = is_open & is_reset & (rows.orig_segments == rows.syn_retries + 1)
-        self.is_silent = ((rows.close == CLOSE_UNANSWERED) & (rows.resp_segments == 0)) | self.is_misreset
+        is_given_up = (rows.close == CLOSE_ABORT) & (rows.completeness == SYN_AND_RST) & (rows.syn_retries > 0)
+        is_vain = (rows.close == CLOSE_UNANSWERED) | is_given_up  # some stacks end a connect in vain with a RST
+        self.is_silent = (is_vain & (rows.resp_segments == 0)) | self.is_misreset
         self.is_unanswered = self.is_silent & (rows.syn_retries > 0)
         wait = rows.last_time - rows.first_time
         self.is_failed = self.is_unanswered & (rows.syn_retries >= RETRIES) & (wait >= WAIT_NS)

@@ -58,8 +58,10 @@ class Idles:
         )  # fmt: skip
         by_server = rows.silence_by == RESP
         is_long = rows.silence_ns >= LEAST_DROP_NS
+        # A server that repeats its SYN+ACK and never says more has not completed the handshake: nothing was idle.
+        is_open = (rows.synack_retries == 0) | (rows.resp_payload_bytes > 0)
         dropped = (rows.silence_end == SILENCE_ANSWERED_BY_RESET) | (rows.silence_end == SILENCE_UNANSWERED)
-        self._take("drop", rows, numbers, dropped & is_long)
+        self._take("drop", rows, numbers, dropped & is_long & is_open)
         is_reset = (rows.silence_end == SILENCE_RESET) & is_long
         self._take("reset", rows, numbers, is_reset & (by_server | _is_timer(rows.silence_ns)))
         self._take("close", rows, numbers, (rows.silence_end == SILENCE_FIN) & by_server)

@@ -4,7 +4,7 @@ A retry has the ISN of a SYN that came to nothing, from another port. A connecti
 segment, exactly the numbers where another one stood, which was silent from then on. And a SYN is challenged with the
 numbers of a connection from the same port to another address: a load balancer led both to one server. And a segment
 that a NAT did not translate comes to a socket's address and port from a stranger, and acknowledges bytes that this
-socket has sent. None of these happens by chance.
+socket has sent, or its SYN. None of these happens by chance.
 """
 
 from __future__ import annotations
@@ -15,9 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, TOLD_APART
+from tcptrace_tw.measure.traits import LEFT_OPEN, MIDSTREAM, ORDINARY, TOLD_APART
 from tcptrace_tw.schema.columns import MOVES, Table
-from tcptrace_tw.schema.words import CLOSE_REFUSED, MOVE_OTHER_ADDRESS, MOVE_REBINDING, MOVE_RETRY, MOVE_UNTRANSLATED
+from tcptrace_tw.schema.words import (
+    CLOSE_REFUSED,
+    MOVE_OTHER_ADDRESS,
+    MOVE_REBINDING,
+    MOVE_RETRY,
+    MOVE_UNTRANSLATED,
+    MOVE_UNTRANSLATED_ANSWER,
+    OPENED_HANDSHAKE,
+)
 
 MOST_KEPT = 1 << 16
 """So many rows of each kind are remembered: of those that were opened the latest ones, of the others the first."""
@@ -52,9 +60,11 @@ class Moves:
     """Fed with rows of ``connections``; gives rows of ``moves``."""
 
     def __init__(self) -> None:
-        self._open = _Few()
-        self._midstream = _Few()
-        self._opened = _Few()
+        self._open = _Few(MOST_KEPT)
+        self._midstream = _Few(MOST_KEPT)
+        self._opened = _Few(MOST_KEPT)
+        self._asked = _Few(MOST_LINKS)
+        self._unasked = _Few(MOST_LINKS)
         self._challenged: list[Any] = []
         self._found: dict[tuple[int, ...], NDArray[Any]] = {}
         self._looks = dict.fromkeys((MOVE_UNTRANSLATED, MOVE_RETRY, MOVE_OTHER_ADDRESS), MOST_KEPT)
@@ -76,6 +86,16 @@ class Moves:
             self._link_opened()
             self._opened.forget_half()
         self._opened.keep(rows, opened)
+        left = np.flatnonzero((traits & ORDINARY) == 0)
+        if left.size:
+            self._see_answers(rows[left])
+
+    def _see_answers(self, rows: Any) -> None:
+        """Keep SYNs that were repeated and not answered, and SYN+ACKs without a SYN of their own."""
+        is_vain = (rows.opened == OPENED_HANDSHAKE) & (rows.established_time < 0) & (rows.orig_payload_bytes == 0)
+        is_asked = is_vain & (rows.orig_syn_frame >= 0) & (rows.syn_retries > 0) & (rows.resp_segments == 0)
+        self._asked.keep(rows, np.flatnonzero(is_asked))
+        self._unasked.keep(rows, np.flatnonzero(is_vain & (rows.orig_syn_frame < 0) & (rows.resp_syn_frame >= 0)))
 
     def see_reuses(self, rows: Any) -> None:
         """Take finished rows of ``reuses``: of those that met a connection which is not under their own 4-tuple."""
@@ -87,7 +107,7 @@ class Moves:
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
         self._link_opened()
-        found = [*self._rebindings(), *self._found.values()]
+        found = [*self._rebindings(), *self._answers(), *self._found.values()]
         if found:
             rows: Any = np.concatenate(found).view(np.recarray)
             rows = rows[np.lexsort((rows.connection_id, rows.time))]
@@ -141,6 +161,19 @@ class Moves:
                     yield _move(old, row, MOVE_UNTRANSLATED)
                     break
 
+    def _answers(self) -> Iterator[NDArray[Any]]:
+        """SYN+ACKs to the address and port of a SYN that waits, and of its ISN, but not from where it was sent."""
+        asked, unasked = self._asked.rows(), self._unasked.rows()
+        places: dict[tuple[int, int], list[int]] = {}
+        for place in np.flatnonzero(np.isin(asked.orig_isn, unasked.orig_isn)).tolist():
+            places.setdefault((int(asked.orig_isn[place]), int(asked.orig_port[place])), []).append(place)
+        for row in unasked:
+            for old in (asked[place] for place in places.get((int(row.orig_isn), int(row.orig_port)), [])[:MOST_ALIKE]):
+                is_same_client = old.orig_ip_hi == row.orig_ip_hi and old.orig_ip_lo == row.orig_ip_lo
+                if is_same_client and old.first_time <= row.first_time <= old.last_time + GAP_NS:
+                    yield _move(old, row, MOVE_UNTRANSLATED_ANSWER)
+                    break
+
     def _met(self) -> Iterator[NDArray[Any]]:
         """SYNs that were challenged with the numbers of a connection from the same port to another address."""
         if not self._challenged:
@@ -188,11 +221,11 @@ class Moves:
 
 
 class _Few:
-    """Some rows, no more than ``MOST_KEPT``."""
+    """Some rows, no more than ``most``."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self._chunks: list[NDArray[Any]] = []
-        self.room = MOST_KEPT
+        self._most = self.room = most
         self.refused = 0
 
     def keep(self, rows: Any, places: NDArray[np.intp]) -> None:
@@ -210,7 +243,7 @@ class _Few:
         """Make room: let those go that came first."""
         kept = self.rows()
         self._chunks = [kept[kept.size // 2 :].copy()]
-        self.room = MOST_KEPT - self._chunks[0].size
+        self.room = self._most - self._chunks[0].size
 
     def rows(self) -> Any:
         """The rows in the order in which they came."""

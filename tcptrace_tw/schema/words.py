@@ -55,11 +55,14 @@ SILENCE_END = Vocabulary(
     prose=("a FIN", "a RST", "a segment that a RST answered", "segments that nothing answered"),
 )  # fmt: skip
 FIRST_DATA = Vocabulary(
-    "first_data", "none", "taken", "taken-late", "lost",
-    prose=("it sent no data", "its data were taken", "its data were taken late", "its data were never taken"),
+    "first_data", "none", "taken", "taken-late", "lost", "refused",
+    prose=(
+        "it sent no data", "its data were taken", "its data were taken late", "its data were never taken",
+        "its first data came late, and got a RST",
+    ),
 )  # fmt: skip
 SUSPECT = Vocabulary(
-    "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard", "wrong-rst",
+    "suspect", "accept-queue", "timestamps", "some-answered", "port-filtered", "nothing-heard", "wrong-rst", "remembered",
     prose=(
         "the server's accept queue is full: it has connections that it never read from",
         "the server takes them for old (tcp_tw_recycle, or PAWS): their timestamps are below those of other SYNs from this address",
@@ -67,6 +70,7 @@ SUSPECT = Vocabulary(
         "a filter stops this port: that host answers on others",
         "a filter, or a host that is down: nothing else came from that address either",
         "a stack that refuses SYNs wrongly, or a device that sends RSTs in its name",
+        "the server (TIME-WAIT) or a device on the path still remembers the connections that these ports had before",
     ),
 )  # fmt: skip
 TIMEOUT = Vocabulary("timeout", *words(), prose=prose())
@@ -77,7 +81,7 @@ ICMP_ERROR = Vocabulary(
         "the packet is too big", "a filter prohibits it", "the packet went in a circle, or too far", "it is not deliverable",
     ),
 )  # fmt: skip
-MOVE = Vocabulary("move", "retry", "rebinding", "other-address", "untranslated")
+MOVE = Vocabulary("move", "retry", "rebinding", "other-address", "untranslated", "untranslated-answer")
 ACCEPTANCE = Vocabulary("acceptance", "accept", "challenge", "paws-reject", "drop", "not-in-time-wait")
 SEVERITY = Vocabulary("severity", "info", "notice", "warning", "error")
 CONFIDENCE = Vocabulary("confidence", "refuted", "predicted", "likely", "confirmed")
@@ -129,7 +133,7 @@ ANSWER_NONE, ANSWER_SYN_ACK, ANSWER_CHALLENGE, ANSWER_RST, ANSWER_REFUSED = rang
 ) = range(7)
 MEANWHILE_UNKNOWN, OTHERS_ANSWERED, NOBODY_ANSWERED = range(3)
 SILENCE_FIN, SILENCE_RESET, SILENCE_ANSWERED_BY_RESET, SILENCE_UNANSWERED = range(4)
-DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST = range(4)
+DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST, DATA_REFUSED = range(5)
 (
     SUSPECT_ACCEPT_QUEUE,
     SUSPECT_TIMESTAMPS,
@@ -137,7 +141,8 @@ DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST = range(4)
     SUSPECT_FILTERED,
     SUSPECT_NOTHING_HEARD,
     SUSPECT_WRONG_RST,
-) = range(6)
+    SUSPECT_REMEMBERED,
+) = range(7)
 (
     ICMP_NO_ROUTE,
     ICMP_HOST_UNREACHABLE,
@@ -147,7 +152,7 @@ DATA_NONE, DATA_TAKEN, DATA_TAKEN_LATE, DATA_LOST = range(4)
     ICMP_TIME_EXCEEDED,
     ICMP_OTHER,
 ) = range(7)
-MOVE_RETRY, MOVE_REBINDING, MOVE_OTHER_ADDRESS, MOVE_UNTRANSLATED = range(4)
+MOVE_RETRY, MOVE_REBINDING, MOVE_OTHER_ADDRESS, MOVE_UNTRANSLATED, MOVE_UNTRANSLATED_ANSWER = range(5)
 ACCEPT_NOT_TIME_WAIT = 4  # behind the four of protocol.profiles
 INFO, NOTICE, WARNING, ERROR = range(4)
 REFUTED, PREDICTED, LIKELY, CONFIRMED = range(4)

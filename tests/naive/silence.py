@@ -87,7 +87,7 @@ def _repeats(segments: Sequence[Segment], place: int, src: object) -> int:
     count = 0
     for i in range(place, len(segments)):
         x = segments[i]
-        if x.src != src or x.flags & (FIN | RST):
+        if x.src != src or x.flags & RST or (x.flags & FIN and not x.payload_len):
             continue
         is_alone = segments[i - 1].src == src
         reached = _reached(segments[:i], src)

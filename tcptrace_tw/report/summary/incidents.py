@@ -32,6 +32,7 @@ from tcptrace_tw.report.words.messages import hedged, message, with_hedge
 from tcptrace_tw.report.words.text import duration_text, endpoint_text, ip_text
 from tcptrace_tw.rules import RULES
 from tcptrace_tw.rules.mechanisms import BESIDE, CONSEQUENCES, PROOFS, REASONS, SEVERAL, SEVERAL_IF, About, Mechanism
+from tcptrace_tw.rules.predicates import STALL_NS
 from tcptrace_tw.rules.rule import RuleHits
 from tcptrace_tw.schema import words as w
 
@@ -229,17 +230,19 @@ class _Incident:
         return None if is_nothing else lead
 
     @property
-    def rank(self) -> tuple[int, int, int, int, int]:
-        """A sort key, the worst first: severity; what happened before what is about the capture; confidence; time.
+    def rank(self) -> tuple[int, int, int, int, int, int]:
+        """A sort key, the worst first: severity; what happened before what is about the capture; confidence; cost.
 
         A reader wants to know first what is certain, and of a capture with gaps what it shows in spite of them. So
-        neither the earliest nor the capture's own properties, which hold from its first frame, come first.
+        neither the earliest nor the capture's own properties, which hold from its first frame, come first. Of what is
+        as certain, what made somebody wait comes before what only holds.
         """
         lead = self.lead
         assert lead is not None
         severity, confidence = lead.grade
         is_last = self.mechanism.about is About.CAPTURE and not self.mechanism.is_told_first
-        return (-severity, is_last, -confidence, self._first, lead.examples[0].finding_id)
+        is_slow = max(strand.cost_most for strand in self.strands) >= STALL_NS
+        return (-severity, is_last, -confidence, -is_slow, self._first, lead.examples[0].finding_id)
 
     @property
     def _first(self) -> int:

@@ -5,16 +5,19 @@ A SYN that is sent once says nothing; scans and floods are told as such, and not
 
 from tcptrace_tw.rules.predicates import ENOUGH, SEVERAL
 from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
+from tcptrace_tw.schema.observed import BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
     ERROR,
     INFO,
     LIKELY,
     NOTICE,
+    ORIG,
     PREDICTED,
     SUSPECT_ACCEPT_QUEUE,
     SUSPECT_FILTERED,
     SUSPECT_NOTHING_HEARD,
+    SUSPECT_REMEMBERED,
     SUSPECT_TIMESTAMPS,
     SUSPECT_WRONG_RST,
     WARNING,
@@ -58,6 +61,11 @@ def is_nobody_heard(connects: Rows) -> Mask:
     return (connects.suspect == SUSPECT_FILTERED) | (connects.suspect == SUSPECT_NOTHING_HEARD)
 
 
+def are_ports_remembered(connects: Rows) -> Mask:
+    """Only connects from ports that had been in use shortly before were ignored."""
+    return connects.suspect == SUSPECT_REMEMBERED
+
+
 def is_reset_in_vain(connects: Rows) -> Mask:
     """RSTs came, and the client must ignore them: they do not acknowledge its SYN."""
     return connects.suspect == SUSPECT_WRONG_RST
@@ -73,6 +81,7 @@ CONNECT_UNANSWERED = Rule(
     grades=(
         Grade(lambda r: r.suspect == SUSPECT_ACCEPT_QUEUE, ERROR, LIKELY, "others wait in the accept queue"),
         Grade(lambda r: r.suspect == SUSPECT_TIMESTAMPS, WARNING, PREDICTED, "too few SYNs to tell clocks apart"),
+        Grade(are_ports_remembered, WARNING, PREDICTED, "what the service did with SYNs from fresh ports then is not known"),
         Grade(is_probe, NOTICE, LIKELY, "one short connect to a port that answers nobody: a stranger's probe looks the same"),
         Grade(always, WARNING, LIKELY),
     ),
@@ -100,11 +109,12 @@ CONNECT_UNANSWERED = Rule(
     ),
     frames=("syn_frame", "last_frame"),
     values=("connects", "answered", "unanswered", "failed", "syns", "longest_wait_ns", "suspect", "service_answered",
-            "service_unread", "address_heard", "stale"),
+            "service_unread", "address_heard", "stale", "reused"),
     set_when=(
         "a SYN is sent three times or more, for 2 s or longer, and nothing comes back",
         "or three connects of one client to one service sent theirs twice",
         "RSTs that do not acknowledge the SYN are no answer: the client must ignore them",
+        "the client may end its vain connect by a RST",
     ),
     not_set_when=(
         "the SYN was sent once: a scan, a flood, two addresses tried at once, or the end of the capture",
@@ -121,6 +131,7 @@ CONNECT_UNANSWERED = Rule(
         Advice(is_reset_in_vain, "RSTs came that do not acknowledge the SYN", "Find out who sends the RSTs (TTL and link-layer address, tcpdump -ve). A RST that refuses a SYN must have ACK, and ISN + 1 as its number: a stack that sends another one is faulty, and a device that forges RSTs guesses. Until then the connect times out instead of failing at once."),
         Advice(is_queue_full, "the accept queue is full", "On the server: find out why the program does not call accept() (ss -ltn: Recv-Q above Send-Q; nstat TcpExtListenOverflows), then raise the backlog (listen(), net.core.somaxconn) if bursts are the cause."),
         Advice(are_timestamps_old, "the timestamps are below those of others", "On the server: sysctl net.ipv4.tcp_tw_recycle must be 0 (Linux before 4.12; nstat TcpExtPAWSPassive counts what it drops). Behind a NAT with a server that cannot be changed: sysctl net.ipv4.tcp_timestamps=0 on the clients."),
+        Advice(are_ports_remembered, "the ports had been in use shortly before", "Connect from a fresh port. If that is answered, the port's earlier connection is to blame: TIME-WAIT on the server, where the stack keeps it longer than 2MSL of the profile and drops such a SYN in silence, or a firewall, NAT or load balancer (IPVS) that keeps a closed connection for up to four minutes. Then reuse ports later (a wider ip_local_port_range, more addresses or ports on the NAT), or switch TCP timestamps on. If it is not: look if the server was down then."),
         Advice(is_nobody_heard, "nothing came from there", "Look if the host is up (ping, arping) and if the service listens; then for a filter on the way: traceroute -T -p PORT shows where the SYNs end."),
     ),
     example="connect-unanswered",
@@ -157,10 +168,46 @@ SYN_ACK_NOT_RECEIVED = Rule(
     not_set_when=("the client acknowledges the SYN+ACK later", "the SYN is retransmitted once: loss"),
     rfc=("RFC 9293 3.10.7.3",),
     remedy="Look between the capture point and the client, and on the client: a filter or conntrack (nstat, iptables -vL, "
-    "conntrack -S: INVALID), a wrong route back, a SYN+ACK that does not fit the mapping of a NAT.",
+    "conntrack -S: INVALID), a wrong route back, a SYN+ACK that does not fit the mapping of a NAT. On BGP routers (port 179) compare the options (tcpdump -v): "
+    "a client that signs its SYN (md5, tcp-ao) drops a SYN+ACK that is not signed.",
     example="syn-ack-not-received",
     rival="loss of each SYN+ACK between the capture point and the client",
     end_time="end_time",
+)  # fmt: skip
+
+
+def syn_ack_reset(anomalies: Rows) -> Mask:
+    """SI019: the RST came before the SYN was sent again; handshake_ns is null, so no SYN+ACK was ever taken."""
+    is_disowned = (anomalies.rst_frame >= 0) & (anomalies.rst_frame < anomalies.unheard_frame)
+    return (
+        is_disowned & (anomalies.unheard_syns >= UNHEARD) & (anomalies.handshake_ns < 0) & (anomalies.endpoint == ORIG)
+    )
+
+
+SYN_ACK_RESET = Rule(
+    id="SI019",
+    name="syn-ack-reset",
+    severity=ERROR,
+    summary="A host reset the SYN+ACK, and sent its SYN again and again: the connect failed.",
+    table="anomalies",
+    predicate=syn_ack_reset,
+    grades=(Grade(always, ERROR, LIKELY),),
+    message="the host of {ip}:{port} reset the SYN+ACK of {peer_ip}:{peer_port}, and sent the SYN again {unheard_syns:time} in {lasted_ns}: "
+    "{?}its program had connected to another address, and a NAT did not translate the SYN+ACK back; the connect failed",
+    frames=("syn_frame", "rst_frame", "unheard_frame"),
+    values=("unheard_syns", "lasted_ns"),
+    set_when=(
+        "the client's host answers the SYN+ACK with RST",
+        "the same SYN is sent twice or more after that, and no SYN+ACK is acknowledged",
+    ),
+    not_set_when=("the SYN is not sent again: a probe, RS008", "nothing answers the SYN+ACK: SI002"),
+    rfc=("RFC 9293 3.10.7.1", "RFC 5382 REQ-3"),
+    remedy="On the gateway or node that translates the service's address, see that the answers pass it, too: sysctl net.bridge.bridge-nf-call-iptables=1 "
+    "where client and server are on one bridge (Kubernetes, Docker), a route back through the NAT elsewhere, or source NAT as well (kube-proxy --masquerade-all).",
+    example="syn-ack-reset",
+    rival="a program that sends its SYNs through a raw socket, and whose kernel does not know of them",
+    end_time="end_time",
+    needs=(BOTH_DIRECTIONS,),
 )  # fmt: skip
 
 
@@ -195,32 +242,29 @@ REFUSALS = 10
 
 def is_refused_at_times(connects: Rows) -> Mask:
     """Some connects were refused, and others answered."""
-    return (connects.refused >= SEVERAL) & (connects.refused < REFUSALS) & (connects.answered > 0)
+    return (connects.refused < REFUSALS) & (connects.answered > 0)
 
 
 def connects_refused(connects: Rows) -> Mask:
     """SI005."""
-    return (connects.is_scan == 0) & ((connects.refused >= REFUSALS) | is_refused_at_times(connects))
+    return (connects.is_scan == 0) & (connects.refused >= SEVERAL)
 
 
 CONNECTS_REFUSED = Rule(
     id="SI005",
     name="connects-refused",
     severity=WARNING,
-    summary="A client was refused by the same service ten times or more, or three times while others of its connects were answered.",
+    summary="A client was refused by the same service three times or more.",
     table="connects",
     predicate=connects_refused,
     grades=(
-        Grade(is_refused_at_times, NOTICE, CONFIRMED, "less than ten, and others were answered"),
+        Grade(lambda r: r.refused < REFUSALS, NOTICE, CONFIRMED, "less than ten"),
         Grade(always, WARNING, CONFIRMED),
     ),
     message="{peer_ip}:{peer_port} refused {refused:connect} of {ip}[, and answered {answered}]",
     frames=("syn_frame", "last_frame"),
     values=("refused", "answered", "connects"),
-    set_when=(
-        "RST answers ten or more connects of one client to one service",
-        "or three or more, and others of that client are answered",
-    ),
+    set_when=("RST answers three or more connects of one client to one service",),
     not_set_when=("the client tries many services: SI011", "a connect is refused now and then: RS004"),
     rfc=("RFC 9293 3.10.7.1",),
     remedy="Start the server, or correct the address; let the client wait longer after each refusal.",
@@ -299,6 +343,7 @@ SYN_FLOOD = Rule(
 RULES = (
     CONNECT_UNANSWERED,
     SYN_ACK_NOT_RECEIVED,
+    SYN_ACK_RESET,
     SYN_ACK_UNACKNOWLEDGED,
     CONNECTS_REFUSED,
     MANY_SERVICES_TRIED,

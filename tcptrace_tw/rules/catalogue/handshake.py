@@ -5,6 +5,7 @@ from tcptrace_tw.schema.observed import ACKS, BOTH_DIRECTIONS
 from tcptrace_tw.schema.words import (
     CONFIRMED,
     DATA_LOST,
+    DATA_REFUSED,
     DATA_TAKEN,
     DATA_TAKEN_LATE,
     ERROR,
@@ -78,7 +79,7 @@ SYN_RETRY_COST = Rule(
     set_when=("the SYN is retransmitted before the SYN+ACK arrives", "the handshake takes 1 s or longer"),
     not_set_when=("the path is slow and no SYN is retransmitted", "the connection never opens"),
     rfc=("RFC 6298 2.1",),
-    remedy="Capture at the server. Where the SYN arrives there: ss -ltn and nstat TcpExtListenOverflows, TcpExtListenDrops show a full accept queue. Where it does not: look for loss on the path.",
+    remedy="Capture at the server. Where the SYN arrives there: ss -ltn and nstat TcpExtListenOverflows, TcpExtListenDrops show a full accept queue. Where it does not: look for loss on the path, and, if the first SYN carries data and the next one does not (Fast Open), for a device that drops such SYNs.",
     advice=(
         Advice(is_on_reused_port, "the port had been in use shortly before", "Where connects from fresh ports are fast, a device on the path still remembers the connection before, and drops the first SYN of the next: IPVS (kube-proxy) before Linux 5.9 with net.ipv4.vs.conn_reuse_mode=1 and conntrack=1 does so for 1 s; or a firewall or NAT. Reuse ports later (wider ip_local_port_range, keep-alive), or change that device. Otherwise capture at the server: a full accept queue (nstat TcpExtListenOverflows), or loss."),
     ),
@@ -125,9 +126,10 @@ SYNACK_REPEATED = Rule(
     ),
     message="{ip}:{port} retransmitted its SYN+ACK to {peer_ip}:{peer_port} {synack_repeats:time} after the client's ACK"
     "[; the client had sent no data before: {?}TCP_DEFER_ACCEPT, which waits for them (a full accept queue looks the same){first_data:=none}]"
-    "[; the client's first data were taken at once: {?}TCP_DEFER_ACCEPT (a full accept queue would have dropped them){first_data:=taken}]",
+    "[; the client's first data were taken at once: {?}TCP_DEFER_ACCEPT (a full accept queue would have dropped them){first_data:=taken}]"
+    "[; the client's first data came late, and got a RST: the server had {?}given up waiting for them (TCP_DEFER_ACCEPT; a full accept queue looks the same){first_data:=refused}]",
     wordings=(
-        Wording(is_deferred, "once, and late", "{ip}:{port} completed the handshake with {peer_ip}:{peer_port} only after {synack_repeat_ns}, when it sent its SYN+ACK again: {?}TCP_DEFER_ACCEPT, which waits so long for the client's first data[, which were then taken at once{first_data:=taken}]"),
+        Wording(is_deferred, "once, and late", "{ip}:{port} completed the handshake with {peer_ip}:{peer_port} only after {synack_repeat_ns}, when it sent its SYN+ACK again: {?}TCP_DEFER_ACCEPT, which waits so long for the client's first data[, which were then taken at once{first_data:=taken}][, which came late and got a RST{first_data:=refused}]"),
     ),
     frames=("syn_frame", "synack_repeat_frame"),
     values=("synack_repeats", "synack_repeat_ns", "first_data"),
@@ -137,6 +139,7 @@ SYNACK_REPEATED = Rule(
     remedy="On the server: ss -ltn shows a full accept queue (Recv-Q above Send-Q): raise the backlog (net.core.somaxconn, listen()), call accept() faster. Nothing to do where the listener sets TCP_DEFER_ACCEPT.",
     advice=(
         Advice(is_deferred, "once, and late", "Nothing to do if the client means to be silent so long: the listener sets TCP_DEFER_ACCEPT (nginx: listen ... deferred; Apache: AcceptFilter). Let the client send its request at once, or set a shorter time."),
+        Advice(lambda r: r.first_data == DATA_REFUSED, "the client's first data came late, and got a RST", "Let the client send its request at once, or set a longer time (TCP_DEFER_ACCEPT; nginx: listen ... deferred; Apache: AcceptFilter), or switch that off. If the listener does not set it: ss -ltn shows a full accept queue (Recv-Q above Send-Q)."),
         Advice(lambda r: r.first_data == DATA_TAKEN, "the client's first data were taken at once", "Nothing to do: the listener sets TCP_DEFER_ACCEPT (nginx: listen ... deferred; Apache: AcceptFilter), and waits for the client's first data."),
     ),
     example="synack-repeated",
@@ -261,7 +264,7 @@ SEVERAL_SYN_ACKS = Rule(
     frames=("syn_frame", "other_synack_frame"),
     values=("other_synacks",),
     set_when=("a SYN+ACK acknowledges the SYN", "its sequence number is not that of the SYN+ACK before"),
-    not_set_when=("the number is the same: a retransmission, HS003", "it acknowledges another SYN: RU013"),
+    not_set_when=("the number is the same: a retransmission, HS003", "it acknowledges another SYN: RU013", "a RST of the client had ended the first: SI019"),
     rfc=("RFC 9293 3.10.7.4", "RFC 4987 3.6"),
     remedy="Find out which hosts answer: compare the TTLs and the link-layer addresses of the SYN+ACKs (tcpdump -ve). Look for a duplicate IP address (arping -D), for a load balancer that sends one SYN to several servers, or for a SYN proxy (SYN cookies) in front of the server.",
     example="several-syn-acks",

@@ -1,14 +1,16 @@
 """SI, RU: a connection or a SYN that went on from another port, or met one to another address: a NAT, a load balancer."""
 
-from tcptrace_tw.rules.rule import Grade, Mask, Rows, Rule, Wording, always
+from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always
 from tcptrace_tw.schema.words import (
     CONFIRMED,
+    ERROR,
     INFO,
     LIKELY,
     MOVE_OTHER_ADDRESS,
     MOVE_REBINDING,
     MOVE_RETRY,
     MOVE_UNTRANSLATED,
+    MOVE_UNTRANSLATED_ANSWER,
     NOTICE,
     WARNING,
 )
@@ -57,7 +59,12 @@ NAT_REBINDING = Rule(
 
 def segment_untranslated(moves: Rows) -> Mask:
     """SI018."""
-    return moves.move == MOVE_UNTRANSLATED
+    return (moves.move == MOVE_UNTRANSLATED) | is_answer(moves)
+
+
+def is_answer(moves: Rows) -> Mask:
+    """It is the SYN+ACK: the connect failed."""
+    return moves.move == MOVE_UNTRANSLATED_ANSWER
 
 
 SEGMENT_UNTRANSLATED = Rule(
@@ -68,17 +75,22 @@ SEGMENT_UNTRANSLATED = Rule(
     table="moves",
     predicate=segment_untranslated,
     grades=(
+        Grade(is_answer, ERROR, LIKELY, "it is the SYN+ACK: the connect failed"),
         Grade(lambda r: r.is_reset != 0, WARNING, LIKELY, "the client's host does not know that address, and reset the segment"),
         Grade(always, NOTICE, LIKELY),
     ),
     message="{ip}:{port} is connected to {previous_peer_ip}:{previous_peer_port}, but a segment of that connection came from "
     "{peer_ip}:{peer_port}: {?}a NAT did not translate it[; the host of {ip} has no such connection and answered with RST{is_reset:?}]",
+    wordings=(
+        Wording(is_answer, "it is the SYN+ACK", "{ip}:{port} sent its SYN to {previous_peer_ip}:{previous_peer_port}, but the SYN+ACK that answers it came from {peer_ip}:{peer_port}: {?}a NAT did not translate it back[; the host of {ip} had sent no SYN there and answered with RST{is_reset:?}]; the connect failed"),
+    ),
     frames=("previous_frame", "frame"),
     values=("previous_peer_ip", "previous_peer_port"),
     set_when=(
         "a segment comes to the address and port of an open connection, but not from its peer",
         "it acknowledges bytes that this connection had sent, and its sequence number is near what came; or both are the next ones",
         "the client sends nothing but RSTs or ACKs there",
+        "or a SYN+ACK acknowledges the ISN of a SYN from that address and port, which was repeated and not answered",
     ),
     not_set_when=(
         "it acknowledges other numbers: another connection from the same port",
@@ -86,6 +98,9 @@ SEGMENT_UNTRANSLATED = Rule(
     ),
     rfc=("RFC 5382 REQ-3", "RFC 9293 3.10.7.1"),
     remedy="On the gateway, node or load balancer that translates the address of the service: set net.netfilter.nf_conntrack_tcp_be_liberal=1, or drop packets in conntrack state INVALID; look if its table was flushed or is full (conntrack -S).",
+    advice=(
+        Advice(is_answer, "it is the SYN+ACK", "See that the answers pass the gateway, node or load balancer that translates the address of the service: sysctl net.bridge.bridge-nf-call-iptables=1 where client and server are on one bridge (Kubernetes, Docker), a route back through the NAT elsewhere, or source NAT as well (kube-proxy --masquerade-all)."),
+    ),
     example="segment-untranslated",
     rival="an answer that took another way, past the NAT (asymmetric routing)",
 )  # fmt: skip

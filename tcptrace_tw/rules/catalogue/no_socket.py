@@ -112,6 +112,7 @@ RST_NO_SOCKET = Rule(
             "a SYN+ACK that nobody asked for: backscatter of a scan or flood with this address, or the SYN was not captured",
         ),
         Grade(lambda r: is_past_the_stack(r) & has_program_behind(r), NOTICE, CONFIRMED, "segments with its address follow"),
+        Grade(is_after_handshake, NOTICE, LIKELY, "a full accept queue, a listener that was closed, and a device that had answered the SYN look the same"),
         Grade(looks_like_a_hosts, NOTICE, CONFIRMED),
         Grade(
             always,
@@ -123,7 +124,7 @@ RST_NO_SOCKET = Rule(
     ),
     message="{ip}:{port} {?}has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
     wordings=(
-        Wording(is_after_handshake, "the RST answers the ACK of the handshake", "{ip}:{port} answered the ACK of the handshake from {peer_ip}:{peer_port} with RST: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), or its listener was closed"),
+        Wording(is_after_handshake, "the RST answers the ACK of the handshake", "{ip}:{port} answered the ACK of the handshake from {peer_ip}:{peer_port} with RST: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), its listener was closed, or a SYN proxy before it had answered the SYN"),
         Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: {?}a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
     ),
     frames=("trigger_frame", "frame"),
@@ -140,7 +141,7 @@ RST_NO_SOCKET = Rule(
         "the sender had already sent a RST",
     ),
     rfc=("RFC 9293 3.5.1", "RFC 9293 3.5.2"),
-    remedy="On the host that sent the RST, look if its program or the host was restarted, or closed this connection earlier.",
+    remedy="On the host that sent the RST, look if its program or the host was restarted, or closed this connection earlier. If many connections end so at once: look if a load balancer, an anycast route or a service whose pod moved now leads them to another host.",
     advice=(
         Advice(is_after_handshake, "it answers the ACK of the handshake", "On the server: ss -ltn shows a full accept queue (Recv-Q above Send-Q; nstat TcpExtListenOverflows); let the program call accept() faster, or raise the backlog. If it is not full: look if the listener was stopped at that time, or if a SYN proxy stands before it."),
         Advice(has_program_behind, "segments with its address follow", "Nothing to do in the network: scanners and test tools with raw sockets do this. On their host a filter rule can drop the RSTs of the kernel (iptables -A OUTPUT -p tcp --tcp-flags RST RST -j DROP)."),

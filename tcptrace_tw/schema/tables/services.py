@@ -73,6 +73,12 @@ CONNECTS = Table(
         Column(
             "misreset", "u4", "Connects whose SYNs only got RSTs that do not acknowledge them: a client ignores those."
         ),
+        Column(
+            "reused",
+            "u4",
+            "Unanswered connects on ports of connections that the server had closed at most four minutes before.",
+        ),
+        Column("reused_answered", "u4", "Answered ones on such ports."),
     ),
 )
 

@@ -13,6 +13,7 @@ from tcptrace_tw.schema.segments import Seg
 from tcptrace_tw.schema.words import (
     DATA_LOST,
     DATA_NONE,
+    DATA_REFUSED,
     DATA_TAKEN,
     NULL_WORD,
     OPENED_MIDSTREAM,
@@ -155,6 +156,8 @@ def write_silence(row: Row, orig: Tcb, resp: Tcb) -> None:
 @kernel
 def end_of_silence(tcb: Tcb, peer: Tcb) -> int:
     """What endpoint ``tcb`` broke the silence with, or what came of it; null where that cannot be told."""
+    if is_farewell_lost(tcb) and peer.last_time < tcb.last_time:
+        return SILENCE_UNANSWERED
     if tcb.bits & BROKE_SILENCE == 0:
         return SILENCE_FIN if tcb.bits & FIN_SENT else SILENCE_RESET
     if peer.last_flags & RST and peer.last_time >= tcb.last_time:
@@ -163,6 +166,13 @@ def end_of_silence(tcb: Tcb, peer: Tcb) -> int:
     if tcb.unanswered >= UNANSWERED and peer.last_time < tcb.last_time:
         return SILENCE_UNANSWERED
     return NULL_WORD
+
+
+@kernel
+def is_farewell_lost(tcb: Tcb) -> bool:
+    """Whether text broke the silence, a FIN followed it, and nothing answered: the connection was gone by then."""
+    is_ended = tcb.bits & (BROKE_SILENCE | FIN_SENT) == FIN_SENT and tcb.silence_ms > 0
+    return is_ended and tcb.unanswered >= UNANSWERED and seq_diff(tcb.snd_nxt, tcb.snd_una) > 1
 
 
 @kernel
@@ -245,7 +255,8 @@ def is_unanswered(tcb: Tcb, peer: Tcb) -> bool:
         return False
     if peer.bits & NXT_ACKED or tcb.last_seq != tcb.snd_una:
         return False  # it acknowledges what was not captured, or its last segment is no retransmission
-    if tcb.again_since == peer.last_frame and tcb.again < UNANSWERED and tcb.bits & SACKED_BEYOND == 0:
+    has_less = tcb.bits & SACKED_BEYOND or is_too_large(tcb)
+    if tcb.again_since == peer.last_frame and tcb.again < UNANSWERED and not has_less:
         return False  # the peer has spoken meanwhile
     fin = 1 if tcb.bits & FIN_SENT else 0
     if seq_diff(tcb.snd_nxt, tcb.snd_una) <= fin:
@@ -271,6 +282,12 @@ def is_farewell(row: Row, tcb: Tcb) -> bool:
 def is_first_large(tcb: Tcb) -> bool:
     """Whether less had been acknowledged before than the unanswered segment has: none as large as that."""
     return tcb.bits & ISS_KNOWN != 0 and seq_diff(tcb.snd_una, tcb.iss) - 1 < tcb.last_len
+
+
+@kernel
+def is_too_large(tcb: Tcb) -> bool:
+    """Whether nothing as large as the unanswered segment has passed: what SACK blocks hold behind it is less."""
+    return 0 < tcb.sacked_len < tcb.last_len and is_first_large(tcb)
 
 
 @kernel
@@ -304,12 +321,12 @@ def finish_silence(row: Row, tcb: Tcb, peer: Tcb) -> None:
     if is_unanswered(tcb, peer):
         is_counted = tcb.again_since == peer.last_frame
         row.unanswered = tcb.again if is_counted and tcb.again >= UNANSWERED else tcb.unanswered
-        silence = tcb.silence_ms * MS if tcb.bits & BROKE_SILENCE else 0
+        silence = tcb.silence_ms * MS if tcb.bits & BROKE_SILENCE or is_farewell_lost(tcb) else 0
         row.unanswered_ns = max(tcb.last_time - peer.last_time - silence, 0)
         row.unanswered_frame = peer.last_frame
         row.unanswered_silence_ns = silence if silence else -1
         row.is_peer_gone = 1 if peer.bits & RST_SENT else 0
-        row.is_sacked_beyond = 1 if tcb.bits & SACKED_BEYOND and is_first_large(tcb) else 0
+        row.is_sacked_beyond = 1 if is_too_large(tcb) else 0
         row.unanswered_bytes = max(tcb.last_len, 0)
     if row.race_frame >= 0:
         is_reset = peer.last_flags & RST and peer.last_frame > row.race_frame
@@ -317,9 +334,17 @@ def finish_silence(row: Row, tcb: Tcb, peer: Tcb) -> None:
     if row.synack_repeats:
         row.peer_retransmits = peer.retransmits
         if row.first_data == NULL_WORD:
-            row.first_data = DATA_TAKEN if peer.payload_bytes else DATA_NONE
+            row.first_data = first_data(tcb, peer)
         elif is_data_waiting(peer):
             row.first_data = DATA_LOST
+
+
+@kernel
+def first_data(tcb: Tcb, peer: Tcb) -> int:
+    """What became of the data that ``peer`` sent only after the last SYN+ACK of ``tcb``."""
+    if peer.payload_bytes == 0:
+        return DATA_NONE
+    return DATA_REFUSED if tcb.bits & RST_SENT and is_data_waiting(peer) else DATA_TAKEN
 
 
 @kernel

@@ -130,8 +130,11 @@ def acknowledge(rcv: Tcb, seg: Seg, ack: int) -> None:
         rcv.snd_una = ack
         rcv.unanswered = 0
         rcv.bits &= ~SACKED_BEYOND
+        rcv.sacked_len = 0
     if seg.options & HAS_SACK and seq_gt(seg.sack_start, rcv.snd_una):
-        if seq_diff(seg.sack_end, seg.sack_start) < LARGE:
+        length = seq_diff(seg.sack_end, seg.sack_start)
+        rcv.sacked_len = max(rcv.sacked_len, length)
+        if length < LARGE:
             rcv.bits |= SACKED_BEYOND
         else:
             rcv.bits &= ~SACKED_BEYOND

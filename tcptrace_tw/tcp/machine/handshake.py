@@ -89,8 +89,11 @@ def syn_arrives(st: KernelState, c: int, side: int, seg: Seg) -> None:
 
 @kernel
 def is_answered_by_another(snd: Tcb, rcv: Tcb, seg: Seg) -> bool:
-    """Whether a SYN+ACK with another ISN than the first acknowledges the same SYN."""
-    has_answer = snd.syn_frame >= 0 and snd.bits & ACKED != 0 and snd.payload_bytes == 0
+    """Whether a SYN+ACK with another ISN than the first acknowledges the same SYN.
+
+    Not where a RST of the peer has ended the first: the server has forgotten that SYN, and begins anew.
+    """
+    has_answer = snd.syn_frame >= 0 and snd.bits & ACKED != 0 and snd.payload_bytes == 0 and snd.state > LISTEN
     is_of_the_syn = seg.ack == (rcv.iss + 1) & MASK and seg.flags & FIN == 0
     return has_answer and is_of_the_syn and rcv.syn_frame >= 0
 

@@ -122,6 +122,7 @@ TCB = in_lines(
         ("probes", "u2"),  # keep-alive probes that nothing but probes of the peer has followed
         ("again", "u2"),  # how often it has sent text again since the peer's frame ``again_since``, its last one then
         ("again_since", "i8"),
+        ("sacked_len", "u4"),  # the longest run of bytes that a SACK block of the peer showed beyond snd_una
     ]
 )
 
