@@ -3,7 +3,7 @@
 from tcptrace_tw.rules.decisions.syn_answers import is_accepted, met_time_wait
 from tcptrace_tw.rules.predicates import SYN_FRAMES, both_have_timestamps, is_inside
 from tcptrace_tw.rules.rule import Advice, Grade, Mask, Rows, Rule, Wording, always, is_observed
-from tcptrace_tw.schema.observed import OPTIONS
+from tcptrace_tw.schema.observed import ACKS, OPTIONS
 from tcptrace_tw.schema.words import CONFIRMED, INFO, LIKELY, NONE, NOTICE, OUTCOME_ACCEPTED, WARNING
 
 
@@ -45,6 +45,11 @@ def reuse_inside_2msl(reuses: Rows) -> Mask:
     return (reuses.is_by_holder != 0) & is_inside(reuses) & (reuses.is_linux_tw_reuse == 0)
 
 
+def came_to_nothing(reuses: Rows) -> Mask:
+    """No SYN+ACK came, or its sender did not acknowledge it: an old duplicate of a SYN does not."""
+    return ~is_accepted(reuses) | ((reuses.completed_frame < 0) & is_observed(reuses, ACKS))
+
+
 def lacks_ts(reuses: Rows) -> Mask:
     """Neither connection uses timestamps; not where the snap length may have cut them off."""
     return (reuses.has_ts == 0) & (reuses.previous_ts_ok == 0) & is_observed(reuses, OPTIONS)
@@ -58,7 +63,7 @@ REUSE_INSIDE_2MSL = Rule(
     table="reuses",
     predicate=reuse_inside_2msl,
     grades=(
-        Grade(lambda r: ~is_accepted(r), NOTICE, CONFIRMED, "nothing came of it: old segments have no connection to reach"),
+        Grade(came_to_nothing, NOTICE, CONFIRMED, "nothing came of it: old segments have no connection to reach"),
         Grade(lambda r: lacks_ts(r) & (r.gap_ns < SURE_GAP_NS), WARNING, CONFIRMED, "only the ISN separates old segments from new ones"),
         Grade(lacks_ts, WARNING, LIKELY),
         Grade(lambda r: r.gap_ns < SURE_GAP_NS, NOTICE, CONFIRMED, "inside 2MSL for every common stack"),
