@@ -34,8 +34,8 @@ class Window:
     """``data[start:end]`` are the bytes not yet used; ``offset`` is where ``data[0]`` lies in the stream.
 
     ``data`` is a uint8 array for compiled kernels, a memoryview for interpreted ones (see ``octets``); ``view`` is
-    the same bytes as a memoryview in any case. A prompt
-    window hands on what has come; any other waits until it is full.
+    the same bytes as a memoryview in any case. A prompt window hands on what has come; any other waits until it is
+    full.
     """
 
     def __init__(self, stream: Stream, *, compiled: bool, size: int = WINDOW_SIZE, is_prompt: bool = False) -> None:

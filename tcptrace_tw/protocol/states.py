@@ -30,9 +30,9 @@ class State(IntEnum):
 class Event(IntEnum):
     """What moves an endpoint: a segment it sent, a segment it received, or a timer.
 
-    The names follow figure 5. ``RCV_ACK_OF_SYN`` and ``RCV_ACK_OF_FIN`` are acknowledgments of the
-    endpoint's own SYN and FIN; ``RCV_RST`` is an acceptable reset (RFC 9293 3.10.7.4, second check); ``RCV_RST_PASSIVE`` is the same for an
-    endpoint that came from LISTEN and goes back there.
+    The names follow figure 5. ``RCV_ACK_OF_SYN`` and ``RCV_ACK_OF_FIN`` are acknowledgments of the endpoint's own SYN
+    and FIN; ``RCV_RST`` is an acceptable reset (RFC 9293 3.10.7.4, second check); ``RCV_RST_PASSIVE`` is the same for
+    an endpoint that came from LISTEN and goes back there.
     """
 
     SND_SYN = 0

@@ -56,7 +56,7 @@ CONNECTIONS = Table(
         Column("synack_retries", "u4", "Retransmissions of the SYN+ACK."),
         frame("old_syn_frame", "The SYN of this connection, captured again after the handshake."),
         Column("completeness", "u1", "Wireshark's tcp.completeness: SYN 1, SYN+ACK 2, ACK 4, data 8, FIN 16, RST 32."),
-        Column("history_lo", "i8", "Zeek's history, first 12 letters, 5 bits each (see report)."),
+        Column("history_lo", "i8", "Zeek's history, first 12 letters, 5 bits each."),
         Column("history_hi", "i8", "Zeek's history, the next 12 letters."),
         Column("ts_ok", "bool", "Whether timestamps are in use.", "RFC 7323 3.2"),
         Column("orig_stale_segments", "u4", "Segments of orig with TSval below the receiver's TS.Recent."),

@@ -45,8 +45,8 @@ SMALL_STEP = 64
 
 
 @kernel
-def count_segment(conn: Conn, snd: Tcb, rcv: Tcb, side: int, seg: Seg, now: int) -> None:
-    """Add one segment to the counters of its incarnation."""
+def count_segment(snd: Tcb, rcv: Tcb, seg: Seg, now: int) -> None:
+    """Add one segment to the counters of the endpoint that sent it."""
     flags = seg.flags
     length = seg.payload_len
     if flags & ACK and rcv.last_frame >= 0 and now >= rcv.last_time:

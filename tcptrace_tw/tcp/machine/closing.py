@@ -176,7 +176,7 @@ def fin_acked(st: KernelState, c: int, side: int, seg: Seg, tsval: int) -> None:
         forget_earlier(rcv)
     state = rcv.state
     if state == FIN_WAIT_1:
-        if not st.params[PASSES_FIN_WAIT_2] and is_fin_in_order(snd, rcv, seg):
+        if not st.params[PASSES_FIN_WAIT_2] and is_fin_in_order(rcv, seg):
             return  # both at once, in eighth_check_the_fin
         receive(st, p, RCV_ACK_OF_FIN, now, frame, tsval)
     elif state == CLOSING:
@@ -187,7 +187,7 @@ def fin_acked(st: KernelState, c: int, side: int, seg: Seg, tsval: int) -> None:
 
 
 @kernel
-def is_fin_in_order(snd: Tcb, rcv: Tcb, seg: Seg) -> bool:
+def is_fin_in_order(rcv: Tcb, seg: Seg) -> bool:
     """Whether the segment's FIN is the next thing that the receiver expects."""
     return seg.flags & FIN != 0 and seq_le(seg.seq, rcv.rcv_nxt)
 

@@ -6,7 +6,7 @@ What the sender did is certain. That the receiver gets it is an assumption, whic
 
 Before anybody moves
   earlier_answers      syn_in_time_wait   the segment has numbers of an earlier life of the 4-tuple
-  expire               time_wait          2MSL has passed (3.10.8)
+  expire_due           time_wait          2MSL has passed (3.10.8)
   ack_proves           ack_evidence       ACK and TSecr show what the sender had received before it sent this
   take_back            transitions        a retransmitted SYN, SYN+ACK or FIN shows what it had not received
 
@@ -157,7 +157,7 @@ def segment_arrives(st: KernelState, c: int, side: int, seg: Seg, slot: int) -> 
         text_arrives(st, c, side, seg)
     if conn.established_time < 0:
         note_established(conn, tcb_at(st, 2 * c), tcb_at(st, 2 * c + 1), now)
-    count_segment(conn, snd, rcv, side, seg, now)
+    count_segment(snd, rcv, seg, now)
     if is_earlier:
         earlier_moved(st, head, c, side)
     if conn.bits & LINGERING == 0 and is_over(st, c):

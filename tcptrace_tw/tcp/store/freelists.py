@@ -1,7 +1,7 @@
 """Records of what is rare (reuses, stale segments, resets): taken from a pool, chained to their incarnation.
 
-``copy_reuse`` and its siblings, and what makes records as new, are made from the declarations of the records, so a new
-column or field needs no line here.
+``copy_reuse`` and its siblings, and what makes the record of an endpoint as new, are made from the declarations of the
+records, so a new column or field needs no line here. A new field of ``CONNECTION`` needs one in ``_NEW_CONNECTION``.
 """
 
 from __future__ import annotations

@@ -359,7 +359,7 @@ ANOMALY = np.dtype(
 ) = range(20)
 
 SEEN = np.dtype([("fingerprint", "i8"), ("time", "i8")])
-"""A segment that passed lately (see ``duplicate``)."""
+"""A segment that passed lately (see ``machine.duplicate_frames``)."""
 
 WAYS = 4
 """Segments with one place: a cache line."""
@@ -388,4 +388,4 @@ FARTHEST_JUMP = 1 << 30
 """Mid-stream nothing is known of the window: only what lies half the sequence space away is not believed."""
 
 OUT_ROOM = (1 << 14, 1 << 16, 1 << 15, 1 << 14, 1 << 15, 1 << 14, 1 << 14)
-"""Room for finished rows, as in ``places.OUT``: many times what one segment can cause (see ``reservations``)."""
+"""Room for finished rows, as in ``access.OUT``: many times what one segment can cause (see ``reservations``)."""
