@@ -45,4 +45,5 @@ def test_more_keys_than_room(seed: int, tmp_path: Path, monkeypatch: pytest.Monk
             "more than 65,536 services: N rows of those beyond that are not counted",
             "more than 65,536 clients, or pairs of a client and a service: N rows of those beyond that are not counted",
             "more than 4,096 pairs of hosts with TCP timestamps: N rows of those beyond that are not counted",
+            "more than 65,536 services with silent connections: N rows of those beyond that are not counted",
         ]

@@ -22,7 +22,7 @@ CONCLUSIONS = {
     "nginx-keepalive-race": "2 requests to {server} are lost: the server closed the idle connections at the moment when they came",
     "accept-queue-full": "{server} did not complete 2 handshakes and dropped the clients' data: its accept queue was full",
     "accept-queue-full-cookies": "the first data of 2 connections were sent to {server} again and again, and nothing came after its SYN+ACKs, not even an ACK",
-    "abort-on-overflow": "{server} answered the ACK of the handshake with RST on 2 connections with {client}: its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), or its listener was closed",
+    "abort-on-overflow": "{server} answered the ACK of the handshake with RST on 2 connections with {client}: its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), its listener was closed, or a SYN proxy in front of it had answered the SYNs",
     "defer-accept": "{server} retransmitted the SYN+ACK of 2 connections although the client's ACK is in the capture",
     "masquerade-flushed": "3 connections to {server} went on from another port or address: a NAT had forgotten its mappings",
     "service-flushed": "segments of 2 connections reached {client} from {server}, untranslated: the NAT in between did not know them",

@@ -176,7 +176,7 @@ SEVERAL_IF: dict[tuple[str, str], str] = {
     ("RU013", "the first answer has the sequence number of the SYN+ACK"): "{service} first answered {count} SYNs from {client} with an ACK field that is not ISN + 1, and later with a SYN+ACK",
     ("RS003", "the FIN never arrived"): "{count} FINs of {actor} never reached {peer}, which went on sending and got RSTs",
     ("RS003", "the RST came right behind the FIN"): "{actor} sent FIN and at once RST in {count} connections with {peer}: {?}aborts in one go",
-    ("RS005", "the RST answers the ACK of the handshake"): "{service} answered the ACK of the handshake with RST on {count} connections with {client}: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), its listener was closed, or a SYN proxy before it had answered the SYNs",
+    ("RS005", "the RST answers the ACK of the handshake"): "{service} answered the ACK of the handshake with RST on {count} connections with {client}: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), its listener was closed, or a SYN proxy in front of it had answered the SYNs",
     ("RS005", "segments with its address follow"): "the host of {actor} answered segments of {count} connections with {peer} by RST, but segments with its address follow: {?}a program sends them without a socket (a scanner)",
     ("RS014", "it waited for whole seconds"): "{actor} waited for a request on {count} connections with {peer}, got none, and reset them: {?}its timeout for the handshake or the first request",
     ("RS014", "it waited"): "{actor} reset {count} connections with {peer}, on which neither side had sent payload: {?}its listener was closed, or its process ended, before it accepted and read them",

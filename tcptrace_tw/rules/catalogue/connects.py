@@ -179,9 +179,8 @@ SYN_ACK_NOT_RECEIVED = Rule(
 def syn_ack_reset(anomalies: Rows) -> Mask:
     """SI019: the RST came before the SYN was sent again; handshake_ns is null, so no SYN+ACK was ever taken."""
     is_disowned = (anomalies.rst_frame >= 0) & (anomalies.rst_frame < anomalies.unheard_frame)
-    return (
-        is_disowned & (anomalies.unheard_syns >= UNHEARD) & (anomalies.handshake_ns < 0) & (anomalies.endpoint == ORIG)
-    )
+    is_vain = (anomalies.unheard_syns >= UNHEARD) & (anomalies.handshake_ns < 0)
+    return is_disowned & is_vain & (anomalies.endpoint == ORIG)
 
 
 SYN_ACK_RESET = Rule(

@@ -124,7 +124,7 @@ RST_NO_SOCKET = Rule(
     ),
     message="{ip}:{port} {?}has no socket for {peer_ip}:{peer_port}: it answered with a bare RST[ after {silence_ns} of silence]",
     wordings=(
-        Wording(is_after_handshake, "the RST answers the ACK of the handshake", "{ip}:{port} answered the ACK of the handshake from {peer_ip}:{peer_port} with RST: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), its listener was closed, or a SYN proxy before it had answered the SYN"),
+        Wording(is_after_handshake, "the RST answers the ACK of the handshake", "{ip}:{port} answered the ACK of the handshake from {peer_ip}:{peer_port} with RST: {?}its accept queue was full (net.ipv4.tcp_abort_on_overflow=1), its listener was closed, or a SYN proxy in front of it had answered the SYN"),
         Wording(has_program_behind, "segments with its address follow", "the host of {ip}:{port} answered {peer_ip}:{peer_port} with RST, but segments with its address follow: {?}a program (a scanner) sends them without a socket, and its own kernel resets what comes back"),
     ),
     frames=("trigger_frame", "frame"),
