@@ -178,7 +178,7 @@ PAIRS = (
     Pair("catalogue.aborts.AT_ONE_GO_NS", SECOND // 100, aborts.is_at_once, RESETS, "fin_gap_ns", {}, BELOW),
     Pair("catalogue.timestamps.STAYS", 3, timestamps.sender_ts_broken, ANOMALIES, "ts_back_segments", {}),
     Pair("catalogue.time_wait_cut_short.ANSWER_NS", SECOND // 2, time_wait_cut_short.is_drawn_by_stray, TIME_WAIT, "end", {"restarts": 1, "restart": 0}, TO),
-    Pair("catalogue.reuse.SURE_GAP_NS", 30 * SECOND, confidence(reuse.REUSE_INSIDE_2MSL, CONFIRMED), REUSES, "gap_ns", {"opened_frame": 9, "observed": 255}, BELOW),
+    Pair("catalogue.reuse.SURE_GAP_NS", 30 * SECOND, confidence(reuse.REUSE_INSIDE_2MSL, CONFIRMED), REUSES, "gap_ns", {"opened_frame": 9, "completed_frame": 10, "observed": 255}, BELOW),
     Pair("catalogue.reuse.SURE_GAP_NS", 30 * SECOND, confidence(reuse.REUSE_INSIDE_2MSL, CONFIRMED), REUSES, "gap_ns", {"opened_frame": 9, "has_ts": 1}, BELOW),
     Pair("catalogue.paws.STALL_NS", SECOND, paws.hurts, STALE_SEGMENTS, "acked_time", {"time": 0}),
     Pair("catalogue.connects.PROBE_NS", 10 * SECOND, connects.is_probe, CONNECTS, "longest_wait_ns", {"suspect": SUSPECT_FILTERED, "failed": 1}, BELOW),
