@@ -1,4 +1,4 @@
-"""Links between 4-tuples in long captures: of the connections that were opened the latest ones are remembered."""
+"""Links between 4-tuples in long captures: what is not remembered is told."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 from tcptrace_tw.keyed_hash import new_seed
 from tcptrace_tw.measure import moves
 from tcptrace_tw.measure.measurements import Measurements
-from tcptrace_tw.measure.moves import Moves
-from tcptrace_tw.measure.traits import note_traits
 from tcptrace_tw.schema import columns as c
 from tcptrace_tw.schema import words as w
 from tests.report_rows import blank
@@ -33,46 +31,6 @@ def connects(count: int) -> Any:
     rows.first_frame = rows.last_frame = rows.orig_syn_frame = np.arange(1, count + 1)
     rows.rst_frame = -1
     return rows
-
-
-def retry(rows: Any, place: int) -> None:
-    """The connect at ``place`` is the one before, which came to nothing, from another port."""
-    rows.orig_isn[place] = rows.orig_isn[place - 1]
-    rows.established_time[place - 1], rows.close[place - 1] = -1, w.CLOSE_UNANSWERED
-
-
-def moved(rows: Any, *, at_once: int) -> list[int]:
-    """The connections that are linked to an earlier one, when so many rows come at once."""
-    measured = Moves()
-    for begin in range(0, rows.size, at_once):
-        part = rows[begin : begin + at_once]
-        traits = np.zeros(part.size, np.uint8)
-        note_traits(part, traits)
-        measured.see(part, traits)
-    return [number for _, found in measured.close() for number in found["connection_id"].tolist()]
-
-
-@pytest.mark.parametrize("at_once", [1, 7, KEPT, KEPT + 1, 1000])
-def test_a_retry_is_seen_wherever_it_comes(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once each, also where both connects are still remembered when they are looked at again."""
-    rows = connects(10 * KEPT)
-    places = [1, KEPT - 1, KEPT, KEPT + 1, 3 * KEPT // 2, 5 * KEPT, 10 * KEPT - 1]
-    for place in places:
-        retry(rows, place)
-    monkeypatch.setattr(moves, "MOST_KEPT", KEPT)
-
-    assert moved(rows, at_once=at_once) == [place + 1 for place in places]
-
-
-def test_so_many_are_linked_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that come first, however many come."""
-    rows = connects(20 * KEPT)
-    rows.orig_isn, rows.established_time, rows.close = 7, -1, w.CLOSE_UNANSWERED
-    monkeypatch.setattr(moves, "MOST_KEPT", KEPT)
-
-    found = moved(rows, at_once=5)
-    assert 0 < len(found) <= KEPT
-    assert found == sorted(set(found))
 
 
 def test_rows_that_are_not_compared_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,10 @@ from tcptrace_tw.schema.words import (
 )
 
 MOST_KEPT = 1 << 16
-"""So many rows of each kind are remembered: of those that were opened the latest ones, of the others the first."""
+"""So many rows of each kind are remembered; what comes later is not linked."""
 
 MOST_LINKS = 1 << 12
-"""So many are linked at once, and ``MOST_KEPT`` of a kind in all: where all are alike, somebody plays with numbers."""
+"""So many are linked, no more: where all are alike, somebody plays with the numbers."""
 
 MOST_ALIKE = 16
 """Connections with the same numbers that are looked at; between other hosts they are chance."""
@@ -66,26 +66,18 @@ class Moves:
         self._asked = _Few(MOST_LINKS)
         self._unasked = _Few(MOST_LINKS)
         self._challenged: list[Any] = []
-        self._found: dict[tuple[int, ...], NDArray[Any]] = {}
-        self._looks = dict.fromkeys((MOVE_UNTRANSLATED, MOVE_RETRY, MOVE_OTHER_ADDRESS), MOST_KEPT)
-        """How many of each kind may still be looked at."""
 
     @property
     def refused(self) -> int:
-        """How many rows were not remembered, for want of room."""
+        """How many rows of connections without an end, or without a beginning, were not remembered for want of room."""
         return self._open.refused + self._midstream.refused
 
     def see(self, rows: Any, traits: NDArray[np.uint8]) -> None:
         """Take finished rows of ``connections``."""
         self._open.keep(rows, np.flatnonzero(traits & LEFT_OPEN))
         self._midstream.keep(rows, np.flatnonzero(traits & MIDSTREAM))
-        opened = np.flatnonzero(traits & TOLD_APART)
-        while opened.size > self._opened.room:
-            here, opened = np.split(opened, [self._opened.room])
-            self._opened.keep(rows, here)
-            self._link_opened()
-            self._opened.forget_half()
-        self._opened.keep(rows, opened)
+        if self._opened.room:
+            self._opened.keep(rows, np.flatnonzero(traits & TOLD_APART))
         left = np.flatnonzero((traits & ORDINARY) == 0)
         if left.size:
             self._see_answers(rows[left])
@@ -106,23 +98,11 @@ class Moves:
 
     def close(self) -> Iterator[tuple[Table, NDArray[Any]]]:
         """All rows, at the end of the capture."""
-        self._link_opened()
-        found = [*self._rebindings(), *self._answers(), *self._found.values()]
+        found = [*self._rebindings(), *self._untranslated(), *self._answers(), *self._retries(), *self._met()]
         if found:
             rows: Any = np.concatenate(found).view(np.recarray)
             rows = rows[np.lexsort((rows.connection_id, rows.time))]
             yield MOVES, rows
-
-    def _link_opened(self) -> None:
-        """Look at the opened connections that are remembered now; those of a link may be met once more later."""
-        for each in (*self._untranslated(), *self._retries(), *self._met()):
-            self._found.setdefault(tuple(int(each[name][0]) for name in ("move", "connection_id", "frame")), each)
-
-    def _look_at(self, move: int, found: NDArray[Any]) -> NDArray[Any]:
-        """The first of those that are found, as many as may still be looked at."""
-        some = found[: min(MOST_LINKS, self._looks[move])]
-        self._looks[move] -= some.size
-        return some
 
     def _rebindings(self) -> Iterator[NDArray[Any]]:
         """Connections from mid-stream that begin where another one, open and silent since, stood."""
@@ -154,7 +134,7 @@ class Moves:
         places: dict[int, list[int]] = {}
         for place in known[:MOST_LINKS].tolist():
             places.setdefault(int(ends[1][place]), []).append(place)
-        for place in self._look_at(MOVE_UNTRANSLATED, np.flatnonzero(np.isin(ends[0], ends[1]))).tolist():
+        for place in np.flatnonzero(np.isin(ends[0], ends[1]))[:MOST_LINKS].tolist():
             row = strays[place]
             for old in (living[other] for other in places.get(int(ends[0][place]), [])[-MOST_ALIKE:]):
                 if _is_from_stranger(old, row) and _is_within(old, row):
@@ -186,7 +166,7 @@ class Moves:
             key = tuple(int(opened[name][place]) for name in ("orig_ip_hi", "orig_ip_lo", "orig_port", "resp_port"))
             places.setdefault(key, []).append(place)
         known = np.isin([int(row.connection_id) for row in self._challenged], opened.connection_id)
-        for number in self._look_at(MOVE_OTHER_ADDRESS, np.flatnonzero(known)).tolist():
+        for number in np.flatnonzero(known)[:MOST_LINKS].tolist():
             row = self._challenged[number]
             key = tuple(int(row[name]) for name in ("ip_hi", "ip_lo", "port", "peer_port"))
             new = opened[own[int(row.connection_id)]]
@@ -210,7 +190,7 @@ class Moves:
             is_same &= opened[name][1:] == opened[name][:-1]
         is_same &= (opened.orig_port[1:] != opened.orig_port[:-1]) & _is_vain(opened)[:-1]
         first_time, last = -1, -1
-        for place in self._look_at(MOVE_RETRY, np.flatnonzero(is_same)).tolist():
+        for place in np.flatnonzero(is_same)[:MOST_LINKS].tolist():
             old, row = opened[place], opened[place + 1]
             if _is_later(old, row):
                 first_time = first_time if last == place else int(old.first_time)
@@ -225,7 +205,7 @@ class _Few:
 
     def __init__(self, most: int) -> None:
         self._chunks: list[NDArray[Any]] = []
-        self._most = self.room = most
+        self.room = most
         self.refused = 0
 
     def keep(self, rows: Any, places: NDArray[np.intp]) -> None:
@@ -238,12 +218,6 @@ class _Few:
                 kept[name] = rows[name][places]
             self._chunks.append(kept)
             self.room -= kept.size
-
-    def forget_half(self) -> None:
-        """Make room: let those go that came first."""
-        kept = self.rows()
-        self._chunks = [kept[kept.size // 2 :].copy()]
-        self.room = self._most - self._chunks[0].size
 
     def rows(self) -> Any:
         """The rows in the order in which they came."""
