@@ -39,7 +39,7 @@ from tcptrace_tw.kernels.arrays import zeros
 
 INTERFACE_MIN = 20
 STATISTICS_PLAIN = 28
-"""A statistics block of so many bytes has no room for an option that says anything."""
+"""A statistics block of this length, or a shorter one, has no room for an option."""
 
 CLOCKS_KEPT = 4096
 """Interfaces mostly describe the same clock: the most different descriptions that are remembered."""

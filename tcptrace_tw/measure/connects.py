@@ -39,7 +39,7 @@ WAIT_NS = 1_980_000_000
 """A connect that repeated its SYN so often, and for so long (stacks count in coarse ticks), has failed."""
 
 REFUSALS = 3
-"""So many refused connects of one client to one service are remarkable."""
+"""From this number on, refused connects of one client to one service are reported."""
 
 REMEMBERED_NS = 240_000_000_000
 """No TIME-WAIT lasts longer (RFC 9293 3.4.2), nor do devices on the path remember what was closed (RFC 5382 REQ-5)."""

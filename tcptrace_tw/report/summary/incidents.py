@@ -234,8 +234,8 @@ class _Incident:
         """A sort key, the worst first: severity; what happened before what is about the capture; confidence; cost.
 
         A reader wants to know first what is certain, and of a capture with gaps what it shows in spite of them. So
-        neither the earliest nor the capture's own properties, which hold from its first frame, come first. Of what is
-        as certain, what made somebody wait comes before what only holds.
+        neither the earliest nor the capture's own properties, which hold from its first frame, come first. Of equally
+        certain incidents, one that delayed a connection comes first.
         """
         lead = self.lead
         assert lead is not None
